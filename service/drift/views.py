@@ -1,0 +1,55 @@
+"""The four views of a prediction; each sees shifts that the others are blind to."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.drift.reference import Reference, Sample
+
+View = Literal["E", "P", "A", "L"]
+
+LOG_OFFSET = 1e-4  # added to a probability before its logarithm
+MIN_RELATIVE_DEVIATION = 0.1  # of the median deviation: below it a unit counts as dead
+MIN_SHARE = 1e-3  # of a class, in the denominator of the soft counts
+
+
+class Views:
+    """Turns predictions into their views, in the units of a reference.
+
+    E: embeddings, standardised; P: log(p + 1e-4), standardised; A: image properties, standardised (where there are
+    some); L: soft label counts p / sqrt(pi), pi being the reference's mean probabilities. Deviations are floored at
+    10 % of the median one, so that dead units do not explode.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        raw = _raw(reference.sample)
+        self._location = {view: rows.mean(axis=0, dtype=np.float64) for view, rows in raw.items()}
+        self._scale = {view: _deviations(rows) for view, rows in raw.items()}
+        share = reference.probabilities.mean(axis=0, dtype=np.float64)
+        self._root_share = np.sqrt(np.maximum(share, MIN_SHARE))
+
+    def __call__(self, sample: Sample) -> dict[View, NDArray[np.float32]]:
+        """Return each view as float32 (m, columns of the view); A is missing where `sample` has no properties."""
+        views: dict[View, NDArray[np.float32]] = {
+            view: ((rows - self._location[view]) / self._scale[view]).astype(np.float32)
+            for view, rows in _raw(sample).items()
+        }
+        views["L"] = (sample.probabilities / self._root_share).astype(np.float32)
+        return views
+
+
+def _raw(sample: Sample) -> dict[View, NDArray[np.float32]]:
+    views: dict[View, NDArray[np.float32]] = {
+        "E": sample.embeddings,
+        "P": np.log(sample.probabilities + np.float32(LOG_OFFSET)),
+    }
+    if sample.properties is not None:
+        views["A"] = sample.properties
+    return views
+
+
+def _deviations(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    deviations = rows.std(axis=0, dtype=np.float64)
+    alive = deviations[deviations > 0]
+    return np.maximum(deviations, MIN_RELATIVE_DEVIATION * np.median(alive) if len(alive) else 1.0)
