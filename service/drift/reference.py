@@ -1,4 +1,4 @@
-"""What held-out training data looks like through a model, and the check that every array passes before it is compared with it."""
+"""What held-out training data looks like through a model, and the validation of every array compared with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class Reference:
     @property
     def classes(self) -> int:
         """The number of classes k."""
-        return self.probabilities.shape[1]
+        return int(self.probabilities.shape[1])
 
     @property
     def sample(self) -> Sample:

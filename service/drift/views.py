@@ -50,6 +50,7 @@ def _raw(sample: Sample) -> dict[View, NDArray[np.float32]]:
 
 
 def _deviations(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    deviations = rows.std(axis=0, dtype=np.float64)
+    deviations: NDArray[np.float64] = rows.std(axis=0, dtype=np.float64)
     alive = deviations[deviations > 0]
-    return np.maximum(deviations, MIN_RELATIVE_DEVIATION * np.median(alive) if len(alive) else 1.0)
+    floor = MIN_RELATIVE_DEVIATION * float(np.median(alive)) if len(alive) else 1.0
+    return np.maximum(deviations, floor)
