@@ -1,0 +1,15 @@
+"""Alembic's environment: one connection, handed over by `service.store.schema`."""
+
+from alembic import context
+
+from service.store.schema import compared
+from service.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_name=compared,
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

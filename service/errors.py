@@ -1,0 +1,25 @@
+"""Errors meant for the people who run Tidemark: one line that says what was expected, what came and what to do."""
+
+
+class TidemarkError(Exception):
+    """Base of every error whose text is shown to a user as it is."""
+
+
+class ConfigurationError(TidemarkError):
+    """A setting or a command's argument cannot be used."""
+
+
+class DatabaseError(TidemarkError):
+    """The database cannot be reached, or its schema is not the one this version needs."""
+
+
+class ReferenceMismatch(TidemarkError):
+    """A reference is missing, or belongs to another model file."""
+
+
+class Overloaded(TidemarkError):
+    """The queue or the spool is full: try again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,99 @@
+"""Every setting of Tidemark: environment variables `TIDEMARK_*`, validated once at start-up."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import ConfigurationError
+
+WEBHOOK_FORMATS = ("standard", "slack", "alertmanager")
+
+
+class WebhookReceiver(BaseModel, frozen=True):
+    """Where alerts go: a URL and the format that its program reads."""
+
+    url: str
+    format: str = "standard"
+
+
+class Settings(BaseSettings):
+    """Settings of one installation; the README's table explains each."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True, frozen=True)
+
+    database_url: SecretStr | None = None
+    data_dir: Path = Path(".tidemark")
+    window_size: int = Field(500, ge=50, le=100_000)
+    window_stride: int | None = Field(None, ge=1)
+    window_min_size: int = Field(100, ge=20)
+    window_max_age: float = Field(3600, gt=0)  # seconds
+    expected_run_time: int = Field(100_000, ge=1000, le=10_000_000)  # predictions
+    resolve_after: int = Field(3, ge=1)  # calm windows
+    monitor_poll: float = Field(1.0, gt=0)  # seconds
+    webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
+    webhook_secret: SecretStr | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    max_image_bytes: int = Field(10_000_000, ge=1)
+    max_image_pixels: int = Field(25_000_000, ge=1)
+    max_batch: int = Field(32, ge=1)
+    batch_wait_ms: float = Field(0.0, ge=0)
+    queue_limit: int = Field(1024, ge=1)  # images waiting for the model
+    inference_threads: int | None = Field(None, ge=1)
+    spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
+    spool_sync: str = Field("normal", pattern="^(normal|full)$")
+    retention_days: int = Field(30, ge=1)
+
+    @field_validator("webhook_urls", mode="before")
+    @classmethod
+    def _split_receivers(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(_receiver(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith("whsec_"):
+            raise ValueError("must start with whsec_ (base64 of at least 24 random bytes follows)")
+        return value
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> "Settings":
+        if self.stride > self.window_size:
+            raise ValueError(f"window_stride ({self.stride}) must not exceed window_size ({self.window_size})")
+        if self.window_min_size > self.window_size:
+            raise ValueError(f"window_min_size ({self.window_min_size}) must not exceed window_size")
+        return self
+
+    @cached_property
+    def stride(self) -> int:
+        """Predictions between the starts of two windows: half a window unless set."""
+        return self.window_stride or self.window_size // 2
+
+    @classmethod
+    def load(cls, **overrides: Any) -> "Settings":
+        """Read the environment; `overrides` win.
+
+        Raises
+        ------
+        ConfigurationError
+            A variable that cannot be used, by its name and the reason.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = "TIDEMARK_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
+            raise ConfigurationError(f"{name}: {first['msg']}") from None
+
+
+def _receiver(text: str) -> WebhookReceiver:
+    prefix, plus, rest = text.partition("+")
+    known = plus and prefix in WEBHOOK_FORMATS
+    url = rest if known else text
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{text!r} is not [{'|'.join(WEBHOOK_FORMATS)}+]http(s)://...")
+    return WebhookReceiver(url=url, format=prefix if known else "standard")

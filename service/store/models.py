@@ -1,0 +1,56 @@
+"""The models that were ever served or watched, and their streams."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects.postgresql import insert
+
+from service.errors import ReferenceMismatch
+from service.store.tables import models, references, streams
+
+
+def register(connection: Connection, name: str, version: str, sha256: str, labels: list[str]) -> int:
+    """Record a model and its stream; return the model's id.
+
+    The file under a name and version may change until a reference or a stream's history pins it.
+
+    Raises
+    ------
+    ReferenceMismatch
+        A reference was built with another model file of the same name and version.
+    """
+    known = find(connection, name, version)
+    if known is not None and known.sha256 != sha256 and _pinned(connection, known.id):
+        raise ReferenceMismatch(
+            f"{name}:{version} has a reference built with another model file ({known.sha256[:12]}…, "
+            f"this one is {sha256[:12]}…): give this model a new version"
+        )
+    statement = insert(models).values(name=name, version=version, sha256=sha256, labels=labels)
+    statement = statement.on_conflict_do_update(
+        index_elements=[models.c.name, models.c.version], set_={"sha256": sha256, "labels": labels}
+    )
+    model_id = int(connection.execute(statement.returning(models.c.id)).scalar_one())
+    connection.execute(insert(streams).values(model_id=model_id).on_conflict_do_nothing())
+    return model_id
+
+
+def find(connection: Connection, name: str, version: str) -> Row[Any] | None:
+    """Return a model's row, or None."""
+    query = select(models).where(models.c.name == name, models.c.version == version)
+    return connection.execute(query).one_or_none()
+
+
+def ids(connection: Connection) -> dict[str, int]:
+    """Return every model's id by its `name:version`."""
+    rows = connection.execute(select(models.c.id, models.c.name, models.c.version))
+    return {f"{row.name}:{row.version}": row.id for row in rows}
+
+
+def labels(connection: Connection) -> set[str]:
+    """Return every label of every model."""
+    return {label for row in connection.execute(select(models.c.labels)) for label in row.labels}
+
+
+def _pinned(connection: Connection, model_id: int) -> bool:
+    query = select(references.c.id).where(references.c.model_id == model_id).limit(1)
+    return connection.execute(query).first() is not None

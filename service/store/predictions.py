@@ -1,0 +1,196 @@
+"""Logged predictions: written in bulk, read in commit order, partitioned by day."""
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection as RawConnection
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, Row, Select, cast, func, literal, select, text, tuple_
+
+from service.store.tables import XID8, feedback, models, predictions
+
+HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
+SINGLE = np.dtype("<f4")  # of image properties
+PARTITION_LOCK = 0x71DF
+PARTITION = re.compile(r"^predictions_(\d{4})(\d{2})(\d{2})$")
+STAGE = """
+CREATE TEMP TABLE IF NOT EXISTS stage (
+    id uuid, at timestamptz, model_id int4, label int4, confidence float4,
+    probabilities bytea, embedding bytea, properties bytea, tags jsonb
+) ON COMMIT DELETE ROWS
+"""
+STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags"
+TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb"]
+
+
+class LoggedPrediction(NamedTuple):
+    """One prediction on its way to its row; arrays are little-endian bytes."""
+
+    id: UUID  # version 7
+    model: str  # name:version
+    label: int
+    confidence: float
+    probabilities: bytes  # float16 (k,)
+    embedding: bytes  # float16 (d,)
+    properties: bytes | None  # float32 (p,)
+    tags: dict[str, str]
+
+    @property
+    def at(self) -> dt.datetime:
+        return time_of(self.id)
+
+
+class Cursor(NamedTuple):
+    """A place in a stream's commit order."""
+
+    xid: str = "0"
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive predictions of a stream."""
+
+    ids: list[UUID]
+    at: list[dt.datetime]
+    cursors: list[Cursor]
+    embeddings: NDArray[np.float32]  # (m, d)
+    probabilities: NDArray[np.float32]  # (m, k)
+    properties: NDArray[np.float32] | None  # (m, p); None unless every row has them
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def time_of(prediction_id: UUID) -> dt.datetime:
+    """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond."""
+    return dt.datetime.fromtimestamp((prediction_id.int >> 80) / 1000, tz=dt.UTC)
+
+
+def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> int:
+    """Write rows by binary COPY in the connection's transaction; return how many were new.
+
+    A row that is there already (a replay after a crash) is left as it is.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(STAGE)
+        with cursor.copy(f"COPY stage ({STAGED}) FROM STDIN (FORMAT BINARY)") as writer:
+            writer.set_types(TYPES)
+            for row in rows:
+                writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags)))
+        cursor.execute(
+            f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING"  # noqa: S608
+        )
+        return cursor.rowcount
+
+
+def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:
+    """Make the daily partitions that are missing; safe against another process that does the same."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITION_LOCK,))
+        for day in sorted(set(days)):
+            name = f"predictions_{day:%Y%m%d}"
+            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
+            if cursor.fetchone() == (True,):
+                continue
+            table = sql.Identifier(name)
+            cursor.execute(
+                sql.SQL("CREATE TABLE {} (LIKE predictions INCLUDING DEFAULTS INCLUDING STORAGE)").format(table)
+            )
+            cursor.execute(
+                sql.SQL("ALTER TABLE predictions ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+                    table, sql.Literal(f"{day} 00:00+00"), sql.Literal(f"{day + dt.timedelta(days=1)} 00:00+00")
+                )
+            )
+
+
+def drop_partitions(connection: RawConnection[Any], before: dt.date) -> list[str]:
+    """Drop the partitions of days before `before`; return their names."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'predictions'::regclass")
+        names = [row[0] for row in cursor.fetchall()]
+        old = [name for name in names if (found := PARTITION.match(name)) and _day(found) < before]
+        if old:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+        for name in old:
+            cursor.execute(sql.SQL("ALTER TABLE predictions DETACH PARTITION {}").format(sql.Identifier(name)))
+            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    return old
+
+
+def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Batch | None:
+    """Return the next predictions of a model in commit order, or None.
+
+    Only rows of transactions below the snapshot's xmin are read: no transaction still running can add a row
+    before them, so that none is ever skipped.
+    """
+    rows = connection.execute(_ordered(model_id, after).limit(limit)).all()
+    return _batch(rows) if rows else None
+
+
+def pending(connection: Connection, model_id: int, after: Cursor) -> int:
+    """Count the predictions of a model that lie after a cursor."""
+    query = select(func.count()).select_from(predictions).where(*after_cursor(predictions.c, model_id, after))
+    return int(connection.execute(query).scalar_one())
+
+
+def get(connection: Connection, prediction_id: UUID) -> Row[Any] | None:
+    """Return one logged prediction with its model and the fed-back label, or None."""
+    query = (
+        select(
+            predictions,
+            models.c.name.label("model_name"),
+            models.c.version.label("model_version"),
+            models.c.labels,
+            feedback.c.label.label("feedback"),
+        )
+        .join(models, models.c.id == predictions.c.model_id)
+        .outerjoin(feedback, feedback.c.prediction_id == predictions.c.id)
+        .where(predictions.c.id == prediction_id, predictions.c.at == time_of(prediction_id))
+    )
+    return connection.execute(query).one_or_none()
+
+
+def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
+    """Return the conditions that a row belongs to a model, lies after a cursor and below the transaction horizon."""
+    return [
+        columns.model_id == model_id,
+        tuple_(columns.xid, columns.seq) > tuple_(cast(literal(after.xid), XID8), literal(after.seq)),
+        columns.xid < text("pg_snapshot_xmin(pg_current_snapshot())"),
+    ]
+
+
+def _ordered(model_id: int, after: Cursor) -> Select[Any]:
+    c = predictions.c
+    return (
+        select(c.id, c.at, c.xid, c.seq, c.embedding, c.probabilities, c.properties)
+        .where(*after_cursor(c, model_id, after))
+        .order_by(c.xid, c.seq)
+    )
+
+
+def _batch(rows: Sequence[Row[Any]]) -> Batch:
+    def matrix(column: str, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+        joined = b"".join(getattr(row, column) for row in rows)
+        return np.frombuffer(joined, dtype=dtype).reshape(len(rows), -1).astype(np.float32)
+
+    return Batch(
+        ids=[row.id for row in rows],
+        at=[row.at for row in rows],
+        cursors=[Cursor(row.xid, row.seq) for row in rows],
+        embeddings=matrix("embedding", HALF),
+        probabilities=matrix("probabilities", HALF),
+        properties=matrix("properties", SINGLE) if all(row.properties is not None for row in rows) else None,
+    )
+
+
+def _day(found: re.Match[str]) -> dt.date:
+    year, month, day = (int(part) for part in found.groups())
+    return dt.date(year, month, day)

@@ -1,0 +1,205 @@
+"""The tables. Postgres only: partitions, bytea, jsonb and transaction ids are used as they are there."""
+
+from typing import Any
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class XID8(UserDefinedType[str]):
+    """A transaction id that never wraps (Postgres 13 and newer); travels as decimal text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+def _now() -> Column[Any]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    _now(),
+    UniqueConstraint("name", "version"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", UUID(as_uuid=True), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),  # the time inside the UUIDv7
+    Column("model_id", Integer, nullable=False),
+    Column("label", Integer, nullable=False),
+    Column("confidence", REAL, nullable=False),
+    Column("probabilities", LargeBinary, nullable=False),  # little-endian float16 (k,)
+    Column("embedding", LargeBinary, nullable=False),  # little-endian float16 (d,)
+    Column("properties", LargeBinary, nullable=True),  # little-endian float32 (p,)
+    Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
+    PrimaryKeyConstraint("id", "at"),
+    postgresql_partition_by="RANGE (at)",
+)
+Index("ix_predictions_stream", predictions.c.model_id, predictions.c.xid, predictions.c.seq)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("prediction_id", UUID(as_uuid=True), primary_key=True),
+    Column("model_id", Integer, nullable=False),
+    Column("label", Integer, nullable=False),
+    Column("predicted", Integer, nullable=False),
+    Column("probabilities", LargeBinary, nullable=False),  # copied, so that feedback survives its prediction
+    Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
+    _now(),
+)
+Index("ix_feedback_stream", feedback.c.model_id, feedback.c.xid, feedback.c.seq)
+
+references = Table(
+    "references",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("arrays", LargeBinary, nullable=False),  # npz
+    Column("calibration", LargeBinary, nullable=True),  # npz of the detector's calibration, per run time and seed
+    Column("thumbnails", LargeBinary, nullable=True),
+    _now(),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
+    Column("slice", Text, nullable=False, server_default=""),
+    Column("reference_id", Integer, ForeignKey("references.id"), nullable=True),
+    Column("state", Text, nullable=False, server_default="warming_up"),
+    Column("kind", Text, nullable=False, server_default="none"),
+    Column("since", DateTime(timezone=True), nullable=True),
+    Column("seen", BigInteger, nullable=False, server_default="0"),  # predictions given to the detector
+    Column("tested", BigInteger, nullable=False, server_default="0"),  # predictions up to the end of the last window
+    Column("window_start", BigInteger, nullable=False, server_default="0"),  # predictions before the next window
+    Column("cursor_xid", XID8(), nullable=False, server_default="0"),  # last prediction given to the detector
+    Column("cursor_seq", BigInteger, nullable=False, server_default="0"),
+    Column("window_xid", XID8(), nullable=False, server_default="0"),  # last prediction before the next window
+    Column("window_seq", BigInteger, nullable=False, server_default="0"),
+    Column("feedback_xid", XID8(), nullable=False, server_default="0"),
+    Column("feedback_seq", BigInteger, nullable=False, server_default="0"),
+    Column("calm_windows", Integer, nullable=False, server_default="0"),
+    Column("detector", LargeBinary, nullable=True),  # npz
+    Column("concept", LargeBinary, nullable=True),  # npz
+    Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # evidence, threshold, rate, ...
+    Column("last_success_at", DateTime(timezone=True), nullable=True),
+    Column("last_window_at", DateTime(timezone=True), nullable=True),
+    UniqueConstraint("model_id", "slice"),
+    CheckConstraint("state IN ('warming_up', 'calm', 'drifting')", name="state"),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("stream_id", Integer, ForeignKey("streams.id"), nullable=False),
+    Column("start", DateTime(timezone=True), nullable=False),
+    Column("end", DateTime(timezone=True), nullable=False),
+    Column("first", BigInteger, nullable=False),  # position of its first prediction in the stream
+    Column("size", Integer, nullable=False),
+    Column("p_value", Double, nullable=False),
+    Column("drifted", Boolean, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("evidence", Double, nullable=True),
+    Column("threshold", Double, nullable=True),
+    Column("seconds", REAL, nullable=False),  # time to evaluate
+    Column("report", JSONB, nullable=False),
+    _now(),
+    UniqueConstraint("stream_id", "first", "size"),
+)
+Index("ix_windows_stream_id_id", windows.c.stream_id, windows.c.id)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("stream_id", Integer, ForeignKey("streams.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("fired_at", DateTime(timezone=True), nullable=False),
+    Column("resolved_at", DateTime(timezone=True), nullable=True),
+    Column("position", BigInteger, nullable=False),  # predictions of the stream when it fired
+    Column("window_id", BigInteger, ForeignKey("windows.id"), nullable=True),
+    Column("p_value", Double, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("report", JSONB, nullable=False),
+    CheckConstraint("state IN ('firing', 'resolved')", name="state"),
+)
+Index("ix_alerts_fired_at", alerts.c.fired_at)
+Index(
+    "uq_alerts_firing",
+    alerts.c.stream_id,
+    alerts.c.kind,
+    unique=True,
+    postgresql_where=text("state = 'firing'"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),  # the webhook-id, the same for every attempt
+    Column("alert_id", UUID(as_uuid=True), ForeignKey("alerts.id"), nullable=False),
+    Column("event", Text, nullable=False),  # drift.firing or drift.resolved
+    Column("url", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("body", Text, nullable=False),  # as signed and sent
+    Column("outcome", Text, nullable=False, server_default="pending"),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("last_status", SmallInteger, nullable=True),
+    Column("last_error", Text, nullable=True),
+    Column("delivered_at", DateTime(timezone=True), nullable=True),
+    Column("give_up_at", DateTime(timezone=True), nullable=False),
+    _now(),
+    CheckConstraint("outcome IN ('pending', 'delivered', 'failed')", name="outcome"),
+)
+Index("ix_deliveries_alert_id", deliveries.c.alert_id)
