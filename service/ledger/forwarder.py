@@ -1,0 +1,107 @@
+"""The forwarder: moves spooled predictions to Postgres and forgets them once they are committed there."""
+
+import datetime as dt
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from psycopg import Connection as RawConnection
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from service.ledger.spool import Spool
+from service.store import models
+from service.store.predictions import LoggedPrediction, copy, ensure_partitions
+
+ROWS = 5000  # of one COPY
+INTERVAL = 0.1  # seconds between looks at the spool
+MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
+ADOPTION = 30.0  # seconds between looks for spools of dead workers
+DAYS_AHEAD = 3  # partitions made before they are needed
+
+logger = logging.getLogger(__name__)
+
+
+class Forwarder(threading.Thread):
+    """Copies a spool's rows to Postgres in order; a database that is away only makes the spool grow.
+
+    Parameters
+    ----------
+    spool : the worker's own.
+    engine : where the rows go.
+    count : called with ("rows", n) after a commit and ("failures", 1) after a failed attempt.
+    """
+
+    def __init__(
+        self, spool: Spool, engine: Engine, count: Callable[[str, int], None] = lambda _name, _n: None
+    ) -> None:
+        super().__init__(name="forwarder", daemon=True)
+        self._spool = spool
+        self._engine = engine
+        self._count = count
+        self._stopping = threading.Event()
+        self._model_ids: dict[str, int] = {}
+        self._partitions: set[dt.date] = set()
+
+    def run(self) -> None:
+        backoff, idle = INTERVAL, ADOPTION
+        while not self._stopping.wait(backoff):
+            try:
+                self.drain(self._spool)
+                idle += backoff
+                if idle >= ADOPTION:
+                    idle = 0.0
+                    self._adopt(self._spool.path.parent)
+                backoff = INTERVAL
+            except DBAPIError as error:
+                if backoff == INTERVAL:
+                    logger.warning("database away, predictions wait in the spool: %s", str(error.orig).strip())
+                self._count("failures", 1)
+                backoff = min(2 * max(backoff, 0.25), MAX_BACKOFF)
+            except Exception:
+                logger.exception("forwarding failed, predictions wait in the spool")
+                self._count("failures", 1)
+                backoff = MAX_BACKOFF
+
+    def stop(self) -> None:
+        """End the thread and forward what is left, as far as the database takes it."""
+        self._stopping.set()
+        self.join()
+        try:
+            self.drain(self._spool)
+        except DBAPIError as error:
+            logger.warning("%d predictions stay in the spool: %s", self._spool.pending, str(error.orig).strip())
+
+    def drain(self, spool: Spool) -> None:
+        """Forward all that is pending now."""
+        while True:
+            rows, last = spool.peek(ROWS)
+            if not rows:
+                return
+            self._write(rows)
+            spool.discard(last)
+            self._count("rows", len(rows))
+
+    def _write(self, rows: list[LoggedPrediction]) -> None:
+        days = {row.at.date() for row in rows}
+        with self._engine.begin() as connection:
+            raw = cast("RawConnection[Any]", connection.connection.driver_connection)
+            if not days <= self._partitions:
+                today = dt.datetime.now(dt.UTC).date()
+                days |= {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}
+                ensure_partitions(raw, days)
+            if not {row.model for row in rows} <= self._model_ids.keys():
+                self._model_ids = models.ids(connection)
+            copy(raw, rows, self._model_ids)
+        self._partitions |= days
+
+    def _adopt(self, folder: Path) -> None:
+        for orphan in Spool.adopt(folder):
+            if orphan.pending:
+                logger.info("adopted %d predictions of a worker that is gone", orphan.pending)
+            try:
+                self.drain(orphan)
+            finally:
+                orphan.close()

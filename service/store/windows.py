@@ -1,0 +1,57 @@
+"""Window reports: one row an evaluated window."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from service.store.streams import stream_name
+from service.store.tables import models, streams, windows
+
+
+def save(connection: Connection, **values: Any) -> int:
+    """Store an evaluated window; return its id."""
+    return int(connection.execute(insert(windows).values(**values).returning(windows.c.id)).scalar_one())
+
+
+def newest(
+    connection: Connection, stream: str | None = None, limit: int = 20, before: int | None = None
+) -> Sequence[Row[Any]]:
+    """Return windows, newest first; `before` is a window's id."""
+    query = _query().order_by(windows.c.id.desc()).limit(limit)
+    if stream is not None:
+        query = query.where(stream_name == stream)
+    if before is not None:
+        query = query.where(windows.c.id < before)
+    return connection.execute(query).all()
+
+
+def get(connection: Connection, window_id: int) -> Row[Any] | None:
+    """Return one window, or None."""
+    return connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
+
+
+def _query() -> Any:
+    return (
+        select(
+            windows,
+            stream_name.label("stream"),
+            models.c.name.label("model_name"),
+            models.c.version.label("model_version"),
+        )
+        .join(streams, streams.c.id == windows.c.stream_id)
+        .join(models, models.c.id == streams.c.model_id)
+    )
+
+
+def as_json(row: Row[Any]) -> dict[str, Any]:
+    """Return a window report as the HTTP contract gives it."""
+    return {
+        "id": row.id,
+        "stream": row.stream,
+        "start": row.start.isoformat(),
+        "end": row.end.isoformat(),
+        **row.report,
+        "evidence": row.evidence,
+        "threshold": row.threshold,
+    }
