@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS rows (
 )
 """
 COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags"
+PRAGMAS = ("page_count", "freelist_count", "page_size")
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
 
@@ -78,7 +79,8 @@ class Spool:
             The spool or its disk is full: nothing of the batch is kept.
         """
         rows = [_encode(row) for request in requests for row in request]
-        self._refuse_if_full()
+        if (reason := self._fullness()) is not None:
+            raise Overloaded(reason, retry_after=5)
         with self._turn:
             try:
                 with self._writer:
@@ -115,15 +117,17 @@ class Spool:
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._lock_file.close()
 
-    def _refuse_if_full(self) -> None:
+    def full(self) -> bool:
+        """Tell whether a prediction would be refused."""
+        return self._fullness() is not None
+
+    def _fullness(self) -> str | None:
         if self.bytes() > self.max_bytes:
-            raise Overloaded(f"the prediction log holds {self.max_bytes} bytes that the database has not taken", 5)
+            return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
         disk = os.statvfs(self.path.parent)
         if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
-            raise Overloaded("the disk of the prediction log is full", 5)
-
-
-PRAGMAS = ("page_count", "freelist_count", "page_size")
+            return "the disk of the prediction log is full"
+        return None
 
 
 def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, LoggedPrediction]:

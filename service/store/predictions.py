@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from psycopg import Connection as RawConnection
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, Row, Select, cast, func, literal, select, text, tuple_
+from sqlalchemy import Connection, Row, cast, func, literal, select, text, tuple_
 
 from service.store.tables import XID8, feedback, models, predictions
 
@@ -28,6 +28,9 @@ CREATE TEMP TABLE IF NOT EXISTS stage (
 """
 STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags"
 TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb"]
+
+_c = predictions.c
+READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties)
 
 
 class LoggedPrediction(NamedTuple):
@@ -129,8 +132,23 @@ def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Ba
     Only rows of transactions below the snapshot's xmin are read: no transaction still running can add a row
     before them, so that none is ever skipped.
     """
-    rows = connection.execute(_ordered(model_id, after).limit(limit)).all()
+    c = predictions.c
+    query = select(*READ).where(*after_cursor(c, model_id, after)).order_by(c.xid, c.seq).limit(limit)
+    rows = connection.execute(query).all()
     return _batch(rows) if rows else None
+
+
+def last(connection: Connection, model_id: int, upto: Cursor, limit: int) -> Batch | None:
+    """Return the newest predictions of a model up to and including a cursor, in commit order, or None."""
+    c = predictions.c
+    query = (
+        select(*READ)
+        .where(c.model_id == model_id, tuple_(c.xid, c.seq) <= tuple_(cast(literal(upto.xid), XID8), literal(upto.seq)))
+        .order_by(c.xid.desc(), c.seq.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    return _batch(rows[::-1]) if rows else None
 
 
 def pending(connection: Connection, model_id: int, after: Cursor) -> int:
@@ -163,15 +181,6 @@ def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
         tuple_(columns.xid, columns.seq) > tuple_(cast(literal(after.xid), XID8), literal(after.seq)),
         columns.xid < text("pg_snapshot_xmin(pg_current_snapshot())"),
     ]
-
-
-def _ordered(model_id: int, after: Cursor) -> Select[Any]:
-    c = predictions.c
-    return (
-        select(c.id, c.at, c.xid, c.seq, c.embedding, c.probabilities, c.properties)
-        .where(*after_cursor(c, model_id, after))
-        .order_by(c.xid, c.seq)
-    )
 
 
 def _batch(rows: Sequence[Row[Any]]) -> Batch:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, exists, func, select, text, update
 
 from service.store.predictions import Cursor, after_cursor, pending
 from service.store.tables import feedback, models, predictions, streams
@@ -31,9 +31,15 @@ def find(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(_query().where(stream_name == name)).one_or_none()
 
 
-def lock(connection: Connection, stream_id: int) -> Row[Any]:
-    """Return a stream, held for the rest of the transaction: one monitor at a time moves it."""
-    return connection.execute(_query().where(streams.c.id == stream_id).with_for_update(of=streams)).one()
+def get(connection: Connection, stream_id: int) -> Row[Any]:
+    """Return a stream."""
+    return connection.execute(_query().where(streams.c.id == stream_id)).one()
+
+
+def lock(connection: Connection, stream_id: int) -> Row[Any] | None:
+    """Return a stream, held for the rest of the transaction, or None where another monitor is moving it."""
+    query = _query().where(streams.c.id == stream_id).with_for_update(of=streams, skip_locked=True)
+    return connection.execute(query).one_or_none()
 
 
 def save(connection: Connection, stream_id: int, **values: Any) -> None:
@@ -41,14 +47,20 @@ def save(connection: Connection, stream_id: int, **values: Any) -> None:
     connection.execute(update(streams).where(streams.c.id == stream_id).values(**values))
 
 
-def waiting(connection: Connection) -> list[int]:
-    """Return the ids of streams that have a reference and predictions or feedback not yet looked at."""
+def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
+    """Return the ids of streams that the monitor should look at.
+
+    Those with predictions or feedback not yet looked at; those whose last window is older than `max_age` seconds
+    while `min_size` predictions are not yet in one; those with a detection that is not yet an alert.
+    """
+    c = streams.c
+    old = (c.tested + min_size <= c.seen) & (c.last_window_at < func.now() - text(f"interval '{max_age} seconds'"))
+    query = select(streams, (old | c.status.has_key("detected_at")).label("due")).where(c.reference_id.is_not(None))
     found = []
-    query = select(streams).where(streams.c.reference_id.is_not(None)).order_by(streams.c.id)
-    for row in connection.execute(query).all():
+    for row in connection.execute(query.order_by(c.id)).all():
         new = exists().where(*after_cursor(predictions.c, row.model_id, Cursor(row.cursor_xid, row.cursor_seq)))
         fed = exists().where(*after_cursor(feedback.c, row.model_id, Cursor(row.feedback_xid, row.feedback_seq)))
-        if connection.execute(select(new | fed)).scalar_one() or row.tested < row.seen:
+        if row.due or connection.execute(select(new | fed)).scalar_one():
             found.append(row.id)
     return found
 

@@ -1,0 +1,118 @@
+"""One delivery of one alert to one receiver: a job that is retried with back-off for a day."""
+
+import datetime as dt
+import logging
+import math
+import random
+from email.utils import parsedate_to_datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+from procrastinate import App, JobContext, RetryDecision
+from procrastinate.jobs import Job
+from procrastinate.retry import BaseRetryStrategy
+from sqlalchemy import Engine
+from standardwebhooks.webhooks import Webhook
+
+from service.store import alerts
+
+TIMEOUT = 10.0  # seconds for one attempt
+FIRST_RETRY = 1.0  # seconds
+MAX_RETRY = 900.0  # seconds
+GIVE_UP = dt.timedelta(hours=24)
+DELIVER = "deliver"
+QUEUE = "deliveries"
+
+logger = logging.getLogger(__name__)
+
+
+class DeliveryFailed(Exception):
+    """The receiver did not take the alert; it may ask for a pause of `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BackOff(BaseRetryStrategy):
+    """Exponential back-off with full jitter; a receiver's Retry-After is honoured."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if not isinstance(exception, DeliveryFailed):
+            return None
+        delay = min(FIRST_RETRY * 2.0 ** min(job.attempts, 20), MAX_RETRY)
+        delay = exception.retry_after or delay * random.uniform(0.5, 1.0)
+        return RetryDecision(retry_in={"seconds": math.ceil(delay)})
+
+
+def register(app: App, engine: Engine, secret: str | None, give_up: dt.timedelta = GIVE_UP) -> None:
+    """Add the delivery task to a job queue.
+
+    Parameters
+    ----------
+    secret : `whsec_...`, signs every body as Standard Webhooks says; unsigned where it is None.
+    give_up : how long after the alert a delivery is tried.
+    """
+    signer = Webhook(secret) if secret else None
+
+    @app.task(name=DELIVER, queue=QUEUE, retry=BackOff(), pass_context=True)
+    async def deliver(_: JobContext, delivery_id: str) -> None:
+        await attempt(engine, UUID(delivery_id), signer)
+
+
+async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> None:
+    """Send a delivery once and record the outcome.
+
+    Raises
+    ------
+    DeliveryFailed
+        It was not taken, and there is time left to try again.
+    """
+    with engine.connect() as connection:
+        row = alerts.get_delivery(connection, delivery_id)
+    if row is None or row.outcome == "delivered":
+        return
+    status, error, retry_after = await _post(row, signer)
+    now = dt.datetime.now(dt.UTC)
+    given_up = error is not None and now >= row.give_up_at
+    values: dict[str, Any] = {"attempts": row.attempts + 1, "last_status": status, "last_error": error}
+    if error is None:
+        values |= {"outcome": "delivered", "delivered_at": now}
+    elif given_up:
+        values["outcome"] = "failed"
+    with engine.begin() as connection:
+        alerts.update_delivery(connection, delivery_id, **values)
+    if error is None:
+        logger.info("alert %s delivered, event %s, attempt %d", row.alert_id, row.event, row.attempts + 1)
+    elif given_up:
+        logger.error("alert %s not delivered: %s; given up", row.alert_id, error)
+    else:
+        raise DeliveryFailed(error, retry_after)
+
+
+async def _post(row: Any, signer: Webhook | None) -> tuple[int | None, str | None, float | None]:
+    now = dt.datetime.now(dt.UTC)
+    headers = {"content-type": "application/json", "user-agent": "tidemark", "webhook-id": str(row.id)}
+    headers["webhook-timestamp"] = str(int(now.timestamp()))
+    if signer is not None:
+        headers["webhook-signature"] = signer.sign(str(row.id), now, row.body)
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
+            response = await client.post(row.url, content=row.body, headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return None, f"{type(error).__name__}: {error}"[:500], None
+    if response.is_success:
+        return response.status_code, None, None
+    return response.status_code, f"HTTP {response.status_code}", _retry_after(response)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    value = response.headers.get("retry-after", "")
+    if value.isdigit():
+        return min(float(value), MAX_RETRY)
+    try:
+        wait = parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)
+    except (TypeError, ValueError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), MAX_RETRY)

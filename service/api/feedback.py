@@ -1,0 +1,103 @@
+"""True labels coming back, and the look-up of a logged prediction."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.problems import Problem, documented
+from service.ledger import spool
+from service.store import feedback, models, predictions
+from service.store.feedback import Predicted
+
+router = APIRouter(tags=["predictions"])
+
+
+class FeedbackItem(BaseModel):
+    id: UUID
+    label: Annotated[str, Field(max_length=256)]
+
+
+class FeedbackBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[FeedbackItem] = Field(min_length=1, max_length=10_000)
+
+
+class FeedbackAnswer(BaseModel):
+    accepted: int
+    unknown: list[str]
+
+
+class LoggedAnswer(BaseModel):
+    id: str
+    at: str
+    model: dict[str, str]
+    label: str
+    confidence: float
+    tags: dict[str, str]
+    feedback: str | None
+
+
+@router.post("/feedback", status_code=202, summary="Send true labels back", responses=documented(422, 503))
+def post_feedback(body: FeedbackBody, request: Request) -> FeedbackAnswer:
+    """Store the true labels of logged predictions; a repeat overwrites."""
+    state = request.app.state
+    wanted = {item.id: item.label for item in body.items}
+    with state.engine.begin() as connection:
+        foreign = sorted(set(wanted.values()) - models.labels(connection))
+        if foreign:
+            raise Problem(422, f"no model has the label {foreign[0]!r}")
+        known = feedback.find(connection, list(wanted))
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            known |= _spooled(state, missing)
+        rows = []
+        for key, predicted in known.items():
+            if wanted[key] not in predicted.labels:
+                raise Problem(422, f"the model of prediction {key} has no label {wanted[key]!r}")
+            label = predicted.labels.index(wanted[key])
+            rows.append(
+                {
+                    "prediction_id": key,
+                    "model_id": predicted.model_id,
+                    "label": label,
+                    "predicted": predicted.predicted,
+                    "probabilities": predicted.probabilities,
+                }
+            )
+        if rows:
+            feedback.save(connection, rows)
+    state.metrics.fed_back(len(rows))
+    return FeedbackAnswer(accepted=len(rows), unknown=[str(key) for key in wanted if key not in known])
+
+
+@router.get("/predictions/{prediction_id}", summary="A logged prediction", responses=documented(404, 422, 503))
+def get_prediction(prediction_id: UUID, request: Request) -> LoggedAnswer:
+    """Return a prediction once it is in Postgres."""
+    with request.app.state.engine.connect() as connection:
+        row = predictions.get(connection, prediction_id)
+    if row is None:
+        raise Problem(404, f"no prediction {prediction_id} in the database (yet)")
+    return LoggedAnswer(
+        id=str(row.id),
+        at=row.at.isoformat(),
+        model={"name": row.model_name, "version": row.model_version},
+        label=row.labels[row.label],
+        confidence=row.confidence,
+        tags=row.tags,
+        feedback=None if row.feedback is None else row.labels[row.feedback],
+    )
+
+
+def _spooled(state: object, ids: list[UUID]) -> dict[UUID, Predicted]:
+    """Return predictions that are acknowledged but not yet in Postgres."""
+    found = spool.find(state.spool.path.parent, ids)  # type: ignore[attr-defined]
+    bundle, model_id = state.bundle, state.model_id  # type: ignore[attr-defined]
+    served = f"{bundle.name}:{bundle.version}"
+    return {
+        key: Predicted(model_id, list(bundle.labels), row.label, row.probabilities)
+        for key, row in found.items()
+        if row.model == served
+    }

@@ -1,0 +1,110 @@
+"""Counters and histograms of this server, and `/metrics`, which shows them beside the drift scores of Postgres."""
+
+import os
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy import Engine
+
+from service.api.drift_metrics import DriftCollector
+from service.ledger.spool import Spool
+
+STAGES = ("decode", "queue", "infer", "log", "total")
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+
+class Metrics:
+    """What one server process counts; under several workers prometheus_client adds them up through files.
+
+    Parameters
+    ----------
+    model, version : labels of the served model.
+    class_names : every label that it can predict, so that each has its time series from the start.
+    """
+
+    def __init__(self, model: str, version: str, class_names: list[str]) -> None:
+        self.registry = CollectorRegistry()
+        names = ("model", "version")
+        own = (model, version)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *more: str) -> Histogram:
+            return Histogram(f"tidemark_{name}", text, (*names, *more), buckets=buckets, registry=self.registry)
+
+        def counter(name: str, text: str, *more: str) -> Counter:
+            return Counter(f"tidemark_{name}", text, (*names, *more), registry=self.registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"tidemark_{name}", text, registry=self.registry, multiprocess_mode="livesum")
+
+        predictions = counter("predictions", "Acknowledged predictions by predicted label", "label")
+        seconds = histogram("predict_seconds", "Time a request spends in each stage", SECONDS, "stage")
+        self._predictions = [predictions.labels(*own, label) for label in class_names]
+        self._seconds = {stage: seconds.labels(*own, stage) for stage in STAGES}
+        self._requests = counter("predict_requests", "Requests to predict by HTTP status", "status")
+        self._own = own
+        self._batch_size = histogram("batch_size", "Images in one run of the model", BATCHES).labels(*own)
+        self._confidence = histogram("confidence", "Confidence of the predicted label", CONFIDENCES).labels(*own)
+        self._feedback = counter("feedback", "Labels fed back").labels(*own)
+        self._spool_pending = gauge("spool_pending", "Predictions that wait in the spool")
+        self._spool_bytes = gauge("spool_bytes", "Size of the predictions that wait in the spool")
+        self._rows = Counter("tidemark_log_rows", "Predictions forwarded to Postgres", registry=self.registry)
+        self._failures = Counter("tidemark_log_failures", "Failed attempts to forward", registry=self.registry)
+
+    def observe(self, stage: str, value: float) -> None:
+        """Record the seconds of a stage, or with the stage "batch" the images of one run."""
+        if stage == "batch":
+            self._batch_size.observe(value)
+        else:
+            self._seconds[stage].observe(value)
+
+    def predicted(self, index: int, confidence: float) -> None:
+        """Count an acknowledged prediction."""
+        self._predictions[index].inc()
+        self._confidence.observe(confidence)
+
+    def answered(self, status: int) -> None:
+        """Count an answer of a prediction endpoint."""
+        self._requests.labels(*self._own, str(status)).inc()
+
+    def fed_back(self, count: int) -> None:
+        """Count accepted labels."""
+        self._feedback.inc(count)
+
+    def forwarded(self, name: str, count: int) -> None:
+        """Count what the forwarder reports."""
+        (self._rows if name == "rows" else self._failures).inc(count)
+
+    def spool(self, spool: Spool) -> None:
+        """Show how much waits in this worker's spool."""
+        self._spool_pending.set(spool.pending)
+        self._spool_bytes.set(spool.bytes() if spool.pending else 0)
+
+
+def text(metrics: Metrics, engine: Engine) -> bytes:
+    """Return the Prometheus exposition of all workers and of the drift state in Postgres."""
+    registry = metrics.registry
+    if multiprocess(os.environ):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    drift = CollectorRegistry()
+    drift.register(DriftCollector(engine))
+    return generate_latest(registry) + generate_latest(drift)
+
+
+def multiprocess(environment: Mapping[str, str]) -> bool:
+    """Tell whether prometheus_client shares its values among workers."""
+    return "PROMETHEUS_MULTIPROC_DIR" in environment
+
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", response_class=Response, summary="Prometheus metrics")
+def metrics_page(request: Request) -> Response:
+    state = request.app.state
+    state.metrics.spool(state.spool)
+    return Response(text(state.metrics, state.engine), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,165 @@
+"""`POST /predict`: images in, classes out, each logged before the answer leaves."""
+
+import time
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from uuid_utils.compat import uuid7
+
+from service.api.bodies import ImagesBody, images_and_tags
+from service.api.problems import Problem, documented, unavailable
+from service.errors import Overloaded
+from service.inference.batcher import QueueFull
+from service.inference.images import NotAnImage, TooManyPixels
+from service.inference.predictor import Prediction
+from service.store.predictions import HALF, SINGLE, LoggedPrediction
+
+TOP = 5  # classes named in an answer
+
+router = APIRouter(tags=["predict"])
+
+
+class ModelName(BaseModel):
+    name: str
+    version: str
+
+
+class Scored(BaseModel):
+    label: str
+    confidence: float
+
+
+class Predicted(Scored):
+    id: str
+    index: int
+    top: list[Scored]
+
+
+class PredictAnswer(BaseModel):
+    model: ModelName
+    predictions: list[Predicted]
+
+
+BODY = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+            }
+        },
+        "application/json": {"schema": ImagesBody.model_json_schema()},
+    },
+}
+TAG = {
+    "name": "tag",
+    "in": "query",
+    "required": False,
+    "description": "key:value, repeatable",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
+
+
+@router.post(
+    "/predict",
+    summary="Classify images",
+    response_model=PredictAnswer,
+    responses=documented(400, 408, 413, 415, 422, 503),
+    openapi_extra={"requestBody": BODY, "parameters": [TAG]},
+)
+async def predict(request: Request) -> Response:
+    """Classify an image, several `file` parts, or base64 images in JSON."""
+    metrics = request.app.state.metrics
+    started = time.perf_counter()
+    status = 500
+    try:
+        body = await _predict(request)
+        status = 200
+        return Response(body, media_type="application/json")
+    except Problem as problem:
+        status = problem.status
+        raise
+    finally:
+        metrics.answered(status)
+        metrics.observe("total", time.perf_counter() - started)
+
+
+async def _predict(request: Request) -> bytes:
+    state = request.app.state
+    images, tags = await images_and_tags(request, state.settings.max_image_bytes)
+    try:
+        predictions = await state.predictor.predict(images)
+    except NotAnImage as error:
+        raise Problem(400, f"image {error.item}: {error}") from None
+    except TooManyPixels as error:
+        raise Problem(413, f"image {error.item}: {error}") from None
+    except QueueFull as error:
+        raise unavailable(str(error)) from None
+    bundle = state.bundle
+    model = f"{bundle.name}:{bundle.version}"
+    rows = [logged(prediction, model, tags) for prediction in predictions]
+    await write(state, rows)
+    return orjson.dumps(
+        {
+            "model": {"name": bundle.name, "version": bundle.version},
+            "predictions": [
+                _answer(row, prediction, bundle.labels) for row, prediction in zip(rows, predictions, strict=True)
+            ],
+        }
+    )
+
+
+async def write(state: Any, rows: list[LoggedPrediction]) -> None:
+    """Commit rows to the spool and count them; a full spool is a 503.
+
+    Raises
+    ------
+    Problem
+        The spool is full: nothing was kept, nothing may be answered.
+    """
+    started = time.perf_counter()
+    try:
+        await state.log.submit([rows])
+    except (Overloaded, QueueFull) as error:
+        raise unavailable(str(error), getattr(error, "retry_after", 1)) from None
+    state.metrics.observe("log", time.perf_counter() - started)
+    for row in rows:
+        state.metrics.predicted(row.label, row.confidence)
+
+
+def logged(prediction: Prediction, model: str, tags: dict[str, str]) -> LoggedPrediction:
+    """Return a prediction as it is logged, under a new id."""
+    return LoggedPrediction(
+        id=uuid7(),
+        model=model,
+        label=prediction.index,
+        confidence=float(prediction.probabilities[prediction.index]),
+        probabilities=prediction.probabilities.astype(HALF).tobytes(),
+        embedding=_half(prediction.embedding),
+        properties=prediction.properties.astype(SINGLE).tobytes(),
+        tags=tags,
+    )
+
+
+def _half(embedding: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
+    limit = np.finfo(HALF).max
+    half: bytes = np.clip(embedding, -limit, limit).astype(HALF).tobytes()
+    return half
+
+
+def _answer(row: LoggedPrediction, prediction: Prediction, labels: tuple[str, ...]) -> dict[str, Any]:
+    p = prediction.probabilities
+    top = np.argsort(-p, kind="stable")[:TOP].tolist()
+    return {
+        "id": str(row.id),
+        "label": labels[row.label],
+        "index": row.label,
+        "confidence": row.confidence,
+        "top": [{"label": labels[i], "confidence": float(p[i])} for i in top],
+    }

@@ -1,0 +1,98 @@
+"""Errors over HTTP: RFC 9457 problem JSON for every one of them."""
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from service.errors import Overloaded
+
+logger = logging.getLogger(__name__)
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457, section 3."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+    def response(self) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": http.HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return Response(orjson.dumps(body), self.status, self.headers, media_type="application/problem+json")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of the problems that an endpoint may answer."""
+    return {
+        status: {
+            "description": http.HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": ProblemBody.model_json_schema()}},
+        }
+        for status in statuses
+    }
+
+
+def unavailable(detail: str, retry_after: int = 1) -> Problem:
+    """Return a 503 that says when to come again."""
+    return Problem(503, detail, {"Retry-After": str(retry_after)})
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> Response:
+        return Problem(error.status_code, str(error.detail), error.headers).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> Response:
+        return Problem(422, described(error.errors())).response()
+
+    @app.exception_handler(Overloaded)
+    async def _overloaded(_: Request, error: Overloaded) -> Response:
+        return unavailable(str(error), error.retry_after).response()
+
+    @app.exception_handler(DBAPIError)
+    @app.exception_handler(PoolTimeout)
+    async def _database(_: Request, error: Exception) -> Response:
+        logger.warning("request failed, database away: %s", str(getattr(error, "orig", error)).strip())
+        return unavailable("the database cannot be reached right now", retry_after=5).response()
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_: Request, __: Exception) -> Response:
+        return Problem(500, "an unexpected error; the server's log has it").response()
+
+
+def described(errors: Any) -> str:
+    """Return pydantic's errors as one sentence."""
+    parts = [f"{'.'.join(str(place) for place in error['loc'])}: {error['msg']}" for error in errors]
+    return "; ".join(parts[:3])
