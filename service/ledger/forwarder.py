@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from psycopg import Connection as RawConnection
+from psycopg import Error as DriverError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.ledger.spool import Spool
 from service.store import models
@@ -20,6 +22,8 @@ INTERVAL = 0.1  # seconds between looks at the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 ADOPTION = 30.0  # seconds between looks for spools of dead workers
 DAYS_AHEAD = 3  # partitions made before they are needed
+
+AWAY = (DBAPIError, PoolTimeout, DriverError)
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +59,9 @@ class Forwarder(threading.Thread):
                     idle = 0.0
                     self._adopt(self._spool.path.parent)
                 backoff = INTERVAL
-            except DBAPIError as error:
+            except AWAY as error:
                 if backoff == INTERVAL:
-                    logger.warning("database away, predictions wait in the spool: %s", str(error.orig).strip())
+                    logger.warning("database away, predictions wait in the spool: %s", _reason(error))
                 self._count("failures", 1)
                 backoff = min(2 * max(backoff, 0.25), MAX_BACKOFF)
             except Exception:
@@ -71,8 +75,8 @@ class Forwarder(threading.Thread):
         self.join()
         try:
             self.drain(self._spool)
-        except DBAPIError as error:
-            logger.warning("%d predictions stay in the spool: %s", self._spool.pending, str(error.orig).strip())
+        except AWAY as error:
+            logger.warning("%d predictions stay in the spool: %s", self._spool.pending, _reason(error))
 
     def drain(self, spool: Spool) -> None:
         """Forward all that is pending now."""
@@ -105,3 +109,7 @@ class Forwarder(threading.Thread):
                 self.drain(orphan)
             finally:
                 orphan.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", error)).strip().partition("\n")[0]

@@ -71,6 +71,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def newest(self, count: int) -> "Batch":
+        """Return the last `count` predictions."""
+        properties = None if self.properties is None else self.properties[-count:]
+        return Batch(
+            self.ids[-count:],
+            self.at[-count:],
+            self.cursors[-count:],
+            self.embeddings[-count:],
+            self.probabilities[-count:],
+            properties,
+        )
+
 
 def time_of(prediction_id: UUID) -> dt.datetime:
     """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond."""
@@ -183,7 +195,7 @@ def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
     ]
 
 
-def _batch(rows: Sequence[Row[Any]]) -> Batch:
+def _batch(rows: Sequence[Any]) -> Batch:
     def matrix(column: str, dtype: np.dtype[Any]) -> NDArray[np.float32]:
         joined = b"".join(getattr(row, column) for row in rows)
         return np.frombuffer(joined, dtype=dtype).reshape(len(rows), -1).astype(np.float32)

@@ -25,6 +25,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
@@ -45,6 +46,9 @@ class XID8(UserDefinedType[str]):
 
     def get_col_spec(self, **_: Any) -> str:
         return "xid8"
+
+
+ischema_names["xid8"] = XID8  # so that reflection knows it, too
 
 
 def _now() -> Column[Any]:

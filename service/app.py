@@ -1,0 +1,93 @@
+"""Wires the rooms together into one server process."""
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from service.alerts.queue import open_queue
+from service.api import alerts, drift, feedback, health, metrics, predict, problems
+from service.inference import bundle as bundles
+from service.inference.batcher import Batcher
+from service.inference.bundle import Bundle
+from service.inference.predictor import Predictor
+from service.ledger.forwarder import Forwarder
+from service.ledger.spool import Spool
+from service.pages import routes as pages
+from service.settings import Settings
+from service.store import engine as engines
+from service.store import models, schema
+
+BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundle to load
+LOG_BATCH = 256  # requests of one spool transaction
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, bundle: Bundle, url: str) -> FastAPI:
+    """Return the server for one bundle on the database at `url`.
+
+    Raises
+    ------
+    DatabaseError
+        The database is out of reach or its schema is not current.
+    ReferenceMismatch
+        The stored reference belongs to another model file.
+    """
+    engine = engines.connect(url)
+    engines.check(engine)
+    schema.check(engine)
+    with engine.begin() as connection:
+        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        state = app.state
+        counted = metrics.Metrics(bundle.name, bundle.version, list(bundle.labels))
+        spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
+        forwarder = Forwarder(spool, engine, counted.forwarded)
+        predictor = Predictor(
+            bundle,
+            max_batch=settings.max_batch,
+            wait_ms=settings.batch_wait_ms,
+            queue_limit=settings.queue_limit,
+            max_pixels=settings.max_image_pixels,
+            threads=settings.inference_threads,
+            observe=counted.observe,
+        )
+        state.settings, state.bundle, state.engine, state.model_id = settings, bundle, engine, model_id
+        state.metrics, state.spool, state.predictor = counted, spool, predictor
+        state.log = Batcher(spool.append, max_batch=LOG_BATCH, queue_limit=10 * settings.queue_limit)
+        state.queue = open_queue(engines.conninfo(url))
+        forwarder.start()
+        logger.info("serving %s:%s", bundle.name, bundle.version)
+        yield
+        await predictor.close()
+        await state.log.close()
+        forwarder.stop()
+        spool.close()
+        engine.dispose()
+
+    app = FastAPI(
+        title="Tidemark",
+        summary="Serves an image classifier and notices when the world it was trained on has moved",
+        version="1",
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    for room in (predict, feedback, drift, alerts, health, metrics):
+        app.include_router(room.router)
+    app.include_router(pages.router)
+    return app
+
+
+def worker() -> FastAPI:
+    """Return the server that the environment describes: what each worker process of `tidemark serve` runs."""
+    settings = Settings.load()
+    if settings.database_url is None:
+        raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
+    bundle = bundles.load(Path(os.environ[BUNDLE_VARIABLE]))
+    return create_app(settings, bundle, engines.normalised(settings.database_url.get_secret_value()))

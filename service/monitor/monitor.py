@@ -1,0 +1,53 @@
+"""The monitor: moves streams forward, one transaction a step."""
+
+import logging
+import time
+
+from sqlalchemy import Engine
+
+from service.alerts.lifecycle import Alerts
+from service.monitor.progress import Step
+from service.monitor.watcher import Watcher, prepare
+from service.settings import Settings
+from service.store import streams
+
+logger = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Several monitors may run: a stream is held by a row lock while one of them moves it."""
+
+    def __init__(self, settings: Settings, engine: Engine, alerts: Alerts) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._alerts = alerts
+        self._watchers: dict[int, Watcher] = {}
+
+    def waiting(self) -> list[int]:
+        """Return the ids of the streams that have something to look at."""
+        with self._engine.connect() as connection:
+            return streams.waiting(connection, self._settings.window_min_size, self._settings.window_max_age)
+
+    def advance(self, stream_id: int) -> None:
+        """Look at everything that a stream has to offer now."""
+        while self._step(stream_id):
+            pass
+
+    def _step(self, stream_id: int) -> bool:
+        with self._engine.connect() as connection:
+            reference_id = streams.get(connection, stream_id).reference_id
+        if reference_id is None:
+            return False
+        watcher = self._watcher(reference_id)
+        with self._engine.begin() as connection:
+            row = streams.lock(connection, stream_id)
+            if row is None or row.reference_id != reference_id:
+                return False
+            return Step(connection, row, watcher, self._settings, self._alerts).take()
+
+    def _watcher(self, reference_id: int) -> Watcher:
+        if reference_id not in self._watchers:
+            started = time.perf_counter()
+            self._watchers[reference_id] = prepare(self._engine, reference_id, self._settings)
+            logger.info("reference %d is ready after %.1f s", reference_id, time.perf_counter() - started)
+        return self._watchers[reference_id]

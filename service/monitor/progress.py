@@ -1,0 +1,204 @@
+"""One step of one stream, in one transaction: read, update the evidence, test full windows, raise or resolve alerts."""
+
+import datetime as dt
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from service.alerts.lifecycle import Alerts
+from service.drift import StreamDetector
+from service.monitor import rules
+from service.monitor.evaluate import explain
+from service.monitor.watcher import Watcher
+from service.settings import Settings
+from service.store import alerts as alert_rows
+from service.store import predictions, streams, windows
+from service.store.arrays import pack, unpack
+from service.store.predictions import Batch, Cursor
+
+HISTORY = 200  # points of evidence kept for the charts
+MAX_STEP = 2000  # predictions of one transaction
+MAX_ALARM_ROWS = 5000  # that are read back to find when a change began
+
+
+class Step:
+    """A stream on its way from one committed state to the next."""
+
+    def __init__(
+        self, connection: Connection, row: Row[Any], watcher: Watcher, settings: Settings, alerts: Alerts
+    ) -> None:
+        self._connection = connection
+        self._row = row
+        self._watcher = watcher
+        self._settings = settings
+        self._alerts = alerts
+        self._now = dt.datetime.now(dt.UTC)
+        self._cursor = Cursor(row.cursor_xid, row.cursor_seq)
+        self._seen: int = row.seen
+        self._calm_windows: int = row.calm_windows
+        self._firing = [alert for alert in alert_rows.firing(connection, row.id) if alert.kind != "concept"]
+        self._status: dict[str, Any] = dict(row.status)
+        self._changes: dict[str, Any] = {}
+        if row.detector is None:
+            self._detector = watcher.detector(settings)
+        else:
+            self._detector = StreamDetector.restore(watcher.reference, unpack(row.detector))
+
+    def take(self) -> bool:
+        """Move the stream forward; tell whether there may be more to do at once."""
+        boundary = self._row.window_start + self._settings.window_size
+        batch = None
+        if self._seen < boundary:
+            limit = min(boundary - self._seen, MAX_STEP)
+            batch = predictions.read(self._connection, self._row.model_id, self._cursor, limit)
+        if batch is not None:
+            self._update(batch)
+        if self._seen >= boundary:
+            self._window(self._settings.window_size, self._settings.stride)
+        elif self._aged():
+            self._window(self._seen - self._row.window_start, self._seen - self._row.window_start)
+        if self._detector.drift_detected and not self._firing:
+            self._alarm()
+        self._save(batch)
+        return batch is not None or self._seen >= boundary
+
+    def _update(self, batch: Batch) -> None:
+        reference = self._watcher.reference
+        properties = batch.properties if reference.properties is not None else None
+        self._detector.update(batch.embeddings, batch.probabilities, properties)
+        self._seen += len(batch)
+        self._cursor = batch.cursors[-1]
+        history = self._status.get("history", [])
+        self._status["history"] = [*history, [self._now.isoformat(), self._seen, self._detector.evidence]][-HISTORY:]
+
+    def _aged(self) -> bool:
+        untested = self._seen - self._row.tested
+        last = self._row.last_window_at
+        old = last is not None and (self._now - last).total_seconds() > self._settings.window_max_age
+        return bool(old and untested >= self._settings.window_min_size)
+
+    def _window(self, size: int, stride: int) -> None:
+        start = Cursor(self._row.window_xid, self._row.window_seq)
+        batch = predictions.read(self._connection, self._row.model_id, start, size)
+        self._changes |= {
+            "window_start": self._row.window_start + stride,
+            "tested": self._seen,
+            "last_window_at": self._now,
+        }
+        if batch is None:  # retention was quicker than the monitor
+            return
+        following = batch.cursors[min(stride, len(batch)) - 1]
+        self._changes |= {"window_xid": following.xid, "window_seq": following.seq}
+        _, report = self._explain(batch, self._row.window_start)
+        self._follow(report)
+
+    def _explain(self, batch: Batch, first: int) -> tuple[int, dict[str, Any]]:
+        started = time.perf_counter()
+        report = explain(self._watcher.reference, self._watcher.test, batch)
+        if feedback := self._status.get("feedback"):
+            report["feedback"] = feedback
+        window_id = windows.save(
+            self._connection,
+            stream_id=self._row.id,
+            start=batch.at[0],
+            end=batch.at[-1],
+            first=first,
+            size=len(batch),
+            p_value=report["p_value"],
+            drifted=report["drifted"],
+            kind=report["kind"],
+            evidence=self._detector.evidence,
+            threshold=self._detector.threshold,
+            seconds=time.perf_counter() - started,
+            report=report,
+        )
+        self._status["windows"] = self._status.get("windows", 0) + 1
+        return window_id, report
+
+    def _follow(self, report: dict[str, Any]) -> None:
+        """Let a window speak for the end of a drift, or for one more kind of it."""
+        if not self._firing:
+            return
+        kind = rules.further_kind(report, self._status.get("named"), {alert.kind for alert in self._firing})
+        self._status["named"] = report["kind"]
+        if kind is not None:
+            self._fire(kind, self._row.since, None, report)
+        self._calm_windows = self._calm_windows + 1 if rules.is_calm(report) else 0
+        if self._calm_windows >= self._settings.resolve_after:
+            for alert in self._firing:
+                self._alerts.resolve(self._connection, alert.id, self._now)
+            self._firing = []
+            self._calm_windows = 0
+            self._detector.reset()
+
+    def _alarm(self) -> None:
+        """Raise the alert once enough predictions have come since the change to name its kind."""
+        detected_at = self._status.setdefault("detected_at", self._now.isoformat())
+        change = self._detector.change_point or 0
+        since_change = max(self._detector.count - change, 1)
+        if not rules.explained_by(since_change, dt.datetime.fromisoformat(detected_at), self._now):
+            return
+        rows = max(since_change, rules.MIN_ALARM_ROWS)
+        batch = predictions.last(self._connection, self._row.model_id, self._cursor, min(rows, MAX_ALARM_ROWS))
+        if batch is None:
+            return
+        since = batch.at[max(len(batch) - since_change, 0)]
+        batch = batch.newest(self._settings.window_size)
+        window_id, report = self._explain(batch, self._seen - len(batch))
+        self._fire(rules.named_kind(report, self._detector.leading), since, window_id, report)
+        self._changes["since"] = since
+        self._calm_windows = 0
+        del self._status["detected_at"]
+
+    def _fire(self, kind: str, since: dt.datetime, window_id: int | None, report: dict[str, Any]) -> None:
+        self._alerts.fire(
+            self._connection,
+            self._row,
+            self._now,
+            kind=kind,
+            since=since,
+            position=self._seen,
+            window_id=window_id,
+            report=report | {"kind": kind},
+        )
+        self._firing = [alert for alert in alert_rows.firing(self._connection, self._row.id) if alert.kind != "concept"]
+
+    def _save(self, batch: Batch | None) -> None:
+        detector = self._detector
+        kinds = [alert.kind for alert in self._firing]
+        self._status |= {
+            "evidence": detector.evidence,
+            "threshold": detector.threshold,
+            "expected_run_time": self._settings.expected_run_time,
+            "rate": self._rate(),
+            "kinds": kinds,
+        }
+        if batch is not None:
+            self._changes["detector"] = pack(detector.state())
+            if self._row.last_window_at is None:
+                self._changes.setdefault("last_window_at", self._now)
+        elif not self._firing and self._row.state == "drifting":
+            self._changes["detector"] = pack(detector.state())
+        streams.save(
+            self._connection,
+            self._row.id,
+            cursor_xid=self._cursor.xid,
+            cursor_seq=self._cursor.seq,
+            seen=self._seen,
+            calm_windows=self._calm_windows,
+            state="drifting" if kinds else "calm",
+            kind=kinds[-1] if kinds else "none",
+            status=self._status,
+            last_success_at=self._now,
+            **({"since": None} if not kinds else {}) | self._changes,
+        )
+
+    def _rate(self) -> float | None:
+        """Return the stream's predictions per second over the kept history."""
+        history = self._status.get("history", [])
+        if len(history) < 2:
+            return None
+        (start, first, _), (end, last, _) = history[0], history[-1]
+        seconds = (dt.datetime.fromisoformat(end) - dt.datetime.fromisoformat(start)).total_seconds()
+        return (last - first) / seconds if seconds > 0 else None

@@ -1,0 +1,57 @@
+"""Everything that is computed once per reference: the window test and the calibrated sequential detector."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from service.drift import Reference, StreamDetector, WindowTest
+from service.settings import Settings
+from service.store import references
+
+SEED = 0
+MAX_LEVEL = 0.01  # at which a single window is called drifted
+
+
+@dataclass(frozen=True, eq=False)
+class Watcher:
+    """A reference with its tests, ready for use."""
+
+    reference: Reference
+    test: WindowTest
+    calibration: Mapping[str, Any]
+
+    def detector(self, settings: Settings) -> StreamDetector:
+        """Return a detector that has seen nothing."""
+        return StreamDetector(
+            self.reference, expected_run_time=settings.expected_run_time, seed=SEED, calibration=self.calibration
+        )
+
+
+def prepare(engine: Engine, reference_id: int, settings: Settings) -> Watcher:
+    """Load a reference and calibrate its tests; the detector's calibration is cached beside it."""
+    with engine.connect() as connection:
+        reference = load(connection, reference_id)
+        calibration = references.load_calibration(connection, reference_id)
+    if calibration is None or int(calibration["expected_run_time"]) != settings.expected_run_time:
+        detector = StreamDetector(reference, expected_run_time=settings.expected_run_time, seed=SEED)
+        calibration = detector.calibration()
+        with engine.begin() as connection:
+            references.save_calibration(connection, reference_id, calibration)
+    level = min(MAX_LEVEL, settings.stride / settings.expected_run_time)
+    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=level)
+    return Watcher(reference, test, calibration)
+
+
+def load(connection: Connection, reference_id: int) -> Reference:
+    """Return a stored reference."""
+    arrays = references.load(connection, reference_id)
+    names = {key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays}
+    return Reference(
+        embeddings=arrays["embeddings"],
+        probabilities=arrays["probabilities"],
+        labels=arrays.get("labels"),
+        properties=arrays.get("properties"),
+        **names,
+    )

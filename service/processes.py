@@ -1,0 +1,175 @@
+"""The processes of an installation: a server, a monitor, and `up`, which keeps both alive with their database."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+
+from service.app import BUNDLE_VARIABLE
+from service.errors import ConfigurationError
+from service.inference import bundle as bundles
+from service.settings import Settings
+from service.store import engine as engines
+from service.store import models, schema
+
+PARENT_VARIABLE = "TIDEMARK_PARENT"  # a child of `up` ends when this process is gone
+GRACE = 10  # seconds for open requests to end
+STABLE = 60.0  # seconds after which a child that dies is restarted at once
+FAILED_TO_START = 2  # exit code of an error that a restart does not mend
+
+logger = logging.getLogger(__name__)
+
+
+def serve(bundle: Path, host: str, port: int, workers: int) -> None:
+    """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
+    _follow_parent()
+    settings = Settings.load()
+    with engines.database(settings) as url:
+        os.environ["TIDEMARK_DATABASE_URL"] = url
+        os.environ[BUNDLE_VARIABLE] = str(bundle)
+        _check(bundle, url)
+        _check_port(host, port)
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
+        uvicorn.run(
+            "service.app:worker",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+        )
+
+
+def monitor() -> None:
+    """Run a monitor worker until SIGTERM or SIGINT."""
+    from service.monitor.jobs import run
+
+    _follow_parent()
+    settings = Settings.load()
+
+    async def until_stopped(url: str) -> None:
+        task = asyncio.create_task(run(settings, engine, url))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            logger.info("monitor stopped")
+
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.check(engine)
+        asyncio.run(until_stopped(url))
+
+
+def up(bundle: Path, host: str, port: int) -> int:
+    """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
+    settings = Settings.load()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.migrate(engine)
+        engine.dispose()
+        _check(bundle, url)
+        _check_port(host, port)
+        environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}
+        environment.setdefault("TIDEMARK_PUBLIC_URL", f"http://{host}:{port}")
+        commands = [["serve", "--bundle", str(bundle), "--host", host, "--port", str(port)], ["monitor"]]
+        children = [_Child(command, environment) for command in commands]
+        try:
+            while not stopping.wait(0.2):
+                for child in children:
+                    if child.keep_alive() == FAILED_TO_START:
+                        return FAILED_TO_START
+        finally:
+            for child in children:
+                child.process.terminate()
+            for child in children:
+                child.wait()
+    return 0
+
+
+class _Child:
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._command = [sys.executable, "-m", "service.cli", *command]
+        self._environment = environment
+        self._backoff = 0.5
+        self._restart_at: float | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self.process = subprocess.Popen(self._command, env=self._environment)  # noqa: S603
+        self._started = time.monotonic()
+        self._restart_at = None
+
+    def keep_alive(self) -> int | None:
+        """Restart the process if it died; return its exit code when it did."""
+        code = self.process.poll()
+        now = time.monotonic()
+        if code is None or code == FAILED_TO_START:
+            return code
+        if self._restart_at is None:
+            self._backoff = 0.5 if now - self._started > STABLE else min(2 * self._backoff, 30.0)
+            self._restart_at = now + self._backoff
+            logger.error("%s ended with code %d, again in %.1f s", self._command[3], code, self._backoff)
+        elif now >= self._restart_at:
+            self._start()
+        return code
+
+    def wait(self) -> None:
+        try:
+            self.process.wait(GRACE + 3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def _check(folder: Path, url: str) -> None:
+    """Raise what would make every worker fail: a broken bundle, an old schema, a reference of another model."""
+    bundle = bundles.load(folder)
+    engine = engines.connect(url)
+    engines.check(engine)
+    schema.check(engine)
+    with engine.begin() as connection:
+        models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+    engine.dispose()
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; try another --port") from None
+
+
+def _follow_parent() -> None:
+    """End this process when the `up` that started it is gone, even by kill -9."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="follow-parent", daemon=True).start()

@@ -1,0 +1,168 @@
+"""Predictions in a real Postgres: idempotent, in commit order, by day."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from uuid_utils.compat import uuid7
+
+from service.errors import DatabaseError, ReferenceMismatch
+from service.store import engine as engines
+from service.store import feedback, models, predictions, schema
+from service.store.predictions import HALF, Cursor, LoggedPrediction
+
+LABELS = ["cat", "dog"]
+
+
+def logged(identifier: UUID | None = None) -> LoggedPrediction:
+    probabilities = np.array([0.25, 0.75], HALF).tobytes()
+    embedding = np.arange(4).astype(HALF).tobytes()
+    return LoggedPrediction(identifier or uuid7(), "m:1", 1, 0.75, probabilities, embedding, None, {"camera": "7"})
+
+
+@pytest.fixture
+def model_id(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return models.register(connection, "m", "1", "a" * 64, LABELS)
+
+
+@pytest.fixture
+def write(engine: Engine, model_id: int) -> Callable[[list[LoggedPrediction]], int]:
+    def write(rows: list[LoggedPrediction]) -> int:
+        with engine.begin() as connection:
+            raw = connection.connection.driver_connection
+            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
+            return predictions.copy(raw, rows, {"m:1": model_id})
+
+    return write
+
+
+def test_a_replay_adds_nothing(write: Callable[[list[LoggedPrediction]], int]) -> None:
+    rows = [logged() for _ in range(50)]
+    assert write(rows) == 50
+    assert write(rows) == 0
+    assert write([*rows[:10], logged()]) == 1
+
+
+def test_rows_come_back_as_they_were_logged(
+    engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+) -> None:
+    rows = [logged() for _ in range(3)]
+    write(rows)
+    with engine.connect() as connection:
+        batch = predictions.read(connection, model_id, Cursor(), 10)
+        one = predictions.get(connection, rows[0].id)
+    assert batch is not None
+    assert batch.ids == [row.id for row in rows]
+    assert batch.at == [row.at for row in rows]
+    assert batch.embeddings.tolist() == [[0, 1, 2, 3]] * 3
+    assert batch.probabilities.tolist() == [[0.25, 0.75]] * 3
+    assert one is not None
+    assert (one.label, one.tags, one.feedback) == (1, {"camera": "7"}, None)
+
+
+def test_an_open_transaction_holds_later_ones_back_and_none_is_skipped(
+    url: str, engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+) -> None:
+    early, late = [logged() for _ in range(2)], [logged() for _ in range(3)]
+    write([logged()])
+    slow = create_engine(url)
+    with slow.connect() as held:
+        transaction = held.begin()
+        predictions.copy(held.connection.driver_connection, early, {"m:1": model_id})
+        write(late)
+        with engine.connect() as connection:
+            first = predictions.read(connection, model_id, Cursor(), 10)
+        assert first is not None
+        assert len(first) == 1
+        transaction.commit()
+    slow.dispose()
+    with engine.connect() as connection:
+        rest = predictions.read(connection, model_id, first.cursors[-1], 10)
+    assert rest is not None
+    assert rest.ids == [row.id for row in early + late]
+
+
+def test_partitions_are_made_once_by_two_at_a_time_and_dropped_by_age(engine: Engine) -> None:
+    day = dt.date(2026, 1, 10)
+
+    def make() -> None:
+        with engine.begin() as connection:
+            predictions.ensure_partitions(connection.connection.driver_connection, [day, day + dt.timedelta(days=1)])
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with engine.begin() as connection:
+        dropped = predictions.drop_partitions(connection.connection.driver_connection, day + dt.timedelta(days=1))
+        count = connection.execute(text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'predictions'::regclass"))
+        assert count.scalar_one() == 1
+    assert dropped == ["predictions_20260110"]
+
+
+def test_feedback_overwrites_and_is_read_once(
+    engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+) -> None:
+    rows = [logged() for _ in range(2)]
+    write(rows)
+    with engine.begin() as connection:
+        found = feedback.find(connection, [rows[0].id, uuid7()])
+        assert list(found) == [rows[0].id]
+        known = found[rows[0].id]
+        row = {"prediction_id": rows[0].id, "model_id": model_id, "predicted": 1, "probabilities": known.probabilities}
+        feedback.save(connection, [row | {"label": 1}])
+    with engine.begin() as connection:
+        first = feedback.read(connection, model_id, Cursor(), 10)
+        feedback.save(connection, [row | {"label": 0}])
+    with engine.connect() as connection:
+        assert first is not None
+        second = feedback.read(connection, model_id, first.last, 10)
+        assert second is not None
+        assert (second.labels.tolist(), second.predicted.tolist()) == ([0], [1])
+        assert feedback.read(connection, model_id, second.last, 10) is None
+
+
+def test_a_model_with_a_reference_is_pinned_to_its_file(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        assert models.register(connection, "m", "1", "b" * 64, LABELS) == model_id
+        connection.execute(
+            text('INSERT INTO "references" (model_id, rows, arrays) VALUES (:id, 1, :data)'),
+            {"id": model_id, "data": b""},
+        )
+        with pytest.raises(ReferenceMismatch, match="give this model a new version"):
+            models.register(connection, "m", "1", "a" * 64, LABELS)
+
+
+def test_an_old_schema_names_the_command(empty_url: str) -> None:
+    engine = engines.connect(empty_url)
+    with pytest.raises(DatabaseError, match="tidemark migrate"):
+        schema.check(engine)
+    schema.migrate(engine)
+    schema.check(engine)
+    schema.migrate(engine)
+    engine.dispose()
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    from service.store.tables import metadata
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": schema.compared, "compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_an_unreachable_database_is_one_line() -> None:
+    engine = engines.connect(engines.normalised("postgresql://nobody:secret@127.0.0.1:1/none"))
+    with pytest.raises(DatabaseError) as error:
+        engines.check(engine)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
