@@ -1,0 +1,43 @@
+"""`tidemark check`: one offline test of a window against a reference, for a CI job that gates a data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.drift import Reference, WindowTest
+from service.errors import TidemarkError
+
+OPTIONAL = ("labels", "properties", "class_names", "property_names")
+
+
+def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
+    """Return the window report of two .npz files.
+
+    Raises
+    ------
+    TidemarkError
+        A file is no npz, lacks an array, or holds arrays that do not fit the other's.
+    """
+    known, seen = _load(reference_path), _load(window_path)
+    try:
+        names = {key: tuple(known[key].tolist()) for key in ("class_names", "property_names") if key in known}
+        reference = Reference(
+            known["embeddings"], known["probabilities"], known.get("labels"), known.get("properties"), **names
+        )
+        test = WindowTest(reference, window_size=len(seen["embeddings"]))
+        return dict(test(seen["embeddings"], seen["probabilities"], seen.get("properties")).to_dict())
+    except ValueError as error:
+        raise TidemarkError(f"{reference_path} and {window_path}: {error}") from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise TidemarkError(f"{path}: expected an .npz: {error}") from None
+    for name in ("embeddings", "probabilities"):
+        if name not in arrays:
+            raise TidemarkError(f"{path}: expected the array {name}, found {', '.join(arrays) or 'nothing'}")
+    return arrays

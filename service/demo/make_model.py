@@ -1,0 +1,57 @@
+"""Makes the demo's classifier, `python -m service.demo.make_model`: a small network fitted on one half of the scans."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from service.demo.scans import SIDE, halves, scan
+
+MODEL = Path(__file__).parent / "digits.onnx"
+HIDDEN = (96, 48)  # units; the last are the embedding
+COPIES = 24  # of each scan, put down differently
+OPSET = 17
+
+
+def make(path: Path = MODEL) -> float:
+    """Fit the classifier, write it as ONNX with logits as its only output, and return its held-out accuracy."""
+    from sklearn.neural_network import MLPClassifier
+
+    rng = np.random.default_rng(1)
+    fitted, held_out = halves()
+    labels = np.tile(fitted.labels, COPIES)
+    images = np.concatenate([scan(fitted.images, rng) for _ in range(COPIES)])
+    network = MLPClassifier(HIDDEN, alpha=3e-3, batch_size=128, max_iter=25, random_state=1)
+    network.fit(images.reshape(len(images), -1) / 255, labels)
+    _write(network.coefs_, network.intercepts_, path)
+    seen = scan(held_out.images, rng).reshape(len(held_out.labels), -1) / 255
+    return float(network.score(seen, held_out.labels))
+
+
+def _write(weights: list[np.ndarray], offsets: list[np.ndarray], path: Path) -> None:
+    nodes = [helper.make_node("Flatten", ["input"], ["layer0"])]
+    constants = []
+    last = len(weights)
+    for number, (weight, offset) in enumerate(zip(weights, offsets, strict=True), start=1):
+        constants.append(numpy_helper.from_array(weight.astype(np.float32), f"weight{number}"))
+        constants.append(numpy_helper.from_array(offset.astype(np.float32), f"offset{number}"))
+        result = "logits" if number == last else f"sum{number}"
+        inputs = [f"layer{number - 1}", f"weight{number}", f"offset{number}"]
+        nodes.append(helper.make_node("Gemm", inputs, [result]))
+        if number < last:
+            nodes.append(helper.make_node("Relu", [result], [f"layer{number}"]))
+    graph = helper.make_graph(
+        nodes,
+        "digits",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 10])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+if __name__ == "__main__":
+    print(f"accuracy on the scans held out: {make():.4f}")

@@ -1,0 +1,127 @@
+"""A bundle: a folder with `model.onnx` and `model.toml`, which says how to feed it and what it answers."""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from service.errors import TidemarkError
+
+MODEL_FILE = "model.onnx"
+SPEC_FILE = "model.toml"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=128)]
+Positive = Annotated[int, Field(ge=1, le=8192)]
+
+
+class BrokenBundle(TidemarkError):
+    """A bundle or model that cannot be used: what was looked for and what was found."""
+
+
+class InputSpec(BaseModel):
+    """How an image becomes the model's input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    size: tuple[Positive, Positive]  # height, width
+    mode: Literal["L", "RGB"]
+    resize: Literal["squash", "crop", "pad"] = "squash"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> "InputSpec":
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                raise ValueError(f"{name} has {len(values)} values, the input has {self.channels} channels")
+        if min(abs(value) for value in self.std) == 0:
+            raise ValueError("std must not be zero")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """1 for L, 3 for RGB."""
+        return 1 if self.mode == "L" else 3
+
+
+class OutputSpec(BaseModel):
+    """Where the model's answer and its embedding are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probabilities: str
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    embedding: str | None = None
+
+
+class Spec(BaseModel):
+    """The content of `model.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    version: Name
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    input: InputSpec
+    output: OutputSpec
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> "Spec":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must differ from each other")
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, checked."""
+
+    folder: Path
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    input: InputSpec
+    output: OutputSpec
+    sha256: str  # of model.onnx
+
+    @property
+    def model_path(self) -> Path:
+        """The model file."""
+        return self.folder / MODEL_FILE
+
+
+def load(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises
+    ------
+    BrokenBundle
+        A file is missing, or `model.toml` says something that cannot be.
+    """
+    for name in (SPEC_FILE, MODEL_FILE):
+        if not (folder / name).is_file():
+            raise BrokenBundle(f"{folder} is no bundle: {name} is missing; make one with `tidemark model init`")
+    try:
+        spec = Spec.model_validate(tomllib.loads((folder / SPEC_FILE).read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise BrokenBundle(f"{folder / SPEC_FILE}: not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BrokenBundle(f"{folder / SPEC_FILE}: {where}: {first['msg']}") from None
+    with (folder / MODEL_FILE).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Bundle(folder, spec.name, spec.version, spec.labels, spec.input, spec.output, sha256)
+
+
+def write_spec(folder: Path, spec: Spec) -> None:
+    """Write `model.toml`."""
+    text = tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True), multiline_strings=True)
+    (folder / SPEC_FILE).write_text(text, encoding="utf-8")

@@ -1,0 +1,103 @@
+"""From encoded images to predictions: decoded in threads, run in batches, measured on the way."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.inference import properties
+from service.inference.batcher import Batcher
+from service.inference.bundle import Bundle
+from service.inference.images import DecodedImage, ImageRefused, decode
+from service.inference.session import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one image."""
+
+    probabilities: NDArray[np.float32]  # (k,)
+    embedding: NDArray[np.float32]  # (d,)
+    properties: NDArray[np.float32]  # (p,), in the order of properties.NAMES
+    index: int  # of the predicted class
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    image: DecodedImage
+    since: float
+
+
+class Predictor:
+    """Runs a bundle on images as they come.
+
+    Parameters
+    ----------
+    observe : called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        max_batch: int = 32,
+        wait_ms: float = 0.0,
+        queue_limit: int = 1024,
+        max_pixels: int = 25_000_000,
+        threads: int | None = None,
+        observe: Callable[[str, float], None] = lambda _stage, _value: None,
+    ) -> None:
+        self._spec = bundle.input
+        self._max_pixels = max_pixels
+        self._observe = observe
+        self._model = Model(bundle, threads)
+        self._decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
+        self._batcher: Batcher[_Queued, Prediction] = Batcher(self._run, max_batch, wait_ms, queue_limit)
+
+    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        """Return the predictions of encoded images, in order.
+
+        Raises
+        ------
+        NotAnImage, TooManyPixels
+            One of them is refused (`item` says which); nothing was predicted.
+        QueueFull
+            Too many images wait for the model.
+        """
+        loop = asyncio.get_running_loop()
+        decoded = await loop.run_in_executor(self._decoders, self._decode, images)
+        now = time.perf_counter()
+        return await self._batcher.submit([_Queued(image, now) for image in decoded])
+
+    async def close(self) -> None:
+        """Finish what waits."""
+        await self._batcher.close()
+        self._decoders.shutdown()
+
+    def _decode(self, images: Sequence[bytes]) -> list[DecodedImage]:
+        started = time.perf_counter()
+        decoded = []
+        for number, data in enumerate(images):
+            try:
+                decoded.append(decode(data, self._spec, self._max_pixels))
+            except ImageRefused as error:
+                error.item = number
+                raise
+        self._observe("decode", time.perf_counter() - started)
+        return decoded
+
+    def _run(self, batch: list[_Queued]) -> list[Prediction]:
+        started = time.perf_counter()
+        images = [queued.image for queued in batch]
+        pixels = np.stack([image.pixels for image in images])
+        probabilities, embeddings = self._model.predict(pixels)
+        measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
+        indices = probabilities.argmax(axis=1).tolist()
+        self._observe("queue", started - batch[0].since)
+        self._observe("infer", time.perf_counter() - started)
+        self._observe("batch", len(batch))
+        return [Prediction(*row) for row in zip(probabilities, embeddings, measured, indices, strict=True)]
