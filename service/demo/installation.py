@@ -1,0 +1,86 @@
+"""A Tidemark of its own for the demo: bundle, reference and processes in a folder that goes away with it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from service.demo.scans import Scans, scan
+from service.errors import TidemarkError
+from service.inference.graph import init_bundle
+
+MODEL = Path(__file__).parent / "digits.onnx"
+REFERENCE_ROWS = 4000
+READY_SECONDS = 60.0
+
+
+@contextmanager
+def installation(port: int, held_out: Scans, seed: int, settings: dict[str, str]) -> Iterator[httpx.Client]:
+    """Start `tidemark up` on the digit classifier and yield a client of it."""
+    _check_port(port)
+    folder = Path(tempfile.mkdtemp(prefix="tidemark-demo-"))
+    environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")} | settings
+    environment.pop("TIDEMARK_DATABASE_URL", None)
+    bundle = folder / "bundle"
+    process = None
+    try:
+        init_bundle(MODEL, bundle, name="digits")
+        _write_reference(folder / "held_out.npz", held_out, seed)
+        _run(["reference", "build", "--bundle", str(bundle), "--images", str(folder / "held_out.npz")], environment)
+        with (folder / "up.log").open("wb") as log:
+            command = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle), "--port", str(port)]
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            _await_ready(client, process, folder / "up.log")
+            yield client
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_reference(path: Path, held_out: Scans, seed: int) -> None:
+    rng = np.random.default_rng([seed, 1])
+    chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+    np.savez(path, images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "service.cli", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise TidemarkError(f"tidemark {' '.join(command[:2])} failed: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _await_ready(client: httpx.Client, process: subprocess.Popen[Any], log: Path) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise TidemarkError(f"the service did not become ready: {lines[-1] if lines else 'no output'}")
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TidemarkError(f"cannot listen on port {port}: {error.strerror}; try another --port") from None

@@ -1,0 +1,154 @@
+"""`tidemark demo`: runs the script against a real installation and tells whether each shift was found and named."""
+
+import base64
+import io
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from service.demo.installation import installation
+from service.demo.receiver import Receiver
+from service.demo.scans import halves
+from service.demo.screen import Screen
+from service.demo.stages import STAGES, Found, Stage, Traffic
+
+BATCH = 20  # predictions between two looks at the drift state
+RATE = 150.0  # predictions a second
+CLIENTS = 4
+SETTLE_SECONDS = 20.0  # for the monitor to catch up, and for a delivery to arrive
+SETTINGS = {
+    "TIDEMARK_WINDOW_SIZE": "200",
+    "TIDEMARK_EXPECTED_RUN_TIME": "100000",
+    "TIDEMARK_MONITOR_POLL": "0.2",
+    "TIDEMARK_RESOLVE_AFTER": "3",
+}
+
+
+@dataclass
+class Outcome:
+    """What came of all stages."""
+
+    stages: list[Found] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return len(self.stages) == len(STAGES) and all(found.ok for found in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ok": self.ok, "stages": [found.to_dict() for found in self.stages]}
+
+
+def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
+    """Play the script; then end, or keep the pages up until Ctrl-C."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    receiver = Receiver(secret)
+    _, held_out = halves()
+    traffic = Traffic(held_out, np.random.default_rng([seed, 2]))
+    settings = SETTINGS | {"TIDEMARK_WEBHOOK_URLS": receiver.url, "TIDEMARK_WEBHOOK_SECRET": secret}
+    settings["TIDEMARK_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    outcome = Outcome()
+    with Screen(quiet) as screen:
+        screen.say("building the reference and starting the service")
+        with installation(port, held_out, seed, settings) as client:
+            screen.say(f"serving on http://127.0.0.1:{port}")
+            script = _Script(client, receiver, traffic, screen.progress)
+            for stage in STAGES:
+                screen.stage(stage)
+                found = script.play(stage)
+                outcome.stages.append(found)
+                screen.found(found)
+            screen.verdict(outcome.ok, receiver.received)
+            if not once:
+                screen.say(f"the pages stay up at http://127.0.0.1:{port} until Ctrl-C")
+                _until_interrupted()
+    return outcome
+
+
+class _Script:
+    def __init__(
+        self,
+        client: httpx.Client,
+        receiver: Receiver,
+        traffic: Traffic,
+        progress: Callable[[Stage, int, dict[str, Any]], None],
+    ) -> None:
+        self._client = client
+        self._receiver = receiver
+        self._traffic = traffic
+        self._progress = progress
+        self._sent = 0
+
+    def play(self, stage: Stage) -> Found:
+        """Send a stage's traffic; a planted shift until it is found, calm at its full length and until all is resolved."""
+        heard, planted_at = len(self._receiver.received), self._sent
+        planted = stage.kind != "none"
+        while self._sent - planted_at < stage.predictions or (not planted and self._drifting(planted_at, stage)):
+            self._send(stage)
+            self._catch_up(wait=False)
+            self._progress(stage, self._sent - planted_at, self._state())
+            if planted and self._receiver.firing(heard):
+                break
+        self._catch_up(wait=True)
+        return self._found(stage, heard, planted_at)
+
+    def _found(self, stage: Stage, heard: int, planted_at: int) -> Found:
+        end = time.monotonic() + (SETTLE_SECONDS if stage.kind != "none" else 1.0)
+        while not self._receiver.firing(heard) and time.monotonic() < end:
+            time.sleep(0.1)
+        firing = self._receiver.firing(heard)
+        found = Found(stage, alerts=len(firing))
+        if firing:
+            data = firing[0].body["data"]
+            alert = self._client.get(f"/alerts/{data['alert_id']}").json()
+            found.found, found.summary = data["kind"], data["summary"]
+            found.predictions = alert["position"] - planted_at
+        return found
+
+    def _send(self, stage: Stage) -> None:
+        started = time.monotonic()
+        images, labels = self._traffic.draw(stage.kind, BATCH)
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            ids = list(pool.map(self._predict, images))
+        self._sent += BATCH
+        chosen = self._traffic.rng.random(BATCH) < stage.feedback
+        items = [{"id": key, "label": str(label)} for key, label, back in zip(ids, labels, chosen, strict=True) if back]
+        if items:
+            self._client.post("/feedback", json={"items": items}).raise_for_status()
+        time.sleep(max(0.0, BATCH / RATE - (time.monotonic() - started)))
+
+    def _predict(self, pixels: Any) -> str:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        response = self._client.post("/predict", content=buffer.getvalue(), headers={"content-type": "image/png"})
+        response.raise_for_status()
+        return str(response.json()["predictions"][0]["id"])
+
+    def _state(self) -> dict[str, Any]:
+        streams = self._client.get("/drift").json()["streams"]
+        return dict(streams[0]) if streams else {}
+
+    def _drifting(self, planted_at: int, stage: Stage) -> bool:
+        return self._state().get("state") == "drifting" and self._sent - planted_at < 3 * stage.predictions
+
+    def _catch_up(self, wait: bool) -> None:
+        """Let the monitor keep pace, so that predictions until the alarm are counted fairly."""
+        allowed = 0 if wait else 3 * BATCH
+        end = time.monotonic() + SETTLE_SECONDS
+        while self._sent - self._state().get("predictions", 0) > allowed and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def _until_interrupted() -> None:
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    interrupted.wait()

@@ -1,0 +1,94 @@
+"""The script: stretches of calm traffic with three planted shifts between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.demo.scans import Scans, darker_and_blurred, scan
+
+Kind = Literal["none", "covariate", "label", "concept"]
+
+RUSH = (1, 7)  # the digits that a rush brings
+RUSH_FACTOR = 5.0
+SWAPPED = {3: 8, 8: 3}  # the digits whose meaning changes
+CALM = 1500  # predictions of a calm stretch at least, and of it until the last alert is resolved at most
+LIMIT = 1200  # predictions within which a planted shift has to be found
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of traffic."""
+
+    kind: Kind
+    title: str
+    predictions: int
+    feedback: float = 0.2  # share of predictions whose true label comes back
+
+
+STAGES = (
+    Stage("none", "calm traffic", CALM),
+    Stage("covariate", "a darker, blurrier scanner", LIMIT),
+    Stage("none", "the old scanner again", CALM),
+    Stage("label", f"a rush of the digits {RUSH[0]} and {RUSH[1]}", LIMIT),
+    Stage("none", "the usual mix again", CALM),
+    Stage("concept", "3 now means 8, and 8 means 3", LIMIT, feedback=1.0),
+)
+
+
+@dataclass
+class Traffic:
+    """Draws images and the labels that will be fed back, of one stage at a time."""
+
+    held_out: Scans
+    rng: np.random.Generator
+    _weights: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        rushed = np.where(np.isin(self.held_out.labels, RUSH), RUSH_FACTOR, 1.0)
+        self._weights = {"label": rushed / rushed.sum()}
+
+    def draw(self, kind: Kind, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return images (count, 28, 28) and labels (count,)."""
+        chosen = self.rng.choice(len(self.held_out.labels), count, p=self._weights.get(kind))
+        images = scan(self.held_out.images[chosen], self.rng)
+        labels = self.held_out.labels[chosen]
+        if kind == "covariate":
+            images = darker_and_blurred(images)
+        if kind == "concept":
+            labels = np.array([SWAPPED.get(int(label), int(label)) for label in labels])
+        return images, labels
+
+
+@dataclass
+class Found:
+    """What came of a stage."""
+
+    stage: Stage
+    found: str | None = None  # kind in the first alert that was delivered
+    predictions: int | None = None  # until that alert was raised
+    alerts: int = 0  # delivered during the stage
+    summary: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the planted kind was found, and nothing else; or nothing where nothing was planted."""
+        if self.stage.kind == "none":
+            return self.alerts == 0
+        return self.found == self.stage.kind
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "stage": self.stage.title,
+            "planted": self.stage.kind,
+            "found": self.found or "none",
+            "predictions_until_alarm": self.predictions,
+            "alerts": self.alerts,
+            "summary": self.summary,
+            "ok": self.ok,
+        }
+
+
+Report = Callable[[Stage, int, dict[str, object]], None]
