@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from service.errors import TidemarkError
 from service.inference.bundle import InputSpec
@@ -16,6 +17,7 @@ DRAFT_FACTOR = 4  # a JPEG is decoded at reduced scale only down to this multipl
 ORIENTATION = 0x0112  # EXIF tag
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is checked here, per request, before pixels are decoded
+Image.init()  # loads the decoders now and not during the first request
 
 
 class ImageRefused(TidemarkError):
@@ -44,7 +46,7 @@ class DecodedImage:
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     """Decode an image: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
 
-    EXIF orientation is applied, 16-bit samples are scaled, alpha is composited on white.
+    EXIF orientation is applied, 16-bit samples are scaled to 8, alpha is composited on white.
 
     Raises
     ------
@@ -56,15 +58,14 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise TooManyPixels(f"{width}x{height} pixels, at most {max_pixels} are taken")
-            if image.format == "JPEG":
+            _check_pixels(image, max_pixels)
+            if image.format in ("JPEG", "MPO"):
                 _draft(image, spec)
             orientation = image.getexif().get(ORIENTATION, 1)
-            if orientation in (5, 6, 7, 8):
+            if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # Pillow turns a TIFF by itself
                 width, height = height, width
             upright = ImageOps.exif_transpose(image) if orientation != 1 else image
-            return DecodedImage(fit(_in_mode(upright, spec.mode), spec), width, height)
+            return DecodedImage(fit(in_mode(upright, spec.mode), spec), width, height)
     except ImageRefused:
         raise
     except UnidentifiedImageError:
@@ -84,17 +85,15 @@ def fit(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     elif spec.resize == "crop":
         fitted = ImageOps.fit(image, (width, height), resample)
     else:
-        fitted = ImageOps.pad(image, (width, height), resample)
+        fitted = Image.new(image.mode, (width, height))
+        ratio = min(width / image.width, height / image.height)
+        inner = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
+        fitted.paste(image.resize(inner, resample), ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return np.asarray(fitted)
 
 
-def _draft(image: Image.Image, spec: InputSpec) -> None:
-    """Let the JPEG decoder leave out resolution that the model does not see."""
-    height, width = spec.size
-    image.draft(None, (DRAFT_FACTOR * width, DRAFT_FACTOR * height))
-
-
-def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image to L or RGB: deep samples scaled, transparency composited on white."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bit(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -104,9 +103,25 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+def _check_pixels(image: Image.Image, max_pixels: int) -> None:
+    sizes = [image.size]
+    if isinstance(image, TiffImageFile):  # its decoder makes room for a whole tile, however small the image
+        tags = image.tag_v2
+        sizes.append((tags.get(TILEWIDTH, 0), tags.get(TILELENGTH, 0)))
+    for width, height in sizes:
+        if width * height > max_pixels:
+            raise TooManyPixels(f"{width}x{height} pixels, at most {max_pixels} are taken")
+
+
+def _draft(image: Image.Image, spec: InputSpec) -> None:
+    """Let the JPEG decoder leave out resolution that the model does not see."""
+    height, width = spec.size
+    image.draft(None, (DRAFT_FACTOR * width, DRAFT_FACTOR * height))
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Scale samples of more than 8 bits; Pillow's own conversion would clip them at 255."""
-    samples: NDArray[Any] = np.asarray(image)
+    samples: NDArray[Any] = np.nan_to_num(np.asarray(image))
     if image.mode == "F":
         top = 1.0 if samples.size and samples.max() <= 1 else 255.0
     else:

@@ -24,49 +24,71 @@ def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) ->
     Laplacian (Pech-Pacheco et al. 2000); noise, the median of its absolute value; entropy of 32 grey levels in bits;
     saturation, the mean of (max - min) / max over the channels; width and height.
     """
-    m = len(pixels)
-    grey = pixels if pixels.ndim == 3 else _grey(pixels)
-    unit = grey.astype(np.float32) / np.float32(255)
-    laplacian = _laplacian(unit).reshape(m, -1)
-    flat = unit.reshape(m, -1)
+    grey, saturation = _grey_and_saturation(pixels)
+    counts = _histogram(grey, 256)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    levels = np.arange(256) / 255
+    brightness = shares @ levels
+    contrast = np.sqrt(np.maximum(shares @ levels**2 - brightness**2, 0))
+    laplacian = _laplacian(grey)
+    mean = laplacian.mean(axis=(1, 2)) / 255
+    steps = _histogram(np.abs(laplacian), 4 * 255 + 1)
+    variance = steps @ (np.arange(4 * 255 + 1) / 255) ** 2 / steps.sum(axis=1) - mean**2
     columns = (
-        flat.mean(axis=1),
-        flat.std(axis=1),
-        np.log(laplacian.var(axis=1) + FLOOR),
-        np.median(np.abs(laplacian), axis=1),
-        _entropy(grey),
-        _saturation(pixels),
+        brightness,
+        contrast,
+        np.log(np.maximum(variance, 0) + FLOOR),
+        _median(steps) / 255,
+        _entropy(shares),
+        saturation,
         np.asarray(widths),
         np.asarray(heights),
     )
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[Any]:
-    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-    return pixels.astype(np.float32) @ weights
-
-
-def _laplacian(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the four-neighbour Laplacian with the borders repeated."""
-    padded = np.pad(unit, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    neighbours = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-    return neighbours - 4 * unit
-
-
-def _entropy(grey: NDArray[Any]) -> NDArray[np.float64]:
-    m = len(grey)
-    levels = (grey.reshape(m, -1) * (LEVELS / 256)).astype(np.int64)
-    counts = np.bincount((levels + LEVELS * np.arange(m)[:, None]).ravel(), minlength=LEVELS * m).reshape(m, LEVELS)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    bits: NDArray[np.float64] = -(shares * np.log2(np.maximum(shares, FLOOR))).sum(axis=1)
-    return bits
-
-
-def _saturation(pixels: NDArray[np.uint8]) -> NDArray[Any]:
+def _grey_and_saturation(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     if pixels.ndim == 3:
-        return np.zeros(len(pixels))
-    high = pixels.max(axis=3).astype(np.float32)
-    low = pixels.min(axis=3)
-    mean: NDArray[Any] = ((high - low) / np.maximum(high, 1)).mean(axis=(1, 2))
-    return mean
+        return pixels, np.zeros(len(pixels))
+    red, green, blue = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
+    mixed = red * np.uint16(77) + green * np.uint16(150) + blue * np.uint16(29) + np.uint16(128)  # ITU-R BT.601, /256
+    high = np.maximum(np.maximum(red, green), blue)
+    spread = high - np.minimum(np.minimum(red, green), blue)
+    saturation = np.divide(spread, np.maximum(high, 1), dtype=np.float32).mean(axis=(1, 2))
+    return (mixed >> 8).astype(np.uint8), saturation
+
+
+def _histogram(values: NDArray[Any], bins: int) -> NDArray[np.int64]:
+    """Count the values 0..bins-1 of each image: (m, bins)."""
+    m = len(values)
+    shifted = values.reshape(m, -1) + bins * np.arange(m)[:, None]
+    return np.bincount(shifted.ravel(), minlength=bins * m).reshape(m, bins)
+
+
+def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Return the four-neighbour Laplacian with the borders repeated."""
+    laplacian = grey * np.int16(-4)
+    laplacian[:, 1:] += grey[:, :-1]
+    laplacian[:, :1] += grey[:, :1]
+    laplacian[:, :-1] += grey[:, 1:]
+    laplacian[:, -1:] += grey[:, -1:]
+    laplacian[:, :, 1:] += grey[:, :, :-1]
+    laplacian[:, :, :1] += grey[:, :, :1]
+    laplacian[:, :, :-1] += grey[:, :, 1:]
+    laplacian[:, :, -1:] += grey[:, :, -1:]
+    return laplacian
+
+
+def _median(counts: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the median of each image's values from their histogram."""
+    total = counts.sum(axis=1, keepdims=True)
+    running = counts.cumsum(axis=1)
+    low, high = (running > (total - 1) // 2).argmax(axis=1), (running > total // 2).argmax(axis=1)
+    middle: NDArray[Any] = (low + high) / 2
+    return middle
+
+
+def _entropy(shares: NDArray[np.float64]) -> NDArray[Any]:
+    coarse = shares.reshape(len(shares), LEVELS, -1).sum(axis=2)
+    bits: NDArray[Any] = -(coarse * np.log2(np.maximum(coarse, FLOOR))).sum(axis=1)
+    return bits
