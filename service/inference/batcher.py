@@ -54,7 +54,7 @@ class Batcher(Generic[T, R]):
             The queue has no room for all of them; none was taken.
         """
         if len(self._waiting) + len(items) > self._queue_limit:
-            raise QueueFull(f"{len(self._waiting)} images wait already, at most {self._queue_limit} may")
+            raise QueueFull(f"{len(self._waiting)} of {self._queue_limit} places are taken, {len(items)} are needed")
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
@@ -79,11 +79,10 @@ class Batcher(Generic[T, R]):
             items = [item for item, _ in batch]
             try:
                 results = await loop.run_in_executor(self._thread, self._run, items)
+                for (_, future), result in zip(batch, results, strict=True):
+                    if not future.done():
+                        future.set_result(result)
             except Exception as error:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
-            else:
-                for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)

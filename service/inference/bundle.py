@@ -110,15 +110,20 @@ def load(folder: Path) -> Bundle:
             raise BrokenBundle(f"{folder} is no bundle: {name} is missing; make one with `tidemark model init`")
     try:
         spec = Spec.model_validate(tomllib.loads((folder / SPEC_FILE).read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BrokenBundle(f"{folder / SPEC_FILE}: not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BrokenBundle(f"{folder / SPEC_FILE}: {where}: {first['msg']}") from None
-    with (folder / MODEL_FILE).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_sha256(folder / MODEL_FILE)
     return Bundle(folder, spec.name, spec.version, spec.labels, spec.input, spec.output, sha256)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_spec(folder: Path, spec: Spec) -> None:

@@ -1,7 +1,6 @@
-"""Inspects an ONNX classifier and makes a bundle of it: input, scores, and the embedding behind the scores."""
+"""Makes a bundle of any ONNX classifier: finds out by its graph, and by running it, all that `model.toml` says."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,32 +9,30 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
+from pydantic import ValidationError
 
-from service.inference.bundle import MODEL_FILE, BrokenBundle, Bundle, InputSpec, OutputSpec, Spec, load, write_spec
+from service.inference import anatomy
+from service.inference.anatomy import ImageInput
+from service.inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, load, write_spec
 
-DEFAULT_SIZE = 224  # of an input whose height and width are free
-EMBEDDING = "tidemark_embedding"
-PRESETS: dict[str, dict[str, tuple[float, ...]]] = {
+SIDES = (224, 28, 32, 64, 96, 128, 160, 192, 256, 299, 384, 512)  # tried where height and width are free
+PRESETS: dict[str, dict[str, Any]] = {
     "unit": {"mean": (0.0,), "std": (1.0,)},
-    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": "crop"},
 }
-HEADS = ("Gemm", "MatMul", "Conv", "QLinearMatMul", "QGemm", "FusedMatMul", "FusedGemm", "QLinearConv")
-PASSING = (  # operators between the head and the scores that leave classes in place
-    "Softmax", "LogSoftmax", "Sigmoid", "Add", "Sub", "Mul", "Div", "Reshape", "Flatten", "Squeeze", "Unsqueeze",
-    "Identity", "Cast", "GlobalAveragePool", "AveragePool", "ReduceMean", "Clip", "Dropout", "Transpose",
-    "QuantizeLinear", "DequantizeLinear", "BatchNormalization",
-)  # fmt: skip
-PROBES = 8  # random images that tell logits from probabilities
+PROBES = 8  # random images
+SUM_TOLERANCE = 0.01  # of probabilities, wide enough for float16
+BATCH_TOLERANCE = 0.05  # of the scores' range, wide enough for quantised models
 
 
 @dataclass(frozen=True)
-class _Input:
-    name: str
-    layout: str
-    channels: int
+class _Found:
     size: tuple[int, int]
-    batch: int | None  # None where it is free
+    scores: str
+    activation: str
+    classes: int
+    embedding: str
 
 
 def init_bundle(
@@ -53,7 +50,7 @@ def init_bundle(
     model : the classifier: one image input, class scores or probabilities among its outputs.
     out : folder to make; must be empty or not exist.
     labels : text file with one label a line; "0", "1", ... unless given.
-    preset : "unit" feeds 0..1, "imagenet" normalises by ImageNet's mean and deviation.
+    preset : "unit" feeds 0..1, "imagenet" normalises by ImageNet's mean and deviation and cuts out the centre.
 
     Raises
     ------
@@ -62,45 +59,42 @@ def init_bundle(
     """
     if preset not in PRESETS:
         raise BrokenBundle(f"--preset: expected {' or '.join(PRESETS)}, got {preset!r}")
-    if out.exists() and any(out.iterdir()):
-        raise BrokenBundle(f"{out} is not empty: give --out a new folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BrokenBundle(f"{out} is not an empty folder: give --out a new one")
     proto = _read(model)
-    image = _image_input(proto, model)
-    if preset == "imagenet" and image.channels != 3:
-        raise BrokenBundle(f"{model}: the preset imagenet is for 3 channels, the input has {image.channels}")
-    scores = _scores(proto, image, model)
-    embedding = _embedding(proto, scores, model)
-    exposed = _expose(proto, embedding)
-    _free_batch(proto, image)
-    outputs = _probe(proto, image, [scores, exposed], model)
-    activation, classes = _activation(outputs[0], model, scores)
-    if outputs[1].ndim > 2:
-        exposed = _pool(proto, exposed, outputs[1].ndim)
-    names = _labels(labels, classes)
-    spec = Spec(
-        name=_name(name or model.stem),
-        version=version,
-        labels=names,
-        input=InputSpec(
-            name=image.name,
-            size=image.size,
-            mode="L" if image.channels == 1 else "RGB",
-            layout="NHWC" if image.layout == "NHWC" else "NCHW",
-            **PRESETS[preset],
-        ),
-        output=OutputSpec.model_validate(
-            {"probabilities": scores, "activation": activation, "embedding": exposed},
-        ),
-    )
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        large = proto.ByteSize() > 2**31 - 2**20
-        onnx.save(proto, out / MODEL_FILE, save_as_external_data=large, location="model.data" if large else None)
+        image = anatomy.image_input(proto)
+        if preset == "imagenet" and image.channels != 3:
+            raise BrokenBundle(f"--preset imagenet is for 3 channels, the input has {image.channels}")
+        found = _examine(proto, image)
+    except BrokenBundle as error:
+        raise BrokenBundle(f"{model}: {error}") from None
+    content = {
+        "name": name or _name(model.stem),
+        "version": version,
+        "labels": _labels(labels, found.classes),
+        "input": {
+            "name": image.name,
+            "size": found.size,
+            "mode": "L" if image.channels == 1 else "RGB",
+            "layout": image.layout,
+            **PRESETS[preset],
+        },
+        "output": {"probabilities": found.scores, "activation": found.activation, "embedding": found.embedding},
+    }
+    try:
+        spec = Spec.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BrokenBundle(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        onnx.save(proto, out / MODEL_FILE)
         write_spec(out, spec)
-        return load(out)
-    except Exception:
+    except OSError as error:
         shutil.rmtree(out, ignore_errors=True)
-        raise
+        raise BrokenBundle(f"{out}: cannot write the bundle: {error}") from None
+    return load(out)
 
 
 def _read(path: Path) -> ModelProto:
@@ -108,209 +102,141 @@ def _read(path: Path) -> ModelProto:
         raise BrokenBundle(f"{path}: no such file")
     try:
         proto = onnx.load(path)
-        onnx.checker.check_model(proto) if proto.ByteSize() < 2**31 else None
     except Exception as error:  # onnx and protobuf raise many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise BrokenBundle(f"{path}: expected an ONNX model, found something else: {reason}") from None
+        raise BrokenBundle(f"{path}: expected an ONNX model, found something else: {_line(error)}") from None
     if not proto.graph.node:
-        raise BrokenBundle(f"{path}: expected an ONNX model, found an empty graph")
+        raise BrokenBundle(f"{path}: expected an ONNX model, found no graph in it")
     return proto
 
 
-def _image_input(proto: ModelProto, path: Path) -> _Input:
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
-    found = ", ".join(f"{value.name} {_shape(value)}" for value in inputs)
-    looked = f"{path}: expected one float image input N×C×H×W or N×H×W×C with 1 or 3 channels, found {found}"
-    if len(inputs) != 1:
-        raise BrokenBundle(looked)
-    shape = _shape(inputs[0])
-    if inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT or len(shape) != 4:
-        raise BrokenBundle(f"{looked} ({TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type)})")
-    if shape[1] in (1, 3):
-        layout, channels, size = "NCHW", shape[1], shape[2:4]
-    elif shape[3] in (1, 3):
-        layout, channels, size = "NHWC", shape[3], shape[1:3]
-    else:
-        raise BrokenBundle(looked)
-    height, width = ((side if isinstance(side, int) and side > 0 else DEFAULT_SIZE) for side in size)
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    return _Input(inputs[0].name, layout, int(channels), (height, width), batch)
+def _examine(proto: ModelProto, image: ImageInput) -> _Found:
+    """Find out what the model takes and gives; the graph is left with the embedding exposed and the batch free."""
+    size = _size(proto, image)
+    scores = _scores(proto, image, size)
+    embedding = anatomy.embedding_tensor(proto, scores)
+    anatomy.expose(proto, embedding)
+    if image.batch is not None:
+        _free_batch(proto, image, size, scores)
+    rows, hidden = _run(proto, image, size, [scores, embedding])
+    if len(rows) != PROBES or len(hidden) != PROBES:
+        raise BrokenBundle(f"expected a row of scores and embedding per image, found {rows.shape} and {hidden.shape}")
+    activation, classes = _activation(proto, scores, rows.reshape(PROBES, -1).astype(np.float64))
+    return _Found(size, scores, activation, classes, embedding)
 
 
-def _shape(value: Any) -> list[int | str]:
-    dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
-
-
-def _scores(proto: ModelProto, image: _Input, path: Path) -> str:
-    """Return the name of the output with class scores: the first that ends at a classification head."""
+def _size(proto: ModelProto, image: ImageInput) -> tuple[int, int]:
+    """Return the input's height and width; where they are free, the first usual ones with which the model runs."""
+    if image.height and image.width:
+        return image.height, image.width
     outputs = [output.name for output in proto.graph.output]
-    by_result = _producers(proto)
-    for name in sorted(outputs, key=lambda output: _rank(output, outputs)):
-        head = _head(by_result, name)
-        if head is not None and _is_score(proto, name, image, path):
-            return str(name)
+    problems = []
+    for side in SIDES:
+        size = image.height or side, image.width or side
+        try:
+            _run(proto, image, size, outputs)
+        except BrokenBundle as error:
+            problems.append(error)
+        else:
+            return size
+    raise BrokenBundle(f"the input's size is free, and the model runs with none of {SIDES}: {problems[0]}")
+
+
+def _scores(proto: ModelProto, image: ImageInput, size: tuple[int, int]) -> str:
+    """Return the output with class scores: a row of classes, or one probability, per image."""
+    for name in anatomy.score_outputs(proto):
+        [values] = _run(proto, image, size, [name])
+        per_image = values.shape[1:]
+        count = int(np.prod(per_image))
+        single = count == 1 and bool(((values >= 0) & (values <= 1)).all())
+        if values.ndim > 1 and count == max(per_image) and (count >= 2 or single):
+            return name
+    found = ", ".join(f"{output.name} {anatomy.shape(output)}" for output in proto.graph.output)
     raise BrokenBundle(
-        f"{path}: expected an output N×k of class scores made by Gemm, MatMul or a 1×1 Conv, found "
-        + ", ".join(f"{output.name} {_shape(output)}" for output in proto.graph.output)
+        f"no classifier: looked for an output N×k of class scores made by a Gemm, MatMul or 1×1 Conv, found {found}"
     )
 
 
-def _rank(output: str, outputs: list[str]) -> tuple[bool, int]:
-    known = any(word in output.lower() for word in ("prob", "logit", "score", "class", "softmax"))
-    return not known, outputs.index(output)
-
-
-def _is_score(proto: ModelProto, name: str, image: _Input, path: Path) -> bool:
-    """Tell whether an output is a row of at least two classes, or one sigmoid, for each image."""
-    if any(word in name.lower() for word in ("embed", "feature", "hidden")):
-        return False
-    [values] = _probe(proto, image, [name], path)
-    rows = values.reshape(len(values), -1)
-    single = rows.shape[1] == 1 and bool(((rows >= 0) & (rows <= 1)).all())
-    return (
-        values.shape[0] in (PROBES, 1) and (rows.shape[1] >= 2 or single) and rows.size == max(values.shape) * len(rows)
-    )
-
-
-def _producers(proto: ModelProto) -> dict[str, NodeProto]:
-    return {result: node for node in proto.graph.node for result in node.output}
-
-
-def _head(by_result: dict[str, NodeProto], name: str) -> NodeProto | None:
-    """Go back from the scores to the operator that made them out of the embedding."""
-    for node in _backwards(by_result, name):
-        if node.op_type in HEADS:
-            return node
-    return None
-
-
-def _backwards(by_result: dict[str, NodeProto], name: str) -> Iterator[NodeProto]:
-    seen: set[str] = set()
-    waiting = [name]
-    while waiting:
-        current = waiting.pop(0)
-        node = by_result.get(current)
-        if node is None or current in seen:
-            continue
-        seen.add(current)
-        yield node
-        if node.op_type in PASSING:
-            waiting.extend(node.input)
-
-
-def _embedding(proto: ModelProto, scores: str, path: Path) -> str:
-    """Return the tensor that the classification head reads."""
-    by_result = _producers(proto)
-    head = _head(by_result, scores)
-    if head is None:
-        raise BrokenBundle(f"{path}: no embedding: nothing before {scores!r} is a Gemm, MatMul or 1×1 Conv")
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [name for name in head.input[:4] if name and not _constant(name, by_result, constants)]
-    if not inputs:
-        raise BrokenBundle(f"{path}: no embedding: {head.op_type} {head.name!r} reads constants only")
-    return str(inputs[0])
-
-
-def _constant(name: str, by_result: dict[str, NodeProto], constants: set[str]) -> bool:
-    if name in constants:
-        return True
-    node = by_result.get(name)
-    if node is None:
-        return False
-    return node.op_type == "Constant" or all(_constant(i, by_result, constants) for i in node.input if i)
-
-
-def _expose(proto: ModelProto, tensor: str) -> str:
-    """Make a tensor of the graph an output as float, and return the output's name."""
-    if any(output.name == tensor for output in proto.graph.output):
-        return tensor
-    node = helper.make_node("Cast", [tensor], [EMBEDDING], name=EMBEDDING, to=TensorProto.FLOAT)
-    proto.graph.node.append(node)
-    proto.graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, None))
-    return EMBEDDING
-
-
-def _pool(proto: ModelProto, exposed: str, ndim: int) -> str:
-    """Average an embedding over its positions: N×C×H×W before a convolution, N×T×C before a MatMul."""
-    axes = [1] if ndim == 3 else list(range(2, ndim))
-    opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    pooled = f"{EMBEDDING}_pooled"
-    if opset >= 18:
-        constant = numpy_helper.from_array(np.array(axes, np.int64), f"{pooled}_axes")
-        proto.graph.initializer.append(constant)
-        node = helper.make_node("ReduceMean", [exposed, constant.name], [pooled], name=pooled, keepdims=0)
-    else:
-        node = helper.make_node("ReduceMean", [exposed], [pooled], name=pooled, axes=axes, keepdims=0)
-    proto.graph.node.append(node)
-    kept = [output for output in proto.graph.output if output.name != exposed or exposed != EMBEDDING]
-    del proto.graph.output[:]
-    proto.graph.output.extend([*kept, helper.make_tensor_value_info(pooled, TensorProto.FLOAT, None)])
-    return pooled
-
-
-def _free_batch(proto: ModelProto, image: _Input) -> None:
-    """Let a batch have any size where the export fixed it at one."""
-    if image.batch is None:
-        return
+def _free_batch(proto: ModelProto, image: ImageInput, size: tuple[int, int], scores: str) -> None:
+    """Let the batch have any size where the export fixed it, and make sure that the scores stay the same."""
+    [before] = _run(proto, image, size, [scores])
     for value in [*proto.graph.input, *proto.graph.output]:
         dims = value.type.tensor_type.shape.dim
-        if len(dims) and dims[0].HasField("dim_value") and dims[0].dim_value == image.batch:
+        if len(dims) and dims[0].dim_value == image.batch:
             dims[0].dim_param = "N"
     del proto.graph.value_info[:]
+    shapes = set(anatomy.dynamic_reshapes(proto))
+    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in shapes]
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.output[0] in shapes and node.attribute[0].name == "value":
+            tensors.append(node.attribute[0].t)
+    for tensor in tensors:
+        target = numpy_helper.to_array(tensor).copy()
+        if len(target) and target[0] == image.batch:
+            target[0] = 0  # as many as come in
+            tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
+    try:
+        [after] = _run(proto, image, size, [scores])
+        room = BATCH_TOLERANCE * float(np.ptp(before)) + 1e-4
+        same = len(after) == PROBES and np.allclose(before[0], after[0], rtol=0, atol=room)
+    except BrokenBundle:
+        same = False
+    if not same:
+        raise BrokenBundle(
+            f"the batch size is fixed at {image.batch} inside the graph: export the model with a dynamic batch axis"
+        )
 
 
-def _probe(proto: ModelProto, image: _Input, outputs: list[str], path: Path) -> list[NDArray[Any]]:
+def _run(proto: ModelProto, image: ImageInput, size: tuple[int, int], outputs: list[str]) -> list[NDArray[Any]]:
     """Run the graph on random images."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        opset = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in proto.opset_import)
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # onnxruntime's exceptions have no common base of their own
+        opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in proto.opset_import)
         raise BrokenBundle(
-            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot run this model (opset {opset}): {reason}"
+            f"ONNX Runtime {onnxruntime.__version__} cannot load this model (opset {opsets}): {_line(error)}"
         ) from None
-    height, width = image.size
     fixed = session.get_inputs()[0].shape[0]
     count = fixed if isinstance(fixed, int) else PROBES
-    shape = (image.channels, height, width) if image.layout == "NCHW" else (height, width, image.channels)
-    values = np.random.default_rng(0).random((count, *shape), dtype=np.float32)
+    pixels = (image.channels, *size) if image.layout == "NCHW" else (*size, image.channels)
+    values = np.random.default_rng(0).random((count, *pixels), dtype=np.float32).astype(image.dtype)
     try:
         found: list[NDArray[Any]] = session.run(outputs, {image.name: values})
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BrokenBundle(f"{path}: the model fails on a batch of {count} random images: {reason}") from None
+        raise BrokenBundle(f"the model fails on {count} random images of {size}: {_line(error)}") from None
     return found
 
 
-def _activation(scores: NDArray[Any], path: Path, name: str) -> tuple[str, int]:
+def _activation(proto: ModelProto, scores: str, rows: NDArray[np.float64]) -> tuple[str, int]:
     """Tell logits from probabilities by what they are on random images; return the activation and class count."""
-    rows = scores.reshape(len(scores), -1).astype(np.float64)
-    if rows.shape[0] not in (PROBES, 1):
-        raise BrokenBundle(f"{path}: expected {PROBES} rows of scores in {name!r}, found shape {scores.shape}")
     if rows.shape[1] == 1:
         return "none", 2
-    probabilities = bool((rows >= -1e-6).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
-    return ("none" if probabilities else "softmax"), rows.shape[1]
+    if (rows >= -1e-6).all() and np.allclose(rows.sum(axis=1), 1, atol=SUM_TOLERANCE):
+        return "none", rows.shape[1]
+    if anatomy.ends_in(proto, scores, "Sigmoid"):
+        raise BrokenBundle(
+            f"{scores!r} is {rows.shape[1]} independent sigmoids; a classifier's probabilities add up to 1"
+        )
+    return "softmax", rows.shape[1]
 
 
 def _labels(path: Path | None, classes: int) -> tuple[str, ...]:
     if path is None:
         return tuple(str(index) for index in range(classes))
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BrokenBundle(f"--labels: cannot read {path}: {error}") from None
     if len(names) != classes:
         raise BrokenBundle(f"--labels: {path} has {len(names)} labels, the model has {classes} classes")
-    if len(set(names)) != classes:
-        raise BrokenBundle(f"--labels: {path} names a label twice")
     return tuple(names)
 
 
 def _name(text: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text) or "model"
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)[:128] or "model"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

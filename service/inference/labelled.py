@@ -1,6 +1,8 @@
 """Labelled images for a reference: a folder of class folders, or an .npz; bad files are named and skipped."""
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +87,7 @@ def _npz(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
             if missing:
                 raise BrokenImages(f"{path}: expected arrays images and labels, found {', '.join(archive.files)}")
             pixels, labels = archive["images"], archive["labels"]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BrokenImages(f"{path}: expected an .npz with images and labels: {error}") from None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3):
         raise BrokenImages(f"{path}: images must be uint8 N×H×W or N×H×W×3, found {pixels.dtype} {pixels.shape}")

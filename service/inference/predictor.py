@@ -1,7 +1,6 @@
 """From encoded images to predictions: decoded in threads, run in batches, measured on the way."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.inference import properties
-from service.inference.batcher import Batcher
+from service.inference.batcher import Batcher, QueueFull
 from service.inference.bundle import Bundle
-from service.inference.images import DecodedImage, ImageRefused, decode
-from service.inference.session import Model
+from service.inference.images import DecodedImage, ImageRefused, TooManyPixels, decode
+from service.inference.session import Model, cores
+
+SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread and back would take longer
+SMALL_PIXELS = 128 * 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Predictor:
 
     Parameters
     ----------
+    queue_limit : images that may be decoded, wait or run at a time.
     observe : called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
     """
 
@@ -53,9 +56,11 @@ class Predictor:
     ) -> None:
         self._spec = bundle.input
         self._max_pixels = max_pixels
+        self._queue_limit = queue_limit
+        self._pending = 0
         self._observe = observe
         self._model = Model(bundle, threads)
-        self._decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._batcher: Batcher[_Queued, Prediction] = Batcher(self._run, max_batch, wait_ms, queue_limit)
 
     async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
@@ -66,24 +71,38 @@ class Predictor:
         NotAnImage, TooManyPixels
             One of them is refused (`item` says which); nothing was predicted.
         QueueFull
-            Too many images wait for the model.
+            Too many images are under way; nothing was decoded.
         """
-        loop = asyncio.get_running_loop()
-        decoded = await loop.run_in_executor(self._decoders, self._decode, images)
-        now = time.perf_counter()
-        return await self._batcher.submit([_Queued(image, now) for image in decoded])
+        if self._pending + len(images) > self._queue_limit:
+            raise QueueFull(f"{self._pending} of {self._queue_limit} places are taken, {len(images)} are needed")
+        self._pending += len(images)
+        try:
+            decoded = await self._decoded(images)
+            now = time.perf_counter()
+            return await self._batcher.submit([_Queued(image, now) for image in decoded])
+        finally:
+            self._pending -= len(images)
 
     async def close(self) -> None:
         """Finish what waits."""
         await self._batcher.close()
         self._decoders.shutdown()
 
-    def _decode(self, images: Sequence[bytes]) -> list[DecodedImage]:
+    async def _decoded(self, images: Sequence[bytes]) -> list[DecodedImage]:
+        if sum(map(len, images)) <= SMALL_BYTES and self._max_pixels >= SMALL_PIXELS:
+            try:
+                return self._decode(images, SMALL_PIXELS)
+            except TooManyPixels:
+                pass  # few bytes, many pixels: not here
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, self._decode, images, self._max_pixels)
+
+    def _decode(self, images: Sequence[bytes], max_pixels: int) -> list[DecodedImage]:
         started = time.perf_counter()
         decoded = []
         for number, data in enumerate(images):
             try:
-                decoded.append(decode(data, self._spec, self._max_pixels))
+                decoded.append(decode(data, self._spec, max_pixels))
             except ImageRefused as error:
                 error.item = number
                 raise

@@ -1,13 +1,17 @@
 """The model at work: a batch of pixels in, class probabilities and embeddings out."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import TidemarkError
-from service.inference.bundle import BrokenBundle, Bundle
+from service.inference.bundle import BrokenBundle, Bundle, file_sha256
+
+TOLERANCE = 0.01  # of the sum of probabilities, wide enough for float16
 
 
 class ModelFailed(TidemarkError):
@@ -15,7 +19,7 @@ class ModelFailed(TidemarkError):
 
 
 class Model:
-    """An ONNX Runtime session for a bundle.
+    """An ONNX Runtime session for a bundle, warmed up.
 
     Parameters
     ----------
@@ -25,30 +29,33 @@ class Model:
     Raises
     ------
     BrokenBundle
-        The runtime cannot load the file, or a tensor that `model.toml` names is missing.
+        The runtime cannot load the file, the file is not the one that the bundle was loaded with, a tensor that
+        `model.toml` names is missing, or the answer to a blank image is no row of probabilities.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._spec = bundle.input
         self._activation = bundle.output.activation
         self._classes = len(bundle.labels)
-        self._session = _session(bundle, threads or len(os.sched_getaffinity(0)))
-        outputs = [output.name for output in self._session.get_outputs()]
-        wanted = [bundle.output.probabilities, bundle.output.embedding]
-        for name in wanted:
-            if name not in outputs:
-                raise BrokenBundle(f"{bundle.model_path}: no output {name!r}, found {', '.join(outputs)}")
-        if self._session.get_inputs()[0].name != bundle.input.name:
-            found = self._session.get_inputs()[0].name
-            raise BrokenBundle(f"{bundle.model_path}: no input {bundle.input.name!r}, found {found!r}")
-        self._outputs = wanted
+        self._session, embedding = _session(bundle, threads or cores())
+        self._outputs = [bundle.output.probabilities, embedding]
+        self._dtype = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
         shape = (1, 1, 1, -1) if self._spec.layout == "NHWC" else (1, -1, 1, 1)
         std = np.asarray(self._spec.std, np.float32)
         self._gain = (np.float32(self._spec.scale) / std).reshape(shape)
         self._offset = (-np.asarray(self._spec.mean, np.float32) / std).reshape(shape)
         height, width = self._spec.size
         blank = np.zeros((1, height, width, *([3] if self._spec.channels == 3 else [])), np.uint8)
-        self.embedding_size: int = self.predict(blank)[1].shape[1]
+        try:
+            probabilities, embeddings = self.predict(blank)
+        except ModelFailed as error:
+            raise BrokenBundle(f"{bundle.folder}: {error}") from None
+        if probabilities.min() < -TOLERANCE or abs(float(probabilities.sum()) - 1) > TOLERANCE:
+            raise BrokenBundle(
+                f"{bundle.folder}: expected probabilities that add up to 1, found {probabilities.min():.3g} to "
+                f"{probabilities.max():.3g}; for logits set output.activation to 'softmax'"
+            )
+        self.embedding_size: int = embeddings.shape[1]
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (m, k) and embeddings (m, d) of pixels (m, H, W) or (m, H, W, 3).
@@ -56,28 +63,31 @@ class Model:
         Raises
         ------
         ModelFailed
-            The answer holds NaN or infinity, or has not one column a label.
+            The model cannot run, its answer holds NaN or infinity, or has not one column a label.
         """
-        scores, embeddings = self._session.run(self._outputs, {self._spec.name: self._prepared(pixels)})
+        try:
+            scores, embeddings = self._session.run(self._outputs, {self._spec.name: self._prepared(pixels)})
+        except Exception as error:  # onnxruntime's exceptions have no common base of their own
+            raise ModelFailed(f"the model cannot run: {_line(error)}") from None
         m = len(pixels)
         probabilities = activated(scores.reshape(m, -1).astype(np.float32, copy=False), self._activation)
         if probabilities.shape[1] != self._classes:
             raise ModelFailed(
                 f"the model answers {probabilities.shape[1]} classes, model.toml has {self._classes} labels"
             )
-        flat = embeddings.reshape(m, -1).astype(np.float32, copy=False)
+        flat = _pooled(embeddings).astype(np.float32, copy=False)
         if not (np.isfinite(probabilities).all() and np.isfinite(flat).all()):
             raise ModelFailed("the model answered NaN or infinity")
         return probabilities, flat
 
-    def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         if pixels.ndim == 3:
             pixels = pixels[..., None]
         if self._spec.layout == "NCHW":
             pixels = pixels.transpose(0, 3, 1, 2)
         prepared: NDArray[np.float32] = np.multiply(pixels, self._gain, dtype=np.float32, order="C")
         prepared += self._offset
-        return prepared
+        return prepared.astype(self._dtype, copy=False)
 
 
 def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float32]:
@@ -91,16 +101,70 @@ def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float3
     return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
 
 
-def _session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _pooled(embeddings: NDArray[Any]) -> NDArray[Any]:
+    """Average embeddings over their positions: (m, d, H, W) over both axes, (m, T, d) over tokens."""
+    if embeddings.ndim < 3:
+        return embeddings.reshape(len(embeddings), -1)
+    axes = (1,) if embeddings.ndim == 3 else tuple(range(2, embeddings.ndim))
+    pooled: NDArray[np.float32] = embeddings.mean(axis=axes, dtype=np.float32)
+    return pooled
+
+
+def _session(bundle: Bundle, threads: int) -> tuple[onnxruntime.InferenceSession, str]:
+    """Load the model; return it with the name of its embedding, made an output where it is none yet."""
+    found = file_sha256(bundle.model_path)
+    if found != bundle.sha256:
+        raise BrokenBundle(f"{bundle.model_path} has changed since the bundle was loaded: load it again")
+    session = _load(bundle, threads, bundle.model_path)
+    outputs = [output.name for output in session.get_outputs()]
+    if bundle.output.probabilities not in outputs:
+        raise BrokenBundle(
+            f"{bundle.model_path}: no output {bundle.output.probabilities!r}, found {', '.join(outputs)}"
+        )
+    inputs = [value.name for value in session.get_inputs()]
+    if inputs != [bundle.input.name]:
+        raise BrokenBundle(f"{bundle.model_path}: expected one input {bundle.input.name!r}, found {', '.join(inputs)}")
+    embedding = bundle.output.embedding
+    if embedding is None or embedding not in outputs:
+        embedding, model = _with_embedding(bundle)
+        session = _load(bundle, threads, model)
+    return session, embedding
+
+
+def _with_embedding(bundle: Bundle) -> tuple[str, bytes]:
+    import onnx
+
+    from service.inference import anatomy
+
+    proto = onnx.load(bundle.model_path)
+    try:
+        embedding = bundle.output.embedding or anatomy.embedding_tensor(proto, bundle.output.probabilities)
+        anatomy.expose(proto, embedding)
+    except BrokenBundle as error:
+        raise BrokenBundle(f"{bundle.model_path}: {error}") from None
+    return embedding, proto.SerializeToString()
+
+
+def _load(bundle: Bundle, threads: int, model: Path | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the event loop needs the cores too
     try:
-        return onnxruntime.InferenceSession(bundle.model_path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        reason = str(error).strip().splitlines()[0]
         raise BrokenBundle(
-            f"{bundle.model_path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}"
+            f"{bundle.model_path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {_line(error)}"
         ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import zlib
@@ -189,7 +190,5 @@ def test_mutated_images_are_decoded_or_refused() -> None:
         for _ in range(60):
             mutated = original.copy()
             mutated[rng.integers(0, len(mutated), 4)] = rng.integers(0, 256, 4)
-            try:
+            with contextlib.suppress(NotAnImage, TooManyPixels):
                 assert decode(mutated.tobytes(), spec(), MANY).pixels.shape == (28, 28)
-            except (NotAnImage, TooManyPixels):
-                pass

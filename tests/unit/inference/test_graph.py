@@ -1,0 +1,368 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto
+
+from service.inference.bundle import BrokenBundle, Bundle
+from service.inference.graph import init_bundle
+from service.inference.session import Model
+
+Make = Callable[..., Path]
+Weights = Callable[..., np.ndarray]
+PIXELS = np.random.default_rng(5).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+
+
+def run(path: Path, tensor: str, pixels: np.ndarray = PIXELS) -> np.ndarray:
+    """Return any tensor of a graph for pixels fed as 0..1."""
+    proto = onnx.load(path)
+    if tensor not in [output.name for output in proto.graph.output]:
+        proto.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    values: np.ndarray = session.run([tensor], {"image": pixels[:, None].astype(np.float32) / 255})[0]
+    return values
+
+
+def check(model: Path, bundle: Bundle, embedding: str, scores: str = "logits") -> None:
+    """The bundle answers what the graph does, and its embedding is that tensor, pooled."""
+    probabilities, embeddings = Model(bundle, threads=1).predict(PIXELS)
+    expected = run(model, embedding)
+    if expected.ndim == 4:
+        expected = expected.mean(axis=(2, 3))
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-4, atol=1e-5)
+    rows = run(model, scores).reshape(5, -1)
+    if bundle.output.activation == "softmax":
+        rows = np.exp(rows) / np.exp(rows).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, rows, rtol=1e-4, atol=1e-5)
+
+
+def test_an_mlp_with_logits(make_mlp: Make, tmp_path: Path) -> None:
+    model = make_mlp()
+    before = hashlib.sha256(model.read_bytes()).hexdigest()
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert hashlib.sha256(model.read_bytes()).hexdigest() == before
+    assert (bundle.name, bundle.version, bundle.labels) == ("mlp", "1", ("0", "1", "2", "3"))
+    assert (bundle.input.size, bundle.input.mode, bundle.input.layout) == ((8, 8), "L", "NCHW")
+    assert (bundle.output.activation, bundle.output.embedding) == ("softmax", "hidden")
+    check(model, bundle, "hidden")
+
+
+def test_probabilities_are_told_from_logits(make_mlp: Make, tmp_path: Path) -> None:
+    model = make_mlp(scores="probabilities")
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert (bundle.output.activation, bundle.output.embedding) == ("none", "hidden")
+    check(model, bundle, "hidden", "probabilities")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8, 40])
+def test_any_number_of_classes(make_mlp: Make, tmp_path: Path, classes: int) -> None:
+    assert len(init_bundle(make_mlp(classes=classes), tmp_path / "bundle").labels) == classes
+
+
+@pytest.mark.parametrize("head", ["gemm", "matmul_add", "conv", "conv_relu", "log_softmax", "softmax"])
+def test_heads(make_graph: Make, weights: Weights, tmp_path: Path, head: str) -> None:
+    body = [
+        ("Conv", ["image", "kernel"], ["map"], {"kernel_shape": [3, 3]}),
+        ("Relu", ["map"], ["features"], {}),
+        ("GlobalAveragePool", ["features"], ["pooled"], {}),
+        ("Flatten", ["pooled"], ["flat"], {}),
+    ]
+    tensors = {"kernel": weights(6, 1, 3, 3), "w": weights(6, 4), "b": weights(4), "k": weights(4, 6, 1, 1)}
+    heads: dict[str, Any] = {
+        "gemm": ([("Gemm", ["flat", "w", "b"], ["logits"], {})], "flat"),
+        "matmul_add": ([("MatMul", ["flat", "w"], ["sum"], {}), ("Add", ["b", "sum"], ["logits"], {})], "flat"),
+        "conv": (
+            [("Conv", ["features", "k"], ["maps"], {}), ("GlobalAveragePool", ["maps"], ["logits"], {})],
+            "features",
+        ),
+        "conv_relu": (
+            [
+                ("Conv", ["features", "k"], ["maps"], {}),
+                ("Relu", ["maps"], ["rectified"], {}),
+                ("GlobalAveragePool", ["rectified"], ["means"], {}),
+                ("Flatten", ["means"], ["logits"], {}),
+            ],
+            "features",
+        ),
+        "log_softmax": (
+            [("Gemm", ["flat", "w", "b"], ["sum"], {}), ("LogSoftmax", ["sum"], ["logits"], {"axis": 1})],
+            "flat",
+        ),
+        "softmax": (
+            [("Gemm", ["flat", "w", "b"], ["sum"], {}), ("Softmax", ["sum"], ["logits"], {"axis": -1})],
+            "flat",
+        ),
+    }
+    nodes, embedding = heads[head]
+    model = make_graph(body + nodes, tensors, ["logits"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert bundle.output.embedding == embedding
+    check(model, bundle, embedding)
+
+
+def test_a_quantised_head(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("QuantizeLinear", ["flat", "scale", "zero"], ["flat_q"], {}),
+        ("DequantizeLinear", ["flat_q", "scale", "zero"], ["flat_dq"], {}),
+        ("DequantizeLinear", ["w_q", "scale", "zero_w"], ["w"], {}),
+        ("MatMul", ["flat_dq", "w"], ["logits"], {}),
+    ]
+    tensors = {
+        "scale": np.float32(1 / 255),
+        "zero": np.uint8(0),
+        "zero_w": np.int8(0),
+        "w_q": (300 * weights(64, 3)).clip(-127, 127).astype(np.int8),
+    }
+    model = make_graph(nodes, {name: np.asarray(values) for name, values in tensors.items()}, ["logits"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert bundle.output.embedding == "flat_dq"
+    check(model, bundle, "flat_dq")
+
+
+def test_a_dynamically_quantised_head_gives_the_tensor_before_quantisation(
+    make_graph: Make, weights: Weights, tmp_path: Path
+) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("DynamicQuantizeLinear", ["flat"], ["flat_q", "scale", "zero"], {}),
+        ("MatMulInteger", ["flat_q", "w", "zero"], ["sum"], {}),
+        ("Cast", ["sum"], ["sum_f"], {"to": TensorProto.FLOAT}),
+        ("Mul", ["scale", "scale_w"], ["scales"], {}),
+        ("Mul", ["sum_f", "scales"], ["logits"], {}),
+    ]
+    tensors = {"w": (90 * weights(64, 3)).astype(np.int8), "scale_w": np.float32([0.01])}
+    model = make_graph(nodes, tensors, ["logits"])
+    assert init_bundle(model, tmp_path / "bundle").output.embedding == "flat"
+
+
+def test_a_transformer_like_head_reads_the_normalised_token(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Reshape", ["image", "tokens"], ["patches"], {}),
+        ("Transpose", ["patches"], ["turned"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["patches", "turned"], ["attention"], {}),
+        ("Softmax", ["attention"], ["shares"], {"axis": -1}),
+        ("MatMul", ["shares", "patches"], ["mixed"], {}),
+        ("Add", ["mixed", "patches"], ["residual"], {}),
+        ("LayerNormalization", ["residual", "gain", "bias"], ["normal"], {"axis": -1}),
+        ("Gather", ["normal", "first"], ["token"], {"axis": 1}),
+        ("Gemm", ["token", "w", "b"], ["logits"], {"transB": 1}),
+    ]
+    tensors = {
+        "tokens": np.array([0, 4, 16]),
+        "gain": np.ones(16, np.float32),
+        "bias": np.zeros(16, np.float32),
+        "first": np.array(0),
+        "w": weights(5, 16),
+        "b": weights(5),
+    }
+    model = make_graph(nodes, tensors, ["logits"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert bundle.output.embedding == "token"
+    check(model, bundle, "token")
+
+
+def test_logits_and_probabilities_and_embedding_all_outputs(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("Gemm", ["flat", "w1"], ["pre_logits"], {}),
+        ("Gemm", ["pre_logits", "w2"], ["sum"], {}),
+        ("Softmax", ["sum"], ["out"], {"axis": 1}),
+    ]
+    model = make_graph(nodes, {"w1": weights(64, 9), "w2": weights(9, 4)}, ["pre_logits", "sum", "out"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert (bundle.output.probabilities, bundle.output.embedding) == ("out", "pre_logits")
+    assert len(onnx.load(bundle.model_path).graph.output) == 3
+
+
+def test_one_sigmoid_is_two_classes(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("Gemm", ["flat", "w"], ["sum"], {}),
+        ("Sigmoid", ["sum"], ["out"], {}),
+    ]
+    model = make_graph(nodes, {"w": weights(64, 1)}, ["out"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    probabilities, _ = Model(bundle).predict(PIXELS)
+    assert bundle.labels == ("0", "1")
+    np.testing.assert_allclose(probabilities[:, 1], run(model, "out")[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_independent_sigmoids_are_refused(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("Gemm", ["flat", "w"], ["sum"], {}),
+        ("Sigmoid", ["sum"], ["out"], {}),
+    ]
+    model = make_graph(nodes, {"w": weights(64, 5)}, ["out"])
+    with pytest.raises(BrokenBundle, match="5 independent sigmoids"):
+        init_bundle(model, tmp_path / "bundle")
+
+
+def test_channels_last(make_mlp: Make, tmp_path: Path) -> None:
+    bundle = init_bundle(make_mlp(image=("N", 8, 6, 3)), tmp_path / "bundle")
+    assert (bundle.input.layout, bundle.input.size, bundle.input.mode) == ("NHWC", (8, 6), "RGB")
+    colour = np.zeros((2, 8, 6, 3), np.uint8)
+    assert Model(bundle).predict(colour)[0].shape == (2, 4)
+
+
+def test_half_precision(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    model = make_graph(nodes, {"w": weights(64, 4).astype(np.float16)}, ["logits"], dtype=TensorProto.FLOAT16)
+    probabilities, embeddings = Model(init_bundle(model, tmp_path / "bundle")).predict(PIXELS)
+    assert probabilities.dtype == embeddings.dtype == np.float32
+    assert embeddings.shape == (5, 64)
+
+
+def test_a_batch_fixed_by_the_export_is_freed(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [("Reshape", ["image", "to"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    tensors = {"to": np.array([1, 64]), "w": weights(64, 4)}
+    model = make_graph(nodes, tensors, ["logits"], image=(1, 1, 8, 8))
+    bundle = init_bundle(model, tmp_path / "bundle")
+    probabilities, _ = Model(bundle).predict(PIXELS)
+    [first] = run(model, "logits", PIXELS[:1])
+    np.testing.assert_allclose(probabilities[0], np.exp(first) / np.exp(first).sum(), rtol=1e-4)
+
+
+def test_a_batch_that_cannot_be_freed_is_refused(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("Expand", ["flat", "to"], ["one"], {}),
+        ("Softmax", ["one"], ["across"], {"axis": 0}),
+        ("Gemm", ["across", "w"], ["logits"], {}),
+    ]
+    model = make_graph(nodes, {"to": np.array([1, 64]), "w": weights(64, 4)}, ["logits"], image=(1, 1, 8, 8))
+    with pytest.raises(BrokenBundle, match="fixed at 1 inside the graph"):
+        init_bundle(model, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(("side", "found"), [(64, 64), (28, 28)])
+def test_a_free_size_is_the_one_with_which_the_model_runs(
+    make_graph: Make, weights: Weights, tmp_path: Path, side: int, found: int
+) -> None:
+    nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    model = make_graph(nodes, {"w": weights(side**2, 4)}, ["logits"], image=("N", 1, "H", "W"))
+    assert init_bundle(model, tmp_path / "bundle").input.size == (found, found)
+
+
+def test_a_free_size_that_does_not_matter_is_224(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [("Conv", ["image", "k"], ["maps"], {}), ("GlobalAveragePool", ["maps"], ["logits"], {})]
+    model = make_graph(nodes, {"k": weights(4, 3, 1, 1)}, ["logits"], image=("N", 3, "H", "W"))
+    bundle = init_bundle(model, tmp_path / "bundle", preset="imagenet")
+    assert (bundle.input.size, bundle.input.resize) == ((224, 224), "crop")
+    assert bundle.input.mean == (0.485, 0.456, 0.406)
+
+
+def test_a_deep_network_is_no_trouble(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes: list[Any] = [("Flatten", ["image"], ["h0"], {})]
+    for depth in range(700):
+        nodes += [("Relu", [f"h{depth}"], [f"r{depth}"], {}), ("Add", [f"h{depth}", f"r{depth}"], [f"s{depth}"], {})]
+        nodes += [("Mul", [f"s{depth}", "half"], [f"h{depth + 1}"], {})]
+    nodes.append(("Gemm", ["h700", "w"], ["logits"], {}))
+    model = make_graph(nodes, {"half": np.float32([0.5]), "w": weights(64, 4)}, ["logits"])
+    assert init_bundle(model, tmp_path / "bundle").output.embedding == "h700"
+
+
+def test_external_weights_come_along(make_mlp: Make, tmp_path: Path) -> None:
+    model = make_mlp()
+    split = tmp_path / "split" / "model.onnx"
+    split.parent.mkdir()
+    onnx.save(onnx.load(model), split, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    bundle = init_bundle(split, tmp_path / "bundle")
+    (split.parent / "weights.bin").unlink()
+    check(model, bundle, "hidden")
+    with pytest.raises(BrokenBundle, match="expected an ONNX model"):
+        init_bundle(split, tmp_path / "second")
+
+
+def test_a_bundle_s_own_model_makes_the_same_bundle(make_mlp: Make, tmp_path: Path) -> None:
+    first = init_bundle(make_mlp(), tmp_path / "first", name="m")
+    second = init_bundle(first.model_path, tmp_path / "second", name="m")
+    assert (first.output, first.sha256) == (second.output, second.sha256)
+
+
+def test_labels_and_names(make_mlp: Make, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\ufeffcat\ndog\n\nfox \nowl\n", encoding="utf-8")
+    bundle = init_bundle(make_mlp(), tmp_path / "bundle", name="pets", version="2.1", labels=labels)
+    assert bundle.labels == ("cat", "dog", "fox", "owl")
+    assert (bundle.name, bundle.version) == ("pets", "2.1")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"labels": "a\nb\n"}, "has 2 labels, the model has 4 classes"),
+        ({"labels": "a\nb\nb\nc\n"}, "differ"),
+        ({"name": "two words"}, "name"),
+        ({"version": "1/2"}, "version"),
+        ({"preset": "imagenet"}, "for 3 channels, the input has 1"),
+        ({"preset": "caffe"}, "unit or imagenet"),
+    ],
+)
+def test_wrong_options(make_mlp: Make, tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    if "labels" in options:
+        (tmp_path / "labels.txt").write_text(options["labels"])
+        options = {"labels": tmp_path / "labels.txt"}
+    with pytest.raises(BrokenBundle, match=says) as caught:
+        init_bundle(make_mlp(), tmp_path / "bundle", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_in_use_is_left_alone(make_mlp: Make, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "notes.txt").write_text("mine")
+    for out in (tmp_path / "bundle", tmp_path / "bundle" / "notes.txt"):
+        with pytest.raises(BrokenBundle, match="not an empty folder"):
+            init_bundle(make_mlp(), out)
+    assert (tmp_path / "bundle" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07", bytes(range(256))])
+def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BrokenBundle, match="expected an ONNX model"):
+        init_bundle(tmp_path / "model.onnx", tmp_path / "bundle")
+
+
+def test_an_opset_that_the_runtime_lacks(make_mlp: Make, tmp_path: Path) -> None:
+    with pytest.raises(BrokenBundle, match=r"cannot load this model \(opset ai.onnx 99\)"):
+        init_bundle(make_mlp(opset=99), tmp_path / "bundle")
+
+
+def test_an_operator_that_the_runtime_lacks(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
+    nodes = [("my.ops::Magic", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    model = make_graph(nodes, {"w": weights(64, 4)}, ["logits"])
+    with pytest.raises(BrokenBundle, match=r"cannot load this model .*Magic"):
+        init_bundle(model, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "no head", "regression"])
+def test_what_is_no_classifier(make_graph: Make, weights: Weights, tmp_path: Path, kind: str) -> None:
+    graphs: dict[str, Any] = {
+        "segmentation": ([("Conv", ["image", "k"], ["out"], {})], {"k": weights(4, 1, 1, 1)}),
+        "no head": ([("Flatten", ["image"], ["out"], {})], {}),
+        "regression": (
+            [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["out"], {})],
+            {"w": 9 * weights(64, 1)},
+        ),
+    }
+    nodes, tensors = graphs[kind]
+    with pytest.raises(BrokenBundle, match=r"no classifier: looked for .* found out"):
+        init_bundle(make_graph(nodes, tensors, ["out"]), tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("image", "dtype"), [(("N", 64), TensorProto.FLOAT), (("N", 5, 8, 8), TensorProto.FLOAT), (("N", 1, 8, 8), 6)]
+)
+def test_an_input_that_is_no_image(make_graph: Make, tmp_path: Path, image: tuple[Any, ...], dtype: int) -> None:
+    model = make_graph([("Identity", ["image"], ["out"], {})], {}, ["out"], image=image, dtype=dtype)
+    with pytest.raises(BrokenBundle, match=r"expected one float image input .* found image"):
+        init_bundle(model, tmp_path / "bundle")

@@ -1,0 +1,122 @@
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.inference.batcher import QueueFull
+from service.inference.bundle import Bundle
+from service.inference.graph import init_bundle
+from service.inference.images import NotAnImage, TooManyPixels
+from service.inference.predictor import Prediction, Predictor
+from service.inference.properties import measure
+from service.inference.session import Model
+
+Make = Callable[..., Path]
+PIXELS = np.random.default_rng(5).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+LARGE = png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8))
+WIDE_IN_FEW_BYTES = png(np.zeros((400, 300), np.uint8))
+
+
+@pytest.fixture
+def bundle(make_mlp: Make, tmp_path: Path) -> Bundle:
+    return init_bundle(make_mlp(), tmp_path / "bundle")
+
+
+def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bundle) -> None:
+    async def scenario() -> list[Prediction]:
+        predictor = Predictor(bundle, threads=1)
+        try:
+            single = await asyncio.gather(*(predictor.predict([png(image)]) for image in PIXELS[:10]))
+            several = await predictor.predict([png(image) for image in PIXELS[10:]])
+        finally:
+            await predictor.close()
+        return [prediction for [prediction] in single] + several
+
+    predictions = asyncio.run(scenario())
+    probabilities, embeddings = Model(bundle, threads=1).predict(PIXELS)
+    measured = measure(PIXELS, [8] * 20, [8] * 20)
+    for row, prediction in enumerate(predictions):
+        np.testing.assert_allclose(prediction.probabilities, probabilities[row], rtol=1e-4)
+        np.testing.assert_allclose(prediction.embedding, embeddings[row], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(prediction.properties, measured[row], rtol=1e-5, atol=1e-6)
+        assert prediction.index == probabilities[row].argmax()
+
+
+@pytest.mark.parametrize("image", [LARGE, WIDE_IN_FEW_BYTES])
+def test_large_images_take_the_other_road_to_the_same_place(bundle: Bundle, image: bytes) -> None:
+    async def scenario() -> Prediction:
+        predictor = Predictor(bundle)
+        [prediction] = await predictor.predict([image])
+        await predictor.close()
+        return prediction
+
+    prediction = asyncio.run(scenario())
+    with Image.open(io.BytesIO(image)) as opened:
+        small = np.asarray(opened.resize((8, 8), Image.Resampling.BILINEAR))
+        size = opened.size
+    np.testing.assert_allclose(prediction.probabilities, Model(bundle).predict(small[None])[0][0], rtol=1e-4)
+    assert tuple(prediction.properties[-2:]) == size
+
+
+@pytest.mark.parametrize("filler", [png(PIXELS[0]), LARGE])
+def test_a_bad_image_is_named_and_nothing_is_predicted(bundle: Bundle, filler: bytes) -> None:
+    stages: list[str] = []
+
+    async def scenario() -> None:
+        predictor = Predictor(bundle, max_pixels=100_000, observe=lambda stage, _: stages.append(stage))
+        with pytest.raises(NotAnImage) as caught:
+            await predictor.predict([filler, b"no image", filler])
+        assert caught.value.item == 1
+        with pytest.raises(TooManyPixels, match="300x400 pixels, at most 100000") as refused:
+            await predictor.predict([filler, filler, WIDE_IN_FEW_BYTES])
+        assert refused.value.item == 2
+        assert len(await predictor.predict([filler])) == 1
+        await predictor.close()
+
+    asyncio.run(scenario())
+    assert stages.count("infer") == 1
+
+
+def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) -> None:
+    async def scenario() -> None:
+        predictor = Predictor(bundle, queue_limit=4)
+        waiting = [asyncio.create_task(predictor.predict([LARGE, LARGE])) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="4 of 4 places are taken, 1 are needed"):
+            await predictor.predict([LARGE])
+        await asyncio.gather(*waiting)
+        assert len(await predictor.predict([LARGE] * 4)) == 4
+        with pytest.raises(NotAnImage):
+            await predictor.predict([b"", b"", b"", b""])
+        assert len(await predictor.predict([LARGE] * 4)) == 4
+        await predictor.close()
+
+    asyncio.run(scenario())
+
+
+def test_every_stage_is_observed(bundle: Bundle) -> None:
+    seen: dict[str, list[float]] = {}
+
+    async def scenario() -> None:
+        predictor = Predictor(
+            bundle, max_batch=4, observe=lambda stage, value: seen.setdefault(stage, []).append(value)
+        )
+        await predictor.predict([png(image) for image in PIXELS[:10]])
+        await predictor.close()
+
+    asyncio.run(scenario())
+    assert seen["batch"] == [4, 4, 2]
+    assert len(seen["decode"]) == 1
+    assert all(0 <= value < 5 for stage in ("decode", "queue", "infer") for value in seen[stage])
