@@ -31,7 +31,7 @@ def evidence(history: Sequence[Sequence[Any]], threshold: float | None, change_p
     if threshold is not None:
         parts.append(
             f'<line class="limit" x1="8" y1="{y(threshold):.1f}" x2="332" y2="{y(threshold):.1f}"/>'
-            f'<text x="332" y="{y(threshold) - 4:.1f}" text-anchor="end">alarm at {threshold:.1f}</text>'
+            f'<text x="8" y="{y(threshold) - 4:.1f}">alarm at {threshold:.1f}</text>'
         )
         words += f", alarm at {threshold:.1f}"
     if change_point is not None and first <= change_point <= last:

@@ -28,6 +28,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
         rows = alerts.newest(connection)
         sent = alerts.of_alerts(connection, [row.id for row in rows])
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
+    shown.sort(key=lambda s: s["state"] != "drifting")
     names = {s["stream"] for s in shown}
     found = [alerts.as_json(row, sent, _url(request)) for row in rows if row.stream in names]
     if _wants_json(request):

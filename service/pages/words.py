@@ -1,5 +1,6 @@
 """What the pages say in words: numbers, spans of time, and what to do about each kind of shift."""
 
+import datetime as dt
 import math
 from typing import Any
 
@@ -43,6 +44,11 @@ def strength(p: float | None) -> str:
 def number(value: float | None, digits: int = 2) -> str:
     """Write a number, or a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def moment(iso: str) -> str:
+    """Write an ISO 8601 time with its offset as UTC, to the second."""
+    return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def span(seconds: float) -> str:
