@@ -1,0 +1,7 @@
+"""Drift statistics: arrays in, results out. Imports numpy and scipy only."""
+
+from service.drift.reference import Reference
+from service.drift.report import WindowReport
+from service.drift.window import WindowTest
+
+__all__ = ["Reference", "WindowReport", "WindowTest"]

@@ -1,0 +1,61 @@
+"""Accuracy without labels, and accuracy measured on few."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from service.drift.report import Performance
+
+Matrix = NDArray[np.float64]
+
+Z = float(stats.norm.ppf(0.975))
+HOLDS = "The change of class proportions explains the window, or there is none."
+BROKEN = (
+    "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
+    "take this as an upper guess and label a sample."
+)
+
+
+class ConfidenceEstimate:
+    """Confidence-based performance estimation: accuracy is the mean calibrated probability of the predicted class.
+
+    Guo et al. (2017) for the calibration; what is left of the calibration error on the reference is subtracted and
+    its uncertainty is part of the interval.
+    """
+
+    def __init__(self, posterior: Matrix, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
+        right = (predicted == labels).astype(np.float64)
+        gap = right - _at(posterior, predicted)
+        self.accuracy = float(right.mean())
+        self._bias = float(gap.mean())
+        self._bias_variance = float(gap.var() / len(gap))
+
+    def __call__(self, posterior: Matrix, predicted: NDArray[np.int64], explained: bool) -> Performance:
+        """Estimate a window's accuracy from its posterior (m, k), at the window's own class proportions."""
+        certainty = _at(posterior, predicted)
+        estimate = float(certainty.mean()) + self._bias
+        variance = float((certainty * (1 - certainty)).mean() / len(certainty)) + self._bias_variance
+        half = Z * float(np.sqrt(variance))
+        low, middle, high = np.clip([estimate - half, estimate, estimate + half], 0, 1).tolist()
+        return Performance(middle, low, high, self.accuracy, explained, HOLDS if explained else BROKEN)
+
+
+def at_proportions(posterior: Matrix, prior: Matrix, q: Matrix) -> Matrix:
+    """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`."""
+    weighted = posterior * np.divide(q, prior, out=np.zeros_like(q), where=prior > 0)
+    total = weighted.sum(axis=1, keepdims=True)
+    return np.divide(weighted, total, out=posterior.copy(), where=total > 0)
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion (Wilson 1927, eq. 4); (0, 1) where n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = successes / n
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * float(np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _at(posterior: Matrix, predicted: NDArray[np.int64]) -> Matrix:
+    return np.asarray(posterior[np.arange(len(predicted)), predicted])
