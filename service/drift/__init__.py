@@ -2,6 +2,7 @@
 
 from service.drift.reference import Reference
 from service.drift.report import WindowReport
+from service.drift.stream import StreamDetector
 from service.drift.window import WindowTest
 
-__all__ = ["Reference", "WindowReport", "WindowTest"]
+__all__ = ["Reference", "StreamDetector", "WindowReport", "WindowTest"]

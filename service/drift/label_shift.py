@@ -9,6 +9,7 @@ Matrix = NDArray[np.float64]
 LOG_OFFSET = 1e-6  # added to a probability before its logarithm
 BIAS_PENALTY = 1.0  # of a squared bias, in nats: keeps the biases of rare classes near zero
 ITERATIONS = 200
+REDRAW_ITERATIONS = 50  # of redraws, which start at the window's own estimate
 TOLERANCE = 1e-5  # of the largest change of a proportion
 CHUNK_VALUES = 4_000_000  # posteriors held at a time by the redraws
 
@@ -71,7 +72,7 @@ def maximum_likelihood_of_redraws(
     for first in range(0, len(rows), chunk):
         part = ratio[rows[first : first + chunk]]
         q = np.repeat(start.astype(np.float32)[None], len(part), axis=0)
-        for _ in range(ITERATIONS):
+        for _ in range(REDRAW_ITERATIONS):
             total = np.maximum((part @ q[:, :, None])[:, :, 0], 1e-30)
             updated = q * ((1 / total)[:, None, :] @ part)[:, 0, :] / m
             done = np.abs(updated - q).max() < TOLERANCE * 10

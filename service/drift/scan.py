@@ -1,0 +1,53 @@
+"""Evidence of a change from sums of scores, at all groups and time scales at once."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+from service.drift.scores import Group
+
+Matrix = NDArray[np.float64]
+
+BLOCK = 10  # predictions that are added up before anything is tested
+SCALES = 2 ** np.arange(1, 9)  # window lengths in blocks: 20, 40, ..., 2560 predictions
+LONGEST = int(SCALES[-1])
+TAIL = 0.99  # quantile above which each component's tail is exponential on its own scale
+AT_TAIL = -np.log(1 - TAIL)
+
+
+class Scale(NamedTuple):
+    """How each component's raw value becomes evidence: e such that calm traffic exceeds it with probability exp(-e)
+    at a given time. Windows have shape (groups, scales), ratios (ratios,)."""
+
+    mean: Matrix  # of the cube root of a window's statistic (Wilson and Hilferty 1931)
+    deviation: Matrix
+    window_start: Matrix  # normal evidence at the TAIL quantile, and the mean excess beyond it
+    window_slope: Matrix
+    ratio_start: Matrix  # cumulated log-likelihood ratio at the TAIL quantile, and the mean excess beyond it
+    ratio_slope: Matrix
+
+
+def quadratic(sums: Matrix, groups: tuple[Group, ...], reference_size: int) -> Matrix:
+    """Return |mean|² / (1/w + 1/n) of window sums (..., scales, columns), as (..., groups, scales)."""
+    w = SCALES * BLOCK
+    norm = 1 / (w.astype(np.float64) ** 2 * (1 / w + 1 / reference_size))
+    squares = [np.einsum("...d,...d->...", part, part) for part in (sums[..., g.columns] for g in groups)]
+    return np.stack(squares, axis=-2) * norm
+
+
+def normal_evidence(statistic: Matrix, mean: Matrix, deviation: Matrix) -> Matrix:
+    """Return -log of the upper tail of a quadratic form, taking its cube root as normal."""
+    return np.asarray(-log_ndtr((mean - np.cbrt(statistic)) / deviation))
+
+
+def window_evidence(statistic: Matrix, scale: Scale) -> Matrix:
+    """Return the evidence of window statistics (..., groups, scales)."""
+    normal = normal_evidence(statistic, scale.mean, scale.deviation)
+    return np.asarray(AT_TAIL + (normal - scale.window_start) / scale.window_slope)
+
+
+def ratio_evidence(cumulated: Matrix, scale: Scale) -> Matrix:
+    """Return the evidence of CUSUMs of log-likelihood ratios (..., ratios) (Page 1954)."""
+    return np.asarray(AT_TAIL + (cumulated - scale.ratio_start) / scale.ratio_slope)

@@ -1,0 +1,277 @@
+"""The sequential detector: looks at every prediction, and alarms falsely once in the run time that was asked for."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from service.drift.calibration import Calibration, calibrate
+from service.drift.reference import Reference
+from service.drift.scan import BLOCK, LONGEST, SCALES, quadratic, ratio_evidence, window_evidence
+from service.drift.scores import Scores
+from service.drift.views import View
+
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e9
+WITHIN = 3.0  # nats of likelihood below the best that a change point may lie
+PROBE = 8  # blocks of one sum from which overdispersion is told
+PROBES = 25, 100  # sums before it is told, and those that it is told from
+OVERDISPERSED = 2.0  # design effect from which it is said
+
+Scored = tuple[Scores, Floats]
+
+
+class StreamDetector:
+    """Watches a stream of predictions for the moment when it leaves the reference.
+
+    At every 10 predictions it looks at the mean scores of the last 20, 40, ..., 2560 predictions in all views, and
+    at a CUSUM of log-likelihood ratios for each class becoming rarer or commoner. Each is put on one scale, the
+    negative logarithm of how often calm traffic exceeds it; `evidence` is the largest. `threshold` is calibrated so
+    that the mean number of predictions between false alarms is `expected_run_time`, the reference's own sampling
+    error included.
+
+    Parameters
+    ----------
+    reference : what training data looks like.
+    expected_run_time : in predictions, 100 to 10⁹.
+    seed : of the calibration's simulation.
+    calm : traffic in its own order that is declared calm (embeddings, probabilities, properties); the null is then a
+        stationary block bootstrap of it around the reference.
+    calibration : what `calibration()` of a detector with the same reference and calm traffic returned; saves the
+        simulation.
+
+    Raises
+    ------
+    ValueError
+        Arrays that do not fit the reference; a run time out of range; calm traffic of fewer than 1,000 rows.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        expected_run_time: float = 100_000,
+        seed: int = 0,
+        calm: Mapping[str, ArrayLike] | None = None,
+        calibration: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not MIN_RUN_TIME <= expected_run_time <= MAX_RUN_TIME:
+            raise ValueError(
+                f"expected_run_time must lie in {MIN_RUN_TIME}..{MAX_RUN_TIME:.0e} predictions, got {expected_run_time}"
+            )
+        self._reference = reference
+        self._scores, own = _scored(reference)
+        if calibration is None:
+            rows = None if calm is None else self._calm_scores(calm)
+            self._calibration = calibrate(self._scores, own, rows, seed)
+            self._calibrated = calm is not None
+        else:
+            self._calibration = Calibration.from_dict(calibration)
+            self._calibrated = bool(calibration["calibrated"])
+        self.expected_run_time = float(expected_run_time)
+        self.threshold = self._calibration.threshold(expected_run_time)
+        self.count = 0
+        self._probes = np.zeros(3)
+        self._probe_sum = np.zeros(self._scores.grouped)
+        self._clear()
+
+    def update(
+        self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
+    ) -> None:
+        """Look at predictions in their order, any number of them.
+
+        Raises
+        ------
+        ValueError
+            As `WindowTest`; also where the reference has properties and these have none.
+        """
+        sample = self._reference.check(embeddings, probabilities, properties)
+        if self._reference.properties is not None and sample.properties is None:
+            raise ValueError("the reference has properties, these predictions have none")
+        scores = np.concatenate([self._pending, self._scores(sample)])
+        whole = len(scores) // BLOCK * BLOCK
+        first = self.count - len(self._pending)
+        self._pending = scores[whole:].copy()
+        self.count += len(sample)
+        sums = scores[:whole].reshape(-1, BLOCK, scores.shape[1]).sum(axis=1)
+        for index, block in enumerate(sums):
+            self._add(block, first + (index + 1) * BLOCK)
+
+    def reset(self) -> None:
+        """Forget all evidence, as after a change that was dealt with; the count of predictions goes on."""
+        self._clear()
+
+    @property
+    def overdispersed(self) -> bool:
+        """Whether a stream that was never calibrated varies more than independent predictions would, so that its
+        false alarms come more often than asked until calm traffic is declared."""
+        return not self._calibrated and self.design_effect > OVERDISPERSED
+
+    @property
+    def design_effect(self) -> float:
+        """How many of the stream's first predictions counted as one independent prediction; 1 until that is known."""
+        total, square, expected = self._probes
+        if total < PROBES[0]:
+            return 1.0
+        spread = (square - float(self._probe_sum @ self._probe_sum) / total) / (total - 1)
+        return max(1.0, spread / expected)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
+        return self.calibration() | {
+            "count": self.count,
+            "evidence": self.evidence,
+            "drift_detected": self.drift_detected,
+            "change": np.array(self._change, dtype=np.int64),
+            "leading": self.leading or "",
+            "blocks": self._blocks,
+            "position": self._position,
+            "pending": self._pending,
+            "ring": self._ring,
+            "sums": self._sums,
+            "cumulated": self._cumulated,
+            "since": self._since,
+            "probes": self._probes,
+            "probe_sum": self._probe_sum,
+        }
+
+    def calibration(self) -> dict[str, Any]:
+        """Return what the simulation told, as arrays and scalars, to be kept beside the reference."""
+        return self._calibration.to_dict() | {
+            "expected_run_time": self.expected_run_time,
+            "calibrated": self._calibrated,
+        }
+
+    @classmethod
+    def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "StreamDetector":
+        """Return a detector that goes on bit for bit where the one that gave `state` stopped.
+
+        Raises
+        ------
+        ValueError
+            The state is not one of a detector with this reference.
+        """
+        detector = cls(reference, float(state["expected_run_time"]), calibration=state)
+        for name in ("pending", "ring", "sums", "cumulated", "since", "probes", "probe_sum"):
+            fresh, kept = getattr(detector, f"_{name}"), np.array(state[name])
+            if kept.shape[-1] != fresh.shape[-1] or kept.ndim != fresh.ndim:
+                raise ValueError(f"the state is of another reference: {name} is {kept.shape}, expected {fresh.shape}")
+            setattr(detector, f"_{name}", kept)
+        detector.count = int(state["count"])
+        detector.evidence = float(state["evidence"])
+        detector.drift_detected = bool(state["drift_detected"])
+        detector._change = tuple(np.asarray(state["change"]).tolist())
+        detector.leading = str(state["leading"]) or None  # type: ignore[assignment]
+        detector._blocks = int(state["blocks"])
+        detector._position = int(state["position"])
+        return detector
+
+    @property
+    def change_point(self) -> int | None:
+        """The number of predictions seen before the change, by the largest likelihood; None before an alarm."""
+        return self._change[1] if self._change else None
+
+    @property
+    def change_range(self) -> tuple[int, int] | None:
+        """The numbers of predictions between which the change lies; None before an alarm."""
+        return (self._change[0], self._change[2]) if self._change else None
+
+    def _clear(self) -> None:
+        columns = self._scores.grouped + self._scores.ratios
+        self.evidence = 0.0
+        self.drift_detected = False
+        self.leading: View | None = None  # the view whose evidence is the largest
+        self._change: tuple[int, ...] = ()
+        self._blocks = 0
+        self._position = 0
+        self._pending = np.zeros((0, columns), dtype=np.float32)
+        self._ring = np.zeros((LONGEST, columns), dtype=np.float32)
+        self._sums = np.zeros((len(SCALES), self._scores.grouped))
+        self._cumulated = np.zeros(self._scores.ratios)
+        self._since = np.full(self._scores.ratios, self.count - 0, dtype=np.int64)
+
+    def _add(self, block: Floats, end: int) -> None:
+        grouped = self._scores.grouped
+        leaving = self._ring[(self._position - SCALES) % LONGEST, :grouped]
+        self._sums += block[:grouped].astype(np.float64) - leaving
+        self._ring[self._position] = block
+        self._position = (self._position + 1) % LONGEST
+        self._blocks += 1
+        self._cumulated += block[grouped:]
+        ended = self._cumulated <= 0
+        self._cumulated[ended] = 0
+        self._since[ended] = end
+        self._probe(end)
+        scale = self._calibration.scale
+        windows = window_evidence(quadratic(self._sums, self._scores.groups, len(self._reference)), scale)
+        windows[:, SCALES > self._blocks] = 0
+        ratios = ratio_evidence(self._cumulated, scale)
+        group, window = np.unravel_index(int(windows.argmax()), windows.shape)
+        ratio = int(ratios.argmax())
+        self.evidence = max(float(windows[group, window]), float(ratios[ratio]), 0.0)
+        if self.drift_detected or self.evidence <= self.threshold:
+            return
+        self.drift_detected = True
+        if ratios[ratio] >= windows[group, window]:
+            self.leading = "L"
+            self._change = self._change_of_ratio(ratio, end)
+        else:
+            self.leading = self._scores.groups[group].view
+            self._change = self._change_of_group(int(group), end)
+
+    def _change_of_group(self, group: int, end: int) -> tuple[int, int, int]:
+        """Split the last blocks where the mean after the split explains most: max w |mean|² (Hinkley 1970)."""
+        path = np.cumsum(self._recent()[:, self._scores.groups[group].columns], axis=0, dtype=np.float64)
+        lengths = np.arange(1, len(path) + 1) * BLOCK
+        gain = (path**2).sum(axis=1) / lengths / 2
+        return self._range(gain, end)
+
+    def _change_of_ratio(self, ratio: int, end: int) -> tuple[int, int, int]:
+        gain = np.cumsum(self._recent()[:, self._scores.grouped + ratio], dtype=np.float64)
+        earliest, best, latest = self._range(gain, end)
+        start = int(self._since[ratio])
+        return min(earliest, start), min(best, start), latest
+
+    def _range(self, gain: Matrix, end: int) -> tuple[int, int, int]:
+        best = int(gain.argmax())
+        near = np.flatnonzero(gain >= gain[best] - WITHIN)
+        return tuple(max(end - (int(i) + 1) * BLOCK, 0) for i in (near[-1], best, near[0]))  # type: ignore[return-value]
+
+    def _recent(self) -> Floats:
+        """Return the last blocks, newest first."""
+        filled = min(self._blocks, LONGEST)
+        return self._ring[(self._position - 1 - np.arange(filled)) % LONGEST]
+
+    def _probe(self, end: int) -> None:
+        """Follow the variance of the stream's first sums about their own mean."""
+        if self._calibrated or self._blocks % PROBE or self._blocks == 0 or self._probes[0] >= PROBES[1]:
+            return
+        index = int(np.flatnonzero(SCALES == PROBE)[0])
+        total = self._sums[index]
+        self._probes[0] += 1
+        self._probes[1] += float(total @ total)
+        self._probe_sum += total
+        self._probes[2] = PROBE * BLOCK * _variance(self._reference)
+
+    def _calm_scores(self, calm: Mapping[str, ArrayLike]) -> Floats:
+        sample = self._reference.check(**calm)
+        if len(sample) < 1000:
+            raise ValueError(f"calm traffic needs at least 1000 rows, got {len(sample)}")
+        return self._scores(sample)
+
+
+@lru_cache(maxsize=8)
+def _scored(reference: Reference) -> Scored:
+    """Return a reference's scores: what they are computed by, and its own (n, columns)."""
+    scores = Scores(reference)
+    return scores, scores(reference.sample)
+
+
+@lru_cache(maxsize=8)
+def _variance(reference: Reference) -> float:
+    """Return the variance of the reference's grouped scores, summed over the columns."""
+    scores, own = _scored(reference)
+    return float(own[:, : scores.grouped].var(axis=0, dtype=np.float64).sum())
