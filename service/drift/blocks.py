@@ -38,12 +38,19 @@ def block_length(series: Matrix) -> int:
     return int(np.ceil(min(best, MAX_BLOCK_SHARE * n)))
 
 
-def stationary_bootstrap(n: int, length: int, mean_block: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return rows (count, length) of `count` series drawn in blocks of geometric length (Politis and Romano 1994)."""
+def stationary_bootstrap(
+    n: int, length: int, mean_block: int, count: int, rng: np.random.Generator, phase: int = 1
+) -> NDArray[np.int64]:
+    """Return rows (count, length) of `count` series drawn in blocks of geometric length (Politis and Romano 1994).
+
+    A block starts at the row's own place within `phase` rows, so that bundles of a multiple of it stay aligned with
+    what is added up in steps of `phase`.
+    """
     fresh = rng.random((count, length)) < 1 / mean_block
     fresh[:, 0] = True
-    start = rng.integers(0, n, (count, length))
     position = np.arange(length)
+    n -= n % phase
+    start = rng.integers(0, n // phase, (count, length)) * phase + position % phase
     since = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
     return (np.take_along_axis(start, since, axis=1) + position - since) % n
 

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from service.drift import blocks
+from service.drift.blocks import block_length, stationary_bootstrap
 from service.drift.scan import (
     BLOCK,
     SCALES,
     TAIL,
     Scale,
     normal_evidence,
+    norms,
     ratio_evidence,
     window_evidence,
 )
@@ -27,6 +28,7 @@ EPOCHS = 3  # of each simulated stream
 CHUNK = 10  # streams simulated at a time
 MAX_STREAMS, MIN_STREAMS = 500, 60
 BUDGET = 4.5e7  # block scores simulated in all
+REDRAWN_STRETCHES = 20  # of calm traffic
 EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
 
 
@@ -61,47 +63,58 @@ class Calibration(NamedTuple):
         return cls(scale, np.asarray(values["maxima"], dtype=np.float64))
 
 
-class Simulator:
-    """Calm streams as block sums of scores.
+class Independent:
+    """Calm streams of independent predictions, as block sums of scores.
 
-    Independent traffic: each stream draws its predictions from its own bootstrap sample of the reference, whose
-    mean is off by what the reference itself is off (a double bootstrap). Calm traffic, where it is given: a
-    stationary block bootstrap of it, moved to the reference's mean and off by the same error.
+    Each stream draws its predictions from its own bootstrap sample of the reference, whose mean is off by what the
+    reference itself is off: a double bootstrap.
     """
 
-    def __init__(self, reference: Floats, calm: Floats | None, rng: np.random.Generator) -> None:
+    def __init__(self, reference: Floats, rng: np.random.Generator) -> None:
         self._reference = reference
-        self._calm = calm
         self._rng = rng
-        if calm is not None:
-            self._block = blocks.block_length(calm[:, _leading(calm)].astype(np.float64))
-            self._shift = reference.mean(axis=0, dtype=np.float64) - calm.mean(axis=0, dtype=np.float64)
 
-    def streams(self, count: int, length: int) -> Matrix:
+    def streams(self, count: int, length: int) -> Floats:
         """Return block sums (count, length, columns) of `count` streams of `length` blocks."""
         n = len(self._reference)
-        if self._calm is None:
-            resampled = self._rng.integers(0, n, (count, n))
-            drawn = self._rng.integers(0, n, (count, length * BLOCK))
-            rows = np.take_along_axis(resampled, drawn, axis=1)
-            return self._sums(self._reference, rows).reshape(count, length, -1)
-        rows = blocks.stationary_bootstrap(len(self._calm), length * BLOCK, self._block, count, self._rng)
-        sums = self._sums(self._calm, rows).reshape(count, length, -1)
-        error = self._sums(self._reference, self._rng.integers(0, n, (count, n)), n) / n
-        error -= self._reference.mean(axis=0)
-        return np.asarray(sums + BLOCK * (self._shift + error[:, None]), dtype=np.float32)
+        resampled = self._rng.integers(0, n, (count, n))
+        drawn = self._rng.integers(0, n, (count, length * BLOCK))
+        rows = np.take_along_axis(resampled, drawn, axis=1)
+        return _sums(self._reference, rows, BLOCK).reshape(count, length, -1)
 
-    @staticmethod
-    def _sums(scores: Floats, rows: NDArray[np.int64], size: int = BLOCK) -> Floats:
-        """Return the sums of every `size` rows in turn."""
-        flat = rows.reshape(-1)
-        starts = np.arange(0, len(flat) + 1, size)
-        picked = sparse.csr_array((np.ones(len(flat), np.float32), flat, starts), shape=(len(starts) - 1, len(scores)))
-        return np.asarray(picked @ scores)
+
+class Dependent:
+    """Calm streams like traffic that was declared calm: a stationary block bootstrap of it, moved to the reference's
+    mean and off by the reference's own error."""
+
+    def __init__(self, reference: Floats, calm: Floats, block: int, rng: np.random.Generator) -> None:
+        self._reference = reference
+        self._calm = calm
+        self._block = block
+        self._rng = rng
+        self._shift = reference.mean(axis=0, dtype=np.float64) - calm.mean(axis=0, dtype=np.float64)
+
+    def streams(self, count: int, length: int) -> Floats:
+        """Return block sums (count, length, columns) of `count` streams of `length` blocks."""
+        n = len(self._reference)
+        rows = stationary_bootstrap(len(self._calm), length * BLOCK, self._block, count, self._rng, BLOCK)
+        sums = _sums(self._calm, rows, BLOCK).reshape(count, length, -1)
+        error = _sums(self._reference, self._rng.integers(0, n, (count, n)), n) / n
+        error -= self._reference.mean(axis=0)
+        return (sums + BLOCK * (self._shift + error[:, None])).astype(np.float32)
+
+    def again(self) -> "Dependent":
+        """Return the same from another stretch of calm traffic as long, redrawn from this one in blocks."""
+        n = len(self._calm)
+        rows = stationary_bootstrap(n, n, self._block, 1, self._rng, BLOCK)[0]
+        return Dependent(self._reference, self._calm[rows], self._block, self._rng)
 
 
 def calibrate(scores: Scores, reference: Floats, calm: Floats | None, seed: int) -> Calibration:
     """Simulate calm streams and scale every component, then their maximum.
+
+    A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
+    of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
 
     Parameters
     ----------
@@ -109,22 +122,47 @@ def calibrate(scores: Scores, reference: Floats, calm: Floats | None, seed: int)
     calm : scores of traffic declared calm, in its own order, or None.
     """
     n = len(reference)
-    streams = int(np.clip(BUDGET / (EPOCH * EPOCHS * reference.shape[1]), MIN_STREAMS, MAX_STREAMS))
-    streams = -(-streams // CHUNK) * CHUNK
-    simulator = Simulator(reference, calm, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    streams = int(np.clip(BUDGET / (EPOCH * EPOCHS * scores.columns), MIN_STREAMS, MAX_STREAMS))
+    if calm is None:
+        simulated = _simulate(Independent(reference, rng), scores, n, streams)
+        scale = _scale(*simulated)
+        return Calibration(scale, np.sort(_maxima(*simulated, scale)))
+    block = block_length(calm[:, _leading(calm)].astype(np.float64))
+    traffic = Dependent(reference, calm, block, rng)
+    scale = _scale(*_simulate(traffic, scores, n, streams))
+    maxima = []
+    for _ in range(REDRAWN_STRETCHES):
+        other = _scale(*_simulate(traffic.again(), scores, n, streams // 4))
+        maxima.append(_maxima(*_simulate(traffic, scores, n, CHUNK), other))
+    return Calibration(scale, np.sort(np.concatenate(maxima)))
+
+
+def _simulate(traffic: Independent | Dependent, scores: Scores, n: int, streams: int) -> tuple[Floats, Floats]:
+    """Return window statistics (streams, blocks, groups, scales) and CUSUMs (streams, blocks, ratios)."""
     statistics, cumulated = [], []
-    for _ in range(streams // CHUNK):
-        sums = simulator.streams(CHUNK, EPOCH * EPOCHS)
-        found = np.concatenate([*_windows(sums[..., : scores.grouped], scores, n)], axis=-1)
-        statistics.append(found.astype(np.float32))
+    for _ in range(-(-streams // CHUNK)):
+        sums = scores.widen(traffic.streams(CHUNK, EPOCH * EPOCHS))
+        windows = np.concatenate([*_windows(sums[..., : scores.grouped], scores, n)], axis=-1)
+        windows[:, :, 0] *= scores.excess
+        statistics.append(windows.astype(np.float32))
         cumulated.append(cusums(sums[..., scores.grouped :]).astype(np.float32))
-    windows, ratios = np.concatenate(statistics), np.concatenate(cumulated)
-    windows[:, :, 1] *= scores.excess
-    scale = _scale(windows, ratios)
+    return np.concatenate(statistics), np.concatenate(cumulated)
+
+
+def _maxima(windows: Floats, ratios: Floats, scale: Scale) -> Matrix:
+    """Return the largest evidence of every epoch."""
     evidence = window_evidence(windows, scale).max(axis=(2, 3))
     np.maximum(evidence, ratio_evidence(ratios, scale).max(axis=2), out=evidence)
-    maxima = evidence.reshape(streams, EPOCHS, EPOCH).max(axis=2)
-    return Calibration(scale, np.sort(maxima.ravel()))
+    return np.asarray(evidence.reshape(-1, EPOCH).max(axis=1))
+
+
+def _sums(scores: Floats, rows: NDArray[np.int64], size: int) -> Floats:
+    """Return the sums of every `size` rows in turn."""
+    flat = rows.reshape(-1)
+    starts = np.arange(0, len(flat) + 1, size)
+    picked = sparse.csr_array((np.ones(len(flat), np.float32), flat, starts), shape=(len(starts) - 1, len(scores)))
+    return np.asarray(picked @ scores)
 
 
 def _windows(sums: Floats, scores: Scores, n: int) -> Iterator[Matrix]:
@@ -132,11 +170,9 @@ def _windows(sums: Floats, scores: Scores, n: int) -> Iterator[Matrix]:
     streams, length, columns = sums.shape
     prefix = np.zeros((streams, length + 1, columns), dtype=np.float32)
     np.cumsum(sums, axis=1, out=prefix[:, 1:])
-    for index, scale in enumerate(SCALES):
+    for scale, norm in zip(SCALES, norms(n), strict=True):
         window = np.zeros_like(sums)
         window[:, scale - 1 :] = prefix[:, scale:] - prefix[:, :-scale]
-        w = float(scale * BLOCK)
-        norm = 1 / (w**2 * (1 / w + 1 / n))
         squares = [np.einsum("sbd,sbd->sb", part, part) for part in (window[..., g.columns] for g in scores.groups)]
         yield np.stack(squares, axis=-1)[..., None] * norm
 

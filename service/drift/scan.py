@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from service.drift.scores import Group
-
 Matrix = NDArray[np.float64]
 
 BLOCK = 10  # predictions that are added up before anything is tested
@@ -29,12 +27,15 @@ class Scale(NamedTuple):
     ratio_slope: Matrix
 
 
-def quadratic(sums: Matrix, groups: tuple[Group, ...], reference_size: int) -> Matrix:
-    """Return |mean|² / (1/w + 1/n) of window sums (..., scales, columns), as (..., groups, scales)."""
-    w = SCALES * BLOCK
-    norm = 1 / (w.astype(np.float64) ** 2 * (1 / w + 1 / reference_size))
-    squares = [np.einsum("...d,...d->...", part, part) for part in (sums[..., g.columns] for g in groups)]
-    return np.stack(squares, axis=-2) * norm
+def quadratic(sums: Matrix, starts: list[int], norm: Matrix) -> Matrix:
+    """Return |sum|² x norm of window sums (scales, columns) per group, as (groups, scales); see `norms`."""
+    return np.asarray(np.add.reduceat(sums * sums, starts, axis=1).T * norm)
+
+
+def norms(reference_size: int) -> Matrix:
+    """Return what makes a squared window sum |mean|² / (1/w + 1/n), per scale."""
+    w = SCALES.astype(np.float64) * BLOCK
+    return np.asarray(1 / (w**2 * (1 / w + 1 / reference_size)))
 
 
 def normal_evidence(statistic: Matrix, mean: Matrix, deviation: Matrix) -> Matrix:

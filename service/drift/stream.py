@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.drift.calibration import Calibration, calibrate
 from service.drift.reference import Reference
-from service.drift.scan import BLOCK, LONGEST, SCALES, quadratic, ratio_evidence, window_evidence
+from service.drift.scan import BLOCK, LONGEST, SCALES, norms, quadratic, ratio_evidence, window_evidence
 from service.drift.scores import Scores
 from service.drift.views import View
 
@@ -73,6 +73,7 @@ class StreamDetector:
             self._calibrated = bool(calibration["calibrated"])
         self.expected_run_time = float(expected_run_time)
         self.threshold = self._calibration.threshold(expected_run_time)
+        self._norms = norms(len(reference))
         self.count = 0
         self._probes = np.zeros(3)
         self._probe_sum = np.zeros(self._scores.grouped)
@@ -97,7 +98,7 @@ class StreamDetector:
         self._pending = scores[whole:].copy()
         self.count += len(sample)
         sums = scores[:whole].reshape(-1, BLOCK, scores.shape[1]).sum(axis=1)
-        for index, block in enumerate(sums):
+        for index, block in enumerate(self._scores.widen(sums)):
             self._add(block, first + (index + 1) * BLOCK)
 
     def reset(self) -> None:
@@ -180,18 +181,17 @@ class StreamDetector:
         return (self._change[0], self._change[2]) if self._change else None
 
     def _clear(self) -> None:
-        columns = self._scores.grouped + self._scores.ratios
         self.evidence = 0.0
         self.drift_detected = False
         self.leading: View | None = None  # the view whose evidence is the largest
         self._change: tuple[int, ...] = ()
         self._blocks = 0
         self._position = 0
-        self._pending = np.zeros((0, columns), dtype=np.float32)
-        self._ring = np.zeros((LONGEST, columns), dtype=np.float32)
+        self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
+        self._ring = np.zeros((LONGEST, self._scores.columns), dtype=np.float32)
         self._sums = np.zeros((len(SCALES), self._scores.grouped))
         self._cumulated = np.zeros(self._scores.ratios)
-        self._since = np.full(self._scores.ratios, self.count - 0, dtype=np.int64)
+        self._since = np.full(self._scores.ratios, self.count, dtype=np.int64)
 
     def _add(self, block: Floats, end: int) -> None:
         grouped = self._scores.grouped
@@ -206,7 +206,7 @@ class StreamDetector:
         self._since[ended] = end
         self._probe(end)
         scale = self._calibration.scale
-        windows = window_evidence(quadratic(self._sums, self._scores.groups, len(self._reference)), scale)
+        windows = window_evidence(quadratic(self._sums, self._scores.starts, self._norms), scale)
         windows[:, SCALES > self._blocks] = 0
         ratios = ratio_evidence(self._cumulated, scale)
         group, window = np.unravel_index(int(windows.argmax()), windows.shape)
@@ -274,4 +274,4 @@ def _scored(reference: Reference) -> Scored:
 def _variance(reference: Reference) -> float:
     """Return the variance of the reference's grouped scores, summed over the columns."""
     scores, own = _scored(reference)
-    return float(own[:, : scores.grouped].var(axis=0, dtype=np.float64).sum())
+    return float(scores.widen(own)[:, : scores.grouped].var(axis=0, dtype=np.float64).sum())
