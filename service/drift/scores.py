@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import linalg, special
 
 from service.drift.label_shift import Calibration
 from service.drift.reference import Reference, Sample
@@ -17,7 +17,9 @@ Matrix = NDArray[np.float64]
 CLIP = 4.0  # deviations: one prediction's influence is bounded, so that its tail does not decide
 ODDS = (0.05, 0.4, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
 MAX_CLASSES = 200  # with alternatives of their own, the commonest first
-LENGTHS = np.linspace(0, 1, 101)  # quantiles at which the lengths' distribution is kept
+MAX_RANK = 128  # principal components that are whitened
+OUTLYING = 0.1  # share of outlying predictions under the alternative tested
+OUTLYING_POWER = 0.1  # their tail probabilities then have the density 0.1 p^(0.1 - 1)
 
 
 class Group(NamedTuple):
@@ -31,9 +33,10 @@ class Scores:
     """Turns predictions into rows of scores.
 
     First the grouped scores, with mean zero on the reference: E standardised, P whitened, A whitened, and the lengths
-    of E and A (how far out a prediction lies, as normal scores). Then log-likelihood ratios: for class c and factor
-    ρ on its odds, log((1 + (ρ - 1) p(c|x)) / (1 + (ρ - 1) π_c)), which is the log-likelihood ratio of that label
-    shift where the posterior is calibrated. `widen` puts E whitened before the sums of such rows: it is linear, so
+    of E and A (how far out a prediction lies, as normal scores). Then log-likelihood ratios: that a tenth of the
+    predictions is outlying in E, in A; and for class c and factor ρ on its odds,
+    log((1 + (ρ - 1) p(c|x)) / (1 + (ρ - 1) π_c)), which is the log-likelihood ratio of that label shift where the
+    posterior is calibrated. `widen` puts E whitened before the sums of such rows: it is linear, so
     that it costs a tenth when it is done to sums of ten.
     """
 
@@ -47,57 +50,72 @@ class Scores:
         self._slopes = (np.array(ODDS) - 1)[None, :]
         self._floors = np.log1p(prior[self._classes, None] * self._slopes)
         views = self._clipped(reference.sample)
-        self._roots = {view: inverse_root(Moments.of(rows).covariance).astype(np.float32) for view, rows in views.items()}
-        self._lengths = {view: np.quantile(_squared_lengths(rows), LENGTHS) for view, rows in views.items()}
-        sizes = _layout(views)
+        self._roots = {view: _whitening(rows) for view, rows in views.items()}
+        self._lengths = {view: np.sort(_squared_lengths(rows)) for view, rows in views.items() if view != "P"}
+        sizes = [("E", self._roots["E"].shape[1]), *_layout(views)]
         stops = np.cumsum([width for _, width in sizes]).tolist()
         self.groups = tuple(
             Group(view, slice(stop - width, stop)) for (view, width), stop in zip(sizes, stops, strict=True)
         )
         self.grouped: int = stops[-1]
         self.starts = [group.columns.start for group in self.groups]
-        self.ratios = len(self._classes) * len(ODDS)
-        self.columns = self.grouped + self.ratios
-        self.narrow = self.columns - views["E"].shape[1]
-        self._centre = self._grouped_rows(views).mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.ratio_views: list[View] = [*self._lengths, *["L"] * (len(self._classes) * len(ODDS))]
+        self.columns = self.grouped + len(self.ratio_views)
+        self.narrow = self.columns - sizes[0][1]
+        rows = self._grouped_rows(views, self._outlying(views))
+        self._centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.excess = _excess_of_whitening(views["E"])
 
     def __call__(self, sample: Sample) -> Floats:
         """Return the scores (m, narrow)."""
-        rows = self._grouped_rows(self._clipped(sample)) - self._centre
+        views = self._clipped(sample)
+        tails = self._outlying(views)
+        rows = self._grouped_rows(views, tails)
+        rows -= self._centre
+        outlying = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
         posterior = self._calibration(sample.probabilities)[:, self._classes, None]
         ratios = (np.log1p(posterior * self._slopes) - self._floors).reshape(len(sample), -1)
-        return np.hstack([rows, ratios.astype(np.float32)])
+        return np.hstack([rows, outlying, ratios], dtype=np.float32, casting="same_kind")
 
     def widen(self, sums: Floats) -> Floats:
         """Return sums of scores (..., narrow) with E whitened before them, (..., columns)."""
-        return np.concatenate([sums[..., : len(self._roots["E"])] @ self._roots["E"], sums], axis=-1)
+        root = self._roots["E"]
+        return np.concatenate([sums[..., : len(root)] @ root, sums], axis=-1)
 
     def _clipped(self, sample: Sample) -> dict[View, Floats]:
         views = self._views(sample)
-        return {view: np.clip(views[view], -CLIP, CLIP) for view in ("E", "P", "A") if view in views}
+        return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in ("E", "P", "A") if view in views}
 
-    def _grouped_rows(self, views: dict[View, Floats]) -> Floats:
-        parts = [views["E"], *(rows @ self._roots[view] for view, rows in views.items() if view != "E")]
-        for view, rows in views.items():
-            if view != "P":
-                level = np.interp(_squared_lengths(rows), self._lengths[view], _NORMAL_SCORES)
-                parts.append(level.astype(np.float32)[:, None])
-        return np.hstack(parts)
+    def _grouped_rows(self, views: dict[View, Floats], tails: Matrix) -> Floats:
+        whitened = [rows @ self._roots[view] for view, rows in views.items() if view != "E"]
+        return np.hstack([views["E"], *whitened, special.ndtri(1 - tails)], dtype=np.float32, casting="same_kind")
 
-
-_NORMAL_SCORES = stats.norm.ppf(np.clip(LENGTHS, 0.001, 0.999))
+    def _outlying(self, views: dict[View, Floats]) -> Matrix:
+        """Return for E and A the probability (m, 1 or 2) that a reference row lies further out."""
+        tails = []
+        for view, lengths in self._lengths.items():
+            inside = np.searchsorted(lengths, _squared_lengths(views[view]), side="left")
+            tails.append((len(lengths) - inside + 0.5) / (len(lengths) + 1))
+        return np.stack(tails, axis=1)
 
 
 def _layout(views: dict[View, Floats]) -> list[tuple[View, int]]:
-    """Return view and width of each group; the first is E whitened."""
+    """Return view and width of each group of a row."""
     wide: list[tuple[View, int]] = [(view, rows.shape[1]) for view, rows in views.items()]
     lengths: list[tuple[View, int]] = [(view, 1) for view in views if view != "P"]
-    return [wide[0], *wide, *lengths]
+    return wide + lengths
 
 
 def _squared_lengths(rows: Floats) -> Floats:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
+
+
+def _whitening(rows: Floats) -> Floats:
+    """Return the matrix (columns, at most MAX_RANK) that turns rows into whitened principal components."""
+    covariance = Moments.of(rows).covariance
+    _, vectors = linalg.eigh(covariance)
+    leading = vectors[:, ::-1][:, :MAX_RANK]
+    return np.asarray(inverse_root(covariance) @ leading, dtype=np.float32)
 
 
 def _excess_of_whitening(rows: Floats) -> float:
@@ -107,7 +125,7 @@ def _excess_of_whitening(rows: Floats) -> float:
     excess found is that of a fit on twice the rows.
     """
     fitted, fresh = rows[0::2], rows[1::2]
-    root = inverse_root(Moments.of(fitted).covariance).astype(np.float32)
-    inside = np.trace(root @ Moments.of(fitted).covariance @ root)
-    outside = np.trace(root @ Moments.of(fresh).covariance @ root)
+    root = _whitening(fitted)
+    inside = np.trace(root.T @ Moments.of(fitted).covariance @ root)
+    outside = np.trace(root.T @ Moments.of(fresh).covariance @ root)
     return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0

@@ -189,14 +189,14 @@ class StreamDetector:
         self._position = 0
         self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
         self._ring = np.zeros((LONGEST, self._scores.columns), dtype=np.float32)
-        self._sums = np.zeros((len(SCALES), self._scores.grouped))
-        self._cumulated = np.zeros(self._scores.ratios)
-        self._since = np.full(self._scores.ratios, self.count, dtype=np.int64)
+        self._sums = np.zeros((len(SCALES), self._scores.columns))
+        self._cumulated = np.zeros(len(self._scores.ratio_views))
+        self._since = np.full(len(self._scores.ratio_views), self.count, dtype=np.int64)
 
     def _add(self, block: Floats, end: int) -> None:
         grouped = self._scores.grouped
-        leaving = self._ring[(self._position - SCALES) % LONGEST, :grouped]
-        self._sums += block[:grouped].astype(np.float64) - leaving
+        self._sums += block
+        self._sums -= self._ring.take((self._position - SCALES) % LONGEST, axis=0)
         self._ring[self._position] = block
         self._position = (self._position + 1) % LONGEST
         self._blocks += 1
@@ -206,8 +206,9 @@ class StreamDetector:
         self._since[ended] = end
         self._probe(end)
         scale = self._calibration.scale
-        windows = window_evidence(quadratic(self._sums, self._scores.starts, self._norms), scale)
-        windows[:, SCALES > self._blocks] = 0
+        windows = window_evidence(quadratic(self._sums[:, :grouped], self._scores.starts, self._norms), scale)
+        if self._blocks < LONGEST:
+            windows[:, SCALES > self._blocks] = 0
         ratios = ratio_evidence(self._cumulated, scale)
         group, window = np.unravel_index(int(windows.argmax()), windows.shape)
         ratio = int(ratios.argmax())
@@ -216,7 +217,7 @@ class StreamDetector:
             return
         self.drift_detected = True
         if ratios[ratio] >= windows[group, window]:
-            self.leading = "L"
+            self.leading = self._scores.ratio_views[ratio]
             self._change = self._change_of_ratio(ratio, end)
         else:
             self.leading = self._scores.groups[group].view
@@ -250,7 +251,7 @@ class StreamDetector:
         if self._calibrated or self._blocks % PROBE or self._blocks == 0 or self._probes[0] >= PROBES[1]:
             return
         index = int(np.flatnonzero(SCALES == PROBE)[0])
-        total = self._sums[index]
+        total = self._sums[index, : self._scores.grouped]
         self._probes[0] += 1
         self._probes[1] += float(total @ total)
         self._probe_sum += total

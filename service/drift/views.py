@@ -24,18 +24,17 @@ class Views:
 
     def __init__(self, reference: Reference) -> None:
         raw = _raw(reference.sample)
-        self._location = {view: rows.mean(axis=0, dtype=np.float64) for view, rows in raw.items()}
-        self._scale = {view: _deviations(rows) for view, rows in raw.items()}
+        self._location = {view: rows.mean(axis=0, dtype=np.float64).astype(np.float32) for view, rows in raw.items()}
+        self._factor = {view: (1 / _deviations(rows)).astype(np.float32) for view, rows in raw.items()}
         share = reference.probabilities.mean(axis=0, dtype=np.float64)
-        self._root_share = np.sqrt(np.maximum(share, MIN_SHARE))
+        self._root_share = np.sqrt(np.maximum(share, MIN_SHARE)).astype(np.float32)
 
     def __call__(self, sample: Sample) -> dict[View, NDArray[np.float32]]:
         """Return each view as float32 (m, columns of the view); A is missing where `sample` has no properties."""
         views: dict[View, NDArray[np.float32]] = {
-            view: ((rows - self._location[view]) / self._scale[view]).astype(np.float32)
-            for view, rows in _raw(sample).items()
+            view: (rows - self._location[view]) * self._factor[view] for view, rows in _raw(sample).items()
         }
-        views["L"] = (sample.probabilities / self._root_share).astype(np.float32)
+        views["L"] = sample.probabilities / self._root_share
         return views
 
 
