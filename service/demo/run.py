@@ -88,7 +88,7 @@ class _Script:
         self._sent = 0
 
     def play(self, stage: Stage) -> Found:
-        """Send a stage's traffic; a planted shift until it is found, calm at its full length and until all is resolved."""
+        """Send a stage's traffic: a planted shift until it is found, calm in full and until all is resolved."""
         heard, planted_at = len(self._receiver.received), self._sent
         planted = stage.kind != "none"
         while self._sent - planted_at < stage.predictions or (not planted and self._drifting(planted_at, stage)):

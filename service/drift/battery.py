@@ -1,5 +1,6 @@
 """The tests of a window of one size, all from the same draws, so that their joint null distribution is known."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ from service.drift.draws import Draws, MeanDifferences
 from service.drift.ks import KolmogorovSmirnov
 from service.drift.mmd import MMD, Discrepancy
 from service.drift.proportions import g_statistic, one_hot
+from service.drift.views import View
 from service.drift.whitening import Moments, inverse_root, pooled_covariance
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 PRINCIPAL = 8  # principal components of the embedding with a KS distance of their own
+KERNEL_VIEWS: tuple[View, ...] = ("E", "P")
 KS_CLASSES = 32  # commonest classes whose probabilities have one
 
 GROUPS = {
@@ -44,7 +47,7 @@ class Battery:
     draws : for windows of this size.
     """
 
-    def __init__(self, views: dict[str, Floats], predicted: NDArray[np.int64], draws: Draws) -> None:
+    def __init__(self, views: Mapping[View, Floats], predicted: NDArray[np.int64], draws: Draws) -> None:
         self._axes = _axes(views)
         k = views["P"].shape[1]
         self._counts = one_hot(predicted, k)
@@ -52,10 +55,10 @@ class Battery:
         self._moments = {view: Moments.of(views[view]) for view in views if view != "L"}
         self._means = {view: MeanDifferences(rows, draws) for view, rows in views.items()}
         self._deviations = np.maximum(views["L"].std(axis=0, dtype=np.float64), 1e-12)
-        self._kernels = {view: MMD(views[view], draws) for view in ("E", "P")}
+        self._kernels = {view: MMD(views[view], draws) for view in KERNEL_VIEWS}
         self._ks = {view: KolmogorovSmirnov(rows, draws) for view, rows in projected(views, self._axes).items()}
 
-    def __call__(self, views: dict[str, Floats], predicted: NDArray[np.int64]) -> Outcome:
+    def __call__(self, views: Mapping[View, Floats], predicted: NDArray[np.int64]) -> Outcome:
         """Test a window: its views and predicted labels."""
         statistics: dict[str, Matrix] = {}
         discrepancies = {view: kernel(views[view]) for view, kernel in self._kernels.items()}
@@ -89,8 +92,8 @@ class CalmNull:
 
     def __init__(
         self,
-        reference: dict[str, Floats],
-        calm: dict[str, Floats],
+        reference: Mapping[View, Floats],
+        calm: Mapping[View, Floats],
         predicted: NDArray[np.int64],
         rows: NDArray[np.int64],
         reference_size: int,
@@ -101,7 +104,7 @@ class CalmNull:
         np.add.at(weights, (np.arange(count)[:, None], rows), np.float32(1))
         member = Draws(np.ascontiguousarray(weights.T), np.zeros((0, count), dtype=np.float32))
         statistics: dict[str, Matrix] = {}
-        for view in ("E", "P"):
+        for view in KERNEL_VIEWS:
             statistics[f"mmd {view}"] = MMD(calm[view], member).against_all(m)
         differences = {
             view: weights @ values / m - values.mean(axis=0, dtype=np.float64) for view, values in calm.items()
@@ -136,13 +139,15 @@ def soft_counts(differences: Matrix, deviations: Matrix) -> dict[str, Matrix]:
     }
 
 
-def projected(views: dict[str, Floats], axes: tuple[Floats, NDArray[np.int64]]) -> dict[str, Floats]:
+def projected(views: Mapping[View, Floats], axes: tuple[Floats, NDArray[np.int64]]) -> Mapping[View, Floats]:
     """Return the dimensions that KS compares: principal components of E, the commonest classes of P, all of A."""
-    found = {"E": views["E"] @ axes[0], "P": views["P"][:, axes[1]]}
-    return found | ({"A": views["A"]} if "A" in views else {})
+    found: dict[View, Floats] = {"E": views["E"] @ axes[0], "P": views["P"][:, axes[1]]}
+    if "A" in views:
+        found["A"] = views["A"]
+    return found
 
 
-def _axes(views: dict[str, Floats]) -> tuple[Floats, NDArray[np.int64]]:
+def _axes(views: Mapping[View, Floats]) -> tuple[Floats, NDArray[np.int64]]:
     _, vectors = np.linalg.eigh(Moments.of(views["E"]).covariance)
     common = np.argsort(-views["L"].mean(axis=0, dtype=np.float64), kind="stable")[:KS_CLASSES]
     return vectors[:, ::-1][:, :PRINCIPAL].astype(np.float32), np.sort(common)

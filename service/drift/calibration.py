@@ -10,13 +10,13 @@ from scipy import sparse
 from service.drift.blocks import block_length, stationary_bootstrap
 from service.drift.scan import (
     BLOCK,
-    SCALES,
     TAIL,
     Scale,
     normal_evidence,
     norms,
     ratio_evidence,
     window_evidence,
+    window_lengths,
 )
 from service.drift.scores import Scores
 
@@ -42,7 +42,8 @@ class Calibration(NamedTuple):
         """Return the evidence that calm traffic reaches once in `expected_run_time` predictions.
 
         Where the maxima are too few to tell, their upper tail is taken as exponential: evidence is a logarithm of a
-        tail probability, so the exponent is near one.
+        tail probability, so the exponent is near one. Half the variance of the extrapolation is added, since the
+        rate of false alarms is convex in the threshold.
         """
         epoch = EPOCH * BLOCK
         wanted = 1 - np.exp(-epoch / expected_run_time)
@@ -50,7 +51,8 @@ class Calibration(NamedTuple):
             return float(np.quantile(self.maxima, 1 - wanted))
         start = float(np.quantile(self.maxima, 1 - EXCEEDING))
         beyond = self.maxima[self.maxima > start] - start
-        return start + float(beyond.mean()) * float(np.log(EXCEEDING / wanted))
+        steps = float(np.log(EXCEEDING / wanted))
+        return start + float(beyond.mean()) * steps + (1 + steps**2) / len(beyond) / 2
 
     def to_dict(self) -> dict[str, Any]:
         """Return arrays by name."""
@@ -80,7 +82,7 @@ class Independent:
         resampled = self._rng.integers(0, n, (count, n))
         drawn = self._rng.integers(0, n, (count, length * BLOCK))
         rows = np.take_along_axis(resampled, drawn, axis=1)
-        return _sums(self._reference, rows, BLOCK).reshape(count, length, -1)
+        return np.asarray(_sums(self._reference, rows, BLOCK).reshape(count, length, -1))
 
 
 class Dependent:
@@ -101,7 +103,7 @@ class Dependent:
         sums = _sums(self._calm, rows, BLOCK).reshape(count, length, -1)
         error = _sums(self._reference, self._rng.integers(0, n, (count, n)), n) / n
         error -= self._reference.mean(axis=0)
-        return (sums + BLOCK * (self._shift + error[:, None])).astype(np.float32)
+        return np.asarray(sums + BLOCK * (self._shift + error[:, None]), dtype=np.float32)
 
     def again(self) -> "Dependent":
         """Return the same from another stretch of calm traffic as long, redrawn from this one in blocks."""
@@ -170,9 +172,10 @@ def _windows(sums: Floats, scores: Scores, n: int) -> Iterator[Matrix]:
     streams, length, columns = sums.shape
     prefix = np.zeros((streams, length + 1, columns), dtype=np.float32)
     np.cumsum(sums, axis=1, out=prefix[:, 1:])
-    for scale, norm in zip(SCALES, norms(n), strict=True):
+    lengths = window_lengths(n)
+    for w, norm in zip(lengths, norms(lengths, n), strict=True):
         window = np.zeros_like(sums)
-        window[:, scale - 1 :] = prefix[:, scale:] - prefix[:, :-scale]
+        window[:, w - 1 :] = prefix[:, w:] - prefix[:, :-w]
         squares = [np.einsum("sbd,sbd->sb", part, part) for part in (window[..., g.columns] for g in scores.groups)]
         yield np.stack(squares, axis=-1)[..., None] * norm
 
@@ -185,12 +188,11 @@ def cusums(ratios: Floats) -> Matrix:
 
 
 def _scale(windows: Floats, ratios: Floats) -> Scale:
-    streams, length = windows.shape[:2]
     shape = windows.shape[2:]
     mean, deviation, start, slope = (np.empty(shape) for _ in range(4))
     for group in range(shape[0]):
-        for index, scale in enumerate(SCALES):
-            values = windows[:, scale - 1 :, group, index].ravel().astype(np.float64)
+        for index in range(shape[1]):
+            values = windows[:, 2 ** (index + 1) - 1 :, group, index].ravel().astype(np.float64)
             roots = np.cbrt(values)
             at = (group, index)
             mean[at], deviation[at] = roots.mean(), max(float(roots.std()), 1e-9)

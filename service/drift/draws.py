@@ -48,11 +48,11 @@ class MeanDifferences:
 
     def against_all(self, reference: Floats, m: int) -> NDArray[np.float64]:
         """Return the differences (B, features) of draws of m reference rows from the whole reference."""
-        return self._sums / m - reference.mean(axis=0, dtype=np.float64)
+        return np.asarray(self._sums / m - reference.mean(axis=0, dtype=np.float64))
 
     def __call__(self, window: Floats) -> NDArray[np.float64]:
         """Return the differences as (B + 1, features)."""
         n, m = self._draws.sizes
         sums = (self._sums + self._draws.window.T @ window).astype(np.float64)
         total = self._total + window.sum(axis=0, dtype=np.float64)
-        return sums * (1 / m + 1 / n) - total / n
+        return np.asarray(sums * (1 / m + 1 / n) - total / n)

@@ -61,9 +61,7 @@ def maximum_likelihood(posterior: Matrix, prior: Matrix, start: Matrix | None = 
     return np.asarray(q / q.sum())
 
 
-def maximum_likelihood_of_redraws(
-    posterior: Matrix, prior: Matrix, rows: NDArray[np.int64], start: Matrix
-) -> Matrix:
+def maximum_likelihood_of_redraws(posterior: Matrix, prior: Matrix, rows: NDArray[np.int64], start: Matrix) -> Matrix:
     """Return the class proportions of many windows, `rows` (B, m) being each one's rows of `posterior`; (B, k)."""
     ratio = np.divide(posterior, prior, out=np.zeros_like(posterior), where=prior > 0).astype(np.float32)
     m, k = rows.shape[1], len(prior)

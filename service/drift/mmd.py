@@ -51,7 +51,8 @@ class MMD:
         """Return MMD² (B,) of draws of m rows from the reference itself against all of it."""
         n = len(self._reference)
         to_all = self._row_sums @ self._draws.reference
-        return self._row_sums.sum() / (n * (n - 1)) + self._within / (m * (m - 1)) - 2 * to_all / (m * (n - 1))
+        within = self._row_sums.sum() / (n * (n - 1)) + self._within / (m * (m - 1))
+        return np.asarray(within - 2 * to_all / (m * (n - 1)))
 
     def __call__(self, window: Floats) -> Discrepancy:
         """Test a window (m, d)."""
@@ -84,7 +85,8 @@ def gaussian(x: Floats, y: Floats, bandwidth: float) -> Floats:
     squared += np.einsum("ij,ij->i", y, y)
     np.maximum(squared, 0, out=squared)
     squared *= np.float32(-1 / bandwidth)
-    return np.exp(squared, out=squared)
+    np.exp(squared, out=squared)
+    return np.asarray(squared)
 
 
 def median_squared_distance(rows: Floats) -> float:

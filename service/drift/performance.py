@@ -44,7 +44,7 @@ def at_proportions(posterior: Matrix, prior: Matrix, q: Matrix) -> Matrix:
     """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`."""
     weighted = posterior * np.divide(q, prior, out=np.zeros_like(q), where=prior > 0)
     total = weighted.sum(axis=1, keepdims=True)
-    return np.divide(weighted, total, out=posterior.copy(), where=total > 0)
+    return np.asarray(np.divide(weighted, total, out=posterior.copy(), where=total > 0))
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:

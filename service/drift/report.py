@@ -7,10 +7,8 @@ Kind = Literal["none", "covariate", "label", "both", "concept"]
 State = Literal["tested", "warming_up"]
 
 
-class TestResult(NamedTuple):
-    """`effect` lies in 0..1 and does not grow with the window's size."""
-
-    __test__ = False  # no test of pytest's
+class Result(NamedTuple):
+    """What one test says; `effect` lies in 0..1 and does not grow with the window's size."""
 
     statistic: float
     p_value: float
@@ -82,7 +80,7 @@ class WindowReport:
     p_value: float
     drifted: bool
     kind: Kind
-    tests: dict[str, TestResult]
+    tests: dict[str, Result]
     label_shift: LabelShift | None
     performance: Performance | None
     properties: tuple[PropertyShift, ...]

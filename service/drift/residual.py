@@ -1,11 +1,13 @@
 """The residual test: does a change of class proportions alone explain the window?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.drift import combination, label_shift
+from service.drift.views import View
 from service.drift.whitening import Moments, inverse_root
 
 Floats = NDArray[np.float32]
@@ -36,7 +38,7 @@ class ResidualTest:
     1 + m Σ q_c² / n_c stands for the sampling error of μ.
     """
 
-    def __init__(self, views: dict[str, Floats], posterior: Matrix, labels: NDArray[np.int64], seed: int) -> None:
+    def __init__(self, views: Mapping[View, Floats], posterior: Matrix, labels: NDArray[np.int64], seed: int) -> None:
         k = posterior.shape[1]
         self._views = views
         self._posterior = posterior
@@ -44,7 +46,9 @@ class ResidualTest:
         self._seed = seed
         self.counts = np.bincount(labels, minlength=k).astype(np.float64)
         self.prior = self.counts / len(labels)
-        self._roots, self._class_means, self._features = {}, {}, {}
+        self._roots: dict[View, Matrix] = {}
+        self._class_means: dict[View, Matrix] = {}
+        self._features: dict[View, Floats] = {}
         present = np.maximum(self.counts, 1)[:, None]
         one_hot = np.eye(k, dtype=np.float32)[labels]
         for view, rows in views.items():
@@ -55,7 +59,7 @@ class ResidualTest:
             self._class_means[view] = means @ root
             self._features[view] = (rows @ root).astype(np.float32)
 
-    def __call__(self, views: dict[str, Floats], posterior: Matrix) -> Residual:
+    def __call__(self, views: Mapping[View, Floats], posterior: Matrix) -> Residual:
         """Test a window: its views (m, ...) and calibrated posterior (m, k)."""
         m = len(posterior)
         q = label_shift.maximum_likelihood(posterior, self.prior)
@@ -85,9 +89,8 @@ class ResidualTest:
     def _redraw(self, q: Matrix, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
         weight = (q / np.maximum(self.counts, 1))[self._labels]
         cumulated = np.cumsum(weight)
-        return np.searchsorted(cumulated, rng.random((REDRAWS, m)) * cumulated[-1], side="right").clip(
-            max=len(weight) - 1
-        )
+        drawn = np.searchsorted(cumulated, rng.random((REDRAWS, m)) * cumulated[-1], side="right")
+        return np.asarray(drawn.clip(max=len(weight) - 1))
 
 
 def _effect(table: Matrix, m: int) -> float:

@@ -52,14 +52,15 @@ class Scores:
         views = self._clipped(reference.sample)
         self._roots = {view: _whitening(rows) for view, rows in views.items()}
         self._lengths = {view: np.sort(_squared_lengths(rows)) for view, rows in views.items() if view != "P"}
-        sizes = [("E", self._roots["E"].shape[1]), *_layout(views)]
+        sizes: list[tuple[View, int]] = [("E", self._roots["E"].shape[1]), *_layout(views)]
         stops = np.cumsum([width for _, width in sizes]).tolist()
         self.groups = tuple(
             Group(view, slice(stop - width, stop)) for (view, width), stop in zip(sizes, stops, strict=True)
         )
         self.grouped: int = stops[-1]
         self.starts = [group.columns.start for group in self.groups]
-        self.ratio_views: list[View] = [*self._lengths, *["L"] * (len(self._classes) * len(ODDS))]
+        self.ratio_views: list[View] = list(self._lengths)
+        self.ratio_views.extend("L" for _ in range(len(self._classes) * len(ODDS)))
         self.columns = self.grouped + len(self.ratio_views)
         self.narrow = self.columns - sizes[0][1]
         rows = self._grouped_rows(views, self._outlying(views))
@@ -94,7 +95,7 @@ class Scores:
         """Return for E and A the probability (m, 1 or 2) that a reference row lies further out."""
         tails = []
         for view, lengths in self._lengths.items():
-            inside = np.searchsorted(lengths, _squared_lengths(views[view]), side="left")
+            inside = np.searchsorted(lengths, _squared_lengths(views[view]), side="right")
             tails.append((len(lengths) - inside + 0.5) / (len(lengths) + 1))
         return np.stack(tails, axis=1)
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.drift.calibration import Calibration, calibrate
 from service.drift.reference import Reference
-from service.drift.scan import BLOCK, LONGEST, SCALES, norms, quadratic, ratio_evidence, window_evidence
+from service.drift.scan import BLOCK, LONGEST, norms, quadratic, ratio_evidence, window_evidence, window_lengths
 from service.drift.scores import Scores
 from service.drift.views import View
 
@@ -28,8 +28,9 @@ Scored = tuple[Scores, Floats]
 class StreamDetector:
     """Watches a stream of predictions for the moment when it leaves the reference.
 
-    At every 10 predictions it looks at the mean scores of the last 20, 40, ..., 2560 predictions in all views, and
-    at a CUSUM of log-likelihood ratios for each class becoming rarer or commoner. Each is put on one scale, the
+    At every 10 predictions it looks at the mean scores of the last 20, 40, ... predictions (up to 2560, and 0.3 times
+    the reference) in all views, and at CUSUMs of log-likelihood ratios: of outlying predictions, and of each class
+    becoming rarer or commoner. Each is put on one scale, the
     negative logarithm of how often calm traffic exceeds it; `evidence` is the largest. `threshold` is calibrated so
     that the mean number of predictions between false alarms is `expected_run_time`, the reference's own sampling
     error included.
@@ -73,15 +74,15 @@ class StreamDetector:
             self._calibrated = bool(calibration["calibrated"])
         self.expected_run_time = float(expected_run_time)
         self.threshold = self._calibration.threshold(expected_run_time)
-        self._norms = norms(len(reference))
+        self._lengths = window_lengths(len(reference))
+        self._norms = norms(self._lengths, len(reference))
         self.count = 0
         self._probes = np.zeros(3)
         self._probe_sum = np.zeros(self._scores.grouped)
+        self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
         self._clear()
 
-    def update(
-        self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
-    ) -> None:
+    def update(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> None:
         """Look at predictions in their order, any number of them.
 
         Raises
@@ -189,14 +190,14 @@ class StreamDetector:
         self._position = 0
         self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
         self._ring = np.zeros((LONGEST, self._scores.columns), dtype=np.float32)
-        self._sums = np.zeros((len(SCALES), self._scores.columns))
+        self._sums = np.zeros((len(self._lengths), self._scores.columns))
         self._cumulated = np.zeros(len(self._scores.ratio_views))
         self._since = np.full(len(self._scores.ratio_views), self.count, dtype=np.int64)
 
     def _add(self, block: Floats, end: int) -> None:
         grouped = self._scores.grouped
         self._sums += block
-        self._sums -= self._ring.take((self._position - SCALES) % LONGEST, axis=0)
+        self._sums -= self._ring.take((self._position - self._lengths) % LONGEST, axis=0)
         self._ring[self._position] = block
         self._position = (self._position + 1) % LONGEST
         self._blocks += 1
@@ -208,7 +209,7 @@ class StreamDetector:
         scale = self._calibration.scale
         windows = window_evidence(quadratic(self._sums[:, :grouped], self._scores.starts, self._norms), scale)
         if self._blocks < LONGEST:
-            windows[:, SCALES > self._blocks] = 0
+            windows[:, self._lengths > self._blocks] = 0
         ratios = ratio_evidence(self._cumulated, scale)
         group, window = np.unravel_index(int(windows.argmax()), windows.shape)
         ratio = int(ratios.argmax())
@@ -248,9 +249,9 @@ class StreamDetector:
 
     def _probe(self, end: int) -> None:
         """Follow the variance of the stream's first sums about their own mean."""
-        if self._calibrated or self._blocks % PROBE or self._blocks == 0 or self._probes[0] >= PROBES[1]:
+        if self._calibrated or self._blocks % PROBE or PROBE not in self._lengths or self._probes[0] >= PROBES[1]:
             return
-        index = int(np.flatnonzero(SCALES == PROBE)[0])
+        index = int(np.flatnonzero(self._lengths == PROBE)[0])
         total = self._sums[index, : self._scores.grouped]
         self._probes[0] += 1
         self._probes[1] += float(total @ total)

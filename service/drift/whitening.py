@@ -42,9 +42,7 @@ class Moments:
         count = self.count + other.count
         gap = other.mean - self.mean
         between = np.outer(gap, gap) * (self.count * other.count / count)
-        return Moments(
-            count, self.mean + gap * (other.count / count), self.scatter + other.scatter + between
-        )
+        return Moments(count, self.mean + gap * (other.count / count), self.scatter + other.scatter + between)
 
     @property
     def covariance(self) -> Matrix:

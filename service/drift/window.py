@@ -13,10 +13,10 @@ from service.drift.kind import name_kind
 from service.drift.label_shift import Calibration, black_box, maximum_likelihood
 from service.drift.performance import ConfidenceEstimate, at_proportions
 from service.drift.reference import Reference, Sample
-from service.drift.report import LabelShift, Performance, PropertyShift, TestResult, WindowReport
+from service.drift.report import LabelShift, Performance, PropertyShift, Result, WindowReport
 from service.drift.residual import Residual, ResidualTest
 from service.drift.summary import summarise
-from service.drift.views import Views
+from service.drift.views import View, Views
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -94,7 +94,7 @@ class WindowTest:
         self._labels = self._predicted if reference.labels is None else reference.labels[self._rows]
         self._calibration = Calibration(sample.probabilities, self._labels)
         posterior = self._calibration(sample.probabilities)
-        explainable = {view: rows for view, rows in self._own.items() if view != "L"}
+        explainable: dict[View, Floats] = {view: rows for view, rows in self._own.items() if view != "L"}
         self._residual = ResidualTest(explainable, posterior, self._labels, seed)
         self._confusion = np.stack(
             [
@@ -151,7 +151,7 @@ class WindowTest:
         kind = name_kind(drifted, residual, self._residual.prior, moments, errors)
         effects = self._effects(outcome, views, predicted)
         tests = {
-            name: TestResult(
+            name: Result(
                 statistic=float(outcome.statistics[members[0]][0]),
                 p_value=combination.combined(np.stack([p[member] for member in members])),
                 effect=effects[name],
@@ -159,7 +159,7 @@ class WindowTest:
             for name, members in groups.items()
             if members
         }
-        tests["residual"] = TestResult(residual.statistic, residual.p_value, residual.effect)
+        tests["residual"] = Result(residual.statistic, residual.p_value, residual.effect)
         shift = self._label_shift(window, residual)
         performance = self._estimated(window, residual, kind)
         moved = self._properties(outcome, tested)
@@ -236,7 +236,9 @@ class WindowTest:
         ]
         return tuple(sorted(shifts, key=lambda shift: (-(shift.p_value <= self._level), -abs(shift.effect))))
 
-    def _effects(self, outcome: Outcome, views: dict[str, Floats], predicted: NDArray[np.int64]) -> dict[str, float]:
+    def _effects(
+        self, outcome: Outcome, views: Mapping[View, Floats], predicted: NDArray[np.int64]
+    ) -> dict[str, float]:
         k, n, m = self._reference.classes, len(self._predicted), len(predicted)
         shares = np.bincount(self._predicted, minlength=k) / n, np.bincount(predicted, minlength=k) / m
         square = max(0.0, float(outcome.statistics["mean E"][0] - np.median(outcome.statistics["mean E"])))
@@ -294,5 +296,5 @@ def _warming_up(size: int, duplicates: int) -> WindowReport:
         witnesses=(),
         classes_moved=(),
         design_effect=None,
-        summary=f"Warming up: {size - duplicates} different predictions are too few to be tested, {MIN_WINDOW} are needed",
+        summary=f"Warming up: {size - duplicates} different predictions are too few, {MIN_WINDOW} are needed",
     )

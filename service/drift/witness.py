@@ -23,9 +23,7 @@ def rank_witnesses(discrepancy: Discrepancy, rows: Integers, reference_rows: Int
     deviation = values.std()
     scores = (values - values.mean()) / deviation if deviation > 0 else np.zeros_like(values)
     order = np.argsort(-scores, kind="stable")[:SHOWN]
-    return tuple(
-        Witness(int(rows[i]), float(scores[i]), int(reference_rows[discrepancy.nearest[i]])) for i in order
-    )
+    return tuple(Witness(int(rows[i]), float(scores[i]), int(reference_rows[discrepancy.nearest[i]])) for i in order)
 
 
 def classes_moved(

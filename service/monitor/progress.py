@@ -10,15 +10,21 @@ from service.alerts.lifecycle import Alerts
 from service.drift import StreamDetector
 from service.monitor import rules
 from service.monitor.evaluate import explain
+from service.monitor.labels import Labels
 from service.monitor.watcher import Watcher
 from service.settings import Settings
 from service.store import alerts as alert_rows
 from service.store import predictions, streams, windows
 from service.store.arrays import pack, unpack
+from service.store.feedback import Labelled
 from service.store.predictions import Batch, Cursor
 
 HISTORY = 200  # points of evidence kept for the charts
 MAX_STEP = 2000  # predictions of one transaction
+OVERDISPERSED = (
+    "This traffic is not independent: {:.1f} predictions count as one, so that false alarms come more often than "
+    "asked. Declare a calm span of it with `tidemark calibrate`."
+)
 MAX_ALARM_ROWS = 5000  # that are read back to find when a change began
 
 
@@ -37,7 +43,10 @@ class Step:
         self._cursor = Cursor(row.cursor_xid, row.cursor_seq)
         self._seen: int = row.seen
         self._calm_windows: int = row.calm_windows
-        self._firing = [alert for alert in alert_rows.firing(connection, row.id) if alert.kind != "concept"]
+        self._firing: list[Row[Any]] = []
+        self._concept: Row[Any] | None = None
+        self._refresh()
+        self._labels = None if watcher.reference.labels is None else Labels(connection, row, watcher.reference)
         self._status: dict[str, Any] = dict(row.status)
         self._changes: dict[str, Any] = {}
         if row.detector is None:
@@ -60,8 +69,9 @@ class Step:
             self._window(self._seen - self._row.window_start, self._seen - self._row.window_start)
         if self._detector.drift_detected and not self._firing:
             self._alarm()
+        fed = self._take_labels() if self._labels else None
         self._save(batch)
-        return batch is not None or self._seen >= boundary
+        return batch is not None or fed is not None or self._seen >= boundary
 
     def _update(self, batch: Batch) -> None:
         reference = self._watcher.reference
@@ -93,9 +103,41 @@ class Step:
         _, report = self._explain(batch, self._row.window_start)
         self._follow(report)
 
-    def _explain(self, batch: Batch, first: int) -> tuple[int, dict[str, Any]]:
+    def _take_labels(self) -> Labelled | None:
+        """Read fed-back labels; raise or resolve the alert of a concept shift."""
+        labels = self._labels
+        if labels is None:
+            return None
+        batch = labels.take({alert.kind for alert in self._firing}, self._status.get("proportions"), self._now)
+        if batch is None:
+            return None
+        if labels.detected(self._settings, self._seen, self._now) and self._concept is None:
+            self._alarm_concept(labels)
+        elif self._concept is not None and labels.over:
+            self._alerts.resolve(self._connection, self._concept.id, self._now)
+            self._refresh()
+        self._changes |= labels.saved(batch)
+        self._status |= {"feedback": labels.accuracy, "labels": labels.status}
+        return batch
+
+    def _alarm_concept(self, labels: Labels) -> None:
+        batch = predictions.last(self._connection, self._row.model_id, self._cursor, self._settings.window_size)
+        if batch is None:
+            return
+        self._status["feedback"] = labels.accuracy
+        window_id, report = self._explain(batch, self._seen - len(batch), concept=labels.summary)
+        since = labels.since or self._now
+        self._fire("concept", since, window_id, report)
+        if self._row.since is None and "since" not in self._changes:
+            self._changes["since"] = since
+
+    def _explain(self, batch: Batch, first: int, concept: str | None = None) -> tuple[int, dict[str, Any]]:
         started = time.perf_counter()
         report = explain(self._watcher.reference, self._watcher.test, batch)
+        if concept is not None:
+            report |= {"kind": "concept", "drifted": True, "summary": concept}
+        elif report["label_shift"]:
+            self._status["proportions"] = list(report["label_shift"]["estimated"].values())
         if feedback := self._status.get("feedback"):
             report["feedback"] = feedback
         window_id = windows.save(
@@ -146,7 +188,7 @@ class Step:
         since = batch.at[max(len(batch) - since_change, 0)]
         batch = batch.newest(self._settings.window_size)
         window_id, report = self._explain(batch, self._seen - len(batch))
-        self._fire(rules.named_kind(report, self._detector.leading), since, window_id, report)
+        self._fire(rules.named_kind(report, self._detector.leading or "E"), since, window_id, report)
         self._changes["since"] = since
         self._calm_windows = 0
         del self._status["detected_at"]
@@ -162,23 +204,31 @@ class Step:
             window_id=window_id,
             report=report | {"kind": kind},
         )
-        self._firing = [alert for alert in alert_rows.firing(self._connection, self._row.id) if alert.kind != "concept"]
+        self._refresh()
+
+    def _refresh(self) -> None:
+        firing = alert_rows.firing(self._connection, self._row.id)
+        self._firing = [alert for alert in firing if alert.kind != "concept"]
+        self._concept = next((alert for alert in firing if alert.kind == "concept"), None)
 
     def _save(self, batch: Batch | None) -> None:
         detector = self._detector
-        kinds = [alert.kind for alert in self._firing]
+        kinds = [alert.kind for alert in self._firing] + (["concept"] if self._concept else [])
         self._status |= {
             "evidence": detector.evidence,
             "threshold": detector.threshold,
             "expected_run_time": self._settings.expected_run_time,
             "rate": self._rate(),
             "kinds": kinds,
+            "change_point": detector.change_point,
+            "change_range": detector.change_range,
+            "note": OVERDISPERSED.format(detector.design_effect) if detector.overdispersed else None,
         }
         if batch is not None:
             self._changes["detector"] = pack(detector.state())
             if self._row.last_window_at is None:
                 self._changes.setdefault("last_window_at", self._now)
-        elif not self._firing and self._row.state == "drifting":
+        elif not self._firing and self._row.state == "drifting" and "detector" not in self._changes:
             self._changes["detector"] = pack(detector.state())
         streams.save(
             self._connection,
