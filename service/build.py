@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.drift import Reference
+from service.drift import Reference, StreamDetector
 from service.errors import TidemarkError
 from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
@@ -42,7 +42,7 @@ def build_reference(folder: Path, images: Path, limit: int | None, out: Path | N
     labelled = LabelledImages(bundle, images, limit)
     arrays = reference_arrays(bundle, labelled)
     try:
-        Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
+        reference = Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
     except ValueError as error:
         raise TidemarkError(f"{images}: {error}") from None
     print(HELD_OUT, file=sys.stderr)
@@ -52,7 +52,7 @@ def build_reference(folder: Path, images: Path, limit: int | None, out: Path | N
         np.savez_compressed(out, allow_pickle=False, **arrays)
         stored = str(out)
     else:
-        stored = f"reference {store(bundle, arrays)}"
+        stored = f"reference {store(bundle, arrays, reference)}"
     hit = float((arrays["probabilities"].argmax(axis=1) == arrays["labels"]).mean())
     return {
         "model": f"{bundle.name}:{bundle.version}",
@@ -103,9 +103,11 @@ def warnings(bundle: Bundle, labelled: LabelledImages, labels: NDArray[Any]) -> 
     return found
 
 
-def store(bundle: Bundle, arrays: dict[str, NDArray[Any]]) -> int:
-    """Store a reference in Postgres, pinned to the model's SHA-256; return its id."""
-    with engines.database(Settings.load()) as url:
+def store(bundle: Bundle, arrays: dict[str, NDArray[Any]], reference: Reference) -> int:
+    """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
+    settings = Settings.load()
+    calibration = StreamDetector(reference, settings.expected_run_time).calibration()
+    with engines.database(settings) as url:
         engine = engines.connect(url)
         engines.check(engine)
         schema.migrate(engine)
@@ -113,6 +115,7 @@ def store(bundle: Bundle, arrays: dict[str, NDArray[Any]]) -> int:
             labels = list(bundle.labels)
             model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
             reference_id = references.save(connection, model_id, arrays)
+            references.save_calibration(connection, reference_id, calibration)
         engine.dispose()
     return reference_id
 

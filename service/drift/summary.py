@@ -14,7 +14,7 @@ WORDS = {
     "width": ("wider", "narrower"),
     "height": ("taller", "lower"),
 }
-NAMED_PROPERTIES = 3
+NAMED_PROPERTIES = 4
 MIN_EFFECT = 0.2  # standardised mean difference from which a property is named
 LEVEL = 0.01
 NAMED_CLASSES = 3
@@ -44,10 +44,11 @@ def _images(properties: Sequence[PropertyShift]) -> str:
     moved = [item for item in properties if item.p_value <= LEVEL and abs(item.effect) >= MIN_EFFECT]
     if not moved:
         return "Images look different to the model, though none of their measured properties moved much"
-    words = [
-        f"{_word(item)} ({item.name} {item.reference_mean:.3g} → {item.window_mean:.3g})"
-        for item in moved[:NAMED_PROPERTIES]
-    ]
+    order = list(WORDS)
+    moved = sorted(
+        moved[:NAMED_PROPERTIES], key=lambda item: order.index(item.name) if item.name in order else len(order)
+    )
+    words = [f"{_word(item)} ({item.name} {item.reference_mean:.3g} → {item.window_mean:.3g})" for item in moved]
     return f"Images are {', '.join(words)} than in training"
 
 

@@ -1,6 +1,7 @@
 """The monitor: moves streams forward, one transaction a step."""
 
 import logging
+import threading
 import time
 
 from sqlalchemy import Engine
@@ -22,6 +23,7 @@ class Monitor:
         self._engine = engine
         self._alerts = alerts
         self._watchers: dict[int, Watcher] = {}
+        self._preparing = threading.Lock()
 
     def waiting(self) -> list[int]:
         """Return the ids of the streams that have something to look at."""
@@ -46,8 +48,9 @@ class Monitor:
             return Step(connection, row, watcher, self._settings, self._alerts).take()
 
     def _watcher(self, reference_id: int) -> Watcher:
-        if reference_id not in self._watchers:
-            started = time.perf_counter()
-            self._watchers[reference_id] = prepare(self._engine, reference_id, self._settings)
-            logger.info("reference %d is ready after %.1f s", reference_id, time.perf_counter() - started)
-        return self._watchers[reference_id]
+        with self._preparing:
+            if reference_id not in self._watchers:
+                started = time.perf_counter()
+                self._watchers[reference_id] = prepare(self._engine, reference_id, self._settings)
+                logger.info("reference %d is ready after %.1f s", reference_id, time.perf_counter() - started)
+            return self._watchers[reference_id]

@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.store import references
 
 SEED = 0
-MAX_LEVEL = 0.01  # at which a single window is called drifted
+LEVEL = 0.01  # at which a single window is called drifted; alarms are the detector's
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,7 @@ def prepare(engine: Engine, reference_id: int, settings: Settings) -> Watcher:
         calibration = detector.calibration()
         with engine.begin() as connection:
             references.save_calibration(connection, reference_id, calibration)
-    level = min(MAX_LEVEL, settings.stride / settings.expected_run_time)
-    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=level)
+    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL)
     return Watcher(reference, test, calibration)
 
 
