@@ -13,9 +13,9 @@ from service.drift.reference import Reference
 Matrix = NDArray[np.float64]
 
 TOLERANCE = 0.02  # share of errors beyond what confidence promised that is no concept shift
-FLIPPED = np.array([0.05, 0.15, 0.4, 0.8])  # shares of labels that changed, under the alternatives
+FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of labels that changed, under the alternatives
 RECENT = 500  # labels that the measured accuracy is of
-SHARE_OF_BUDGET = 0.1  # of the stream's false alarms that may be this monitor's
+SHARE_OF_BUDGET = 0.5  # of the stream's false alarms: by the bound, which is far from tight for a mixture
 MIN_RUN_TIME = 100.0  # labels
 
 
@@ -24,7 +24,7 @@ class ConceptMonitor:
 
     Let m_i be the calibrated probability that prediction i is wrong, plus a tolerance. While the true probability is
     at most m_i, each factor (q_i/m_i)^wrong ((1-q_i)/(1-m_i))^right with q_i > m_i has mean at most one. Their
-    Shiryaev-Roberts sums R <- (R + 1) factor, mixed over four alternatives q, over all labels and per predicted
+    Shiryaev-Roberts sums R <- (R + 1) factor, mixed over five alternatives q, over all labels and per predicted
     class, are an e-detector (Shin, Ramdas and Rinaldo 2023): the mean number of labels until it exceeds A is at
     least A.
 

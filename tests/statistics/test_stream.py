@@ -1,0 +1,212 @@
+"""The sequential detector: the run time that was asked for, quick detection, and a restart that changes nothing."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from service.drift import Reference, StreamDetector
+from service.drift.calibration import BEYOND_REFERENCE
+from tests.statistics.worlds import World, rows
+
+WORLD = World()
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return WORLD.reference(2000, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def calibration(reference) -> dict:
+    return StreamDetector(reference, expected_run_time=10_000, seed=0).calibration()
+
+
+def alarms(detector: StreamDetector, stream, total: int, step: int = 500) -> int:
+    found = 0
+    for _ in range(0, total, step):
+        detector.update(**stream(step))
+        if detector.drift_detected:
+            found += 1
+            detector.reset()
+    return found
+
+
+def test_expected_run_time_is_kept_with_fresh_references():
+    """Twelve references of 1,500 rows: the alarms in 96,000 calm predictions against .8 to 1.5 of the run time asked."""
+    rng = np.random.default_rng(1)
+    asked, total, found = 2000, 8000, 0
+    for seed in range(12):
+        detector = StreamDetector(WORLD.reference(1500, rng), expected_run_time=asked, seed=seed)
+        found += alarms(detector, lambda n: WORLD.traffic(n, rng), total)
+    expected = 12 * total / asked
+    assert stats.poisson.ppf(0.005, expected / 1.5) <= found <= stats.poisson.ppf(0.995, expected / 0.8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [10_000, 100_000])
+def test_long_expected_run_times_are_kept(asked):
+    rng = np.random.default_rng(2)
+    total, found = 20 * asked // 20, 0
+    for seed in range(20):
+        detector = StreamDetector(WORLD.reference(4000, rng), expected_run_time=asked, seed=seed)
+        found += alarms(detector, lambda n: WORLD.traffic(n, rng), total)
+    assert stats.poisson.ppf(0.005, 20 / 1.5) <= found <= stats.poisson.ppf(0.995, 20 / 0.8)
+
+
+def test_expected_run_time_is_kept_in_bursts_that_were_declared_calm():
+    """Bursts of 20 of one class; without `calm` the same stream alarms many times as often, and says why."""
+    rng = np.random.default_rng(3)
+    asked, total = 2000, 12_000
+    reference = WORLD.reference(1500, rng)
+    known = StreamDetector(reference, expected_run_time=asked, seed=0, calm=WORLD.bursts(6000, rng))
+    plain = StreamDetector(reference, expected_run_time=asked, seed=0)
+    with_calm, without = (alarms(d, lambda n: WORLD.bursts(n, rng), total, step=100) for d in (known, plain))
+    assert with_calm <= stats.poisson.ppf(0.999, 2 * total / asked)
+    assert without > 5 * max(with_calm, 1)
+    assert plain.overdispersed
+    assert plain.design_effect > 5
+    assert not known.overdispersed
+
+
+def test_independent_traffic_is_not_called_overdispersed(reference, calibration):
+    detector = StreamDetector(reference, calibration=calibration)
+    detector.update(**WORLD.traffic(9000, np.random.default_rng(4)))
+    assert detector.design_effect < 1.3
+    assert not detector.overdispersed
+
+
+@pytest.mark.parametrize(
+    ("change", "limit", "view"),
+    [
+        ({"move": 0.5}, 60, "EPA"),
+        ({"noise": 1.0}, 60, "EPA"),
+        ({"prior": [0, 0.25, 0.25, 0.25, 0.25]}, 150, "LPE"),
+        ({"prior": [0.6, 0.1, 0.1, 0.1, 0.1]}, 80, "LPE"),
+    ],
+)
+def test_detects_quickly_and_dates_the_change(reference, calibration, change, limit, view):
+    rng = np.random.default_rng(5)
+    delays, errors = [], []
+    for _ in range(7):
+        detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+        detector.update(**WORLD.traffic(600, rng))
+        if detector.drift_detected:
+            detector.reset()
+        while not detector.drift_detected:
+            detector.update(**WORLD.traffic(10, rng, **change))
+        delays.append(detector.count - 600)
+        errors.append(abs(detector.change_point - 600))
+        low, high = detector.change_range
+        assert low <= detector.change_point <= high
+        assert detector.leading in view
+    assert np.median(delays) <= limit, delays
+    assert np.median(errors) <= 40, errors
+
+
+def test_detects_few_outlying_predictions(reference, calibration):
+    """A tenth of the predictions is far out; the others are calm."""
+    rng = np.random.default_rng(6)
+    detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+    while not detector.drift_detected and detector.count < 1000:
+        arrays, strange = WORLD.traffic(10, rng), WORLD.traffic(1, rng, noise=4.0)
+        for name in arrays:
+            arrays[name][3] = strange[name][0]
+        detector.update(**arrays)
+    assert detector.count <= 200
+
+
+def test_stays_detected_until_reset(reference, calibration):
+    rng = np.random.default_rng(7)
+    detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+    detector.update(**WORLD.traffic(200, rng, move=1))
+    assert detector.drift_detected
+    detector.update(**WORLD.traffic(4000, rng))
+    assert detector.drift_detected
+    detector.reset()
+    assert not detector.drift_detected
+    assert detector.evidence == 0
+    assert detector.change_point is None
+    assert detector.count == 4200
+
+
+def test_restart_after_every_batch_changes_nothing(reference, calibration):
+    rng = np.random.default_rng(8)
+    one = StreamDetector(reference, expected_run_time=5000, calibration=calibration)
+    other = StreamDetector.restore(reference, one.state())
+    for step in range(60):
+        arrays = WORLD.traffic(int(rng.integers(1, 60)), rng, move=0.5 if step > 50 else 0.0)
+        one.update(**arrays)
+        other.update(**arrays)
+        other = StreamDetector.restore(reference, other.state())
+        assert (one.evidence, one.threshold, one.count) == (other.evidence, other.threshold, other.count)
+        assert (one.drift_detected, one.change_range) == (other.drift_detected, other.change_range)
+    assert one.drift_detected
+
+
+def test_batches_may_be_of_any_size(reference, calibration):
+    arrays = WORLD.traffic(400, np.random.default_rng(9))
+    whole, single = (StreamDetector(reference, calibration=calibration) for _ in range(2))
+    whole.update(**arrays)
+    for index in range(400):
+        single.update(**rows(arrays, slice(index, index + 1)))
+    assert single.evidence == pytest.approx(whole.evidence, rel=1e-5)
+
+
+def test_state_is_plain_and_small():
+    rng = np.random.default_rng(10)
+    world = World(k=10, d=512)
+    detector = StreamDetector(world.reference(600, rng), expected_run_time=1000)
+    detector.update(**world.traffic(3000, rng))
+    sizes = [np.asarray(value).nbytes for value in detector.state().values()]
+    assert sum(sizes) < 10e6
+    assert all(np.asarray(value).dtype.kind in "iufbU" for value in detector.state().values())
+
+
+def test_state_of_another_reference_is_refused(reference, calibration):
+    state = StreamDetector(reference, calibration=calibration).state()
+    with pytest.raises(ValueError, match="another reference"):
+        StreamDetector.restore(World(k=4, d=9).reference(300, np.random.default_rng(11)), state)
+
+
+def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
+    """Evidence is a negative log probability: each tenfold run time costs log(10), to within a half."""
+    thresholds = [
+        StreamDetector(reference, expected_run_time=t, calibration=calibration).threshold
+        for t in (1e3, 1e4, 1e5, 1e6, 1e7)
+    ]
+    steps = np.diff(thresholds)
+    assert (steps > np.log(10) * 0.67).all()
+    assert (steps < np.log(10) * 1.5).all()
+    assert BEYOND_REFERENCE < 1.5
+
+
+def test_extrapolated_tail_holds(reference, calibration):
+    """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
+    from service.drift import calibration as room
+    from service.drift.stream import _scored
+
+    scores, own = _scored(reference)
+    fitted = room.Calibration.from_dict(calibration)._replace(margin=1.0)
+    traffic = room.Independent(own, np.random.default_rng(12))
+    simulated = room._simulate(traffic, scores, len(own), 2500)
+    maxima = room._maxima(*simulated, fitted.scale)
+    asked = 200_000
+    expected = len(maxima) * room.EPOCH * room.BLOCK / asked
+    found = int((maxima > fitted.threshold(asked)).sum())
+    assert stats.poisson.ppf(0.005, expected / 1.6) <= found <= stats.poisson.ppf(0.995, expected * 1.6)
+
+
+def test_bad_input_is_a_clear_error(reference, calibration):
+    detector = StreamDetector(reference, calibration=calibration)
+    arrays = WORLD.traffic(30, np.random.default_rng(13))
+    with pytest.raises(ValueError, match="NaN"):
+        detector.update(**arrays | {"embeddings": np.full((30, 16), np.nan)})
+    with pytest.raises(ValueError, match="have none"):
+        detector.update(arrays["embeddings"], arrays["probabilities"])
+    with pytest.raises(ValueError, match="empty"):
+        detector.update(**rows(arrays, slice(0, 0)))
+    with pytest.raises(ValueError, match="expected_run_time"):
+        StreamDetector(reference, expected_run_time=5)
+    with pytest.raises(ValueError, match="1000 rows"):
+        StreamDetector(reference, calm=arrays)
+    assert detector.count == 0

@@ -1,0 +1,273 @@
+"""The window test: its level, its power, the kind it names, and what it does with input that nobody hoped for."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from service.drift import Reference, WindowTest
+from tests.statistics.worlds import World, rows
+
+WORLD = World()
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return WORLD.reference(1500, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def test(reference) -> WindowTest:
+    return WindowTest(reference, window_size=200, seed=0)
+
+
+def test_false_alarms_and_uniform_p_values_under_the_null():
+    """240 windows, a fresh reference every 20, so that the reference's own error is part of the claim."""
+    rng = np.random.default_rng(1)
+    p = []
+    for index in range(240):
+        if index % 20 == 0:
+            tested = WindowTest(WORLD.reference(500, rng), window_size=60, seed=index)
+        p.append(tested(**WORLD.traffic(60, rng)).p_value)
+    for level in (0.05, 0.2):
+        low, high = stats.binom.ppf([0.005, 0.995], len(p), level)
+        assert low <= np.sum(np.array(p) <= level) <= high
+    assert stats.kstest(p, "uniform").pvalue > 0.001
+
+
+@pytest.mark.slow
+def test_false_alarms_at_one_percent():
+    rng = np.random.default_rng(2)
+    hits = 0
+    for index in range(1000):
+        if index % 20 == 0:
+            tested = WindowTest(WORLD.reference(500, rng), window_size=60, seed=index)
+        hits += tested(**WORLD.traffic(60, rng)).p_value <= 0.01
+    low, high = stats.binom.ppf([0.005, 0.995], 1000, 0.01)
+    assert low <= hits <= high
+
+
+def tripled() -> list[float]:
+    prior = np.full(5, 1.0)
+    prior[3] = 3
+    return list(prior / prior.sum())
+
+
+def missing() -> list[float]:
+    return [0, 0.25, 0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("none", {}),
+        ("covariate", {"move": 0.35}),
+        ("covariate", {"noise": 0.8}),
+        ("label", {"prior": tripled()}),
+        ("label", {"prior": missing()}),
+    ],
+)
+def test_names_the_kind(test, kind, change):
+    """18 of 20 windows: at least .7 with certainty .99, were it only .95."""
+    rng = np.random.default_rng(3)
+    named = [test(**WORLD.traffic(200, rng, **change)).kind for _ in range(20)]
+    assert named.count(kind) >= 18, named
+
+
+def test_both_planted_are_never_called_none_or_label(test):
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        assert test(**WORLD.traffic(200, rng, prior=tripled(), move=0.35)).kind in ("covariate", "both")
+
+
+def test_class_proportions_and_their_intervals(test):
+    rng = np.random.default_rng(5)
+    errors, covered = [], []
+    for prior in (tripled(), missing(), None) * 7:
+        labels = WORLD.labels(200, rng, prior)
+        truth = np.bincount(labels, minlength=5) / 200
+        shift = test(**WORLD.see(labels, rng)).label_shift
+        estimated, low, high = (np.array(list(part.values())) for part in (shift.estimated, shift.low, shift.high))
+        errors.append(np.abs(estimated - truth).sum() / 2)
+        covered.extend((low - 1e-9 <= truth) & (truth <= high + 1e-9))
+        assert list(shift.weights.values()) == pytest.approx(estimated / np.array(list(shift.reference.values())))
+    assert np.mean(errors) < 0.03
+    assert np.mean(covered) >= 0.93
+
+
+def test_estimated_accuracy_covers_the_truth_under_label_shift(test):
+    rng = np.random.default_rng(6)
+    inside = 0
+    for _ in range(20):
+        labels = WORLD.labels(200, rng, tripled())
+        arrays = WORLD.see(labels, rng)
+        performance = test(**arrays).performance
+        assert performance.assumption_holds
+        accuracy = (arrays["probabilities"].argmax(axis=1) == labels).mean()
+        inside += performance.low - 1e-9 <= accuracy <= performance.high + 1e-9
+    assert inside >= 16
+
+
+def test_says_when_the_accuracy_estimate_is_not_to_be_trusted(test):
+    performance = test(**WORLD.traffic(200, np.random.default_rng(7), noise=1.5)).performance
+    assert not performance.assumption_holds
+    assert "label a sample" in performance.note
+
+
+def test_witnesses_are_the_planted_rows(test):
+    rng = np.random.default_rng(8)
+    arrays = WORLD.traffic(200, rng)
+    strange = WORLD.traffic(12, rng, move=3.0)
+    for name in arrays:
+        arrays[name][40:52] = strange[name]
+    found = {witness.row for witness in test(**arrays).witnesses}
+    assert len(found & set(range(40, 52))) >= 10
+
+
+def test_explains_by_property_and_class(test):
+    report = test(**WORLD.traffic(200, np.random.default_rng(9), move=1.0))
+    assert report.properties[0].name == "brightness"
+    assert report.properties[0].effect > 1
+    assert "brighter" in report.summary
+    report = test(**WORLD.traffic(200, np.random.default_rng(9), prior=missing()))
+    assert "0" in [move.name for move in report.classes_moved]
+
+
+def test_effects_do_not_grow_with_the_window(reference):
+    rng = np.random.default_rng(10)
+    effects = []
+    for size in (100, 800):
+        report = WindowTest(reference, window_size=size)(**WORLD.traffic(size, rng, move=0.5))
+        effects.append({name: result.effect for name, result in report.tests.items()})
+    for name in effects[0]:
+        assert 0 <= effects[1][name] <= 1
+        assert effects[1][name] < effects[0][name] * 1.5 + 0.05, name
+
+
+def test_same_seed_same_report(reference, test):
+    arrays = WORLD.traffic(200, np.random.default_rng(11))
+    again = WindowTest(reference, window_size=200, seed=0)
+    assert test(**arrays).to_dict() == again(**arrays).to_dict()
+
+
+def test_report_is_json(test):
+    document = json.loads(json.dumps(test(**WORLD.traffic(200, np.random.default_rng(12))).to_dict()))
+    assert set(document["tests"]) == {"mmd", "mean", "ks", "proportions", "properties", "residual"}
+    assert set(document["tests"]["mmd"]) == {"statistic", "p_value", "effect"}
+
+
+def test_exact_duplicates_are_tested_once_and_counted(test):
+    rng = np.random.default_rng(13)
+    arrays = WORLD.traffic(150, rng)
+    repeated = rows(arrays, np.concatenate([np.arange(150), np.zeros(50, int)]))
+    report = test(**repeated)
+    assert (report.size, report.duplicates) == (200, 50)
+    assert not report.drifted
+
+
+def test_too_small_a_window_is_said_to_warm_up(test):
+    report = test(**WORLD.traffic(19, np.random.default_rng(14), move=5))
+    assert (report.state, report.p_value, report.drifted, report.kind) == ("warming_up", 1.0, False, "none")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_any_float_type(reference, dtype):
+    rng = np.random.default_rng(15)
+    arrays = {name: values.astype(dtype) for name, values in WORLD.traffic(100, rng).items()}
+    assert not WindowTest(reference, window_size=100)(**arrays).drifted
+
+
+@pytest.mark.parametrize("world", [World(k=2, d=1), World(k=2, d=3), World(k=40, d=8)])
+def test_any_number_of_classes_and_dimensions(world):
+    rng = np.random.default_rng(16)
+    tested = WindowTest(world.reference(600, rng), window_size=100)
+    calm, moved = tested(**world.traffic(100, rng)), tested(**world.traffic(100, rng, move=2.0))
+    assert np.isfinite(calm.p_value)
+    assert calm.p_value > 0.001
+    assert moved.kind in ("covariate", "both")
+
+
+def test_saturated_softmax_and_constant_columns_raise_no_alarm():
+    rng = np.random.default_rng(17)
+
+    def saturated(n: int) -> dict[str, np.ndarray]:
+        labels = rng.integers(0, 3, n)
+        embeddings = np.zeros((n, 4))
+        embeddings[:, 0] = labels
+        return {"embeddings": embeddings, "probabilities": np.eye(3)[labels], "properties": np.ones((n, 2))}
+
+    tested = WindowTest(Reference(**saturated(300), labels=None), window_size=100)
+    report = tested(**saturated(100))
+    assert report.p_value > 0.001
+    assert report.label_shift is None
+    assert report.performance is None
+
+
+def test_without_properties(reference):
+    rng = np.random.default_rng(18)
+    arrays = WORLD.traffic(100, rng, move=0.8)
+    del arrays["properties"]
+    report = WindowTest(reference, window_size=100)(**arrays)
+    assert report.kind in ("covariate", "both")
+    assert report.properties == ()
+    assert "properties" not in report.tests
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("embeddings", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 5, np.nan, a), "NaN or infinity"),
+        ("embeddings", lambda a: a[:, :-1], "columns"),
+        ("embeddings", lambda a: a[:-1], "rows"),
+        ("probabilities", lambda a: a * 3 - 1, "0..1"),
+        ("probabilities", lambda a: a * 0.5, "sum to 1"),
+        ("properties", lambda a: a[:, :1], "columns"),
+        ("embeddings", lambda a: a.astype(str), "numbers"),
+        ("embeddings", lambda a: a[0], "two dimensions"),
+    ],
+)
+def test_bad_input_is_a_clear_error(test, name, spoil, message):
+    arrays = WORLD.traffic(100, np.random.default_rng(19))
+    with pytest.raises(ValueError, match=message):
+        test(**arrays | {name: spoil(arrays[name])})
+
+
+def test_bad_arguments_are_clear_errors(reference):
+    with pytest.raises(ValueError, match="window_size"):
+        WindowTest(reference, window_size=5)
+    with pytest.raises(ValueError, match="level"):
+        WindowTest(reference, level=0)
+    with pytest.raises(ValueError, match="50 rows"):
+        Reference(np.zeros((20, 2)), np.full((20, 2), 0.5))
+    with pytest.raises(ValueError, match="ten windows"):
+        WindowTest(reference, window_size=100, calm=WORLD.traffic(500, np.random.default_rng(20)))
+
+
+def test_memory_stays_within_the_documented_bound():
+    """Peak of a construction and a window against the bound in WindowTest's notes; NumPy reports to tracemalloc."""
+    rng = np.random.default_rng(21)
+    n, m, dimensions, draws = 3000, 200, 5 + 8 + 3, 500
+    reference = WORLD.reference(n, rng)
+    arrays = WORLD.traffic(m, rng)
+    tracemalloc.start()
+    WindowTest(reference, window_size=m)(**arrays)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    bound = 4 * (n + m) * draws * 2 + 4 * 64 * dimensions * (draws + n + m) * 3 + 4 * 512 * (n + draws) * 4 + 30e6
+    assert peak < bound
+
+
+def test_calm_traffic_in_bursts_is_not_called_drift(reference):
+    """Bursts of 20 of one class: the independent null alarms on most windows, the block bootstrap at its level."""
+    rng = np.random.default_rng(22)
+    plain = WindowTest(reference, window_size=200)
+    known = WindowTest(reference, window_size=200, calm=WORLD.bursts(6000, rng))
+    windows = [WORLD.bursts(200, rng) for _ in range(40)]
+    alarms = [sum(tested(**window).p_value <= 0.05 for window in windows) for tested in (plain, known)]
+    assert alarms[0] >= 20
+    assert alarms[1] <= stats.binom.ppf(0.9995, 40, 0.05)
+    report = known(**WORLD.traffic(200, rng, move=1.0))
+    assert report.drifted
+    assert report.design_effect > 5
