@@ -1,5 +1,6 @@
 """The command line: every subcommand of `tidemark`, each a few lines that call a room."""
 
+import datetime as dt
 import json
 import logging
 import sys
@@ -23,6 +24,7 @@ app.add_typer(reference, name="reference")
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
 
 
@@ -135,6 +137,22 @@ def monitor() -> None:
     from service.processes import monitor as start
 
     start()
+
+
+@app.command()
+def calibrate(
+    stream: Annotated[str, typer.Option("--stream", help="model:version, as `/drift` names it.")],
+    since: Annotated[dt.datetime, typer.Option("--since", formats=TIMES, help="Start of the calm span, in UTC.")],
+    until: Annotated[dt.datetime, typer.Option("--until", formats=TIMES, help="Its end.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Declare a span of logged traffic calm: its bursts and cycles no longer raise alarms."""
+    from service.calibrate import calibrate as learn
+
+    facts = learn(stream, since.replace(tzinfo=dt.UTC), until.replace(tzinfo=dt.UTC))
+    if "warning" in facts:
+        print(f"warning: {facts['warning']}", file=sys.stderr)
+    _say(facts, as_json, "{stream}: calm over {predictions} predictions, {design_effect} of which count as one")
 
 
 @app.command()

@@ -87,6 +87,20 @@ CREATE TABLE streams (
     CONSTRAINT uq_streams_model_id_slice UNIQUE (model_id, slice)
 );
 
+CREATE TABLE calibrations (
+    id integer GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_calibrations PRIMARY KEY,
+    stream_id integer NOT NULL CONSTRAINT fk_calibrations_stream_id REFERENCES streams,
+    reference_id integer NOT NULL CONSTRAINT fk_calibrations_reference_id REFERENCES "references",
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL,
+    rows integer NOT NULL,
+    design_effect real NOT NULL,
+    calm bytea NOT NULL,
+    calibration bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ix_calibrations_stream_id ON calibrations (stream_id, reference_id, id);
+
 CREATE TABLE windows (
     id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_windows PRIMARY KEY,
     stream_id integer NOT NULL CONSTRAINT fk_windows_stream_id REFERENCES streams,

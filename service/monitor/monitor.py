@@ -10,7 +10,7 @@ from service.alerts.lifecycle import Alerts
 from service.monitor.progress import Step
 from service.monitor.watcher import Watcher, prepare
 from service.settings import Settings
-from service.store import streams
+from service.store import calibrations, streams
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Monitor:
         self._settings = settings
         self._engine = engine
         self._alerts = alerts
-        self._watchers: dict[int, Watcher] = {}
+        self._watchers: dict[tuple[int, int | None], Watcher] = {}
         self._preparing = threading.Lock()
 
     def waiting(self) -> list[int]:
@@ -38,19 +38,21 @@ class Monitor:
     def _step(self, stream_id: int) -> bool:
         with self._engine.connect() as connection:
             reference_id = streams.get(connection, stream_id).reference_id
-        if reference_id is None:
-            return False
-        watcher = self._watcher(reference_id)
+            if reference_id is None:
+                return False
+            calibration_id = calibrations.newest(connection, stream_id, reference_id)
+        watcher = self._watcher(reference_id, calibration_id)
         with self._engine.begin() as connection:
             row = streams.lock(connection, stream_id)
             if row is None or row.reference_id != reference_id:
                 return False
             return Step(connection, row, watcher, self._settings, self._alerts).take()
 
-    def _watcher(self, reference_id: int) -> Watcher:
+    def _watcher(self, reference_id: int, calibration_id: int | None) -> Watcher:
+        key = reference_id, calibration_id
         with self._preparing:
-            if reference_id not in self._watchers:
+            if key not in self._watchers:
                 started = time.perf_counter()
-                self._watchers[reference_id] = prepare(self._engine, reference_id, self._settings)
+                self._watchers[key] = prepare(self._engine, reference_id, calibration_id, self._settings)
                 logger.info("reference %d is ready after %.1f s", reference_id, time.perf_counter() - started)
-            return self._watchers[reference_id]
+            return self._watchers[key]

@@ -4,6 +4,7 @@ import datetime as dt
 import time
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Row
 
 from service.alerts.lifecycle import Alerts
@@ -52,7 +53,8 @@ class Step:
         if row.detector is None:
             self._detector = watcher.detector(settings)
         else:
-            self._detector = StreamDetector.restore(watcher.reference, unpack(row.detector))
+            state = unpack(row.detector) | {"expected_run_time": np.asarray(settings.expected_run_time)}
+            self._detector = StreamDetector.restore(watcher.reference, state)
 
     def take(self) -> bool:
         """Move the stream forward; tell whether there may be more to do at once."""

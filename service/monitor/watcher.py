@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from service.drift import Reference, StreamDetector, WindowTest
 from service.settings import Settings
-from service.store import references
+from service.store import calibrations, references
 
 SEED = 0
 LEVEL = 0.01  # at which a single window is called drifted; alarms are the detector's
@@ -29,17 +29,22 @@ class Watcher:
         )
 
 
-def prepare(engine: Engine, reference_id: int, settings: Settings) -> Watcher:
-    """Load a reference and calibrate its tests; the detector's calibration is cached beside it."""
+def prepare(engine: Engine, reference_id: int, calibration_id: int | None, settings: Settings) -> Watcher:
+    """Load a reference and calibrate its tests: on traffic that was declared calm, else on the reference alone, when
+    the detector's calibration is cached beside it."""
+    calm: Mapping[str, Any] | None = None
     with engine.connect() as connection:
         reference = load(connection, reference_id)
         calibration = references.load_calibration(connection, reference_id)
-    if calibration is None or int(calibration["expected_run_time"]) != settings.expected_run_time:
-        detector = StreamDetector(reference, expected_run_time=settings.expected_run_time, seed=SEED)
-        calibration = detector.calibration()
+        if calibration_id is not None:
+            calm, calibration = calibrations.load(connection, calibration_id)
+    if calibration is None:
+        calibration = StreamDetector(reference, settings.expected_run_time, SEED).calibration()
         with engine.begin() as connection:
             references.save_calibration(connection, reference_id, calibration)
-    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL)
+    if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
+        calm = None  # declared when windows were smaller
+    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
     return Watcher(reference, test, calibration)
 
 

@@ -163,6 +163,19 @@ def last(connection: Connection, model_id: int, upto: Cursor, limit: int) -> Bat
     return _batch(rows[::-1]) if rows else None
 
 
+def between(connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime, limit: int) -> Batch | None:
+    """Return the newest predictions of a model made in a span of time, in commit order, or None."""
+    c = predictions.c
+    query = (
+        select(*READ)
+        .where(c.model_id == model_id, c.at >= since, c.at < until)
+        .order_by(c.xid.desc(), c.seq.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    return _batch(rows[::-1]) if rows else None
+
+
 def pending(connection: Connection, model_id: int, after: Cursor) -> int:
     """Count the predictions of a model that lie after a cursor."""
     query = select(func.count()).select_from(predictions).where(*after_cursor(predictions.c, model_id, after))

@@ -141,6 +141,22 @@ streams = Table(
     CheckConstraint("state IN ('warming_up', 'calm', 'drifting')", name="state"),
 )
 
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("stream_id", Integer, ForeignKey("streams.id"), nullable=False),
+    Column("reference_id", Integer, ForeignKey("references.id"), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("design_effect", REAL, nullable=False),  # predictions that count as one independent prediction
+    Column("calm", LargeBinary, nullable=False),  # npz of the traffic that was declared calm
+    Column("calibration", LargeBinary, nullable=False),  # npz of the detector's calibration on it
+    _now(),
+)
+Index("ix_calibrations_stream_id", calibrations.c.stream_id, calibrations.c.reference_id, calibrations.c.id)
+
 windows = Table(
     "windows",
     metadata,

@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
+from sqlalchemy.dialects.postgresql import insert
 
 from service.store.streams import stream_name
 from service.store.tables import models, streams, windows
 
 
 def save(connection: Connection, **values: Any) -> int:
-    """Store an evaluated window; return its id."""
-    return int(connection.execute(insert(windows).values(**values).returning(windows.c.id)).scalar_one())
+    """Store an evaluated window; return its id.
+
+    An alarm may look at the very rows of a window: its report takes the window's place.
+    """
+    statement = insert(windows).values(**values)
+    later = {name: statement.excluded[name] for name in values if name not in ("stream_id", "first", "size")}
+    statement = statement.on_conflict_do_update(index_elements=["stream_id", "first", "size"], set_=later)
+    return int(connection.execute(statement.returning(windows.c.id)).scalar_one())
 
 
 def newest(
