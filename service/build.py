@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.drift import Reference, StreamDetector
+from service.drift import Reference, StreamDetector, power_table
 from service.errors import TidemarkError
 from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
@@ -61,6 +61,7 @@ def build_reference(folder: Path, images: Path, limit: int | None, out: Path | N
         "accuracy": hit,
         "duplicates": labelled.duplicates,
         "unreadable": len(labelled.unreadable),
+        "power": [row._asdict() for row in power_table(reference)],
         "stored": stored,
     }
 

@@ -94,6 +94,11 @@ def reference_build(
 
     facts = build_reference(bundle, images, limit, out)
     _say(facts, as_json, "reference of {model}: {rows} rows, accuracy {accuracy:.4f}, stored as {stored}")
+    if not as_json:
+        print("smallest shift that four of five windows show at level .01:")
+        for row in facts["power"]:
+            least = "none tried" if row["smallest"] is None else f"{row['smallest']:g} {row['unit']}"
+            print(f"  window of {row['window_size']:4d}: {row['shift']:22s} {least}")
 
 
 @app.command()

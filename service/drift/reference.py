@@ -1,8 +1,7 @@
 """What held-out training data looks like through a model, and the validation of every array compared with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +13,8 @@ MIN_REFERENCE_ROWS = 50
 SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
 
 
-class Sample(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sample:
     """Predictions that passed validation: float32 arrays with one row a prediction."""
 
     embeddings: Floats  # (m, d)
@@ -114,10 +114,11 @@ class Reference:
         sample = _sample(embeddings, probabilities, properties)
         if not len(sample):
             raise ValueError("no predictions: the window is empty")
-        for name, got, want in zip(Sample._fields, sample, self.sample, strict=True):
+        for name in ("embeddings", "probabilities", "properties"):
+            got, want = getattr(sample, name), getattr(self.sample, name)
             if got is not None and want is not None and got.shape[1] != want.shape[1]:
                 raise ValueError(f"{name} have {got.shape[1]} columns, the reference's have {want.shape[1]}")
-        return sample if self.properties is not None else sample._replace(properties=None)
+        return sample if self.properties is not None else replace(sample, properties=None)
 
 
 def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:

@@ -135,8 +135,7 @@ class WindowTest:
         tested = window.rows(distinct)
         views = self._views(tested)
         predicted = tested.probabilities.argmax(axis=1)
-        battery, null = self._of_size(len(tested))
-        outcome = _under(null, battery(views, predicted)) if null else battery(views, predicted)
+        outcome, null = self._test(views, predicted)
         p = {name: combination.p_values(values) for name, values in outcome.statistics.items()}
         groups = {name: [test for test in tests if test in p] for name, tests in GROUPS.items()}
         p_value = combination.combined(np.stack(list(p.values())))
@@ -181,6 +180,26 @@ class WindowTest:
             design_effect=self._design_effect(null),
             summary=summarise(kind, p_value, moved, shift, performance),
         )
+
+    def p_value(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> float:
+        """Return a window's p-value alone, without the report: 1 where the window is too small to be tested.
+
+        Raises
+        ------
+        ValueError
+            As a call.
+        """
+        window = self._reference.check(embeddings, probabilities, properties)
+        tested = window.rows(_distinct(window))
+        if len(tested) < MIN_WINDOW:
+            return 1.0
+        outcome, _ = self._test(self._views(tested), tested.probabilities.argmax(axis=1))
+        return combination.combined(np.stack([combination.p_values(values) for values in outcome.statistics.values()]))
+
+    def _test(self, views: Mapping[View, Floats], predicted: NDArray[np.int64]) -> tuple[Outcome, CalmNull | None]:
+        battery, null = self._of_size(len(predicted))
+        outcome = battery(views, predicted)
+        return (outcome, None) if null is None else (_under(null, outcome), null)
 
     def _prepare(self, m: int) -> tuple[Battery, CalmNull | None]:
         rng = np.random.default_rng([self._seed, m])

@@ -32,7 +32,7 @@ def alarms(detector: StreamDetector, stream, total: int, step: int = 500) -> int
 
 
 def test_expected_run_time_is_kept_with_fresh_references():
-    """Twelve references of 1,500 rows: the alarms in 96,000 calm predictions against .8 to 1.5 of the run time asked."""
+    """Twelve references of 1,500 rows: alarms in 96,000 calm predictions against .8 to 1.5 of the run time asked."""
     rng = np.random.default_rng(1)
     asked, total, found = 2000, 8000, 0
     for seed in range(12):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.drift import Reference, WindowTest
+from service.drift import Reference, WindowTest, power_table
 from tests.statistics.worlds import World, rows
 
 WORLD = World()
@@ -215,6 +215,13 @@ def test_without_properties(reference):
     assert "properties" not in report.tests
 
 
+def test_properties_that_the_reference_lacks_are_left_out():
+    rng = np.random.default_rng(23)
+    arrays = WORLD.traffic(600, rng)
+    tested = WindowTest(Reference(arrays["embeddings"], arrays["probabilities"]), window_size=100)
+    assert tested(**WORLD.traffic(100, rng)).properties == ()
+
+
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
@@ -271,3 +278,14 @@ def test_calm_traffic_in_bursts_is_not_called_drift(reference):
     report = known(**WORLD.traffic(200, rng, move=1.0))
     assert report.drifted
     assert report.design_effect > 5
+
+
+def test_power_table_says_what_a_reference_can_see():
+    """More is seen in larger windows, and the smallest shift named is really seen."""
+    table = power_table(WORLD.reference(1200, np.random.default_rng(24)), window_sizes=(60, 300))
+    by_shift = {(row.shift, row.window_size): row.smallest for row in table}
+    assert len(by_shift) == 6
+    for shift in {row.shift for row in table}:
+        small, large = by_shift[shift, 60], by_shift[shift, 300]
+        assert large is not None
+        assert small is None or large <= small

@@ -1,4 +1,4 @@
-"""A made-up classifier and its traffic, with shifts to plant: Gaussian classes seen through ReLU units, two of them dead."""
+"""A made-up classifier and its traffic, with shifts to plant: classes seen through ReLU units, two of them dead."""
 
 from dataclasses import dataclass
 from typing import Any

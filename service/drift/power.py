@@ -1,0 +1,105 @@
+"""What a reference can see: the smallest shift found in most windows of a size, from its own resamples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from service.drift.reference import Reference, Sample
+from service.drift.window import MIN_WINDOW, WindowTest
+
+POWER = 0.8
+LEVEL = 0.01
+WINDOWS = 10  # drawn per shift and size
+MAX_ROWS = 1000  # of the half that serves as the reference
+OUTLYING = 3.0  # deviations by which an outlying image's embedding is moved
+
+Plant = Callable[[Reference, int, float, np.random.Generator], Sample]
+
+
+class Detectable(NamedTuple):
+    """The smallest of the sizes tried at which POWER of the windows are called drifted at LEVEL, or None."""
+
+    shift: str
+    unit: str
+    window_size: int
+    smallest: float | None
+
+
+def power_table(
+    reference: Reference, window_sizes: Sequence[int] = (100, 500), seed: int = 0
+) -> tuple[Detectable, ...]:
+    """Return the minimum detectable effect of a few shifts per window size.
+
+    One random half of the reference serves as the reference, windows are drawn from the other with the shift
+    planted; sizes for which that half is too small are left out.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(reference))
+    half = len(order) // 2
+    known, fresh = _part(reference, order[:half][:MAX_ROWS]), _part(reference, order[half:])
+    table = []
+    for size in window_sizes:
+        if size > len(fresh) or size < MIN_WINDOW:
+            continue
+        test = WindowTest(known, window_size=size, seed=seed, level=LEVEL)
+        for shift, unit, plant, sizes in SHIFTS:
+            table.append(Detectable(shift, unit, size, _smallest(test, fresh, size, plant, sizes, rng)))
+    return tuple(table)
+
+
+def _smallest(
+    test: WindowTest, fresh: Reference, size: int, plant: Plant, sizes: Sequence[float], rng: np.random.Generator
+) -> float | None:
+    """Bisect the sizes, smallest first, for the first that is found often enough."""
+    low, high = 0, len(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        found = sum(_drifted(test, plant(fresh, size, sizes[middle], rng)) for _ in range(WINDOWS))
+        if found >= POWER * WINDOWS:
+            high = middle
+        else:
+            low = middle + 1
+    return sizes[low] if low < len(sizes) else None
+
+
+def _drifted(test: WindowTest, window: Sample) -> bool:
+    return test.p_value(window.embeddings, window.probabilities, window.properties) <= LEVEL
+
+
+def _class_commoner(fresh: Reference, size: int, factor: float, rng: np.random.Generator) -> Sample:
+    labels = fresh.probabilities.argmax(axis=1)
+    counts = np.bincount(labels, minlength=fresh.classes)
+    middling = int(np.argsort(counts, kind="stable")[fresh.classes // 2])
+    weight = np.where(labels == middling, factor, 1.0)
+    return fresh.sample.rows(rng.choice(len(fresh), size, p=weight / weight.sum()))
+
+
+def _moved(fresh: Reference, size: int, deviations: float, rng: np.random.Generator) -> Sample:
+    return _move(fresh, size, deviations, np.ones(size, dtype=bool), rng)
+
+
+def _some_outlying(fresh: Reference, size: int, share: float, rng: np.random.Generator) -> Sample:
+    return _move(fresh, size, OUTLYING, rng.random(size) < share, rng)
+
+
+def _move(fresh: Reference, size: int, deviations: float, hit: np.ndarray, rng: np.random.Generator) -> Sample:
+    """Move the embeddings of some rows in a random direction, `deviations` in every unit."""
+    sample = fresh.sample.rows(rng.choice(len(fresh), size, replace=False))
+    signs = rng.choice([-1.0, 1.0], fresh.embeddings.shape[1])
+    step = (deviations * signs * fresh.embeddings.std(axis=0)).astype(np.float32)
+    return replace(sample, embeddings=sample.embeddings + np.where(hit[:, None], step, np.float32(0)))
+
+
+def _part(reference: Reference, rows: np.ndarray) -> Reference:
+    sample = reference.sample.rows(rows)
+    labels = None if reference.labels is None else reference.labels[rows]
+    return Reference(sample.embeddings, sample.probabilities, labels=labels, properties=sample.properties)
+
+
+SHIFTS: tuple[tuple[str, str, Plant, tuple[float, ...]], ...] = (
+    ("one class commoner", "times", _class_commoner, (1.5, 2.0, 3.0, 4.0, 6.0, 10.0)),
+    ("all embeddings moved", "deviations", _moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)),
+    ("some images outlying", "of the images", _some_outlying, (0.02, 0.05, 0.1, 0.2, 0.4)),
+)

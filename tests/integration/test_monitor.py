@@ -1,0 +1,231 @@
+"""The monitor on a real Postgres: what it finds in logged traffic, once each, whatever is restarted on the way."""
+
+import datetime as dt
+import threading
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+from uuid_utils.compat import uuid7
+
+from service.alerts.lifecycle import Alerts
+from service.alerts.queue import open_queue
+from service.calibrate import calibrate
+from service.monitor.monitor import Monitor
+from service.settings import Settings
+from service.store import alerts, feedback, models, predictions, references, streams, windows
+from service.store.engine import conninfo
+from service.store.predictions import HALF, LoggedPrediction
+from tests.statistics.worlds import Arrays, World
+
+WORLD = World()
+NAMES = ["a", "b", "c", "d", "e"]
+MISSING = [0, 0.25, 0.25, 0.25, 0.25]
+
+
+class Installation:
+    """A model with a reference, and hands to send it traffic and labels."""
+
+    def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
+        self.engine, self.url = engine, url
+        self.settings = Settings(window_size=200, window_min_size=50, expected_run_time=20_000, **settings)
+        self.rng = np.random.default_rng(0)
+        reference = WORLD.reference(1500, self.rng)
+        arrays = {
+            "embeddings": reference.embeddings.astype(HALF),
+            "probabilities": reference.probabilities.astype(HALF),
+            "labels": reference.labels,
+            "properties": reference.properties,
+            "class_names": np.array(NAMES),
+            "property_names": np.array(reference.property_names),
+        }
+        with engine.begin() as connection:
+            self.model_id = models.register(connection, "m", "1", "a" * 64, NAMES)
+            references.save(connection, self.model_id, arrays)
+            self.stream_id = int(streams.every(connection)[0].id)
+
+    def monitor(self) -> Monitor:
+        return Monitor(self.settings, self.engine, Alerts(open_queue(conninfo(self.url)), (), "http://x"))
+
+    def log(self, arrays: Arrays) -> list[UUID]:
+        rows = [
+            LoggedPrediction(
+                uuid7(), "m:1", int(p.argmax()), float(p.max()), p.astype(HALF).tobytes(), e.astype(HALF).tobytes(),
+                a.astype("<f4").tobytes(), {},
+            )
+            for e, p, a in zip(arrays["embeddings"], arrays["probabilities"], arrays["properties"], strict=True)
+        ]  # fmt: skip
+        with self.engine.begin() as connection:
+            raw = connection.connection.driver_connection
+            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
+            predictions.copy(raw, rows, {"m:1": self.model_id})
+        return [row.id for row in rows]
+
+    def send(self, n: int, monitor: Monitor | None = None, **change: Any) -> None:
+        self.log(WORLD.traffic(n, self.rng, **change))
+        (monitor or self.monitor()).advance(self.stream_id)
+
+    def label(self, ids: list[UUID], labels: np.ndarray) -> None:
+        with self.engine.begin() as connection:
+            known = feedback.find(connection, ids)
+            rows = [
+                {
+                    "prediction_id": key,
+                    "model_id": known[key].model_id,
+                    "predicted": known[key].predicted,
+                    "probabilities": known[key].probabilities,
+                    "label": int(label),
+                }
+                for key, label in zip(ids, labels, strict=True)
+            ]
+            feedback.save(connection, rows)
+
+    def alerts(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(alerts.newest(connection))
+
+    def windows(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(windows.newest(connection, limit=1000))
+
+    def stream(self) -> Any:
+        with self.engine.connect() as connection:
+            return streams.get(connection, self.stream_id)
+
+
+@pytest.fixture
+def installation(engine: Engine, url: str) -> Installation:
+    return Installation(engine, url)
+
+
+def test_calm_traffic_gives_windows_and_no_alert(installation: Installation) -> None:
+    installation.send(1000)
+    firsts = sorted(row.first for row in installation.windows())
+    assert firsts == list(range(0, 801, 100))
+    assert all(row.size == 200 for row in installation.windows())
+    assert installation.alerts() == []
+    stream = installation.stream()
+    assert (stream.state, stream.kind, stream.seen) == ("calm", "none", 1000)
+    assert 0 < stream.status["evidence"] < stream.status["threshold"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "limit"),
+    [("covariate", {"move": 0.6}, 120), ("label", {"prior": MISSING}, 250)],
+)
+def test_a_shift_is_found_named_dated_and_resolved(
+    installation: Installation, kind: str, change: dict[str, Any], limit: int
+) -> None:
+    monitor = installation.monitor()
+    installation.send(600, monitor)
+    planted = dt.datetime.now(dt.UTC)
+    while not installation.alerts():
+        installation.send(20, monitor, **change)
+        assert installation.stream().seen <= 600 + limit
+    (alert,) = installation.alerts()
+    assert alert.kind == kind
+    assert alert.summary
+    assert abs((alert.since - planted).total_seconds()) < 5
+    assert alert.position == installation.stream().seen
+    assert installation.stream().state == "drifting"
+    installation.send(1500, monitor)
+    (alert,) = installation.alerts()
+    assert alert.state == "resolved"
+    stream = installation.stream()
+    assert (stream.state, stream.kind, stream.since) == ("calm", "none", None)
+
+
+def test_a_concept_shift_is_found_in_the_labels_that_come_back(installation: Installation) -> None:
+    monitor = installation.monitor()
+
+    def labelled(n: int, swap: bool) -> None:
+        labels = WORLD.labels(n, installation.rng)
+        ids = installation.log(WORLD.see(labels, installation.rng))
+        truth = np.where(labels == 1, 4, np.where(labels == 4, 1, labels)) if swap else labels
+        installation.label(ids, truth)
+        monitor.advance(installation.stream_id)
+
+    labelled(500, swap=False)
+    assert installation.alerts() == []
+    assert installation.stream().status["feedback"]["accuracy"] > 0.8
+    while not installation.alerts():
+        labelled(10, swap=True)
+        assert installation.stream().seen < 700
+    (alert,) = installation.alerts()
+    assert alert.kind == "concept"
+    assert "b" in alert.summary
+    assert "e" in alert.summary
+    assert alert.report["kind"] == "concept"
+    labelled(500, swap=False)
+    assert installation.alerts()[0].state == "resolved"
+
+
+def test_a_monitor_that_is_replaced_on_the_way_finds_the_same(engine: Engine, url: str) -> None:
+    """Evidence and windows of one monitor against those of six, one after the other."""
+    one = Installation(engine, url)
+    monitor = one.monitor()
+    change = [{}] * 30 + [{"move": 0.5}] * 10
+    for step in change:
+        one.send(37, monitor, **step)
+    undisturbed = [(row.first, row.size, row.p_value, row.kind) for row in one.windows()]
+    state = one.stream()
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE windows, alerts, deliveries, feedback, predictions, streams CASCADE"))
+        models.register(connection, "m", "1", "a" * 64, NAMES)
+        again = int(streams.every(connection)[0].id)
+        streams.save(connection, again, reference_id=state.reference_id)
+    one.stream_id, one.rng = again, np.random.default_rng(0)
+    WORLD.reference(1500, one.rng)
+    for index, step in enumerate(change):
+        if index % 8 == 0:
+            monitor = one.monitor()
+        one.send(37, monitor, **step)
+    assert [(row.first, row.size, row.p_value, row.kind) for row in one.windows()] == undisturbed
+    assert one.stream().status["evidence"] == state.status["evidence"]
+
+
+def test_two_monitors_evaluate_each_window_once(installation: Installation) -> None:
+    installation.log(WORLD.traffic(3000, installation.rng))
+    monitors = [installation.monitor() for _ in range(2)]
+    threads = [threading.Thread(target=monitor.advance, args=(installation.stream_id,)) for monitor in monitors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monitors[0].advance(installation.stream_id)
+    firsts = sorted(row.first for row in installation.windows())
+    assert firsts == list(range(0, 2801, 100))
+    assert installation.stream().seen == 3000
+
+
+def test_a_slow_stream_is_tested_after_the_maximum_age(engine: Engine, url: str) -> None:
+    installation = Installation(engine, url, window_max_age=0.2)
+    installation.send(60)
+    assert installation.windows() == []
+    threading.Event().wait(0.3)
+    assert installation.monitor().waiting() == [installation.stream_id]
+    installation.monitor().advance(installation.stream_id)
+    assert [row.size for row in installation.windows()] == [60]
+
+
+def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = dt.datetime.now(dt.UTC)
+    installation.log(WORLD.bursts(6000, installation.rng))
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+    installation.monitor().advance(installation.stream_id)
+    assert "tidemark calibrate" in installation.stream().status["note"]
+    monkeypatch.setenv("TIDEMARK_DATABASE_URL", installation.url)
+    monkeypatch.setenv("TIDEMARK_WINDOW_SIZE", "200")
+    monkeypatch.setenv("TIDEMARK_EXPECTED_RUN_TIME", "20000")
+    facts = calibrate("m:1", start - dt.timedelta(seconds=1), end)
+    assert facts["predictions"] == 6000
+    assert facts["design_effect"] > 5
+    before = len(installation.alerts())
+    installation.log(WORLD.bursts(2000, installation.rng))
+    installation.monitor().advance(installation.stream_id)
+    assert len(installation.alerts()) == before
+    assert installation.stream().status["note"] is None
