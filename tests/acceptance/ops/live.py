@@ -1,0 +1,172 @@
+"""A live Tidemark that goes into drift, and a Prometheus that watches it as the shipped files say."""
+
+import base64
+import io
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import yaml
+from PIL import Image
+
+from service.build import reference_arrays, store
+from service.demo.installation import MODEL
+from service.demo.scans import halves, scan
+from service.demo.stages import Kind, Traffic
+from service.drift import Reference
+from service.inference import bundle as bundles
+from service.inference.graph import init_bundle
+from service.inference.labelled import LabelledImages
+from tests.acceptance.ops.queries import PROMETHEUS
+
+BATCH = 25
+CALM, DRIFTED = 400, 400  # predictions
+REFERENCE_ROWS = 1500
+QUEUE_LIMIT = 40  # images; two batches at once do not fit
+PATIENCE = 30.0  # seconds
+NO_RECEIVER = "http://127.0.0.1:9/"  # the discard port: deliveries stay pending
+
+
+@contextmanager
+def tidemark(folder: Path) -> Iterator[httpx.Client]:
+    """Run `tidemark up` on the demo's classifier; TIDEMARK_DATABASE_URL names the database."""
+    _, held_out = halves()
+    bundle = folder / "bundle"
+    init_bundle(MODEL, bundle, name="digits")
+    rng = np.random.default_rng(1)
+    chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+    np.savez(folder / "held_out.npz", images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
+    build_reference(bundle, folder / "held_out.npz")
+    port = free_port()
+    settings = {
+        "TIDEMARK_DATA_DIR": str(folder / "data"),
+        "TIDEMARK_MONITOR_POLL": "0.2",
+        "TIDEMARK_QUEUE_LIMIT": str(QUEUE_LIMIT),
+        "TIDEMARK_WEBHOOK_URLS": NO_RECEIVER,
+        "TIDEMARK_WINDOW_SIZE": "200",
+    }
+    command = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle), "--port", str(port)]
+    with running(command, folder / "tidemark.log", os.environ | settings), client_of(port) as client:
+        until(lambda: answers(client, "/readyz"), f"Tidemark, see {folder}/tidemark.log")
+        yield client
+
+
+def build_reference(folder: Path, images: Path) -> None:
+    """Store the reference as `tidemark reference build` does, without its table of what it can see."""
+    bundle = bundles.load(folder)
+    arrays = reference_arrays(bundle, LabelledImages(bundle, images, None))
+    columns = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
+    store(bundle, arrays, Reference(*columns))
+
+
+def drift(client: httpx.Client) -> None:
+    """Send calm and then drifted scans with their labels, one request that is no image, and more than fits."""
+    _, held_out = halves()
+    traffic = Traffic(held_out, np.random.default_rng(2))
+    for _ in range(CALM // BATCH):
+        send(client, traffic, "none")
+    for _ in range(DRIFTED // BATCH):
+        send(client, traffic, "covariate")
+    assert client.post("/predict", content=b"no image", headers={"content-type": "image/png"}).status_code == 400
+    with ThreadPoolExecutor(8) as pool:
+        until(lambda: 503 in pool.map(lambda _: crowd(client, traffic), range(8)), "a full queue")
+
+
+def send(client: httpx.Client, traffic: Traffic, kind: Kind) -> None:
+    images, labels = traffic.draw(kind, BATCH)
+    answer = client.post("/predict", json={"images": [png(image) for image in images]}).raise_for_status()
+    ids = [prediction["id"] for prediction in answer.json()["predictions"]]
+    items = [{"id": key, "label": str(label)} for key, label in zip(ids, labels, strict=True)]
+    client.post("/feedback", json={"items": items}).raise_for_status()
+
+
+def crowd(client: httpx.Client, traffic: Traffic) -> int:
+    images, _ = traffic.draw("covariate", BATCH)
+    return client.post("/predict", json={"images": [png(image) for image in images]}).status_code
+
+
+def png(pixels: Any) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@contextmanager
+def prometheus(target: int, folder: Path) -> Iterator[httpx.Client]:
+    """Start Prometheus as it is shipped, but looking every second at one port of this machine."""
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
+    del config["alerting"]
+    (scrape,) = config["scrape_configs"]
+    del scrape["dns_sd_configs"]
+    scrape["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    command = [
+        "prometheus",
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/metrics",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with running(command, folder / "prometheus.log", os.environ), client_of(port) as client:
+        until(lambda: answers(client, "/-/ready"), f"Prometheus, see {folder}/prometheus.log")
+        await_data(client, "up == 1")
+        yield client
+
+
+def asked(client: httpx.Client, query: str) -> list[float]:
+    """Return the values that a query gives now, those that are no number left out."""
+    answer = client.get("/api/v1/query", params={"query": query}).json()
+    assert answer["status"] == "success", f"{query}: {answer['error']}"
+    values = [float(sample["value"][1]) for sample in answer["data"]["result"]]
+    return [value for value in values if math.isfinite(value)]
+
+
+def await_data(client: httpx.Client, query: str) -> None:
+    until(lambda: asked(client, query), query)
+
+
+@contextmanager
+def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def client_of(port: int) -> httpx.Client:
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(found: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.2)

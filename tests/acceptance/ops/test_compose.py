@@ -1,0 +1,88 @@
+"""docker-compose.yml as far as it can be told without an engine."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import Settings
+from tests.acceptance.ops.queries import ROOT
+
+OWN = ("migrate", "api", "monitor")
+SET_BY_THE_IMAGE = {"TIDEMARK_DATA_DIR"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def test_the_services(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {*OWN, "db", "prometheus", "alertmanager", "grafana"}
+
+
+def test_what_is_asked_for_has_a_health_check(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for other, wanted in service.get("depends_on", {}).items():
+            check = compose["services"][other].get("healthcheck", {})
+            if wanted["condition"] == "service_healthy":
+                assert check.get("test") or "build" in compose["services"][other], f"{name} waits for {other}"
+                assert not check.get("disable")
+            else:
+                assert (wanted["condition"], other) == ("service_completed_successfully", "migrate")
+
+
+def test_the_order_of_the_start(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert list(services["migrate"]["depends_on"]) == ["db"]
+    for name in ("api", "monitor"):
+        assert set(services[name]["depends_on"]) == {"db", "migrate"}
+    assert "prometheus" in services["grafana"]["depends_on"]
+
+
+def test_its_own_containers_can_do_little(compose: dict[str, Any]) -> None:
+    for name in OWN:
+        service = compose["services"][name]
+        assert service["read_only"]
+        assert service["tmpfs"] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_bundle_is_read_only_and_the_spool_is_kept(compose: dict[str, Any]) -> None:
+    assert compose["services"]["api"]["volumes"] == ["./bundle:/bundle:ro", "spool:/data"]
+
+
+def test_named_volumes_are_declared(compose: dict[str, Any]) -> None:
+    mounts = [volume for service in compose["services"].values() for volume in service.get("volumes", [])]
+    sources = {mount.split(":")[0] for mount in mounts}
+    assert {source for source in sources if not source.startswith(".")} == set(compose["volumes"])
+    assert all((ROOT / source).is_dir() for source in sources if source.startswith("./docker"))
+
+
+def test_no_password_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    passwords = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET|KEY)\w*)(.*?)\}", text)
+    assert {name for name, _ in passwords} == {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
+    assert all(rest.startswith(":?") for _, rest in passwords)
+    example = (ROOT / ".env.example").read_text().splitlines()
+    assert {"POSTGRES_PASSWORD=", "GRAFANA_PASSWORD="} <= set(example)
+
+
+def test_every_setting_is_passed_on(compose: dict[str, Any]) -> None:
+    wanted = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields} - SET_BY_THE_IMAGE
+    for name in OWN:
+        assert wanted <= compose["services"][name]["environment"].keys()
+
+
+def test_only_the_api_can_be_reached_from_outside(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("${TIDEMARK_LISTEN:-127.0.0.1}:" if name == "api" else "127.0.0.1:")
+
+
+def test_images_have_versions(compose: dict[str, Any]) -> None:
+    images = {service["image"] for service in compose["services"].values()} - {"tidemark"}
+    assert all(re.fullmatch(r"[\w/]+:v?\d+(\.\d+)*", image) for image in images)

@@ -1,0 +1,77 @@
+"""What can be seen of the dashboards without Grafana: that each panel can be read, and is found by it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.acceptance.ops.queries import DASHBOARDS, ROOT, dashboard, panels
+
+PROVISIONING = ROOT / "docker/grafana/provisioning"
+VARIABLES = ["model", "version", "slice"]
+COLUMNS = 24  # of Grafana's grid
+
+BOARDS = pytest.mark.parametrize("board", [dashboard(path) for path in DASHBOARDS], ids=[p.stem for p in DASHBOARDS])
+
+
+def test_there_are_two() -> None:
+    assert [path.name for path in DASHBOARDS] == ["drift.json", "service.json"]
+
+
+@BOARDS
+def test_every_panel_has_title_text_unit_and_legend(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert all(target["legendFormat"] for target in panel["targets"])
+        if panel["type"] != "stat":
+            assert panel["options"]["legend"]["showLegend"]
+
+
+@BOARDS
+def test_it_has_the_variables(board: dict[str, Any]) -> None:
+    assert [variable["name"] for variable in board["templating"]["list"]] == VARIABLES
+    text = str(board["panels"])
+    assert all(f"${name}" in text for name in VARIABLES)
+
+
+@BOARDS
+def test_alerts_are_annotations(board: dict[str, Any]) -> None:
+    (annotation,) = board["annotations"]["list"]
+    assert annotation["enable"]
+    assert annotation["expr"].startswith("ALERTS{")
+
+
+@BOARDS
+def test_everything_asks_the_provisioned_datasource(board: dict[str, Any]) -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources/prometheus.yml").read_text())["datasources"]
+    asking = [*panels(board), *board["annotations"]["list"], *board["templating"]["list"]]
+    assert all(item["datasource"] == {"type": source["type"], "uid": source["uid"]} for item in asking)
+
+
+@BOARDS
+def test_panels_do_not_overlap(board: dict[str, Any]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+        assert columns.stop <= COLUMNS
+        assert not cells & taken
+        taken |= cells
+
+
+@BOARDS
+def test_ids_are_unique(board: dict[str, Any]) -> None:
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_provider_reads_the_folder_that_compose_mounts() -> None:
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards/tidemark.yml").read_text())["providers"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    mounts = dict(volume.split(":")[:2] for volume in compose["services"]["grafana"]["volumes"])
+    assert mounts["./docker/grafana/dashboards"] == provider["options"]["path"]
+    assert Path(mounts["./docker/grafana/provisioning"]) == Path("/etc/grafana/provisioning")

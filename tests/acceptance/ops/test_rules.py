@@ -1,0 +1,52 @@
+"""The shipped Prometheus and Alertmanager files, read by these programs' own tools."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from service.api.drift_metrics import KINDS
+from tests.acceptance.ops.queries import PROMETHEUS, ROOT, rules
+
+
+def checked(tool: str, *arguments: str) -> None:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    done = subprocess.run([tool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "rules", "tidemark.rules.yml"),
+        ("check", "config", "prometheus.yml"),
+        ("test", "rules", "tidemark.rules.test.yml"),
+    ],
+    ids=" ".join,
+)
+def test_promtool_finds_no_fault(arguments: tuple[str, ...]) -> None:
+    checked("promtool", *arguments)
+
+
+def test_amtool_finds_no_fault() -> None:
+    checked("amtool", "check-config", str(ROOT / "docker/alertmanager/alertmanager.yml"))
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for rule in rules():
+        name = rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert rule["annotations"]["runbook_url"].endswith(f"#runbook-{name.lower()}")
+
+
+def test_every_alert_is_tested() -> None:
+    tests = (PROMETHEUS / "tidemark.rules.test.yml").read_text()
+    assert all(f"alertname: {rule['alert']}\n" in tests for rule in rules())
+
+
+def test_the_drift_alert_fires_for_every_kind() -> None:
+    drift = next(rule for rule in rules() if rule["alert"] == "TidemarkDriftDetected")
+    assert "kind" in drift["expr"]
+    assert not any(kind in drift["expr"] for kind in KINDS)
