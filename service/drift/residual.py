@@ -79,7 +79,7 @@ class ResidualTest:
         error = again - q
         return Residual(
             statistic=float(table[:, 0].sum()),
-            p_value=combination.combined(combination.p_values(table)),
+            p_value=combination.combined(table),
             effect=_effect(table, m),
             proportions=q,
             low=np.clip(q - np.quantile(error, 0.975, axis=0), 0, 1),

@@ -136,9 +136,8 @@ class WindowTest:
         views = self._views(tested)
         predicted = tested.probabilities.argmax(axis=1)
         outcome, null = self._test(views, predicted)
-        p = {name: combination.p_values(values) for name, values in outcome.statistics.items()}
-        groups = {name: [test for test in tests if test in p] for name, tests in GROUPS.items()}
-        p_value = combination.combined(np.stack(list(p.values())))
+        groups = {name: [test for test in tests if test in outcome.statistics] for name, tests in GROUPS.items()}
+        p_value = combination.combined(np.stack(list(outcome.statistics.values())))
         drifted = p_value <= self._level
         posterior = self._calibration(tested.probabilities)
         residual = self._residual({view: views[view] for view in views if view != "L"}, posterior)
@@ -152,7 +151,7 @@ class WindowTest:
         tests = {
             name: Result(
                 statistic=float(outcome.statistics[members[0]][0]),
-                p_value=combination.combined(np.stack([p[member] for member in members])),
+                p_value=combination.combined(np.stack([outcome.statistics[member] for member in members])),
                 effect=effects[name],
             )
             for name, members in groups.items()
@@ -194,7 +193,7 @@ class WindowTest:
         if len(tested) < MIN_WINDOW:
             return 1.0
         outcome, _ = self._test(self._views(tested), tested.probabilities.argmax(axis=1))
-        return combination.combined(np.stack([combination.p_values(values) for values in outcome.statistics.values()]))
+        return combination.combined(np.stack(list(outcome.statistics.values())))
 
     def _test(self, views: Mapping[View, Floats], predicted: NDArray[np.int64]) -> tuple[Outcome, CalmNull | None]:
         battery, null = self._of_size(len(predicted))
@@ -242,11 +241,10 @@ class WindowTest:
             return ()
         deviation = np.maximum(before.std(axis=0, dtype=np.float64), 1e-12)
         means = before.mean(axis=0, dtype=np.float64), tested.properties.mean(axis=0, dtype=np.float64)
-        p = combination.p_values(outcome.properties)
         shifts = [
             PropertyShift(
                 name=name,
-                p_value=combination.combined(p[:, column]),
+                p_value=combination.combined(outcome.properties[:, column]),
                 effect=float((means[1][column] - means[0][column]) / deviation[column]),
                 reference_mean=float(means[0][column]),
                 window_mean=float(means[1][column]),

@@ -100,10 +100,24 @@ def test_p_value_is_never_zero_and_counts_ties_against_the_window():
     assert combination.p_values(np.array([1.0, 1.0, 1.0, 0.0]))[0] == pytest.approx(3 / 4)
 
 
-def test_cauchy_combination_equals_its_formula():
+def test_combination_equals_its_formula_and_no_large_p_value_hides_a_small_one():
     p = np.array([[0.01, 0.5], [0.2, 0.9]])
-    expected = np.tan((0.5 - p) * np.pi).mean(axis=0)
-    np.testing.assert_allclose(combination.cauchy(p), expected, rtol=1e-9)
+    expected = np.tan((1 - p) * np.pi / 2).mean(axis=0)
+    np.testing.assert_allclose(combination.half_cauchy(p), expected, rtol=1e-9)
+    rng = np.random.default_rng(4)
+    statistics = rng.exponential(size=(2, 200))
+    statistics[:, 0] = 50, 0
+    assert combination.combined(statistics) == 1 / 200
+
+
+def test_extended_p_values_are_the_ranks_and_beyond_them_the_tail():
+    rng = np.random.default_rng(4)
+    statistics = rng.exponential(size=(1, 1000))
+    statistics[0, 0] = 12
+    ranked, extended = combination.p_values(statistics), combination.extended_p_values(statistics)
+    low = ranked > 0.11
+    assert (extended[low] == ranked[low]).all()
+    assert np.log(extended[0, 0]) == pytest.approx(-12, abs=2.5)
 
 
 def test_combination_of_dependent_tests_keeps_its_level():
@@ -113,6 +127,6 @@ def test_combination_of_dependent_tests_keeps_its_level():
     for _ in range(2000):
         common = rng.normal(size=100)
         statistics = common + 0.5 * rng.normal(size=(12, 100))
-        hits += combination.combined(combination.p_values(statistics)) <= 0.05
+        hits += combination.combined(statistics) <= 0.05
     low, high = stats.binom.ppf([0.005, 0.995], 2000, 0.05)
     assert low <= hits <= high
