@@ -1,66 +1,102 @@
-"""Charts as inline SVG: numbers in, safe markup out, each with a title, its units and a text alternative."""
+"""Charts as inline SVG: numbers in, safe markup out, each with a title, its units and a text alternative.
 
+One unit of a view box is about one pixel on a phone.
+"""
+
+import datetime as dt
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-WIDTH = 340  # units of every view box: about one pixel each on a phone
-LEFT, RIGHT = 8, 8
+from service.pages import words
+from service.pages.past import Past
+
+WIDTH = 340
+LEFT, RIGHT = 8, 332
+BASE = 108  # of the evidence
+MARGIN = 34  # left of it, for its scale
+NAME = 12  # characters of a class's name, each at most
+LETTER = 6.5
+CHANGE = 76  # width of what is written right of the bars
+SHOWN = 12  # classes
 
 
-def evidence(history: Sequence[Sequence[Any]], threshold: float | None, change_point: int | None = None) -> Markup:
-    """Draw evidence over a stream's predictions; `history` holds (time, position, evidence)."""
-    points = [(float(p), float(e)) for _, p, e in history if p is not None and e is not None and math.isfinite(e)]
+def evidence(past: Past) -> Markup:
+    """Draw evidence over a stream's predictions, with the alarm line and the estimated change."""
+    points = [(t, float(p), float(e)) for t, p, e in past.history if e is not None and math.isfinite(e)]
     if len(points) < 2:
-        return Markup("")
-    first, last = points[0][0], points[-1][0]
-    top = max([e for _, e in points] + [threshold or 0.0, 1e-9]) * 1.1
+        return Markup('<p class="dim">The evidence is drawn from the second look at this stream on.</p>')
+    first, last = points[0][1], points[-1][1]
+    top = math.log1p(1.5 * max([e for _, _, e in points] + [past.threshold or 0.0, 1.0]))
 
     def x(position: float) -> float:
-        return LEFT + (position - first) / max(last - first, 1) * (WIDTH - LEFT - RIGHT)
+        share = (position - first) / max(last - first, 1)
+        return MARGIN + min(max(share, 0.0), 1.0) * (RIGHT - MARGIN)
 
     def y(value: float) -> float:
-        return 96 - max(value, 0) / top * 84
+        return BASE - math.log1p(max(value, 0)) / top * (BASE - 14)
 
-    path = " ".join(f"{x(p):.1f},{y(e):.1f}" for p, e in points)
-    parts = [f'<polyline class="line" points="{path}"/><line class="axis" x1="8" y1="96" x2="332" y2="96"/>']
-    words = f"evidence {points[-1][1]:.1f} after {last:,.0f} predictions"
-    if threshold is not None:
-        parts.append(
-            f'<line class="limit" x1="8" y1="{y(threshold):.1f}" x2="332" y2="{y(threshold):.1f}"/>'
-            f'<text x="8" y="{y(threshold) - 4:.1f}">alarm at {threshold:.1f}</text>'
+    parts, said = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} predictions"]
+    for value in (0, 1, 10, 100, 1000, 10_000):
+        if math.log1p(value) < top:
+            parts.append(f'<line class="axis" x1="{MARGIN}" y1="{y(value):.1f}" x2="{RIGHT}" y2="{y(value):.1f}"/>')
+            parts.append(_text(MARGIN - 4, y(value) + 3, f"{value:,}", "end"))
+    if past.span:
+        a, b = (x(edge) for edge in past.span)
+        parts.append(f'<rect class="span" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{BASE - 14}"/>')
+        said.append(f"this window is predictions {past.span[0]:,} to {past.span[1]:,}")
+    if past.change_range:
+        a, b = (x(edge) for edge in past.change_range)
+        parts.append(f'<rect class="range" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{BASE - 14}"/>')
+    line = " ".join(f"{x(p):.1f},{y(e):.1f}" for _, p, e in points)
+    parts.append(f'<polyline class="line" points="{line}"/>')
+    if past.threshold is not None:
+        height = y(past.threshold)
+        parts.append(f'<line class="limit" x1="{MARGIN}" y1="{height:.1f}" x2="{RIGHT}" y2="{height:.1f}"/>')
+        parts.append(_text(MARGIN + 4, height - 4, f"alarm above {past.threshold:.1f}"))
+        said.append(f"alarm above {past.threshold:.1f}")
+    if past.change is not None and first <= past.change <= last:
+        at = x(past.change)
+        parts.append(f'<line class="change" x1="{at:.1f}" y1="14" x2="{at:.1f}" y2="{BASE}"/>')
+        parts.append(_beside(at, 11, f"change ≈ {past.change:,}"))
+        between = past.change_range
+        said.append(
+            f"change estimated at prediction {past.change:,}"
+            + (f", between {between[0]:,} and {between[1]:,}" if between else "")
         )
-        words += f", alarm at {threshold:.1f}"
-    if change_point is not None and first <= change_point <= last:
-        parts.append(f'<line class="change" x1="{x(change_point):.1f}" y1="8" x2="{x(change_point):.1f}" y2="96"/>')
-        words += f", change estimated at prediction {change_point:,}"
-    parts.append(
-        f'<text x="8" y="111">{first:,.0f}</text><text x="332" y="111" text-anchor="end">{last:,.0f} predictions</text>'
-    )
-    return _figure("Evidence of drift (no unit)", words, 116, parts)
+    elif past.alarm is not None:
+        said.append(f"alarm at prediction {past.alarm:,}")
+    start, end = words.clock(points[0][0]), words.clock(points[-1][0])
+    parts.append(_text(MARGIN, BASE + 12, f"{first:,.0f}") + _text(RIGHT, BASE + 12, f"{last:,.0f} predictions", "end"))
+    parts.append(_text(MARGIN, BASE + 24, start) + _text(RIGHT, BASE + 24, f"{_day(points[-1][0])}{end} UTC", "end"))
+    said.append(f"from {start} to {end} UTC")
+    return _figure("Evidence of drift in nats, on a log scale, over predictions", "; ".join(said), BASE + 28, parts)
 
 
 def p_values(windows: Sequence[tuple[int, float, bool]]) -> Markup:
-    """Draw p-values of windows (id, p, drifted), oldest first, on a scale where up is stronger evidence."""
+    """Draw p-values of windows (id, p, drifted), oldest first, on a scale where taller is stronger evidence."""
     if not windows:
         return Markup("")
     heights = [min(-math.log10(max(p, 1e-12)), 12.0) for _, p, _ in windows]
-    top = max([*heights, 2.0])
-    step = (WIDTH - LEFT - RIGHT) / len(windows)
-    parts = ['<line class="axis" x1="8" y1="76" x2="332" y2="76"/>']
+    top = max([*heights, 2.5])
+    step = (RIGHT - LEFT) / len(windows)
+    parts = [f'<line class="axis" x1="{LEFT}" y1="84" x2="{RIGHT}" y2="84"/>']
     for at, ((_, _, drifted), height) in enumerate(zip(windows, heights, strict=True)):
-        tall = max(height / top * 64, 1)
+        tall = max(height / top * 72, 1)
         kind = "bar moved" if drifted else "bar"
         parts.append(
-            f'<rect class="{kind}" x="{LEFT + at * step + 1:.1f}" y="{76 - tall:.1f}"'
+            f'<rect class="{kind}" x="{LEFT + at * step + 1:.1f}" y="{84 - tall:.1f}"'
             f' width="{min(max(step - 2, 1), 20):.1f}" height="{tall:.1f}"/>'
         )
+    line = 84 - 2 / top * 72
+    parts.append(f'<line class="limit" x1="{LEFT}" y1="{line:.1f}" x2="{RIGHT}" y2="{line:.1f}"/>')
+    parts.append(_text(LEFT, line - 4, "p = 0.01"))
+    parts.append(_text(LEFT, 97, f"window {windows[0][0]}") + _text(RIGHT, 97, f"window {windows[-1][0]}", "end"))
     count = sum(moved for _, _, moved in windows)
-    words = f"{count} of the last {len(windows)} windows drifted; the newest has p = {windows[-1][1]:.2g}"
-    return _figure("p of the last windows (−log₁₀ p, taller is stronger)", words, 82, parts)
+    said = f"{count} of {len(windows)} windows drifted; the newest has p = {windows[-1][1]:.2g}"
+    return _figure("p of each window, as −log₁₀ p: taller is stronger", said, 101, parts)
 
 
 def proportions(
@@ -69,31 +105,37 @@ def proportions(
     estimated: Mapping[str, float],
     low: Mapping[str, float],
     high: Mapping[str, float],
-    limit: int = 12,
 ) -> Markup:
     """Draw shares per class: reference, predicted in the window and estimated with its interval; most moved first."""
     now = {**window, **estimated}
-    order = sorted({*reference, *now}, key=lambda c: -abs(now.get(c, 0.0) - reference.get(c, 0.0)))[:limit]
-    values = [m.get(c, 0.0) for m in (reference, window, estimated, high) for c in order]
-    top = max([*values, 1e-9])
+    order = sorted({*reference, *now}, key=lambda c: -abs(now.get(c, 0.0) - reference.get(c, 0.0)))[:SHOWN]
     if not order:
         return Markup("")
-    parts, words = [], []
+    top = max(shares.get(c, 0.0) for shares in (reference, window, estimated, high) for c in order) or 1.0
+
+    left = 12 + LETTER * min(max(len(name) for name in order), NAME)
+
+    def x(value: float) -> float:
+        return left + max(value, 0) / top * (RIGHT - CHANGE - left)
+
+    bottom = 28 * len(order) + 2
+    parts, said = [_ticks(top, bottom, x)], []
     for row, name in enumerate(order):
-        y = 4 + row * 36
-        short = name if len(name) <= 11 else name[:10] + "…"
-        parts.append(f'<text x="4" y="{y + 17}">{escape(short)}</text>')
+        y = 4 + row * 28
+        parts.append(_text(4, y + 14, name if len(name) <= NAME else name[: NAME - 1] + "…"))
         for at, (kind, shares) in enumerate((("ref", reference), ("win", window), ("est", estimated))):
             if name in shares:
-                width = max(shares[name], 0) / top * 200
-                parts.append(f'<rect class="{kind}" x="84" y="{y + at * 9}" width="{width:.1f}" height="7"/>')
+                width = x(shares[name]) - left
+                parts.append(f'<rect class="{kind}" x="{left}" y="{y + at * 7}" width="{width:.1f}" height="6"/>')
+        change = f"{reference.get(name, 0):.0%} → {now.get(name, 0):.0%}"
+        said.append(f"{name} {change}")
         if name in low and name in high:
-            a, b = (84 + max(m[name], 0) / top * 200 for m in (low, high))
-            parts.append(f'<line class="interval" x1="{a:.1f}" y1="{y + 21.5}" x2="{b:.1f}" y2="{y + 21.5}"/>')
-        share = f"{reference.get(name, 0):.0%}→{now.get(name, 0):.0%}"
-        parts.append(f'<text x="338" y="{y + 17}" text-anchor="end">{share}</text>')
-        words.append(f"{name} {share}")
-    return _figure("Share of each class (%)", "; ".join(words), 36 * len(order) + 4, parts)
+            a, b = x(low[name]), x(high[name])
+            ends = "".join(f"M{edge:.1f},{y + 14.5}v5" for edge in (a, b))
+            parts.append(f'<path class="interval" d="M{a:.1f},{y + 17}H{b:.1f}{ends}"/>')
+            said[-1] += f" ({low[name]:.0%} to {high[name]:.0%})"
+        parts.append(_text(338, y + 14, change, "end"))
+    return _figure("Share of each class in %, most moved first", "; ".join(said), bottom + 16, parts)
 
 
 def histogram(name: str, edges: Sequence[float], reference: Sequence[float], window: Sequence[float]) -> Markup:
@@ -101,24 +143,47 @@ def histogram(name: str, edges: Sequence[float], reference: Sequence[float], win
     top = max([*reference, *window, 1e-9])
     parts = []
     for kind, shares in (("ref", reference), ("outline", window)):
-        step = (WIDTH - LEFT - RIGHT) / max(len(shares), 1)
+        step = (RIGHT - LEFT) / max(len(shares), 1)
         points = [f"{LEFT},84"]
         for at, share in enumerate(shares):
             y = 84 - share / top * 76
             points += [f"{LEFT + at * step:.1f},{y:.1f}", f"{LEFT + (at + 1) * step:.1f},{y:.1f}"]
-        parts.append(f'<polygon class="{kind}" points="{" ".join([*points, f"{WIDTH - RIGHT},84"])}"/>')
+        parts.append(f'<polygon class="{kind}" points="{" ".join([*points, f"{RIGHT},84"])}"/>')
     middle = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
     means = [sum(m * s for m, s in zip(middle, shares, strict=False)) for shares in (reference, window)]
-    parts.append(
-        f'<text x="8" y="99">{edges[0]:.3g}</text><text x="332" y="99" text-anchor="end">{edges[-1]:.3g}</text>'
+    parts.append(_text(LEFT, 97, words.amount(edges[0])) + _text(RIGHT, 97, words.amount(edges[-1]), "end"))
+    said = f"mean about {words.amount(means[0])} in the reference, {words.amount(means[1])} in the window"
+    unit = words.UNITS.get(name, "as measured")
+    return _figure(f"{name.capitalize()} ({unit}), share of images", said, 101, parts)
+
+
+def _ticks(top: float, bottom: float, x: Callable[[float], float]) -> str:
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5) if top / step <= 5)
+    values = [step * count for count in range(int(top / step) + 1)]
+    return "".join(
+        f'<line class="axis" x1="{x(value):.1f}" y1="0" x2="{x(value):.1f}" y2="{bottom}"/>'
+        + _text(x(value), bottom + 12, f"{value:.0%}", "middle")
+        for value in values
     )
-    words = f"mean about {means[0]:.3g} in the reference, {means[1]:.3g} in the window"
-    return _figure(f"{name} (share of images; filled reference, outlined window)", words, 104, parts)
 
 
-def _figure(title: str, words: str, height: int, parts: Sequence[str]) -> Markup:
+def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def _beside(x: float, y: float, content: str) -> str:
+    """Write beside a vertical line, on the side that has room."""
+    return _text(x - 4, y, content, "end") if x > WIDTH / 2 else _text(x + 4, y, content)
+
+
+def _day(iso: str) -> str:
+    moment = dt.datetime.fromisoformat(iso).astimezone(dt.UTC)
+    return "" if moment.date() == dt.datetime.now(dt.UTC).date() else f"{moment:%Y-%m-%d} "
+
+
+def _figure(title: str, said: str, height: float, parts: Sequence[str]) -> Markup:
     body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
     return Markup(
         '<figure><figcaption>{title}</figcaption><svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
         "{body}</svg></figure>"
-    ).format(title=title, width=WIDTH, height=height, label=f"{title}: {words}", body=body)
+    ).format(title=title, width=WIDTH, height=f"{height:.0f}", label=f"{title}: {said}", body=body)

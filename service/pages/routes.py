@@ -1,4 +1,4 @@
-"""The pages: overview, window report and alert; each gives its JSON where `Accept` asks for it."""
+"""The pages: overview, a stream's windows, window report and alert; each gives its JSON where `Accept` asks for it."""
 
 from importlib import resources
 from typing import Any
@@ -9,15 +9,17 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader
 from sqlalchemy import Connection, Row
 
-from service.pages import charts, words
+from service.pages import advice, charts, images, past, words
 from service.store import alerts, streams, windows
 
-RECENT = 30  # windows of a stream shown on the overview
+ALERTS = 20  # on the overview
+WINDOWS = 30  # on a page of them
+ORDER = ("drifting", "warming_up", "calm")
 STATIC = {"style.css": "text/css", "live.js": "text/javascript"}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 templates = Environment(loader=PackageLoader("service.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-templates.globals.update(charts=charts, words=words)
+templates.globals.update(advice=advice, charts=charts, past=past, words=words)
 
 
 @router.get("/")
@@ -25,16 +27,27 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
     """Show every stream and the newest alerts."""
     with request.app.state.engine.connect() as connection:
         everything = [_stream(connection, row) for row in streams.every(connection)]
-        rows = alerts.newest(connection)
-        sent = alerts.of_alerts(connection, [row.id for row in rows])
+        rows = alerts.newest(connection, ALERTS)
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
-    shown.sort(key=lambda s: s["state"] != "drifting")
+    shown.sort(key=lambda s: ORDER.index(s["state"]))
     names = {s["stream"] for s in shown}
-    found = [alerts.as_json(row, sent, _url(request)) for row in rows if row.stream in names]
+    found = [_brief(row, request) for row in rows if row.stream in names]
     if _wants_json(request):
         return JSONResponse({"streams": shown, "alerts": found})
     models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
     return _page("overview.html", streams=shown, alerts=found, models=models, slices=slices, model=model, slice=slice)
+
+
+@router.get("/windows")
+def stream_windows(request: Request, stream: str, before: int | None = None) -> Response:
+    """Show a stream's windows, newest first."""
+    with request.app.state.engine.connect() as connection:
+        if streams.find(connection, stream) is None:
+            return _missing(request, f"no stream {stream}")
+        found = [windows.as_json(row) for row in windows.newest(connection, stream, WINDOWS, before)]
+    if _wants_json(request):
+        return JSONResponse({"windows": found})
+    return _page("windows.html", stream=stream, windows=found, more=len(found) == WINDOWS)
 
 
 @router.get("/windows/{window_id}")
@@ -44,11 +57,13 @@ def window(window_id: int, request: Request) -> Response:
         row = windows.get(connection, window_id)
         if row is None:
             return _missing(request, f"no window {window_id}")
+        report = windows.as_json(row)
+        if _wants_json(request):
+            return JSONResponse(report)
         stream = streams.get(connection, row.stream_id)
-    report = windows.as_json(row)
-    if _wants_json(request):
-        return JSONResponse(report)
-    return _page("window.html", report=report, status=stream.status, since=report["start"])
+        seen = past.of_window(connection, stream, row)
+        least = images.describe(connection, report)
+    return _page("window.html", report=report, status=stream.status, seen=seen, images=least, since=report["start"])
 
 
 @router.get("/alerts/{alert_id}/page")
@@ -58,12 +73,15 @@ def alert(alert_id: UUID, request: Request) -> Response:
         row = alerts.get(connection, alert_id)
         if row is None:
             return _missing(request, f"no alert {alert_id}")
-        stream = streams.get(connection, row.stream_id)
         found = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), _url(request))
-    if _wants_json(request):
-        return JSONResponse(found)
-    report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
-    return _page("alert.html", alert=found, report=report, status=stream.status, since=found["since"])
+        if _wants_json(request):
+            return JSONResponse(found)
+        stream = streams.get(connection, row.stream_id)
+        seen = past.of_alert(connection, stream, row)
+        report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
+        least = images.describe(connection, report)
+    status = stream.status
+    return _page("alert.html", alert=found, report=report, status=status, seen=seen, images=least, since=found["since"])
 
 
 @router.get("/static/{name}")
@@ -72,11 +90,10 @@ def static(name: str) -> Response:
     if name not in STATIC:
         raise HTTPException(404, detail=f"no file {name}")
     content = resources.files("service.pages").joinpath("static", name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "max-age=300"})
+    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
 def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    recent = windows.newest(connection, row.stream, RECENT)
     return {
         "stream": row.stream,
         "model": f"{row.model_name}:{row.model_version}",
@@ -87,9 +104,15 @@ def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "has_reference": row.reference_id is not None,
         "predictions": row.seen,
         "lag": streams.lag(connection, row),
+        "looked_at": row.last_success_at.isoformat() if row.last_success_at else None,
         "status": row.status,
-        "windows": [{"id": w.id, "p_value": w.p_value, "drifted": w.drifted, "kind": w.kind} for w in recent],
     }
+
+
+def _brief(row: Row[Any], request: Request) -> dict[str, Any]:
+    """Return an alert without its report and deliveries."""
+    full = alerts.as_json(row, [], _url(request))
+    return {key: value for key, value in full.items() if key not in ("report", "deliveries")}
 
 
 def _url(request: Request) -> str:

@@ -1,30 +1,22 @@
-"""What the pages say in words: numbers, spans of time, and what to do about each kind of shift."""
+"""Numbers, moments and spans of time as people read them."""
 
 import datetime as dt
 import math
 from typing import Any
 
-TESTS = {
-    "mmd": "do embeddings as a whole look like the reference's?",
-    "ks": "did any single score or direction move?",
-    "whitened": "did the mean move in a direction that rarely varies?",
-    "proportions": "are classes predicted as often as before?",
-    "properties": "do the images look different (light, sharpness, noise)?",
-    "residual": "is something left once class shares are accounted for?",
+from markupsafe import Markup, escape
+
+UNITS = {
+    "brightness": "0 to 1",
+    "contrast": "0 to 1",
+    "sharpness": "log variance of edges",
+    "noise": "0 to 1",
+    "entropy": "bits",
+    "saturation": "0 to 1",
+    "width": "pixels",
+    "height": "pixels",
 }
-KINDS = {
-    "none": "no shift",
-    "covariate": "covariate shift: the images look different",
-    "label": "label shift: the classes come in other proportions",
-    "both": "covariate and label shift: other images and other proportions",
-    "concept": "concept shift: the same images now mean other labels",
-}
-REMEDIES = {
-    "covariate": "Check the camera and the preprocessing; if the change is to stay, augment or adapt the model.",
-    "label": "Check that the change is real; then correct the model's priors or refit with class weights.",
-    "concept": "Relabel recent images and refit: the model's old answers no longer hold.",
-    "both": "Check the camera first; then adapt the model to the images and correct its priors.",
-}
+SILENT = 60.0  # seconds without a look at waiting predictions, after which the monitor counts as gone
 
 
 def p_value(p: float | None) -> str:
@@ -41,9 +33,27 @@ def strength(p: float | None) -> str:
     return "very strong" if p < 1e-3 else "strong" if p < 0.01 else "weak" if p < 0.05 else "like chance"
 
 
+def verdict(p: float, effect: float) -> str:
+    """Say in words what a test found; its effect lies in 0..1."""
+    if p >= 0.05:
+        return strength(p)
+    size = "tiny" if effect < 0.1 else "small" if effect < 0.3 else "medium" if effect < 0.6 else "large"
+    return f"{strength(p)} evidence, {size} effect"
+
+
 def number(value: float | None, digits: int = 2) -> str:
-    """Write a number, or a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    """Write a number with its decimals, or a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:z.{digits}f}".replace("-", "−")
+
+
+def amount(value: float | None) -> str:
+    """Write a measured value to three significant digits, or a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """Write a share in per cent."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.0%}"
 
 
 def moment(iso: str) -> str:
@@ -51,26 +61,55 @@ def moment(iso: str) -> str:
     return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def clock(iso: str) -> str:
+    """Write an ISO 8601 time as the clock shows it in UTC."""
+    return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%H:%M:%S")
+
+
 def span(seconds: float) -> str:
     """Write a span of time in its largest fitting unit."""
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds >= size:
             count = round(seconds / size)
             return f"{count:,} {unit}{'s' if count != 1 else ''}"
-    return f"{max(round(seconds), 1)} seconds"
+    return "1 second"
+
+
+def ago(iso: str) -> str:
+    """Say how long ago a moment was."""
+    return f"{span((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(iso)).total_seconds())} ago"
+
+
+def rate(per_second: float) -> str:
+    """Write a stream's rate in the unit that keeps it above one."""
+    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:,.1f} predictions a {unit}"
+    return f"{per_second * 86400:,.1f} predictions a day"
 
 
 def budget(status: dict[str, Any]) -> str:
     """Say how often a stream may alarm falsely."""
-    expected, rate = status.get("expected_run_time"), status.get("rate")
+    expected, per_second = status.get("expected_run_time"), status.get("rate")
     if not expected:
         return "false-alarm budget not known yet"
-    if not rate:
+    if not per_second:
         return f"at most one false alarm in {expected:,} predictions"
-    return f"at most one false alarm in {span(expected / rate)} at today's traffic"
+    return f"at most one false alarm in {span(expected / per_second)} at today's traffic"
 
 
-def remedy(kind: str, stream: str, since: str) -> tuple[str, str] | None:
-    """Return what to do about a kind of shift and the command for it, or None where nothing is to be done."""
-    advice = REMEDIES.get(kind)
-    return (advice, f"tidemark remedy --stream {stream} --since {since}") if advice else None
+def lag(count: int, looked_at: str | None) -> str:
+    """Say how far the monitor is behind, and since when where it seems to be gone."""
+    if not count:
+        return "monitor up to date"
+    behind = f"monitor {count:,} predictions behind"
+    if looked_at is None:
+        return behind
+    silent = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(looked_at)).total_seconds()
+    return f"{behind}, last looked {span(silent)} ago: does it run?" if silent > SILENT else behind
+
+
+def marked(text: str) -> Markup:
+    """Write a sentence whose commands stand between backticks."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(parts))

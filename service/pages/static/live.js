@@ -1,10 +1,28 @@
-const live = document.querySelector("#live[data-refresh]");
-async function refresh() {
-  const busy = live.querySelector("details[open], form :focus, a:focus");
-  if (document.hidden || busy) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-  if (!answer || !answer.ok) return;
-  const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
-  if (next) live.replaceChildren(...next.childNodes);
+// Keeps the overview up to date: asks for the page again and swaps its live part, keeping the focus where it is.
+const live = document.getElementById("live");
+const stale = document.getElementById("stale");
+
+function swap(next) {
+  const focused = live.contains(document.activeElement) && document.activeElement.getAttribute("href");
+  live.replaceChildren(...next.childNodes);
+  if (focused) live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
-if (live) setInterval(refresh, 1000 * Number(live.dataset.refresh));
+
+async function refresh() {
+  if (document.hidden || !getSelection().isCollapsed) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    swap(page.getElementById("live"));
+    document.title = page.title;
+    stale.hidden = true;
+  } catch {
+    stale.hidden = false;
+  }
+}
+
+if (live) {
+  setInterval(refresh, 1000 * Number(live.dataset.refresh));
+  document.addEventListener("visibilitychange", refresh);
+}

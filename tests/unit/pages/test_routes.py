@@ -1,19 +1,28 @@
 """The pages through the front door."""
 
+import re
 import time
 
+import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine, update
 
-ALERT_PAGE = "/alerts/01920000-0000-7000-8000-000000000001/page"
+from service.pages import advice
+from service.store import tables
+from tests.unit.pages.seed import Seeded, prediction_id
+
 JSON = {"Accept": "application/json"}
 
 
-def test_overview_says_state_budget_and_alert(client: TestClient, window_id: int) -> None:
+def test_overview_says_state_budget_and_alert(client: TestClient, seeded: Seeded) -> None:
     page = client.get("/").text
     assert "1 of 2 streams drifting" in page
     assert "at most one false alarm in 14 hours at today&#39;s traffic" in page
-    assert ALERT_PAGE in page
-    assert f"/windows/{window_id}" in page
+    assert "2.0 predictions a second" in page
+    assert "accuracy 0.90 on the last 50 labels" in page
+    assert "<code>tidemark calibrate</code>" in page
+    assert seeded.alert in page
+    assert "/windows?stream=mnist%3A1/camera%3D7" in page
 
 
 def test_overview_without_streams(client: TestClient) -> None:
@@ -22,54 +31,139 @@ def test_overview_without_streams(client: TestClient) -> None:
     assert "No stream yet" in page.text
 
 
-def test_overview_filters_by_slice(client: TestClient, window_id: int) -> None:
+def test_overview_says_that_nobody_looks_at_waiting_predictions(client: TestClient, seeded: Seeded) -> None:
+    assert re.search(r"monitor 13 predictions behind, last looked \d+ days ago: does it run\?", client.get("/").text)
+
+
+def test_overview_filters_by_slice(client: TestClient, seeded: Seeded) -> None:
     assert len(client.get("/?slice=camera%3D7", headers=JSON).json()["streams"]) == 1
     assert client.get("/?slice=camera%3D8", headers=JSON).json() == {"streams": [], "alerts": []}
 
 
-def test_alert_page_opens_with_its_escaped_sentence_and_the_remedy(client: TestClient, window_id: int) -> None:
-    page = client.get(ALERT_PAGE).text
+def test_overview_carries_no_reports(client: TestClient, seeded: Seeded) -> None:
+    for alert in client.get("/", headers=JSON).json()["alerts"]:
+        assert "report" not in alert
+
+
+def test_windows_of_a_stream_by_page(client: TestClient, seeded: Seeded) -> None:
+    page = client.get("/windows", params={"stream": seeded.stream}).text
+    assert f'<a href="/windows/{seeded.window}">' in page
+    assert "1 of 13 windows drifted" in page
+    older = client.get("/windows", params={"stream": seeded.stream, "before": seeded.window}, headers=JSON).json()
+    assert len(older["windows"]) == 12
+    assert client.get("/windows?stream=none:1").status_code == 404
+
+
+def test_alert_page_opens_with_its_escaped_sentence(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
     assert "<h1>Images are darker than in training (brightness 0.31 → 0.22) &lt;b&gt;</h1>" in page
-    assert "Estimated accuracy 0.99 → 0.91 (0.89–0.93)" in page
-    assert "tidemark remedy --stream mnist:1/camera=7 --since 2026-01-02T14:02:00+00:00" in page
 
 
-def test_report_puts_the_worst_property_first_and_shows_twelve_images(client: TestClient, window_id: int) -> None:
-    page = client.get(f"/windows/{window_id}").text
-    assert page.index("brightness (share") < page.index("contrast (share")
-    assert page.count("/predictions/0192-") == 12
+def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
+    assert re.search(r"0\.99 → 0\.91</b> \(0\.89–0\.93\)\s*<small><b>An upper guess\.</b> The images themselves", page)
+    assert re.search(r"0\.90</b> \(0\.80–0\.96\) <small>The last 50 labels", page)
 
 
-def test_every_chart_has_a_text_alternative(client: TestClient, window_id: int) -> None:
-    page = client.get(ALERT_PAGE).text
-    assert page.count("<svg") == page.count('role="img" aria-label="') == 4
+def test_remedy_is_named_only_where_there_is_one(
+    client: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advice, "CAN_REMEDY", False)
+    assert "tidemark remedy" not in client.get(seeded.alert).text
+    monkeypatch.setattr(advice, "CAN_REMEDY", True)
+    assert (
+        "tidemark remedy --stream mnist:1/camera=7 --since 2026-01-02T14:26:35+00:00" in client.get(seeded.alert).text
+    )
 
 
-def test_report_is_small_and_quick(client: TestClient, window_id: int) -> None:
-    client.get(ALERT_PAGE)
-    began = time.perf_counter()
-    page = client.get(ALERT_PAGE)
-    assert time.perf_counter() - began < 0.3
-    assert len(page.content) < 300_000
+def test_alert_page_draws_the_evidence_until_the_alert(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
+    assert "6.3 nats after 3,000 predictions; alarm above 4.9" in page
+    assert "change estimated at prediction 2,950, between 2,920 and 2,970" in page
+    assert "5,900 predictions" not in page
 
 
-def test_json_at_the_same_address(client: TestClient, window_id: int) -> None:
-    assert client.get(f"/windows/{window_id}", headers=JSON).json()["kind"] == "covariate"
-    assert client.get(ALERT_PAGE, headers=JSON).json()["state"] == "firing"
+def test_resolved_alert_does_not_show_a_later_change(client: TestClient, engine: Engine, seeded: Seeded) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(tables.alerts).values(state="resolved"))
+    page = client.get(seeded.alert).text
+    assert "change estimated at prediction 2,950; from" in page  # where the stream was at the alert's `since`
+
+
+def test_window_page_draws_stored_evidence_where_the_history_has_gone(
+    client: TestClient, engine: Engine, seeded: Seeded
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(tables.streams).values(status={"history": []}))
+    page = client.get(f"/windows/{seeded.window}").text
+    assert "6.0 nats after 3,000 predictions; this window is predictions 2,650 to 3,000" in page
+
+
+def test_properties_are_drawn_worst_first_without_constant_ones(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(f"/windows/{seeded.window}").text
+    assert page.index("Brightness (0 to 1)") < page.index("Contrast (0 to 1)")
+    assert "Width (pixels)" not in page
+
+
+def test_least_typical_images_say_what_is_logged(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(f"/windows/{seeded.window}").text
+    assert page.count('href="/predictions/') == 11
+    assert f"{prediction_id(11)}, no longer kept" in page
+    assert "<b>3</b> with 75%, labelled <b>8</b>" in page
+    assert "brightness 0.125 (0.31), contrast 0.4 (0.4)" in page
+    assert "camera=7" in page
+    assert "score 3.20, most like reference row 40" in page
+
+
+def test_classes_that_moved_are_a_table(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
+    assert '<th scope="row">3</th><td>10%</td><td>31%</td><td>0.42</td>' in page
+    assert '<th scope="row">8</th><td>10%</td><td>4%</td><td>–</td>' in page
+
+
+def test_every_chart_has_a_text_alternative(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
+    assert page.count("<svg") == len(re.findall(r'role="img" aria-label="[^"]{20,}"', page)) == 4
+
+
+@pytest.mark.parametrize("report", [{}, {"state": "warming_up", "tests": {}, "performance": None, "label_shift": None}])
+def test_page_of_a_window_that_was_not_tested(
+    client: TestClient, engine: Engine, seeded: Seeded, report: dict[str, object]
+) -> None:
+    known = {"size": 20, "p_value": 1.0, "kind": "none", "summary": "Warming up"} | report
+    with engine.begin() as connection:
+        connection.execute(update(tables.windows).values(report=known))
+    page = client.get(f"/windows/{seeded.window}")
+    assert (page.status_code, "not tested" in page.text) == (200, True)
+
+
+def test_pages_are_small_and_quick(client: TestClient, seeded: Seeded) -> None:
+    for path in ("/", seeded.alert):
+        client.get(path)
+        began = time.perf_counter()
+        page = client.get(path)
+        assert time.perf_counter() - began < 0.3
+        assert len(page.content) < 100_000
+
+
+def test_json_at_the_same_address(client: TestClient, seeded: Seeded) -> None:
+    assert client.get(f"/windows/{seeded.window}", headers=JSON).json()["kind"] == "covariate"
+    assert client.get(seeded.alert, headers=JSON).json()["state"] == "firing"
 
 
 def test_missing_pages_answer_404_in_both_forms(client: TestClient) -> None:
     page = client.get("/windows/999")
     assert (page.status_code, "no window 999" in page.text) == (404, True)
     assert client.get("/windows/999", headers=JSON).json() == {"detail": "no window 999"}
-    assert client.get(ALERT_PAGE).status_code == 404
+    assert client.get("/alerts/01920000-0000-7000-8000-000000000009/page").status_code == 404
     assert client.get("/static/routes.py").status_code == 404
 
 
-def test_pages_need_no_inline_script_or_style_and_no_other_host(client: TestClient, window_id: int) -> None:
-    page = client.get(ALERT_PAGE).text
-    assert "style=" not in page
-    assert "<script>" not in page
-    assert "//" not in page.replace("http://www.w3.org", "")
+def test_pages_need_no_inline_script_or_style_and_no_other_host(client: TestClient, seeded: Seeded) -> None:
+    for path in ("/", seeded.alert, f"/windows/{seeded.window}"):
+        page = client.get(path).text
+        assert "style=" not in page
+        assert "<script>" not in page
+        assert "//" not in page
     for name in ("style.css", "live.js"):
         assert client.get(f"/static/{name}").status_code == 200

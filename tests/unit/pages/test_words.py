@@ -1,6 +1,10 @@
 """Words of the pages."""
 
-from service.pages import words
+import datetime as dt
+
+import pytest
+
+from service.pages import advice, words
 
 
 def test_moment_is_utc_whatever_the_offset() -> None:
@@ -12,11 +16,42 @@ def test_p_value_is_never_written_as_zero() -> None:
     assert words.p_value(0.0300) == "0.03"
 
 
+def test_numbers_are_never_minus_nothing() -> None:
+    assert words.number(-0.001) == "0.00"
+    assert words.number(-7.52) == "−7.52"
+    assert words.amount(0.00662451) == "0.00662"
+    assert words.number(None) == words.amount(float("nan")) == "–"
+
+
 def test_budget_in_plain_words() -> None:
     status = {"expected_run_time": 2_000_000, "rate": 1.0}
     assert words.budget(status) == "at most one false alarm in 23 days at today's traffic"
     assert words.budget({}) == "false-alarm budget not known yet"
 
 
-def test_no_remedy_where_nothing_moved() -> None:
-    assert words.remedy("none", "m:1", "2026-01-01") is None
+@pytest.mark.parametrize(
+    ("rate", "said"), [(68.4, "68.4 predictions a second"), (0.5, "30.0 predictions a minute"), (1e-5, "0.9")]
+)
+def test_rate_in_a_unit_that_fits(rate: float, said: str) -> None:
+    assert words.rate(rate).startswith(said)
+
+
+def test_lag_says_when_the_monitor_seems_gone() -> None:
+    now = dt.datetime.now(dt.UTC)
+    assert words.lag(0, None) == "monitor up to date"
+    assert words.lag(31, now.isoformat()) == "monitor 31 predictions behind"
+    assert words.lag(31, (now - dt.timedelta(hours=3)).isoformat()).endswith("last looked 3 hours ago: does it run?")
+
+
+def test_commands_in_a_sentence_are_marked_and_the_rest_escaped() -> None:
+    assert words.marked("<i> use `tidemark x`.") == "&lt;i&gt; use <code>tidemark x</code>."
+
+
+def test_verdict_gives_no_size_to_chance() -> None:
+    assert words.verdict(0.4, 0.9) == "like chance"
+    assert words.verdict(0.002, 0.27) == "strong evidence, small effect"
+
+
+def test_every_kind_but_none_has_steps() -> None:
+    assert {kind for kind in advice.KINDS if not advice.steps(kind)} == {"none"}
+    assert advice.remedy("none", "m:1", "2026-01-01") is None

@@ -1,0 +1,64 @@
+"""What each kind of shift and each test means, and what to do about it."""
+
+import shlex
+from importlib import util
+
+TESTS = {
+    "mmd": ("Embeddings", "Does the cloud of embeddings look like the reference's?"),
+    "mean": ("Mean", "Did the mean embedding move in a direction that rarely varies?"),
+    "ks": ("Single scores", "Did any one score or direction move?"),
+    "proportions": ("Predicted classes", "Are classes predicted as often as before?"),
+    "properties": ("Image properties", "Do light, sharpness, noise or size look different?"),
+    "residual": ("Beyond class shares", "Is something left once class shares are accounted for?"),
+}
+KINDS = {
+    "none": "no shift",
+    "covariate": "covariate shift: the images look different",
+    "label": "label shift: the classes come in other proportions",
+    "both": "covariate and label shift: other images in other proportions",
+    "concept": "concept shift: the same images now mean other labels",
+}
+STEPS = {
+    "covariate": (
+        "Look at the least typical images and the properties that moved: camera, light, cropping, compression.",
+        "If it is a fault, mend the camera or the pipeline; the alert resolves by itself after calm windows.",
+        "If it is here to stay, label a sample of these images, augment the training set towards them and refit.",
+    ),
+    "label": (
+        "Ask whether the classes that moved are really more or less frequent: season, campaign, a new customer.",
+        "If so, correct the model's priors or refit with the report's importance weights; the images are as before.",
+    ),
+    "both": (
+        "Look at the images first: the estimated class shares lean on a model that no longer sees what it knows.",
+        "Mend the camera or the pipeline, or label a sample and refit towards these images.",
+        "Then judge the class shares again, and correct the model's priors by them.",
+    ),
+    "concept": (
+        "Check the labelling first: new annotators, a new guideline, classes swapped on the way.",
+        "If the meaning changed, relabel recent images and refit: the model's old answers no longer hold.",
+    ),
+}
+CAN_REMEDY = util.find_spec("service.remedy") is not None
+
+
+def kind(name: str) -> str:
+    """Say what a kind of shift is, as a sentence's start."""
+    words = KINDS.get(name, name)
+    return words[:1].upper() + words[1:]
+
+
+def test(name: str) -> tuple[str, str]:
+    """Return a test's name and the question that it answers."""
+    return TESTS.get(name, (name, ""))
+
+
+def steps(name: str) -> tuple[str, ...]:
+    """Return what to do about a kind of shift, first things first."""
+    return STEPS.get(name, ())
+
+
+def remedy(name: str, stream: str, since: str) -> str | None:
+    """Return the command that looks for a cure, or None where there is none."""
+    if name not in STEPS or not CAN_REMEDY:
+        return None
+    return f"tidemark remedy --stream {shlex.quote(stream)} --since {since} --out remedy"

@@ -1,0 +1,184 @@
+"""One drifting stream with a window, its logged images and two alerts, as the monitor leaves them."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import Connection, Engine, insert
+
+from service.store import models, predictions, tables
+from service.store.predictions import LoggedPrediction
+
+AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
+ALERT = UUID("01920000-0000-7000-8000-000000000001")
+LONG_AGO = UUID("01920000-0000-7000-8000-000000000002")
+CLASSES = [str(digit) for digit in range(10)]
+SHARES = dict.fromkeys(CLASSES, 0.1)
+PROPERTIES = ("contrast", "brightness", "width")  # in the reference's order
+IMAGES = 14
+DROPPED = 11  # the witness whose prediction is no longer kept
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """Where to look."""
+
+    stream: str
+    window: int
+    alert: str
+    old_alert: str
+
+
+def seed(engine: Engine) -> Seeded:
+    """Fill an empty database."""
+    days = (AT.date(),)
+    raw = engine.raw_connection()
+    try:
+        predictions.ensure_partitions(raw.driver_connection, days)  # type: ignore[arg-type]
+        raw.commit()
+    finally:
+        raw.close()
+    with engine.begin() as connection:
+        model_id = models.register(connection, "mnist", "1", "0" * 64, CLASSES)
+        _log(connection, model_id)
+        stream_id = _stream(connection, model_id)
+        for early in range(12):
+            _window(connection, stream_id, first=250 * early, size=500, drifted=False)
+        window_id = _window(connection, stream_id, first=2650, size=350, drifted=True)
+        fired = AT + dt.timedelta(seconds=3000 / 2)
+        common = {"stream_id": stream_id, "p_value": 1e-5, "summary": report()["summary"]}
+        for alert_id, values in (
+            (LONG_AGO, {"kind": "concept", "state": "resolved", "resolved_at": AT, "fired_at": AT, "position": 90}),
+            (ALERT, {"kind": "covariate", "state": "firing", "fired_at": fired, "position": 3000}),
+        ):
+            since = values["fired_at"] - dt.timedelta(seconds=25)  # type: ignore[operator]
+            known = {"id": alert_id, "since": since, "window_id": window_id, "report": report()}
+            connection.execute(insert(tables.alerts).values(**common, **known, **values))
+    return Seeded("mnist:1/camera=7", window_id, f"/alerts/{ALERT}/page", f"/alerts/{LONG_AGO}/page")
+
+
+def prediction_id(row: int) -> UUID:
+    """Return the id of a logged image."""
+    return UUID(int=(int(AT.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | row)
+
+
+def report() -> dict[str, Any]:
+    """Return a window report with every part that the pages show."""
+    edges = [step / 24 for step in range(25)]
+    moved = {**SHARES, "3": 0.31}
+    tests = (("mmd", 1e-5), ("ks", 0.02), ("mean", 0.001), ("proportions", 0.4), ("residual", 0.0004))
+    return {
+        "state": "tested",
+        "size": 350,
+        "duplicates": 0,
+        "p_value": 1e-5,
+        "drifted": True,
+        "kind": "covariate",
+        "summary": "Images are darker than in training (brightness 0.31 → 0.22) <b>",
+        "tests": {name: {"statistic": 0.04, "p_value": p, "effect": 0.3} for name, p in tests},
+        "label_shift": {
+            "reference": SHARES,
+            "estimated": moved,
+            "low": {name: share - 0.03 for name, share in moved.items()},
+            "high": {name: share + 0.03 for name, share in moved.items()},
+            "weights": SHARES,
+            "moment_estimate": moved,
+        },
+        "proportions": moved,
+        "performance": {
+            "estimated_accuracy": 0.91,
+            "low": 0.89,
+            "high": 0.93,
+            "reference_accuracy": 0.99,
+            "assumption_holds": False,
+            "note": "The images themselves changed: label a sample.",
+        },
+        "properties": [
+            {"name": "brightness", "p_value": 1e-9, "effect": -0.8, "reference_mean": 0.31, "window_mean": 0.22},
+            {"name": "contrast", "p_value": 0.2, "effect": 0.1, "reference_mean": 0.4, "window_mean": 0.41},
+            {"name": "width", "p_value": 1.0, "effect": 0.0, "reference_mean": 28.0, "window_mean": 28.0},
+        ],
+        "histograms": [
+            {"name": name, "edges": edges, "reference": [1 / 24] * 24, "window": [step / 276 for step in range(24)]}
+            for name in PROPERTIES
+        ],
+        "witnesses": [
+            {"id": str(prediction_id(row)), "score": 3.2 - row / 10, "nearest": 40 + row} for row in range(IMAGES)
+        ],
+        "classes_moved": [
+            {"name": "3", "reference_share": 0.1, "window_share": 0.31, "embedding_shift": 0.42},
+            {"name": "8", "reference_share": 0.1, "window_share": 0.04, "embedding_shift": None},
+        ],
+        "design_effect": None,
+    }
+
+
+def _log(connection: Connection, model_id: int) -> None:
+    properties = np.array([0.4, 0.125, 28], dtype="<f4").tobytes()
+    halves = np.zeros(10, dtype="<f2").tobytes()
+    tags = {"camera": "7"}
+    rows = [
+        LoggedPrediction(prediction_id(row), "mnist:1", 3, 0.75, halves, halves, properties, tags)
+        for row in range(IMAGES)
+        if row != DROPPED
+    ]
+    raw = connection.connection.driver_connection
+    predictions.copy(raw, rows, {"mnist:1": model_id})  # type: ignore[arg-type]
+    known = {"prediction_id": prediction_id(0), "model_id": model_id, "predicted": 3, "probabilities": halves}
+    connection.execute(insert(tables.feedback).values(**known, label=8))
+
+
+def _stream(connection: Connection, model_id: int) -> int:
+    known = {"model_id": model_id, "rows": 0, "arrays": b""}
+    made = insert(tables.references).values(known).returning(tables.references.c.id)
+    status = {
+        "evidence": 9.0,
+        "threshold": 4.9,
+        "change_point": 2950,
+        "change_range": [2920, 2970],
+        "history": [_point(100 * step, 0.3 if step < 30 else 0.3 * (step - 9)) for step in range(60)],
+        "rate": 2.0,
+        "expected_run_time": 100_000,
+        "windows": 13,
+        "feedback": {"accuracy": 0.9, "low": 0.8, "high": 0.96, "n": 50},
+        "note": "This traffic is not independent: declare a calm span of it with `tidemark calibrate`.",
+    }
+    values = {
+        "model_id": model_id,
+        "slice": "camera=7",
+        "reference_id": connection.execute(made).scalar_one(),
+        "status": status,
+        "state": "drifting",
+        "kind": "covariate",
+        "since": AT,
+        "seen": 5900,
+        "last_success_at": AT,
+    }
+    statement = insert(tables.streams).values(values).returning(tables.streams.c.id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def _point(position: int, evidence: float) -> list[Any]:
+    return [(AT + dt.timedelta(seconds=position / 2)).isoformat(), position, evidence]
+
+
+def _window(connection: Connection, stream_id: int, first: int, size: int, drifted: bool) -> int:
+    found = {"drifted": True, "kind": "covariate", "p_value": 1e-5}
+    calm = {"drifted": False, "kind": "none", "p_value": 0.4}
+    said = found if drifted else calm
+    values = {
+        "stream_id": stream_id,
+        "report": report() | said | {"size": size},
+        "start": AT + dt.timedelta(seconds=first / 2),
+        "end": AT + dt.timedelta(seconds=(first + size) / 2),
+        "first": first,
+        "size": size,
+        "evidence": 6.0 if drifted else 0.5,
+        "threshold": 4.9,
+        "seconds": 0.2,
+        **said,
+    }
+    statement = insert(tables.windows).values(values).returning(tables.windows.c.id)
+    return int(connection.execute(statement).scalar_one())
