@@ -43,11 +43,11 @@ async def images_and_tags(request: Request, max_image_bytes: int) -> tuple[list[
     kind = content_type.partition(";")[0].strip().lower()
     many = IMAGES_PER_REQUEST * max_image_bytes
     if kind.startswith("image/"):
-        images, tags = [await _body(request, max_image_bytes)], _query_tags(request)
+        images, tags = [await read_body(request, max_image_bytes)], query_tags(request)
     elif kind == "multipart/form-data":
-        images, tags = await _parts(request, await _body(request, many)), _query_tags(request)
+        images, tags = await _parts(request, await read_body(request, many)), query_tags(request)
     elif kind == "application/json":
-        images, tags = _json(await _body(request, many * 4 // 3), _query_tags(request))
+        images, tags = _json(await read_body(request, many * 4 // 3), query_tags(request))
     else:
         raise Problem(
             415, f"expected image/*, multipart/form-data or application/json, got {kind or 'no content type'}"
@@ -60,7 +60,14 @@ async def images_and_tags(request: Request, max_image_bytes: int) -> tuple[list[
     return images, tags
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises
+    ------
+    Problem
+        413 with more than `limit` bytes, 408 if it takes longer than `BODY_SECONDS`.
+    """
     parts: list[bytes] = []
     size = 0
     try:
@@ -111,7 +118,14 @@ def _base64(text: str, number: int) -> bytes:
         raise Problem(400, f"image {number} is not base64") from None
 
 
-def _query_tags(request: Request) -> dict[str, str]:
+def query_tags(request: Request) -> dict[str, str]:
+    """Return the tags of a query `?tag=key:value`.
+
+    Raises
+    ------
+    Problem
+        422: not what a tag may be.
+    """
     pairs = [tag.partition(":") for tag in request.query_params.getlist("tag")]
     try:
         return TAGS.validate_python({key: value for key, _, value in pairs}) if pairs else {}

@@ -1,6 +1,8 @@
 """`POST /predict`: images in, classes out, each logged before the answer leaves."""
 
 import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from pydantic import BaseModel
 from uuid_utils.compat import uuid7
 
 from service.api.bodies import ImagesBody, images_and_tags
+from service.api.metrics import Metrics
 from service.api.problems import Problem, documented, unavailable
 from service.errors import Overloaded
 from service.inference.batcher import QueueFull
 from service.inference.images import NotAnImage, TooManyPixels
-from service.inference.predictor import Prediction
+from service.inference.predictor import Prediction, TooManyImages
+from service.inference.session import ModelFailed
 from service.store.predictions import HALF, SINGLE, LoggedPrediction
 
 TOP = 5  # classes named in an answer
@@ -75,36 +79,20 @@ TAG = {
 )
 async def predict(request: Request) -> Response:
     """Classify an image, several `file` parts, or base64 images in JSON."""
-    metrics = request.app.state.metrics
-    started = time.perf_counter()
-    status = 500
-    try:
-        body = await _predict(request)
-        status = 200
-        return Response(body, media_type="application/json")
-    except Problem as problem:
-        status = problem.status
-        raise
-    finally:
-        metrics.answered(status)
-        metrics.observe("total", time.perf_counter() - started)
+    with counted(request.app.state.metrics):
+        return Response(await _predict(request), media_type="application/json")
 
 
 async def _predict(request: Request) -> bytes:
     state = request.app.state
     images, tags = await images_and_tags(request, state.settings.max_image_bytes)
     try:
-        predictions = await state.predictor.predict(images)
+        rows, predictions = await kept(state, state.predictor.predict(images), tags)
     except NotAnImage as error:
         raise Problem(400, f"image {error.item}: {error}") from None
     except TooManyPixels as error:
         raise Problem(413, f"image {error.item}: {error}") from None
-    except QueueFull as error:
-        raise unavailable(str(error)) from None
     bundle = state.bundle
-    model = f"{bundle.name}:{bundle.version}"
-    rows = [logged(prediction, model, tags) for prediction in predictions]
-    await write(state, rows)
     return orjson.dumps(
         {
             "model": {"name": bundle.name, "version": bundle.version},
@@ -113,6 +101,47 @@ async def _predict(request: Request) -> bytes:
             ],
         }
     )
+
+
+@contextmanager
+def counted(metrics: Metrics) -> Iterator[None]:
+    """Count a request to predict by its status, and time it."""
+    started = time.perf_counter()
+    status = 500
+    try:
+        yield
+        status = 200
+    except Problem as problem:
+        status = problem.status
+        raise
+    finally:
+        metrics.answered(status)
+        metrics.observe("total", time.perf_counter() - started)
+
+
+async def kept(
+    state: Any, predicting: Awaitable[list[Prediction]], tags: dict[str, str]
+) -> tuple[list[LoggedPrediction], list[Prediction]]:
+    """Await predictions and log them; return the rows with the predictions that they keep.
+
+    Raises
+    ------
+    Problem
+        413 or 503: nothing was kept, nothing may be answered.
+    """
+    try:
+        predictions = await predicting
+    except TooManyImages as error:
+        raise Problem(413, str(error)) from None
+    except QueueFull as error:
+        raise unavailable(str(error)) from None
+    except ModelFailed as error:
+        raise Problem(503, str(error)) from None
+    bundle = state.bundle
+    model = f"{bundle.name}:{bundle.version}"
+    rows = [logged(prediction, model, tags) for prediction in predictions]
+    await write(state, rows)
+    return rows, predictions
 
 
 async def write(state: Any, rows: list[LoggedPrediction]) -> None:

@@ -41,6 +41,7 @@ class DecodedImage:
     pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3)
     width: int
     height: int
+    tensor: NDArray[np.float32] | None = None  # what the network reads, where the client prepared it
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:

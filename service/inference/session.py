@@ -58,18 +58,24 @@ class Model:
         self.embedding_size: int = embeddings.shape[1]
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (m, k) and embeddings (m, d) of pixels (m, H, W) or (m, H, W, 3).
+        """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""
+        return self.run(self.prepared(pixels))
+
+    def run(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities (m, k) and embeddings (m, d) of the network's own input, in its layout.
 
         Raises
         ------
         ModelFailed
             The model cannot run, its answer holds NaN or infinity, or has not one column a label.
         """
+        with np.errstate(over="ignore"):  # float16 has no room for every float32
+            given = tensor.astype(self._dtype, copy=False)
         try:
-            scores, embeddings = self._session.run(self._outputs, {self._spec.name: self._prepared(pixels)})
+            scores, embeddings = self._session.run(self._outputs, {self._spec.name: given})
         except Exception as error:  # onnxruntime's exceptions have no common base of their own
             raise ModelFailed(f"the model cannot run: {_line(error)}") from None
-        m = len(pixels)
+        m = len(tensor)
         probabilities = activated(scores.reshape(m, -1).astype(np.float32, copy=False), self._activation)
         if probabilities.shape[1] != self._classes:
             raise ModelFailed(
@@ -80,14 +86,29 @@ class Model:
             raise ModelFailed("the model answered NaN or infinity")
         return probabilities, flat
 
-    def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the network's own input for pixels (m, H, W) or (m, H, W, 3)."""
         if pixels.ndim == 3:
             pixels = pixels[..., None]
         if self._spec.layout == "NCHW":
             pixels = pixels.transpose(0, 3, 1, 2)
         prepared: NDArray[np.float32] = np.multiply(pixels, self._gain, dtype=np.float32, order="C")
         prepared += self._offset
-        return prepared.astype(self._dtype, copy=False)
+        return prepared
+
+    def pixels(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3).
+
+        Of uint8 these are its values; of float32, what `prepared` makes it of, as near as 8 bits come.
+        """
+        if tensor.dtype == np.uint8:
+            values: NDArray[Any] = tensor
+        else:
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                values = np.nan_to_num(np.rint((tensor - self._offset) / self._gain)).clip(0, 255).astype(np.uint8)
+        if self._spec.layout == "NCHW":
+            values = values.transpose(0, 2, 3, 1)
+        return values[..., 0] if self._spec.channels == 1 else values
 
 
 def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float32]:

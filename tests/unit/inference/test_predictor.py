@@ -11,9 +11,9 @@ from service.inference.batcher import QueueFull
 from service.inference.bundle import Bundle
 from service.inference.graph import init_bundle
 from service.inference.images import NotAnImage, TooManyPixels
-from service.inference.predictor import Prediction, Predictor
+from service.inference.predictor import Prediction, Predictor, TooManyImages
 from service.inference.properties import measure
-from service.inference.session import Model
+from service.inference.session import Model, ModelFailed
 
 Make = Callable[..., Path]
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, 8, 8), dtype=np.uint8)
@@ -101,6 +101,67 @@ def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) ->
         with pytest.raises(NotAnImage):
             await predictor.predict([b"", b"", b"", b""])
         assert len(await predictor.predict([LARGE] * 4)) == 4
+        await predictor.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_images_than_the_queue_holds_are_refused_for_good(bundle: Bundle) -> None:
+    async def scenario() -> None:
+        predictor = Predictor(bundle, queue_limit=4)
+        with pytest.raises(TooManyImages, match="5 images in one request, at most 4 are taken"):
+            await predictor.predict([LARGE] * 5)
+        with pytest.raises(TooManyImages):
+            await predictor.predict_tensor(np.zeros((5, 1, 8, 8), np.uint8))
+        await predictor.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("preset", ["unit", "imagenet"])
+@pytest.mark.parametrize("rows", [3, 200])
+def test_tensors_are_predicted_as_the_pixels_they_stand_for(
+    make_mlp: Make, tmp_path: Path, preset: str, rows: int
+) -> None:
+    bundle = init_bundle(make_mlp(image=("N", 3, 8, 8)), tmp_path / "bundle", preset=preset)
+    pixels = np.random.default_rng(7).integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8)
+
+    async def scenario() -> list[list[Prediction]]:
+        predictor = Predictor(bundle, threads=1)
+        raw = pixels.transpose(0, 3, 1, 2)
+        tensor = predictor._model.prepared(pixels)
+        found = [await predictor.predict_tensor(given) for given in (raw, tensor)]
+        await predictor.close()
+        return found
+
+    probabilities, embeddings = Model(bundle, threads=1).predict(pixels)
+    measured = measure(pixels, [8] * rows, [8] * rows)
+    for found in asyncio.run(scenario()):
+        np.testing.assert_allclose([p.probabilities for p in found], probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose([p.embedding for p in found], embeddings, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose([p.properties for p in found], measured, rtol=1e-5, atol=1e-6)
+
+
+def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> None:
+    tensor = np.random.default_rng(8).uniform(0, 1, (1, 1, 8, 8)).astype(np.float32)
+
+    async def scenario() -> Prediction:
+        predictor = Predictor(bundle, threads=1)
+        [prediction] = await predictor.predict_tensor(tensor)
+        await predictor.close()
+        return prediction
+
+    np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0][0])
+
+
+def test_an_input_that_the_model_fails_on_spoils_no_other(bundle: Bundle) -> None:
+    async def scenario() -> None:
+        predictor = Predictor(bundle, wait_ms=20)
+        good = asyncio.create_task(predictor.predict([png(PIXELS[0])]))
+        bad = asyncio.create_task(predictor.predict_tensor(np.full((1, 1, 8, 8), 3e38, np.float32)))
+        assert len(await good) == 1
+        with pytest.raises(ModelFailed, match="NaN or infinity"):
+            await bad
         await predictor.close()
 
     asyncio.run(scenario())
