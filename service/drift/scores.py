@@ -63,7 +63,9 @@ class Scores:
         self.ratio_views.extend("L" for _ in range(len(self._classes) * len(ODDS)))
         self.columns = self.grouped + len(self.ratio_views)
         self.narrow = self.columns - sizes[0][1]
-        rows = self._grouped_rows(views, self._outlying(views))
+        self._row_columns = self.grouped - sizes[0][1]
+        rows = np.empty((len(reference), self._row_columns), dtype=np.float32)
+        self._fill(rows, views, self._outlying(views))
         self._centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.excess = _excess_of_whitening(views["E"])
 
@@ -71,12 +73,15 @@ class Scores:
         """Return the scores (m, narrow)."""
         views = self._clipped(sample)
         tails = self._outlying(views)
-        rows = self._grouped_rows(views, tails)
+        scores = np.empty((len(sample), self.narrow), dtype=np.float32)
+        rows, ratios = scores[:, : self._row_columns], scores[:, self._row_columns :]
+        self._fill(rows, views, tails)
         rows -= self._centre
-        outlying = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
+        outlying = tails.shape[1]
+        ratios[:, :outlying] = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
         posterior = self._calibration(sample.probabilities)[:, self._classes, None]
-        ratios = (np.log1p(posterior * self._slopes) - self._floors).reshape(len(sample), -1)
-        return np.hstack([rows, outlying, ratios], dtype=np.float32, casting="same_kind")
+        ratios[:, outlying:] = (np.log1p(posterior * self._slopes) - self._floors).reshape(len(sample), -1)
+        return scores
 
     def widen(self, sums: Floats) -> Floats:
         """Return sums of scores (..., narrow) with E whitened before them, (..., columns)."""
@@ -87,9 +92,14 @@ class Scores:
         views = self._views(sample)
         return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in ("E", "P", "A") if view in views}
 
-    def _grouped_rows(self, views: dict[View, Floats], tails: Matrix) -> Floats:
-        whitened = [rows @ self._roots[view] for view, rows in views.items() if view != "E"]
-        return np.hstack([views["E"], *whitened, special.ndtri(1 - tails)], dtype=np.float32, casting="same_kind")
+    def _fill(self, rows: Floats, views: dict[View, Floats], tails: Matrix) -> None:
+        """Write the grouped scores into `rows` (m, columns of the groups but the first), not yet centred."""
+        at = 0
+        for view, values in views.items():
+            found = values if view == "E" else values @ self._roots[view]
+            rows[:, at : at + found.shape[1]] = found
+            at += found.shape[1]
+        rows[:, at:] = special.ndtri(1 - tails)
 
     def _outlying(self, views: dict[View, Floats]) -> Matrix:
         """Return for E and A the probability (m, 1 or 2) that a reference row lies further out."""

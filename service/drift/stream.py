@@ -76,6 +76,7 @@ class StreamDetector:
         self.threshold = self._calibration.threshold(expected_run_time)
         self._lengths = window_lengths(len(reference))
         self._norms = norms(self._lengths, len(reference))
+        self._leaving = (np.arange(LONGEST)[:, None] - self._lengths) % LONGEST
         self.count = 0
         self._probes = np.zeros(3)
         self._probe_sum = np.zeros(self._scores.grouped)
@@ -197,27 +198,27 @@ class StreamDetector:
     def _add(self, block: Floats, end: int) -> None:
         grouped = self._scores.grouped
         self._sums += block
-        self._sums -= self._ring.take((self._position - self._lengths) % LONGEST, axis=0)
+        self._sums -= self._ring.take(self._leaving[self._position], axis=0)
         self._ring[self._position] = block
         self._position = (self._position + 1) % LONGEST
         self._blocks += 1
         self._cumulated += block[grouped:]
-        ended = self._cumulated <= 0
-        self._cumulated[ended] = 0
-        self._since[ended] = end
+        self._since[self._cumulated <= 0] = end
+        np.maximum(self._cumulated, 0, out=self._cumulated)
         self._probe(end)
         scale = self._calibration.scale
         windows = window_evidence(quadratic(self._sums[:, :grouped], self._scores.starts, self._norms), scale)
         if self._blocks < LONGEST:
             windows[:, self._lengths > self._blocks] = 0
         ratios = ratio_evidence(self._cumulated, scale)
-        group, window = np.unravel_index(int(windows.argmax()), windows.shape)
-        ratio = int(ratios.argmax())
-        self.evidence = max(float(windows[group, window]), float(ratios[ratio]), 0.0)
+        best_window, best_ratio = float(windows.max()), float(ratios.max())
+        self.evidence = max(best_window, best_ratio, 0.0)
         if self.drift_detected or self.evidence <= self.threshold:
             return
         self.drift_detected = True
-        if ratios[ratio] >= windows[group, window]:
+        group, _ = np.unravel_index(int(windows.argmax()), windows.shape)
+        ratio = int(ratios.argmax())
+        if best_ratio >= best_window:
             self.leading = self._scores.ratio_views[ratio]
             self._change = self._change_of_ratio(ratio, end)
         else:

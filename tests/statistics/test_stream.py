@@ -169,14 +169,14 @@ def test_state_of_another_reference_is_refused(reference, calibration):
 
 
 def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
-    """Evidence is a negative log probability: each tenfold run time costs log(10), to within a half."""
+    """Evidence is a negative log probability: each tenfold run time costs log(10), and up to .7 more for tails and reference."""
     thresholds = [
         StreamDetector(reference, expected_run_time=t, calibration=calibration).threshold
         for t in (1e3, 1e4, 1e5, 1e6, 1e7)
     ]
     steps = np.diff(thresholds)
     assert (steps > np.log(10) * 0.67).all()
-    assert (steps < np.log(10) * 1.5).all()
+    assert (steps < np.log(10) * 1.7).all()
     assert BEYOND_REFERENCE < 1.5
 
 
