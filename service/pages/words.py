@@ -26,6 +26,12 @@ def p_value(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}".rstrip("0").rstrip(".")
 
 
+def equation(p: float) -> str:
+    """Write a p-value with its name."""
+    said = p_value(p)
+    return f"p {said}" if said.startswith("<") else f"p = {said}"
+
+
 def strength(p: float | None) -> str:
     """Say how strongly a p-value speaks against chance."""
     if p is None or not math.isfinite(p):

@@ -109,7 +109,7 @@ def test_least_typical_images_say_what_is_logged(client: TestClient, seeded: See
     page = client.get(f"/windows/{seeded.window}").text
     assert page.count('href="/predictions/') == 11
     assert f"{prediction_id(11)}, no longer kept" in page
-    assert "<b>3</b> with 75%, labelled <b>8</b>" in page
+    assert "Predicted <b>3</b> at 75%, labelled <b>8</b>" in page
     assert "brightness 0.125 (0.31), contrast 0.4 (0.4)" in page
     assert "camera=7" in page
     assert "score 3.20, most like reference row 40" in page

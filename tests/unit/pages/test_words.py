@@ -14,6 +14,7 @@ def test_moment_is_utc_whatever_the_offset() -> None:
 def test_p_value_is_never_written_as_zero() -> None:
     assert words.p_value(1e-9) == "< 0.0001"
     assert words.p_value(0.0300) == "0.03"
+    assert (words.equation(1e-9), words.equation(0.03)) == ("p < 0.0001", "p = 0.03")
 
 
 def test_numbers_are_never_minus_nothing() -> None:
