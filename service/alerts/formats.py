@@ -7,6 +7,7 @@ import orjson
 
 Body = dict[str, Any] | list[dict[str, Any]]
 
+MAX_SECTION = 600  # characters of a summary; escaped they are fewer than Slack's 3,000
 STATES = {"drift.firing": "firing", "drift.resolved": "resolved"}
 
 
@@ -20,10 +21,10 @@ def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
     state = STATES[event]
     title = f"{alert['stream']}: {alert['kind']} shift {state}"
     return {
-        "text": f"{title}. {alert['summary']}",
+        "text": _escaped(f"{title}. {alert['summary']}"),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": title[:150]}},
-            {"type": "section", "text": {"type": "mrkdwn", "text": _escaped(alert["summary"])[:3000]}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": _escaped(alert["summary"][:MAX_SECTION])}},
             {
                 "type": "context",
                 "elements": [{"type": "mrkdwn", "text": f"since {alert['since']} · <{alert['url']}|open the report>"}],

