@@ -16,7 +16,7 @@ from service.pages.past import Past
 WIDTH = 340
 LEFT, RIGHT = 8, 332
 BASE = 108  # of the evidence
-MARGIN = 34  # left of it, for its scale
+MARGIN = 42  # left of it, for its scale
 NAME = 12  # characters of a class's name, each at most
 LETTER = 6.5
 CHANGE = 76  # width of what is written right of the bars
@@ -42,7 +42,7 @@ def evidence(past: Past) -> Markup:
     for value in (0, 1, 10, 100, 1000, 10_000):
         if math.log1p(value) < top:
             parts.append(f'<line class="axis" x1="{MARGIN}" y1="{y(value):.1f}" x2="{RIGHT}" y2="{y(value):.1f}"/>')
-            parts.append(_text(MARGIN - 4, y(value) + 3, f"{value:,}", "end"))
+            parts.append(_text(MARGIN - 4, y(value) + 3, f"{value:,}", "end") if value else "")
     if past.span:
         a, b = (x(edge) for edge in past.span)
         parts.append(f'<rect class="span" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{BASE - 14}"/>')

@@ -18,6 +18,7 @@ CLASSES = [str(digit) for digit in range(10)]
 SHARES = dict.fromkeys(CLASSES, 0.1)
 PROPERTIES = ("contrast", "brightness", "width")  # in the reference's order
 IMAGES = 14
+EVIDENCE = [*[0.3] * 30, 6.3, *[60.0 * step for step in range(1, 30)]]  # after every 100 predictions
 DROPPED = 11  # the witness whose prediction is no longer kept
 
 
@@ -138,7 +139,7 @@ def _stream(connection: Connection, model_id: int) -> int:
         "threshold": 4.9,
         "change_point": 2950,
         "change_range": [2920, 2970],
-        "history": [_point(100 * step, 0.3 if step < 30 else 0.3 * (step - 9)) for step in range(60)],
+        "history": [_point(100 * step, evidence) for step, evidence in enumerate(EVIDENCE)],
         "rate": 2.0,
         "expected_run_time": 100_000,
         "windows": 13,

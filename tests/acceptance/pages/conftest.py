@@ -1,0 +1,85 @@
+"""A live service with data, and a browser that looks at it."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from service.app import create_app
+from service.demo.installation import MODEL
+from service.inference import bundle as bundles
+from service.inference.graph import init_bundle
+from service.settings import Settings
+from service.store import engine as engines
+from service.store import schema
+from tests.acceptance.pages.browser import Page, chromium
+from tests.unit.pages.seed import Seeded, seed
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running service and where to look in it."""
+
+    url: str
+    engine: Engine
+    seeded: Seeded
+
+
+@pytest.fixture(scope="package")
+def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The whole server on the demo's model, beside a seeded stream that drifts."""
+    folder = tmp_path_factory.mktemp("service")
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE pages"))
+    url = make_url(server_url).set(database="pages").render_as_string(hide_password=False)
+    engine = engines.connect(url)
+    schema.migrate(engine)
+    seeded = seed(engine)
+    init_bundle(MODEL, folder / "bundle", name="digits")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        settings = Settings(data_dir=folder / "data", public_url=address)
+        app = create_app(settings, bundles.load(folder / "bundle"), url)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        yield Live(address, engine, seeded)
+        server.should_exit = True
+        thread.join()
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE pages WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(scope="package")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser's page."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with chromium(program, tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """Where screenshots go: TIDEMARK_SCREENSHOTS, else the test's own folder."""
+    folder = Path(os.environ.get("TIDEMARK_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

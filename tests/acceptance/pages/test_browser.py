@@ -1,0 +1,109 @@
+"""People's way from the overview over an alert to a report, in a real browser."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from sqlalchemy import update
+
+from service.store import tables
+from tests.acceptance.pages.browser import Page
+from tests.acceptance.pages.conftest import Live
+
+AUDIT = (Path(__file__).parent / "audit.js").read_text()
+LOOK_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
+FIRST_VIEW = 300_000  # bytes
+TABS = 30
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_from_overview_over_alert_and_window_to_image(
+    live: Live, page: Page, screenshots: Path, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page.show(width, scheme)
+
+    def look(name: str) -> None:
+        page.screenshot(screenshots / f"{name}-{width}-{scheme}.png")
+        assert page.run(f"({AUDIT})({width})") == []
+        assert page.complaints == []
+
+    page.open(f"{live.url}/")
+    look("overview")
+    page.follow(f'.stream a[href="{live.seeded.alert}"]')
+    assert page.run("document.querySelector('h1').textContent").startswith("Images are darker than in training")
+    look("alert")
+    page.follow('.facts a[href^="/windows/"]')
+    assert page.run("location.pathname") == f"/windows/{live.seeded.window}"
+    look("window")
+    page.follow('.facts a[href^="/windows?"]')
+    look("windows")
+    page.open(f"{live.url}/windows/{live.seeded.window}")
+    page.follow('.images a[href^="/predictions/"]')
+    assert '"label":"3"' in page.run("document.body.textContent")
+    assert all(address.startswith((live.url, "data:")) for address in page.requested)
+
+
+def test_page_of_a_past_alert_and_of_nothing(live: Live, page: Page) -> None:
+    page.show(360, "dark")
+    page.open(live.url + live.seeded.old_alert)
+    assert page.run(f"({AUDIT})(360)") == []
+    page.open(f"{live.url}/windows/999")
+    assert page.run(f"({AUDIT})(360)") == []
+    assert page.run("document.querySelector('h1').textContent") == "Not found"
+
+
+def test_first_view_of_an_alert_is_light(live: Live, page: Page) -> None:
+    page.open(live.url + live.seeded.alert)
+    sizes = "performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize || 0), 0)"
+    assert 10_000 < page.run(sizes) < FIRST_VIEW
+
+
+def test_overview_follows_without_reload_and_keeps_the_focus(live: Live, page: Page) -> None:
+    page.open(f"{live.url}/")
+    link = f'#live a[href="{live.seeded.alert}"]'
+    page.run(f"window.same = true; document.querySelector('{link}').focus()")
+    with live.engine.begin() as connection:
+        connection.execute(update(tables.streams).values(seen=6001))
+    page.run(LOOK_NOW)
+    page.until("document.getElementById('live').textContent.includes('6,001 predictions')")
+    assert page.run("window.same && document.activeElement.getAttribute('href')") == live.seeded.alert
+    assert page.complaints == []
+
+
+def test_overview_asks_again_by_itself(live: Live, page: Page) -> None:
+    page.open(f"{live.url}/")
+    page.until("performance.getEntriesByType('resource').some((entry) => entry.initiatorType == 'fetch')")
+
+
+def test_overview_says_when_it_is_out_of_date(live: Live, page: Page) -> None:
+    page.open(f"{live.url}/")
+    assert page.run("document.getElementById('stale').hidden")
+    page.offline(True)
+    page.run(LOOK_NOW)
+    page.until("!document.getElementById('stale').hidden")
+    page.offline(False)
+    page.run(LOOK_NOW)
+    page.until("document.getElementById('stale').hidden")
+
+
+def test_overview_filters(live: Live, page: Page) -> None:
+    page.open(f"{live.url}/")
+    assert page.run("document.querySelectorAll('.stream').length") == 3
+    page.run("document.querySelector('select[name=slice]').value = 'camera=7'")
+    page.leave("document.querySelector('form button').click()")
+    assert page.run("document.querySelectorAll('.stream').length") == 1
+    assert page.run("document.querySelector('select[name=slice]').value") == "camera=7"
+
+
+def test_alert_is_reached_by_keyboard_with_a_visible_focus(live: Live, page: Page) -> None:
+    page.open(f"{live.url}/")
+    for _ in range(TABS):
+        page.press("Tab")
+        if page.run("document.activeElement.getAttribute('href')") == live.seeded.alert:
+            break
+    assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.run("window.stays = true")
+    page.press("Enter")
+    page.until("!window.stays && document.readyState == 'complete'")
+    assert page.run("location.pathname") == live.seeded.alert
