@@ -1,14 +1,14 @@
 """`tidemark check`: one offline test of a window against a reference, for a CI job that gates a data set."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from service.drift import Reference, WindowTest
+from service.drift.window import MIN_WINDOW
 from service.errors import TidemarkError
-
-OPTIONAL = ("labels", "properties", "class_names", "property_names")
 
 
 def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
         reference = Reference(
             known["embeddings"], known["probabilities"], known.get("labels"), known.get("properties"), **names
         )
-        test = WindowTest(reference, window_size=len(seen["embeddings"]))
+        test = WindowTest(reference, window_size=max(len(seen["embeddings"]), MIN_WINDOW))
         return dict(test(seen["embeddings"], seen["probabilities"], seen.get("properties")).to_dict())
     except ValueError as error:
         raise TidemarkError(f"{reference_path} and {window_path}: {error}") from None
@@ -35,7 +35,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise TidemarkError(f"{path}: expected an .npz: {error}") from None
     for name in ("embeddings", "probabilities"):
         if name not in arrays:

@@ -22,6 +22,7 @@ from service.store import engine as engines
 from service.store import models, schema
 
 PARENT_VARIABLE = "TIDEMARK_PARENT"  # a child of `up` ends when this process is gone
+HANG_SECONDS = 60  # in a transaction, after which a monitor loses its stream to another
 GRACE = 10  # seconds for open requests to end
 STABLE = 60.0  # seconds after which a child that dies is restarted at once
 FAILED_TO_START = 2  # exit code of an error that a restart does not mend
@@ -71,7 +72,7 @@ def monitor() -> None:
             logger.info("monitor stopped")
 
     with engines.database(settings) as url:
-        engine = engines.connect(url)
+        engine = engines.connect(url, hang_timeout=HANG_SECONDS)
         engines.check(engine)
         schema.check(engine)
         asyncio.run(until_stopped(url))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -51,15 +52,22 @@ def conninfo(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def connect(url: str, pool_size: int = 5) -> Engine:
-    """Return an engine whose broken connections are replaced before use."""
+def connect(url: str, pool_size: int = 5, hang_timeout: int | None = None) -> Engine:
+    """Return an engine whose broken connections are replaced before use.
+
+    With `hang_timeout` the server ends a session that holds a transaction open for so many seconds without a word, so
+    that a process that hangs loses its locks.
+    """
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "tidemark"}
+    if hang_timeout is not None:
+        arguments["options"] = f"-c idle_in_transaction_session_timeout={hang_timeout}s"
     return create_engine(
         url,
         pool_size=pool_size,
         max_overflow=5,
         pool_timeout=CONNECT_TIMEOUT,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "tidemark"},
+        connect_args=arguments,
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from service.alerts.lifecycle import Alerts
@@ -16,6 +17,7 @@ from service.calibrate import calibrate
 from service.monitor.monitor import Monitor
 from service.settings import Settings
 from service.store import alerts, feedback, models, predictions, references, streams, windows
+from service.store import engine as engines
 from service.store.engine import conninfo
 from service.store.predictions import HALF, LoggedPrediction
 from tests.statistics.worlds import Arrays, World
@@ -229,3 +231,17 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
     installation.monitor().advance(installation.stream_id)
     assert len(installation.alerts()) == before
     assert installation.stream().status["note"] is None
+
+
+def test_a_monitor_that_hangs_loses_its_stream(installation: Installation) -> None:
+    hanging = engines.connect(installation.url, hang_timeout=1)
+    with hanging.connect() as held:
+        assert streams.lock(held, installation.stream_id) is not None
+        installation.send(250)
+        assert installation.windows() == []
+        threading.Event().wait(1.5)
+        installation.monitor().advance(installation.stream_id)
+        assert len(installation.windows()) == 1
+        with pytest.raises(DBAPIError):
+            held.execute(text("SELECT 1"))
+    hanging.dispose()

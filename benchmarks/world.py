@@ -1,0 +1,81 @@
+"""Held-out images of a classifier and what it makes of them, for the benchmarks of the statistics."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.demo.installation import MODEL
+from service.demo.scans import halves, scan
+from service.drift import Reference
+from service.inference import bundle as bundles
+from service.inference.graph import init_bundle
+from service.inference.properties import measure
+from service.inference.session import Model
+
+Arrays = dict[str, NDArray[Any]]
+
+DIGITS = 12_000
+
+
+@dataclass(frozen=True)
+class World:
+    """Images (uint8) with labels, shuffled, and the function that makes predictions of them."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    predict: Any
+
+    @classmethod
+    def load(cls, model: str, files: Sequence[str]) -> "World":
+        """Pool .npz files of `images` and `labels`; run a model with the outputs `probabilities` and `embedding`."""
+        session = onnxruntime.InferenceSession(model)
+        name = session.get_inputs()[0].name
+
+        def predict(images: NDArray[np.uint8]) -> tuple[Any, Any]:
+            x = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+            return tuple(session.run(["probabilities", "embedding"], {name: x.astype(np.float32) / 255}))
+
+        parts = [np.load(file) for file in files]
+        images = np.concatenate([part["images"] for part in parts])
+        labels = np.concatenate([part["labels"] for part in parts]).astype(np.int64)
+        order = np.random.default_rng(0).permutation(len(labels))
+        return cls(images[order], labels[order], predict)
+
+    def see(self, images: NDArray[np.uint8]) -> Arrays:
+        """Return embeddings, probabilities and properties of images."""
+        seen = [self.predict(images[start : start + 256]) for start in range(0, len(images), 256)]
+        probabilities, embeddings = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        pixels = images if images.ndim == 4 else images[..., None]
+        height, width = images.shape[1:3]
+        properties = measure(pixels, [width] * len(images), [height] * len(images))
+        return {"embeddings": embeddings, "probabilities": probabilities, "properties": properties}
+
+
+def rows(arrays: Arrays, index: Any) -> Arrays:
+    return {name: values[index] for name, values in arrays.items()}
+
+
+def reference(arrays: Arrays, labels: NDArray[np.int64]) -> Reference:
+    return Reference(**arrays, labels=labels)
+
+
+def digits() -> World:
+    """Return the demo's world: jittered scans of the half of the digits that its model was not fitted on."""
+    rng = np.random.default_rng(0)
+    _, held_out = halves()
+    chosen = rng.integers(0, len(held_out.labels), DIGITS)
+    folder = tempfile.TemporaryDirectory()
+    init_bundle(MODEL, Path(folder.name) / "bundle", name="digits")
+    model = Model(bundles.load(Path(folder.name) / "bundle"))
+
+    def predict(images: NDArray[np.uint8]) -> tuple[Any, Any]:
+        _ = folder  # lives as long as the model
+        return model.predict(images[..., None])
+
+    return World(scan(held_out.images[chosen], rng), held_out.labels[chosen].astype(np.int64), predict)
