@@ -9,7 +9,9 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from service.alerts.queue import open_queue
-from service.api import alerts, drift, feedback, health, metrics, predict, problems
+from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
+from service.api.auth import ApiKeys
+from service.api.security_headers import SecurityHeaders
 from service.inference import bundle as bundles
 from service.inference.batcher import Batcher
 from service.inference.bundle import Bundle
@@ -78,7 +80,10 @@ def create_app(settings: Settings, bundle: Bundle, url: str) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for room in (predict, feedback, drift, alerts, health, metrics):
+    if settings.api_keys:
+        app.add_middleware(ApiKeys, keys=settings.api_keys)
+    app.add_middleware(SecurityHeaders)
+    for room in (predict, open_inference, feedback, drift, alerts, health, metrics):
         app.include_router(room.router)
     app.include_router(pages.router)
     return app

@@ -1,5 +1,6 @@
 """Every setting of Tidemark: environment variables `TIDEMARK_*`, validated once at start-up."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.errors import ConfigurationError
 
 WEBHOOK_FORMATS = ("standard", "slack", "alertmanager")
+SCOPES = ("predict", "feedback", "read", "admin")
+API_KEY = re.compile(
+    rf"(?P<scopes>(?:{'|'.join(SCOPES)})(?:\+(?:{'|'.join(SCOPES)}))*):(?P<sha256>[0-9a-f]{{64}})", re.I
+)
 
 
 class WebhookReceiver(BaseModel, frozen=True):
@@ -17,6 +22,13 @@ class WebhookReceiver(BaseModel, frozen=True):
 
     url: str
     format: str = "standard"
+
+
+class ApiKey(BaseModel, frozen=True):
+    """A key that clients may use: what for, and the SHA-256 of its text in lower-case hexadecimal."""
+
+    scopes: frozenset[str]
+    sha256: str
 
 
 class Settings(BaseSettings):
@@ -35,6 +47,7 @@ class Settings(BaseSettings):
     monitor_poll: float = Field(1.0, gt=0)  # seconds
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
     webhook_secret: SecretStr | None = None
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()  # none: open to everybody
     public_url: str = "http://127.0.0.1:8000"
     max_image_bytes: int = Field(10_000_000, ge=1)
     max_image_pixels: int = Field(25_000_000, ge=1)
@@ -52,6 +65,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(_receiver(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(_api_key(part.strip(), number) for number, part in enumerate(value.split(","), start=1))
 
     @field_validator("webhook_secret")
     @classmethod
@@ -97,3 +117,13 @@ def _receiver(text: str) -> WebhookReceiver:
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{text!r} is not [{'|'.join(WEBHOOK_FORMATS)}+]http(s)://...")
     return WebhookReceiver(url=url, format=prefix if known else "standard")
+
+
+def _api_key(text: str, number: int) -> ApiKey:
+    """Read an entry; its text is kept out of the error, for it may be a key itself."""
+    found = API_KEY.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"entry {number} is not scope[+scope]:sha256, with scopes of {', '.join(SCOPES)} and 64 hex digits"
+        )
+    return ApiKey(scopes=frozenset(found["scopes"].lower().split("+")), sha256=found["sha256"].lower())

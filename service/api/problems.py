@@ -1,4 +1,7 @@
-"""Errors over HTTP: RFC 9457 problem JSON for every one of them."""
+"""Errors over HTTP: RFC 9457 problem JSON for every one of them.
+
+Under `/v2` a problem has one more member, `error`: where clients of the Open Inference Protocol look for its text.
+"""
 
 import http
 import logging
@@ -13,7 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from service.api.security_headers import HEADERS
 from service.errors import Overloaded
+from service.inference.session import ModelFailed
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +41,15 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers
 
-    def response(self) -> Response:
+    def response(self, path: str) -> Response:
         body = {
             "type": "about:blank",
             "title": http.HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
+        if path == "/v2" or path.startswith("/v2/"):
+            body["error"] = self.detail
         return Response(orjson.dumps(body), self.status, self.headers, media_type="application/problem+json")
 
 
@@ -66,30 +73,35 @@ def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
     @app.exception_handler(Problem)
-    async def _problem(_: Request, error: Problem) -> Response:
-        return error.response()
+    async def _problem(request: Request, error: Problem) -> Response:
+        return error.response(request.scope["path"])
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
-        return Problem(error.status_code, str(error.detail), error.headers).response()
+    async def _http(request: Request, error: HTTPException) -> Response:
+        return Problem(error.status_code, str(error.detail), error.headers).response(request.scope["path"])
 
     @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> Response:
-        return Problem(422, described(error.errors())).response()
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
+        return Problem(422, described(error.errors())).response(request.scope["path"])
 
     @app.exception_handler(Overloaded)
-    async def _overloaded(_: Request, error: Overloaded) -> Response:
-        return unavailable(str(error), error.retry_after).response()
+    async def _overloaded(request: Request, error: Overloaded) -> Response:
+        return unavailable(str(error), error.retry_after).response(request.scope["path"])
+
+    @app.exception_handler(ModelFailed)
+    async def _model(request: Request, error: ModelFailed) -> Response:
+        return Problem(503, str(error)).response(request.scope["path"])
 
     @app.exception_handler(DBAPIError)
     @app.exception_handler(PoolTimeout)
-    async def _database(_: Request, error: Exception) -> Response:
+    async def _database(request: Request, error: Exception) -> Response:
         logger.warning("request failed, database away: %s", str(getattr(error, "orig", error)).strip())
-        return unavailable("the database cannot be reached right now", retry_after=5).response()
+        return unavailable("the database cannot be reached right now", retry_after=5).response(request.scope["path"])
 
     @app.exception_handler(Exception)
-    async def _unexpected(_: Request, __: Exception) -> Response:
-        return Problem(500, "an unexpected error; the server's log has it").response()
+    async def _unexpected(request: Request, _: Exception) -> Response:
+        detail = "an unexpected error; the server's log has it"
+        return Problem(500, detail, HEADERS).response(request.scope["path"])  # answered outside of the middleware
 
 
 def described(errors: Any) -> str:

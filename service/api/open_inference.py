@@ -1,0 +1,225 @@
+"""The Open Inference Protocol (v2 REST), so that clients of KServe and Triton work; logged and monitored as `/predict`.
+
+The input is the network's own tensor: FP32 as the network reads it, or UINT8, the pixels before scale, mean and std.
+"""
+
+import asyncio
+import math
+from importlib.metadata import version as installed
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from service.api import health
+from service.api.bodies import IMAGES_PER_REQUEST, query_tags, read_body
+from service.api.predict import counted, kept
+from service.api.problems import Problem, documented
+from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
+from service.inference.bundle import InputSpec
+from service.inference.predictor import Prediction
+from service.store.predictions import LoggedPrediction
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+OUTPUTS = {"probabilities": "FP32", "label": "BYTES"}
+SMALL_BYTES = 65_536  # a body up to here is parsed at once, a larger one in a thread
+NUMBER_BYTES = 40  # of a number in JSON, its indentation included
+OTHER_BYTES = 65_536  # of a request besides its numbers
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    live: bool
+
+
+class Ready(BaseModel):
+    ready: bool
+
+
+class ModelReady(Ready):
+    name: str
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+async def named(name: str, request: Request) -> None:
+    """Answer 404 for a model that is not served."""
+    if name != request.app.state.bundle.name:
+        raise Problem(404, f"no model {name}, this server has {request.app.state.bundle.name}")
+
+
+async def versioned(name: str, version: str, request: Request) -> None:
+    """Answer 404 for a model or version that is not served."""
+    await named(name, request)
+    if version != request.app.state.bundle.version:
+        raise Problem(404, f"no version {version} of {name}, this server has {request.app.state.bundle.version}")
+
+
+NAMED, VERSIONED = [Depends(named)], [Depends(versioned)]
+MODEL, VERSION = "/models/{name}", "/models/{name}/versions/{version}"
+
+
+@router.get("", summary="Server metadata")
+async def server() -> ServerMetadata:
+    return ServerMetadata(name="tidemark", version=installed("tidemark"), extensions=["binary_tensor_data"])
+
+
+@router.get("/health/live", summary="The process lives")
+async def live() -> Live:
+    return Live(live=True)
+
+
+@router.get("/health/ready", summary="The server may get traffic", responses=documented(503))
+def ready(request: Request, response: Response) -> Ready:
+    """Answer as `/readyz` does."""
+    return Ready(ready=health.readyz(request, response).ready)
+
+
+@router.get(MODEL, dependencies=NAMED, summary="Model metadata", responses=documented(404))
+@router.get(VERSION, dependencies=VERSIONED, summary="Model metadata", responses=documented(404))
+async def model(request: Request) -> ModelMetadata:
+    bundle = request.app.state.bundle
+    shapes = {"probabilities": [-1, len(bundle.labels)], "label": [-1]}
+    return ModelMetadata(
+        name=bundle.name,
+        versions=[bundle.version],
+        platform="onnxruntime_onnx",
+        inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *_row(bundle.input)])],
+        outputs=[TensorMetadata(name=name, datatype=OUTPUTS[name], shape=shapes[name]) for name in OUTPUTS],
+    )
+
+
+@router.get(f"{MODEL}/ready", dependencies=NAMED, summary="The model may get traffic", responses=documented(404, 503))
+@router.get(
+    f"{VERSION}/ready", dependencies=VERSIONED, summary="The model may get traffic", responses=documented(404, 503)
+)
+def model_ready(request: Request, response: Response) -> ModelReady:
+    """Answer as `/readyz` does: the model is loaded before the server answers at all."""
+    return ModelReady(name=request.app.state.bundle.name, ready=health.readyz(request, response).ready)
+
+
+class OutputTensor(TensorMetadata):
+    parameters: dict[str, Any] = {}
+    data: list[Any] = []
+
+
+class InferAnswer(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    parameters: dict[str, Any]
+    outputs: list[OutputTensor]
+
+
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "parameters": {"type": "object"},
+                    "inputs": {"type": "array", "items": InputTensor.model_json_schema()},
+                    "outputs": {"type": "array", "items": RequestedOutput.model_json_schema()},
+                },
+            }
+        },
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+INFER: dict[str, Any] = {
+    "summary": "Classify tensors",
+    "response_model": InferAnswer,
+    "responses": documented(400, 404, 408, 413, 422, 503),
+    "openapi_extra": {"requestBody": BODY},
+}
+
+
+@router.post(f"{MODEL}/infer", dependencies=NAMED, **INFER)
+@router.post(f"{VERSION}/infer", dependencies=VERSIONED, **INFER)
+async def infer(request: Request) -> Response:
+    """Classify the rows of the network's input, given as JSON or with the binary tensor extension.
+
+    `parameters.ids` of the answer are the logged predictions, for `POST /feedback`.
+    """
+    with counted(request.app.state.metrics):
+        return await _infer(request)
+
+
+async def _infer(request: Request) -> Response:
+    state = request.app.state
+    tags = query_tags(request)
+    spec = state.bundle.input
+    json_length = request.headers.get(JSON_LENGTH)
+    room = IMAGES_PER_REQUEST * math.prod(_row(spec)) * (NUMBER_BYTES if json_length is None else 4)
+    body = await read_body(request, room + OTHER_BYTES)
+    if len(body) <= SMALL_BYTES:
+        asked, tensor = _read(body, json_length, spec)
+    else:
+        asked, tensor = await asyncio.to_thread(_read, body, json_length, spec)
+    rows, predictions = await kept(state, state.predictor.predict_tensor(tensor), tags)
+    return _answer(state, asked, rows, predictions)
+
+
+def _read(body: bytes, json_length: str | None, spec: InputSpec) -> tuple[InferBody, NDArray[Any]]:
+    asked, binary = split(body, json_length)
+    names = [tensor.name for tensor in asked.inputs]
+    if names != [spec.name]:
+        raise Problem(400, f"expected one input {spec.name!r}, got {names}")
+    for output in asked.outputs:
+        if output.name not in OUTPUTS:
+            raise Problem(400, f"no output {output.name!r}, there are {', '.join(OUTPUTS)}")
+    return asked, array(asked.inputs[0], _row(spec), IMAGES_PER_REQUEST, binary)
+
+
+def _row(spec: InputSpec) -> tuple[int, ...]:
+    """Return the shape of one row of the network's input."""
+    return (spec.channels, *spec.size) if spec.layout == "NCHW" else (*spec.size, spec.channels)
+
+
+def _answer(state: Any, asked: InferBody, rows: list[LoggedPrediction], predictions: list[Prediction]) -> Response:
+    bundle = state.bundle
+    values = {
+        "probabilities": np.stack([prediction.probabilities for prediction in predictions]),
+        "label": np.array([bundle.labels[row.label] for row in rows], dtype=object),
+    }
+    binary = asked.parameters.get("binary_data_output") is True
+    wanted = [(output.name, output.parameters.get("binary_data", binary) is True) for output in asked.outputs]
+    outputs = [
+        encoded(name, OUTPUTS[name], values[name], as_bytes)
+        for name, as_bytes in wanted or [(name, binary) for name in OUTPUTS]
+    ]
+    answer: dict[str, Any] = {"model_name": bundle.name, "model_version": bundle.version}
+    if asked.id is not None:
+        answer["id"] = asked.id
+    answer["parameters"] = {"ids": [str(row.id) for row in rows]}
+    answer["outputs"] = [output for output, _ in outputs]
+    text = orjson.dumps(answer, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
+    data = b"".join(part for _, part in outputs)
+    if not data:
+        return Response(text, media_type="application/json")
+    return Response(text + data, media_type="application/octet-stream", headers={JSON_LENGTH: str(len(text))})
