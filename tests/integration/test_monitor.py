@@ -234,13 +234,15 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
 
 
 def test_a_monitor_that_hangs_loses_its_stream(installation: Installation) -> None:
-    hanging = engines.connect(installation.url, hang_timeout=1)
+    monitor = installation.monitor()
+    installation.send(10, monitor)
+    hanging = engines.connect(installation.url, hang_timeout=3)
     with hanging.connect() as held:
         assert streams.lock(held, installation.stream_id) is not None
-        installation.send(250)
+        installation.send(250, monitor)
         assert installation.windows() == []
-        threading.Event().wait(1.5)
-        installation.monitor().advance(installation.stream_id)
+        threading.Event().wait(4)
+        monitor.advance(installation.stream_id)
         assert len(installation.windows()) == 1
         with pytest.raises(DBAPIError):
             held.execute(text("SELECT 1"))
