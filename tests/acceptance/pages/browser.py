@@ -12,14 +12,21 @@ from typing import Any, Literal
 from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 15.0  # seconds
-SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
+SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 KEYS = {"Tab": 9, "Enter": 13}
 
 
 @contextmanager
 def chromium(program: str, folder: Path) -> Iterator["Page"]:
     """Start a browser with a profile of its own and yield its one page."""
-    command = [program, *SWITCHES, "--no-first-run", f"--user-data-dir={folder}", "about:blank"]
+    command = [
+        program,
+        *SWITCHES,
+        "--remote-debugging-port=0",
+        "--no-first-run",
+        f"--user-data-dir={folder}",
+        "about:blank",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         port, path = _address(process, folder / "DevToolsActivePort")
