@@ -106,5 +106,5 @@ def install(app: FastAPI) -> None:
 
 def described(errors: Any) -> str:
     """Return pydantic's errors as one sentence."""
-    parts = [f"{'.'.join(str(place) for place in error['loc'])}: {error['msg']}" for error in errors]
-    return "; ".join(parts[:3])
+    parts = [": ".join(filter(None, (".".join(map(str, error["loc"])), error["msg"]))) for error in errors[:3]]
+    return "; ".join(parts)

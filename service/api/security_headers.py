@@ -1,6 +1,5 @@
 """Headers that tell browsers to keep to what an answer is: on every answer, with a policy of sources on every page."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -12,6 +11,7 @@ DOCS = (
     f"img-src 'self' data: https:; worker-src blob:; {BOUNDS}"
 )
 DOCS_PATHS = ("/docs", "/docs/oauth2-redirect", "/redoc")
+RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class SecurityHeaders:
@@ -27,10 +27,11 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers["Content-Security-Policy"] = DOCS if scope["path"] in DOCS_PATHS else PAGES
+                headers = [*message["headers"], *RAW]
+                if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+                    policy = DOCS if scope["path"] in DOCS_PATHS else PAGES
+                    headers.append((b"content-security-policy", policy.encode()))
+                message["headers"] = headers
             await send(message)
 
         await self._app(scope, receive, with_headers)

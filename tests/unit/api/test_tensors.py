@@ -1,9 +1,12 @@
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.api.problems import Problem
 from service.api.tensors import InputTensor, array, encoded, split
@@ -112,6 +115,28 @@ def test_a_body_that_is_no_request(body: bytes) -> None:
     with pytest.raises(Problem) as caught:
         split(body, None)
     assert caught.value.status == 400
+
+
+NUMBERS = st.integers() | st.floats()
+VALUES_OR_NOT = st.recursive(st.none() | st.booleans() | NUMBERS | st.text(), lambda s: st.lists(s, max_size=6))
+SHAPES = st.just([2, *ROW]) | st.just([1, *ROW]) | st.lists(st.integers(), max_size=5)
+
+
+@given(
+    shape=SHAPES,
+    datatype=st.sampled_from(["FP32", "UINT8", "BYTES", ""]),
+    data=st.lists(VALUES_OR_NOT, max_size=13) | st.lists(NUMBERS, min_size=6, max_size=12) | st.none(),
+    parameters=st.dictionaries(st.just("binary_data_size"), VALUES_OR_NOT),
+    binary=st.binary(max_size=50),
+)
+def test_whatever_comes_is_a_tensor_or_a_told_problem(
+    shape: list[int], datatype: str, data: list[Any] | None, parameters: dict[str, Any], binary: bytes
+) -> None:
+    given_tensor = tensor(shape=shape, datatype=datatype, data=data, parameters=parameters)
+    with suppress(Problem):
+        found = array(given_tensor, ROW, 64, memoryview(binary))
+        assert list(found.shape) == shape
+        assert np.isfinite(found).all()
 
 
 def test_outputs_as_json_and_as_bytes() -> None:
