@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from service.api import health
 from service.api.bodies import IMAGES_PER_REQUEST, query_tags, read_body
-from service.api.predict import counted, kept
+from service.api.predict import TAG, counted, kept
 from service.api.problems import Problem, documented
 from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
 from service.inference.bundle import InputSpec
@@ -155,7 +155,7 @@ INFER: dict[str, Any] = {
     "summary": "Classify tensors",
     "response_model": InferAnswer,
     "responses": documented(400, 404, 408, 413, 422, 503),
-    "openapi_extra": {"requestBody": BODY},
+    "openapi_extra": {"requestBody": BODY, "parameters": [TAG]},
 }
 
 
