@@ -29,8 +29,8 @@ def installation(port: int, held_out: Scans, seed: int, settings: dict[str, str]
     """Start `tidemark up` on the digit classifier and yield a client of it."""
     _check_port(port)
     folder = Path(tempfile.mkdtemp(prefix="tidemark-demo-"))
-    environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")} | settings
-    environment.pop("TIDEMARK_DATABASE_URL", None)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    environment = inherited | {"TIDEMARK_DATA_DIR": str(folder / "data")} | settings
     bundle = folder / "bundle"
     process = None
     try:

@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e9
 WITHIN = 3.0  # nats of likelihood below the best that a change point may lie
 PROBE = 8  # blocks of one sum from which overdispersion is told
-PROBES = 25, 100  # sums before it is told, and those that it is told from
+PROBES = 25, 60  # differences of sums before it is told, and those that it is told from
 OVERDISPERSED = 2.0  # design effect from which it is said
 
 Scored = tuple[Scores, Floats]
@@ -78,8 +78,8 @@ class StreamDetector:
         self._norms = norms(self._lengths, len(reference))
         self._leaving = (np.arange(LONGEST)[:, None] - self._lengths) % LONGEST
         self.count = 0
-        self._probes = np.zeros(3)
-        self._probe_sum = np.zeros(self._scores.grouped)
+        self._probes = np.zeros(0)  # half squared differences of successive sums, over their expectation
+        self._probed = np.zeros((0, self._scores.grouped))  # blocks of the next two sums
         self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
         self._clear()
 
@@ -116,11 +116,7 @@ class StreamDetector:
     @property
     def design_effect(self) -> float:
         """How many of the stream's first predictions counted as one independent prediction; 1 until that is known."""
-        total, square, expected = self._probes
-        if total < PROBES[0]:
-            return 1.0
-        spread = (square - float(self._probe_sum @ self._probe_sum) / total) / (total - 1)
-        return max(1.0, spread / expected)
+        return max(1.0, float(np.median(self._probes))) if len(self._probes) >= PROBES[0] else 1.0
 
     def state(self) -> dict[str, Any]:
         """Return all that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
@@ -138,7 +134,7 @@ class StreamDetector:
             "cumulated": self._cumulated,
             "since": self._since,
             "probes": self._probes,
-            "probe_sum": self._probe_sum,
+            "probed": self._probed,
         }
 
     def calibration(self) -> dict[str, Any]:
@@ -158,11 +154,12 @@ class StreamDetector:
             The state is not one of a detector with this reference.
         """
         detector = cls(reference, float(state["expected_run_time"]), calibration=state)
-        for name in ("pending", "ring", "sums", "cumulated", "since", "probes", "probe_sum"):
+        for name in ("pending", "ring", "sums", "cumulated", "since"):
             fresh, kept = getattr(detector, f"_{name}"), np.array(state[name])
             if kept.shape[-1] != fresh.shape[-1] or kept.ndim != fresh.ndim:
                 raise ValueError(f"the state is of another reference: {name} is {kept.shape}, expected {fresh.shape}")
             setattr(detector, f"_{name}", kept)
+        detector._probes, detector._probed = np.array(state["probes"]), np.array(state["probed"])
         detector.count = int(state["count"])
         detector.evidence = float(state["evidence"])
         detector.drift_detected = bool(state["drift_detected"])
@@ -205,7 +202,7 @@ class StreamDetector:
         self._cumulated += block[grouped:]
         self._since[self._cumulated <= 0] = end
         np.maximum(self._cumulated, 0, out=self._cumulated)
-        self._probe(end)
+        self._probe(block)
         scale = self._calibration.scale
         windows = window_evidence(quadratic(self._sums[:, :grouped], self._scores.starts, self._norms), scale)
         if self._blocks < LONGEST:
@@ -248,16 +245,19 @@ class StreamDetector:
         filled = min(self._blocks, LONGEST)
         return self._ring[(self._position - 1 - np.arange(filled)) % LONGEST]
 
-    def _probe(self, end: int) -> None:
-        """Follow the variance of the stream's first sums about their own mean."""
-        if self._calibrated or self._blocks % PROBE or PROBE not in self._lengths or self._probes[0] >= PROBES[1]:
+    def _probe(self, block: Floats) -> None:
+        """Follow how much the stream's successive sums differ: the median, so that a drift between two counts little.
+
+        Resets do not interrupt it: a stream that is overdispersed alarms often.
+        """
+        if self._calibrated or len(self._probes) >= PROBES[1]:
             return
-        index = int(np.flatnonzero(self._lengths == PROBE)[0])
-        total = self._sums[index, : self._scores.grouped]
-        self._probes[0] += 1
-        self._probes[1] += float(total @ total)
-        self._probe_sum += total
-        self._probes[2] = PROBE * BLOCK * _variance(self._reference)
+        self._probed = np.vstack([self._probed, block[: self._scores.grouped]])
+        if len(self._probed) == 2 * PROBE:
+            gap = self._probed[:PROBE].sum(axis=0) - self._probed[PROBE:].sum(axis=0)
+            expected = PROBE * BLOCK * _variance(self._reference)
+            self._probes = np.append(self._probes, float(gap @ gap) / 2 / expected)
+            self._probed = self._probed[:0]
 
     def _calm_scores(self, calm: Mapping[str, ArrayLike]) -> Floats:
         sample = self._reference.check(**calm)

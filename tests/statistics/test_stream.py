@@ -169,7 +169,7 @@ def test_state_of_another_reference_is_refused(reference, calibration):
 
 
 def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
-    """Evidence is a negative log probability: each tenfold run time costs log(10), and up to .7 more for tails and reference."""
+    """Evidence is a negative log probability: tenfold run times cost log(10), and up to .7 more for tails."""
     thresholds = [
         StreamDetector(reference, expected_run_time=t, calibration=calibration).threshold
         for t in (1e3, 1e4, 1e5, 1e6, 1e7)
