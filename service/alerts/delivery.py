@@ -22,6 +22,7 @@ FIRST_RETRY = 1.0  # seconds
 MAX_RETRY = 900.0  # seconds
 GIVE_UP = dt.timedelta(hours=24)
 DELIVER = "deliver"
+REMIND = "remind"
 QUEUE = "deliveries"
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class BackOff(BaseRetryStrategy):
 
 
 def register(app: App, engine: Engine, secret: str | None, give_up: dt.timedelta = GIVE_UP) -> None:
-    """Add the delivery task to a job queue.
+    """Add to a job queue the delivery task, and the one that reminds Alertmanager every minute of what is firing.
 
     Parameters
     ----------
@@ -59,6 +60,21 @@ def register(app: App, engine: Engine, secret: str | None, give_up: dt.timedelta
     @app.task(name=DELIVER, queue=QUEUE, retry=BackOff(), pass_context=True)
     async def deliver(_: JobContext, delivery_id: str) -> None:
         await attempt(engine, UUID(delivery_id), signer)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name=REMIND, queue=QUEUE, queueing_lock=REMIND)
+    async def remind_of_firing(timestamp: int) -> None:
+        await remind(engine)
+
+
+async def remind(engine: Engine) -> None:
+    """Send Alertmanager again what it took and is still firing: what it does not hear of resolves by itself."""
+    with engine.connect() as connection:
+        rows = alerts.taken_and_firing(connection, "alertmanager")
+    for row in rows:
+        _, error, _ = await _post(row, None)
+        if error is not None:
+            logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
 
 
 async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> None:

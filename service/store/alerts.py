@@ -41,7 +41,7 @@ def get(connection: Connection, alert_id: UUID) -> Row[Any] | None:
 def count_firing(connection: Connection) -> dict[int, int]:
     """Return the number of firing alerts by stream."""
     query = select(alerts.c.stream_id, func.count()).where(alerts.c.state == "firing").group_by(alerts.c.stream_id)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def add_delivery(connection: Connection, **values: Any) -> None:
@@ -65,10 +65,21 @@ def of_alerts(connection: Connection, alert_ids: Sequence[UUID]) -> Sequence[Row
     return connection.execute(query).all()
 
 
+def taken_and_firing(connection: Connection, format: str) -> Sequence[Row[Any]]:
+    """Return the deliveries in a format that were taken and whose alerts are still firing."""
+    query = (
+        select(deliveries)
+        .join(alerts, alerts.c.id == deliveries.c.alert_id)
+        .where(alerts.c.state == "firing", deliveries.c.format == format, deliveries.c.event == "drift.firing")
+        .where(deliveries.c.outcome == "delivered")
+    )
+    return connection.execute(query).all()
+
+
 def outcomes(connection: Connection) -> dict[str, int]:
     """Return the number of deliveries by outcome."""
     query = select(deliveries.c.outcome, func.count()).group_by(deliveries.c.outcome)
-    return {"pending": 0, "delivered": 0, "failed": 0} | dict(connection.execute(query).tuples().all())
+    return {"pending": 0, "delivered": 0, "failed": 0} | dict(connection.execute(query).all())
 
 
 def as_json(row: Row[Any], sent: Sequence[Row[Any]], public_url: str) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""Our alerts in a real Alertmanager: there while they fire, kept alive by reminders, gone when they resolve."""
+
+import asyncio
+import datetime as dt
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from service.alerts import delivery
+from service.alerts.lifecycle import Alerts
+from service.alerts.queue import open_queue
+from service.settings import WebhookReceiver
+from service.store import alerts, models, streams
+from service.store.engine import conninfo
+from tests.integration.test_alerts import REPORT, work
+
+PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+NOW = dt.datetime.now(dt.UTC)
+CONFIG = "global: {resolve_timeout: 3s}\nroute: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Alertmanager is not installed")
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[str]:
+    """The address of an Alertmanager that forgets after 3 seconds what it does not hear of."""
+    (tmp_path / "config.yml").write_text(CONFIG)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = [f"--config.file={tmp_path}/config.yml", f"--storage.path={tmp_path}/data"]
+    listening = [f"--web.listen-address={address}", "--cluster.listen-address="]
+    process = subprocess.Popen([str(PROGRAM), *arguments, *listening], stderr=subprocess.DEVNULL)
+    until(lambda: httpx.get(f"http://{address}/-/ready").status_code == 200)
+    yield f"http://{address}"
+    process.terminate()
+    process.wait()
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("it did not come to pass")
+
+
+def active(manager: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{manager}/api/v2/alerts", params={"active": "true"}).json()
+    return found
+
+
+def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: str) -> None:
+    raiser = Alerts(
+        open_queue(conninfo(url)),
+        [WebhookReceiver(url=f"{manager}/api/v2/alerts", format="alertmanager")],
+        "http://tidemark.example",
+    )
+    with engine.begin() as connection:
+        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
+        stream = streams.every(connection)[0]
+        alert_id = raiser.fire(
+            connection, stream, NOW, kind="covariate", since=NOW, position=7, window_id=None, report=REPORT
+        )
+    work(engine, url)
+    (shown,) = active(manager)
+    assert shown["labels"] == {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate"}
+    assert shown["annotations"]["summary"] == REPORT["summary"]
+    for _ in range(3):
+        time.sleep(1.5)
+        asyncio.run(delivery.remind(engine))
+    assert len(active(manager)) == 1
+    with engine.begin() as connection:
+        raiser.resolve(connection, alert_id, dt.datetime.now(dt.UTC))
+    work(engine, url)
+    until(lambda: not active(manager))
+    with engine.connect() as connection:
+        assert alerts.taken_and_firing(connection, "alertmanager") == []
+
+
+def test_without_reminders_it_would_have_been_gone(engine: Engine, url: str, manager: str) -> None:
+    raiser = Alerts(
+        open_queue(conninfo(url)),
+        [WebhookReceiver(url=f"{manager}/api/v2/alerts", format="alertmanager")],
+        "http://tidemark.example",
+    )
+    with engine.begin() as connection:
+        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
+        stream = streams.every(connection)[0]
+        raiser.fire(connection, stream, NOW, kind="label", since=NOW, position=7, window_id=None, report=REPORT)
+    work(engine, url)
+    assert len(active(manager)) == 1
+    until(lambda: not active(manager))
