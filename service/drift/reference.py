@@ -15,11 +15,7 @@ SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summi
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Predictions that passed validation: float32 arrays with one row a prediction.
-
-    Probabilities are rounded to float16, as which they are logged: a saturated softmax in float32 would differ from
-    the same in float16 by its ties alone.
-    """
+    """Predictions that passed validation: float32 arrays with one row a prediction."""
 
     embeddings: Floats  # (m, d)
     probabilities: Floats  # (m, k)
@@ -139,7 +135,7 @@ def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLi
     worst = float(np.abs(p.sum(axis=1) - 1).max(initial=0))
     if worst > SUM_TOLERANCE:
         raise ValueError(f"each row of probabilities must sum to 1, one is off by {worst:.4g}")
-    return Sample(e, np.clip(p, 0, 1).astype(np.float16).astype(np.float32), a)
+    return Sample(e, np.clip(p, 0, 1), a)
 
 
 def _matrix(name: str, values: ArrayLike) -> Floats:

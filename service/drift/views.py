@@ -19,7 +19,8 @@ class Views:
 
     E: embeddings, standardised; P: log(p + 1e-4), standardised; A: image properties, standardised (where there are
     some); L: soft label counts p / sqrt(pi), pi being the reference's mean probabilities. Deviations are floored at
-    10 % of the median one, so that dead units do not explode.
+    10 % of the median one, so that dead units do not explode. For P probabilities are rounded to float16, as which
+    they are logged: a saturated softmax in float32 would differ from the same in float16 by its ties alone.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -41,7 +42,7 @@ class Views:
 def _raw(sample: Sample) -> dict[View, NDArray[np.float32]]:
     views: dict[View, NDArray[np.float32]] = {
         "E": sample.embeddings,
-        "P": np.log(sample.probabilities + np.float32(LOG_OFFSET)),
+        "P": np.log(sample.probabilities.astype(np.float16).astype(np.float32) + np.float32(LOG_OFFSET)),
     }
     if sample.properties is not None:
         views["A"] = sample.properties
