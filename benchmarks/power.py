@@ -16,7 +16,7 @@ from service.drift import WindowTest
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
 PUBLISHED = (0.21, 0.29, 0.40, 0.44, 0.47, 0.56, 0.67)
 SHARES = (0.1, 0.5, 1.0)
-SEEDS = 5
+SEEDS = 3
 LEVEL = 0.05
 
 Images = NDArray[np.uint8]

@@ -51,9 +51,8 @@ class World:
         """Return embeddings, probabilities and properties of images."""
         seen = [self.predict(images[start : start + 256]) for start in range(0, len(images), 256)]
         probabilities, embeddings = (np.concatenate(parts) for parts in zip(*seen, strict=True))
-        pixels = images if images.ndim == 4 else images[..., None]
         height, width = images.shape[1:3]
-        properties = measure(pixels, [width] * len(images), [height] * len(images))
+        properties = measure(images, [width] * len(images), [height] * len(images))
         return {"embeddings": embeddings, "probabilities": probabilities, "properties": properties}
 
 
@@ -76,6 +75,6 @@ def digits() -> World:
 
     def predict(images: NDArray[np.uint8]) -> tuple[Any, Any]:
         _ = folder  # lives as long as the model
-        return model.predict(images[..., None])
+        return model.predict(images)
 
     return World(scan(held_out.images[chosen], rng), held_out.labels[chosen].astype(np.int64), predict)

@@ -218,11 +218,12 @@ class WindowTest:
         q = maximum_likelihood(posterior, prior)
         weights = np.divide(q, prior, out=np.zeros_like(q), where=prior > 0).clip(max=LARGEST_WEIGHT)
         offset = q - residual.proportions
+        half_row = 0.5 / len(window)  # a share that a window cannot tell from none
         return LabelShift(
             reference=self._named(prior),
             estimated=self._named(q),
-            low=self._named(np.clip(residual.low + offset, 0, q)),
-            high=self._named(np.clip(residual.high + offset, q, 1)),
+            low=self._named(np.clip(residual.low + offset - half_row, 0, q)),
+            high=self._named(np.clip(residual.high + offset + half_row, q, 1)),
             weights=self._named(weights),
             moment_estimate=self._named(black_box(posterior.mean(axis=0), self._confusion)),
         )
