@@ -1,4 +1,4 @@
-"""Power on the ten shift classes of "Failing Loudly" (Rabanser, Günnemann and Lipton 2019), at level .05.
+"""Power on the shift classes of "Failing Loudly" (Rabanser, Günnemann and Lipton 2019), at level .05.
 
 Beside it the figures that MMDAgg's authors publish for MNIST and CIFAR-10 together (Schrab et al. 2023).
 """
@@ -18,6 +18,7 @@ PUBLISHED = (0.21, 0.29, 0.40, 0.44, 0.47, 0.56, 0.67)
 SHARES = (0.1, 0.5, 1.0)
 SEEDS = 3
 LEVEL = 0.05
+CALM = "no shift (level)"
 
 Images = NDArray[np.uint8]
 
@@ -45,8 +46,9 @@ def run(world: World) -> None:
     print("|---" * (len(sizes) + 1) + "|")
     for name, by_size in found.items():
         print(f"| {name} | " + " | ".join(f"{np.mean(by_size[size]):.2f}" for size in sizes) + " |")
-    means = [np.mean([np.mean(by_size[size]) for by_size in found.values()]) for size in sizes]
-    print("| **all** | " + " | ".join(f"**{mean:.2f}**" for mean in means) + " |")
+    planted = [by_size for name, by_size in found.items() if name != CALM]
+    means = [np.mean([np.mean(by_size[size]) for by_size in planted]) for size in sizes]
+    print("| **mean of the nine** | " + " | ".join(f"**{mean:.2f}**" for mean in means) + " |")
     published = [figure for size, figure in zip(SIZES, PUBLISHED, strict=True) if size >= 20]
     print("| MMDAgg, published | " + " | ".join(f"{figure:.2f}" for figure in published) + " |")
     print("\nn = 10 is left out: a window needs 20 predictions. A reference of n = 20 is one of 50.")
@@ -119,5 +121,5 @@ SHIFTS: dict[str, Callable[..., Images]] = {
     "knock-out": lambda w, i, share, rng: w.images[_knock_out(w, i, share, rng)],
     "medium + knock-out": lambda w, i, share, rng: _MEDIUM(w, _knock_out(w, i, share, rng), 0.5, rng),
     "only zero + medium": lambda w, i, share, rng: _MEDIUM(w, _only_zero(w, i, rng), share, rng),
-    "no shift (level)": lambda w, i, share, rng: w.images[i],
+    CALM: lambda w, i, share, rng: w.images[i],
 }
