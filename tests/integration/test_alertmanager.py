@@ -62,19 +62,23 @@ def active(manager: str) -> list[dict[str, Any]]:
     return found
 
 
+class Fired:
+    """An alert that was raised and delivered."""
+
+    def __init__(self, engine: Engine, url: str, manager: str) -> None:
+        receiver = WebhookReceiver(url=f"{manager}/api/v2/alerts", format="alertmanager")
+        self.alerts = Alerts(open_queue(conninfo(url)), [receiver], "http://tidemark.example")
+        with engine.begin() as connection:
+            models.register(connection, "m", "1", "a" * 64, ["x", "y"])
+            stream = streams.every(connection)[0]
+            self.id = self.alerts.fire(
+                connection, stream, NOW, kind="covariate", since=NOW, position=7, window_id=None, report=REPORT
+            )
+        work(engine, url)
+
+
 def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: str) -> None:
-    raiser = Alerts(
-        open_queue(conninfo(url)),
-        [WebhookReceiver(url=f"{manager}/api/v2/alerts", format="alertmanager")],
-        "http://tidemark.example",
-    )
-    with engine.begin() as connection:
-        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-        stream = streams.every(connection)[0]
-        alert_id = raiser.fire(
-            connection, stream, NOW, kind="covariate", since=NOW, position=7, window_id=None, report=REPORT
-        )
-    work(engine, url)
+    fired = Fired(engine, url, manager)
     (shown,) = active(manager)
     assert shown["labels"] == {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate"}
     assert shown["annotations"]["summary"] == REPORT["summary"]
@@ -83,7 +87,7 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
         asyncio.run(delivery.remind(engine))
     assert len(active(manager)) == 1
     with engine.begin() as connection:
-        raiser.resolve(connection, alert_id, dt.datetime.now(dt.UTC))
+        fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
     work(engine, url)
     until(lambda: not active(manager))
     with engine.connect() as connection:
@@ -91,15 +95,6 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
 
 
 def test_without_reminders_it_would_have_been_gone(engine: Engine, url: str, manager: str) -> None:
-    raiser = Alerts(
-        open_queue(conninfo(url)),
-        [WebhookReceiver(url=f"{manager}/api/v2/alerts", format="alertmanager")],
-        "http://tidemark.example",
-    )
-    with engine.begin() as connection:
-        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-        stream = streams.every(connection)[0]
-        raiser.fire(connection, stream, NOW, kind="label", since=NOW, position=7, window_id=None, report=REPORT)
-    work(engine, url)
+    Fired(engine, url, manager)
     assert len(active(manager)) == 1
     until(lambda: not active(manager))
