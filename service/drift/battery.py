@@ -106,9 +106,7 @@ class CalmNull:
         statistics: dict[str, Matrix] = {}
         for view in KERNEL_VIEWS:
             statistics[f"mmd {view}"] = MMD(calm[view], member).against_all(m)
-        differences = {
-            view: weights @ values / m - values.mean(axis=0, dtype=np.float64) for view, values in calm.items()
-        }
+        differences = {view: MeanDifferences(values, member).against_all(values, m) for view, values in calm.items()}
         for view in calm:
             if view != "L":
                 root = inverse_root(Moments.of(reference[view]).covariance)
