@@ -1,0 +1,43 @@
+"""What a remedy did and what it brings: the values that every remedy returns and the report prints."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a remedy changes, measured on data held back from its fitting.
+
+    `low` and `high` bound the improvement (positive is better, whatever the metric's direction) with 95 % confidence.
+    """
+
+    metric: str  # "accuracy", "log-loss" or "mmd"
+    before: float
+    after: float
+    improvement: float
+    low: float
+    high: float
+    measured_on: str  # in words, such as "reference reweighted to the estimated priors, 5-fold cross-validation"
+    estimated: bool  # True where no labelled target data backs it
+
+    @property
+    def gains(self) -> bool:
+        """Whether the interval of the improvement lies above zero."""
+        return self.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """One cure: what it is, what it brings, and what was written."""
+
+    name: str  # as `--remedy` names it
+    kind: str  # the shift that it is for: "label", "covariate" or "concept"
+    summary: str  # one sentence for a person
+    gains: tuple[Gain, ...] = ()
+    exported: bool = False
+    files: tuple[str, ...] = ()  # relative to the output folder
+    details: dict[str, Any] = field(default_factory=dict)  # as JSON can hold them
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the remedy as report.json holds it."""
+        return asdict(self) | {"gains": [asdict(gain) | {"gains": gain.gains} for gain in self.gains]}
