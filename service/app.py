@@ -1,8 +1,9 @@
 """Wires the rooms together into one server process."""
 
+import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from service.alerts.queue import open_queue
 from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
 from service.api.auth import ApiKeys
+from service.api.models import Served, ServedModels
 from service.api.security_headers import SecurityHeaders
 from service.inference import bundle as bundles
 from service.inference.batcher import Batcher
@@ -23,14 +25,14 @@ from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
 
-BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundle to load
+BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list
 LOG_BATCH = 256  # requests of one spool transaction
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, bundle: Bundle, url: str) -> FastAPI:
-    """Return the server for one bundle on the database at `url`.
+def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAPI:
+    """Return the server for bundles, the first being the default, on the database at `url`.
 
     Raises
     ------
@@ -43,31 +45,28 @@ def create_app(settings: Settings, bundle: Bundle, url: str) -> FastAPI:
     engines.check(engine)
     schema.check(engine)
     with engine.begin() as connection:
-        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+        model_ids = [
+            models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+            for bundle in served
+        ]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = app.state
-        counted = metrics.Metrics(bundle.name, bundle.version, list(bundle.labels))
+        counted = metrics.Metrics()
         spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
         forwarder = Forwarder(spool, engine, counted.forwarded)
-        predictor = Predictor(
-            bundle,
-            max_batch=settings.max_batch,
-            wait_ms=settings.batch_wait_ms,
-            queue_limit=settings.queue_limit,
-            max_pixels=settings.max_image_pixels,
-            threads=settings.inference_threads,
-            observe=counted.observe,
+        state.models = ServedModels(
+            [_served(settings, bundle, key, counted) for bundle, key in zip(served, model_ids, strict=True)]
         )
-        state.settings, state.bundle, state.engine, state.model_id = settings, bundle, engine, model_id
-        state.metrics, state.spool, state.predictor = counted, spool, predictor
+        state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
         state.log = Batcher(spool.append, max_batch=LOG_BATCH, queue_limit=10 * settings.queue_limit)
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
-        logger.info("serving %s:%s", bundle.name, bundle.version)
+        logger.info("serving %s", ", ".join(model.name for model in state.models.all))
         yield
-        await predictor.close()
+        for model in state.models.all:
+            await model.predictor.close()
         await state.log.close()
         forwarder.stop()
         spool.close()
@@ -89,10 +88,24 @@ def create_app(settings: Settings, bundle: Bundle, url: str) -> FastAPI:
     return app
 
 
+def _served(settings: Settings, bundle: Bundle, model_id: int, counted: metrics.Metrics) -> Served:
+    own = metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels)
+    predictor = Predictor(
+        bundle,
+        max_batch=settings.max_batch,
+        wait_ms=settings.batch_wait_ms,
+        queue_limit=settings.queue_limit,
+        max_pixels=settings.max_image_pixels,
+        threads=settings.inference_threads,
+        observe=own.observe,
+    )
+    return Served(bundle, model_id, predictor, own)
+
+
 def worker() -> FastAPI:
     """Return the server that the environment describes: what each worker process of `tidemark serve` runs."""
     settings = Settings.load()
     if settings.database_url is None:
         raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
-    bundle = bundles.load(Path(os.environ[BUNDLE_VARIABLE]))
-    return create_app(settings, bundle, engines.normalised(settings.database_url.get_secret_value()))
+    served = [bundles.load(Path(folder)) for folder in json.loads(os.environ[BUNDLE_VARIABLE])]
+    return create_app(settings, served, engines.normalised(settings.database_url.get_secret_value()))

@@ -22,6 +22,10 @@ app.add_typer(model, name="model")
 app.add_typer(reference, name="reference")
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
+BundlesOption = Annotated[
+    list[Path],
+    typer.Option("--bundle", help="Folder with model.toml and model.onnx; repeatable, the first is the default."),
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
@@ -116,7 +120,7 @@ def migrate(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def up(bundle: BundleOption, port: PortOption = 8000, host: HostOption = "127.0.0.1") -> None:
+def up(bundle: BundlesOption, port: PortOption = 8000, host: HostOption = "127.0.0.1") -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
     from service.processes import up as start
 
@@ -125,7 +129,7 @@ def up(bundle: BundleOption, port: PortOption = 8000, host: HostOption = "127.0.
 
 @app.command()
 def serve(
-    bundle: BundleOption,
+    bundle: BundlesOption,
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,

@@ -1,6 +1,7 @@
 """The processes of an installation: a server, a monitor, and `up`, which keeps both alive with their database."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +19,7 @@ import uvicorn
 from service.app import BUNDLE_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
+from service.inference.bundle import Bundle
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
@@ -30,14 +33,14 @@ FAILED_TO_START = 2  # exit code of an error that a restart does not mend
 logger = logging.getLogger(__name__)
 
 
-def serve(bundle: Path, host: str, port: int, workers: int) -> None:
+def serve(folders: Sequence[Path], host: str, port: int, workers: int) -> None:
     """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
     _follow_parent()
     settings = Settings.load()
     with engines.database(settings) as url:
         os.environ["TIDEMARK_DATABASE_URL"] = url
-        os.environ[BUNDLE_VARIABLE] = str(bundle)
-        _check(bundle, url)
+        os.environ[BUNDLE_VARIABLE] = json.dumps([str(folder) for folder in folders])
+        _check(folders, url)
         _check_port(host, port)
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
@@ -78,7 +81,7 @@ def monitor() -> None:
         asyncio.run(until_stopped(url))
 
 
-def up(bundle: Path, host: str, port: int) -> int:
+def up(folders: Sequence[Path], host: str, port: int) -> int:
     """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
     settings = Settings.load()
     stopping = threading.Event()
@@ -89,11 +92,12 @@ def up(bundle: Path, host: str, port: int) -> int:
         engines.check(engine)
         schema.migrate(engine)
         engine.dispose()
-        _check(bundle, url)
+        _check(folders, url)
         _check_port(host, port)
         environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}
         environment.setdefault("TIDEMARK_PUBLIC_URL", f"http://{host}:{port}")
-        commands = [["serve", "--bundle", str(bundle), "--host", host, "--port", str(port)], ["monitor"]]
+        named = [word for folder in folders for word in ("--bundle", str(folder))]
+        commands = [["serve", *named, "--host", host, "--port", str(port)], ["monitor"]]
         children = [_Child(command, environment) for command in commands]
         try:
             while not stopping.wait(0.2):
@@ -142,14 +146,21 @@ class _Child:
             self.process.kill()
 
 
-def _check(folder: Path, url: str) -> None:
+def _check(folders: Sequence[Path], url: str) -> None:
     """Raise what would make every worker fail: a broken bundle, an old schema, a reference of another model."""
-    bundle = bundles.load(folder)
+    served: dict[str, Bundle] = {}
+    for folder in folders:
+        bundle = bundles.load(folder)
+        name = f"{bundle.name}:{bundle.version}"
+        if name in served:
+            raise ConfigurationError(f"--bundle: {served[name].folder} and {folder} are both {name}; change a version")
+        served[name] = bundle
     engine = engines.connect(url)
     engines.check(engine)
     schema.check(engine)
     with engine.begin() as connection:
-        models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+        for bundle in served.values():
+            models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
     engine.dispose()
 
 

@@ -1,6 +1,7 @@
 """True labels coming back, and the look-up of a logged prediction."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -69,7 +70,9 @@ def post_feedback(body: FeedbackBody, request: Request) -> FeedbackAnswer:
             )
         if rows:
             feedback.save(connection, rows)
-    state.metrics.fed_back(len(rows))
+        names = {key: name for name, key in models.ids(connection).items()}
+    for model_id, count in Counter(predicted.model_id for predicted in known.values()).items():
+        state.metrics.fed_back(names[model_id], count)
     return FeedbackAnswer(accepted=len(rows), unknown=[str(key) for key in wanted if key not in known])
 
 
@@ -91,13 +94,12 @@ def get_prediction(prediction_id: UUID, request: Request) -> LoggedAnswer:
     )
 
 
-def _spooled(state: object, ids: list[UUID]) -> dict[UUID, Predicted]:
+def _spooled(state: Any, ids: list[UUID]) -> dict[UUID, Predicted]:
     """Return predictions that are acknowledged but not yet in Postgres."""
-    found = spool.find(state.spool.path.parent, ids)  # type: ignore[attr-defined]
-    bundle, model_id = state.bundle, state.model_id  # type: ignore[attr-defined]
-    served = f"{bundle.name}:{bundle.version}"
+    found = spool.find(state.spool.path.parent, ids)
+    served = {model.name: model for model in state.models.all}
     return {
-        key: Predicted(model_id, list(bundle.labels), row.label, row.probabilities)
+        key: Predicted(served[row.model].model_id, list(served[row.model].bundle.labels), row.label, row.probabilities)
         for key, row in found.items()
-        if row.model == served
+        if row.model in served
     }

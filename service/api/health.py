@@ -19,6 +19,7 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     ready: bool
     model: str
+    models: list[str]
     database: str
     spool: str
 
@@ -43,5 +44,5 @@ def readyz(request: Request, response: Response) -> Readiness:
     spool = "full" if state.spool.full() else "accepting"
     ready = spool == "accepting" and not database.startswith("the database schema")
     response.status_code = 200 if ready else 503
-    bundle = state.bundle
-    return Readiness(ready=ready, model=f"{bundle.name}:{bundle.version}", database=database, spool=spool)
+    names = [served.name for served in state.models.all]
+    return Readiness(ready=ready, model=names[0], models=names, database=database, spool=spool)

@@ -1,7 +1,7 @@
 """Counters and histograms of this server, and `/metrics`, which shows them beside the drift scores of Postgres."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,18 +18,11 @@ CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 
 class Metrics:
-    """What one server process counts; under several workers prometheus_client adds them up through files.
+    """What one server process counts; under several workers prometheus_client adds them up through files."""
 
-    Parameters
-    ----------
-    model, version : labels of the served model.
-    class_names : every label that it can predict, so that each has its time series from the start.
-    """
-
-    def __init__(self, model: str, version: str, class_names: list[str]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         names = ("model", "version")
-        own = (model, version)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *more: str) -> Histogram:
             return Histogram(f"tidemark_{name}", text, (*names, *more), buckets=buckets, registry=self.registry)
@@ -40,19 +33,52 @@ class Metrics:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"tidemark_{name}", text, registry=self.registry, multiprocess_mode="livesum")
 
-        predictions = counter("predictions", "Acknowledged predictions by predicted label", "label")
-        seconds = histogram("predict_seconds", "Time a request spends in each stage", SECONDS, "stage")
-        self._predictions = [predictions.labels(*own, label) for label in class_names]
-        self._seconds = {stage: seconds.labels(*own, stage) for stage in STAGES}
-        self._requests = counter("predict_requests", "Requests to predict by HTTP status", "status")
-        self._own = own
-        self._batch_size = histogram("batch_size", "Images in one run of the model", BATCHES).labels(*own)
-        self._confidence = histogram("confidence", "Confidence of the predicted label", CONFIDENCES).labels(*own)
-        self._feedback = counter("feedback", "Labels fed back").labels(*own)
+        self.predictions = counter("predictions", "Acknowledged predictions by predicted label", "label")
+        self.seconds = histogram("predict_seconds", "Time a request spends in each stage", SECONDS, "stage")
+        self.requests = counter("predict_requests", "Requests to predict by HTTP status", "status")
+        self.batch_size = histogram("batch_size", "Images in one run of the model", BATCHES)
+        self.confidence = histogram("confidence", "Confidence of the predicted label", CONFIDENCES)
+        self.shadow_dropped = counter("shadow_dropped", "Images that a model in shadow was not shown")
+        self._feedback = counter("feedback", "Labels fed back")
         self._spool_pending = gauge("spool_pending", "Predictions that wait in the spool")
         self._spool_bytes = gauge("spool_bytes", "Size of the predictions that wait in the spool")
         self._rows = Counter("tidemark_log_rows", "Predictions forwarded to Postgres", registry=self.registry)
         self._failures = Counter("tidemark_log_failures", "Failed attempts to forward", registry=self.registry)
+
+    def fed_back(self, model: str, count: int) -> None:
+        """Count accepted labels of the model `name:version`."""
+        name, _, version = model.partition(":")
+        self._feedback.labels(name, version).inc(count)
+
+    def forwarded(self, name: str, count: int) -> None:
+        """Count what the forwarder reports."""
+        (self._rows if name == "rows" else self._failures).inc(count)
+
+    def spool(self, spool: Spool) -> None:
+        """Show how much waits in this worker's spool."""
+        self._spool_pending.set(spool.pending)
+        self._spool_bytes.set(spool.bytes() if spool.pending else 0)
+
+
+class ModelMetrics:
+    """What one server process counts of one model.
+
+    Parameters
+    ----------
+    model, version : its labels.
+    class_names : every label that it can predict, so that each has its time series from the start.
+    """
+
+    def __init__(self, metrics: Metrics, model: str, version: str, class_names: Sequence[str]) -> None:
+        own = (model, version)
+        self._own = own
+        self._requests = metrics.requests
+        self._predictions = [metrics.predictions.labels(*own, label) for label in class_names]
+        self._seconds = {stage: metrics.seconds.labels(*own, stage) for stage in STAGES}
+        self._batch_size = metrics.batch_size.labels(*own)
+        self._confidence = metrics.confidence.labels(*own)
+        self._shadow_dropped = metrics.shadow_dropped.labels(*own)
+        metrics.fed_back(f"{model}:{version}", 0)
 
     def observe(self, stage: str, value: float) -> None:
         """Record the seconds of a stage, or with the stage "batch" the images of one run."""
@@ -70,18 +96,9 @@ class Metrics:
         """Count an answer of a prediction endpoint."""
         self._requests.labels(*self._own, str(status)).inc()
 
-    def fed_back(self, count: int) -> None:
-        """Count accepted labels."""
-        self._feedback.inc(count)
-
-    def forwarded(self, name: str, count: int) -> None:
-        """Count what the forwarder reports."""
-        (self._rows if name == "rows" else self._failures).inc(count)
-
-    def spool(self, spool: Spool) -> None:
-        """Show how much waits in this worker's spool."""
-        self._spool_pending.set(spool.pending)
-        self._spool_bytes.set(spool.bytes() if spool.pending else 0)
+    def dropped(self, count: int) -> None:
+        """Count images that this model was not shown in shadow."""
+        self._shadow_dropped.inc(count)
 
 
 def text(metrics: Metrics, engine: Engine) -> bytes:

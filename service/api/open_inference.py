@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from service.api import health
 from service.api.bodies import IMAGES_PER_REQUEST, query_tags, read_body
+from service.api.models import Served
 from service.api.predict import TAG, counted, kept
 from service.api.problems import Problem, documented
 from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
@@ -66,15 +67,19 @@ class ModelMetadata(BaseModel):
 
 async def named(name: str, request: Request) -> None:
     """Answer 404 for a model that is not served."""
-    if name != request.app.state.bundle.name:
-        raise Problem(404, f"no model {name}, this server has {request.app.state.bundle.name}")
+    _served(request)
 
 
 async def versioned(name: str, version: str, request: Request) -> None:
     """Answer 404 for a model or version that is not served."""
-    await named(name, request)
-    if version != request.app.state.bundle.version:
-        raise Problem(404, f"no version {version} of {name}, this server has {request.app.state.bundle.version}")
+    _served(request)
+
+
+def _served(request: Request) -> Served:
+    """Return the model that the path names."""
+    path = request.path_params
+    served: Served = request.app.state.models.find(path["name"], path.get("version"))
+    return served
 
 
 NAMED, VERSIONED = [Depends(named)], [Depends(versioned)]
@@ -100,11 +105,11 @@ def ready(request: Request, response: Response) -> Ready:
 @router.get(MODEL, dependencies=NAMED, summary="Model metadata", responses=documented(404))
 @router.get(VERSION, dependencies=VERSIONED, summary="Model metadata", responses=documented(404))
 async def model(request: Request) -> ModelMetadata:
-    bundle = request.app.state.bundle
+    bundle = _served(request).bundle
     shapes = {"probabilities": [-1, len(bundle.labels)], "label": [-1]}
     return ModelMetadata(
         name=bundle.name,
-        versions=[bundle.version],
+        versions=[served.bundle.version for served in request.app.state.models.versions(bundle.name)],
         platform="onnxruntime_onnx",
         inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *_row(bundle.input)])],
         outputs=[TensorMetadata(name=name, datatype=OUTPUTS[name], shape=shapes[name]) for name in OUTPUTS],
@@ -117,7 +122,7 @@ async def model(request: Request) -> ModelMetadata:
 )
 def model_ready(request: Request, response: Response) -> ModelReady:
     """Answer as `/readyz` does: the model is loaded before the server answers at all."""
-    return ModelReady(name=request.app.state.bundle.name, ready=health.readyz(request, response).ready)
+    return ModelReady(name=_served(request).bundle.name, ready=health.readyz(request, response).ready)
 
 
 class OutputTensor(TensorMetadata):
@@ -166,14 +171,14 @@ async def infer(request: Request) -> Response:
 
     `parameters.ids` of the answer are the logged predictions, for `POST /feedback`.
     """
-    with counted(request.app.state.metrics):
-        return await _infer(request)
+    served = _served(request)
+    with counted(served.metrics):
+        return await _infer(request, served)
 
 
-async def _infer(request: Request) -> Response:
-    state = request.app.state
+async def _infer(request: Request, served: Served) -> Response:
     tags = query_tags(request)
-    spec = state.bundle.input
+    spec = served.bundle.input
     json_length = request.headers.get(JSON_LENGTH)
     room = IMAGES_PER_REQUEST * math.prod(_row(spec)) * (NUMBER_BYTES if json_length is None else 4)
     body = await read_body(request, room + OTHER_BYTES)
@@ -181,8 +186,8 @@ async def _infer(request: Request) -> Response:
         asked, tensor = _read(body, json_length, spec)
     else:
         asked, tensor = await asyncio.to_thread(_read, body, json_length, spec)
-    rows, predictions = await kept(state, state.predictor.predict_tensor(tensor), tags)
-    return _answer(state, asked, rows, predictions)
+    rows, predictions = await kept(request.app.state, served, served.predictor.predict_tensor(tensor), tags)
+    return _answer(served, asked, rows, predictions)
 
 
 def _read(body: bytes, json_length: str | None, spec: InputSpec) -> tuple[InferBody, NDArray[Any]]:
@@ -201,8 +206,8 @@ def _row(spec: InputSpec) -> tuple[int, ...]:
     return (spec.channels, *spec.size) if spec.layout == "NCHW" else (*spec.size, spec.channels)
 
 
-def _answer(state: Any, asked: InferBody, rows: list[LoggedPrediction], predictions: list[Prediction]) -> Response:
-    bundle = state.bundle
+def _answer(served: Served, asked: InferBody, rows: list[LoggedPrediction], predictions: list[Prediction]) -> Response:
+    bundle = served.bundle
     values = {
         "probabilities": np.stack([prediction.probabilities for prediction in predictions]),
         "label": np.array([bundle.labels[row.label] for row in rows], dtype=object),

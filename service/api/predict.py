@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from uuid_utils.compat import uuid7
 
 from service.api.bodies import ImagesBody, images_and_tags
-from service.api.metrics import Metrics
+from service.api.metrics import ModelMetrics
+from service.api.models import Served
 from service.api.problems import Problem, documented, unavailable
 from service.errors import Overloaded
 from service.inference.batcher import QueueFull
@@ -68,31 +69,39 @@ TAG = {
     "description": "key:value, repeatable",
     "schema": {"type": "array", "items": {"type": "string"}},
 }
+MODEL = {
+    "name": "model",
+    "in": "query",
+    "required": False,
+    "description": "name or name:version; the server's first model unless given",
+    "schema": {"type": "string"},
+}
 
 
 @router.post(
     "/predict",
     summary="Classify images",
     response_model=PredictAnswer,
-    responses=documented(400, 408, 413, 415, 422, 503),
-    openapi_extra={"requestBody": BODY, "parameters": [TAG]},
+    responses=documented(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra={"requestBody": BODY, "parameters": [TAG, MODEL]},
 )
 async def predict(request: Request) -> Response:
     """Classify an image, several `file` parts, or base64 images in JSON."""
-    with counted(request.app.state.metrics):
-        return Response(await _predict(request), media_type="application/json")
+    served = request.app.state.models.find(request.query_params.get("model"))
+    with counted(served.metrics):
+        return Response(await _predict(request, served), media_type="application/json")
 
 
-async def _predict(request: Request) -> bytes:
+async def _predict(request: Request, served: Served) -> bytes:
     state = request.app.state
     images, tags = await images_and_tags(request, state.settings.max_image_bytes)
     try:
-        rows, predictions = await kept(state, state.predictor.predict(images), tags)
+        rows, predictions = await kept(state, served, served.predictor.predict(images), tags)
     except NotAnImage as error:
         raise Problem(400, f"image {error.item}: {error}") from None
     except TooManyPixels as error:
         raise Problem(413, f"image {error.item}: {error}") from None
-    bundle = state.bundle
+    bundle = served.bundle
     return orjson.dumps(
         {
             "model": {"name": bundle.name, "version": bundle.version},
@@ -104,7 +113,7 @@ async def _predict(request: Request) -> bytes:
 
 
 @contextmanager
-def counted(metrics: Metrics) -> Iterator[None]:
+def counted(metrics: ModelMetrics) -> Iterator[None]:
     """Count a request to predict by its status, and time it."""
     started = time.perf_counter()
     status = 500
@@ -120,7 +129,7 @@ def counted(metrics: Metrics) -> Iterator[None]:
 
 
 async def kept(
-    state: Any, predicting: Awaitable[list[Prediction]], tags: dict[str, str]
+    state: Any, served: Served, predicting: Awaitable[list[Prediction]], tags: dict[str, str]
 ) -> tuple[list[LoggedPrediction], list[Prediction]]:
     """Await predictions and log them; return the rows with the predictions that they keep.
 
@@ -137,14 +146,12 @@ async def kept(
         raise unavailable(str(error)) from None
     except ModelFailed as error:
         raise Problem(503, str(error)) from None
-    bundle = state.bundle
-    model = f"{bundle.name}:{bundle.version}"
-    rows = [logged(prediction, model, tags) for prediction in predictions]
-    await write(state, rows)
+    rows = [logged(prediction, served.name, tags) for prediction in predictions]
+    await write(state, served, rows)
     return rows, predictions
 
 
-async def write(state: Any, rows: list[LoggedPrediction]) -> None:
+async def write(state: Any, served: Served, rows: list[LoggedPrediction]) -> None:
     """Commit rows to the spool and count them; a full spool is a 503.
 
     Raises
@@ -157,9 +164,9 @@ async def write(state: Any, rows: list[LoggedPrediction]) -> None:
         await state.log.submit([rows])
     except (Overloaded, QueueFull) as error:
         raise unavailable(str(error), getattr(error, "retry_after", 1)) from None
-    state.metrics.observe("log", time.perf_counter() - started)
+    served.metrics.observe("log", time.perf_counter() - started)
     for row in rows:
-        state.metrics.predicted(row.label, row.confidence)
+        served.metrics.predicted(row.label, row.confidence)
 
 
 def logged(prediction: Prediction, model: str, tags: dict[str, str]) -> LoggedPrediction:

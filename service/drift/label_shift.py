@@ -94,5 +94,16 @@ def black_box(mean_posterior: Matrix, confusion: Matrix) -> Matrix:
     return np.asarray(solution / total if total > 0 else np.full(k, 1 / k))
 
 
+def corrected(probabilities: NDArray[np.floating], weights: Matrix) -> Matrix:
+    """Return posteriors (m, k) moved to other class proportions: p(y|x) w(y), normalised.
+
+    `weights` (k,) are the target's proportions over the reference's (Saerens, Latinne and Decaestecker 2002, eq. 2.4);
+    a row that they leave nothing of stays as it is.
+    """
+    moved = np.asarray(probabilities, dtype=np.float64) * weights
+    total = moved.sum(axis=1, keepdims=True)
+    return np.where(total > 0, moved / np.where(total > 0, total, 1.0), probabilities)
+
+
 def _logs(probabilities: NDArray[np.float32]) -> Matrix:
     return np.log(np.asarray(probabilities, dtype=np.float64) + LOG_OFFSET)

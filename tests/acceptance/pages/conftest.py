@@ -51,7 +51,7 @@ def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         settings = Settings(data_dir=folder / "data", public_url=address)
-        app = create_app(settings, bundles.load(folder / "bundle"), url)
+        app = create_app(settings, [bundles.load(folder / "bundle")], url)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
