@@ -4,6 +4,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,7 +21,7 @@ API_KEY = re.compile(
 class WebhookReceiver(BaseModel, frozen=True):
     """Where alerts go: a URL and the format that its program reads."""
 
-    url: str
+    url: str = Field(repr=False)  # may carry a token
     format: str = "standard"
 
 
@@ -64,7 +65,7 @@ class Settings(BaseSettings):
     def _split_receivers(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return tuple(_receiver(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(_receiver(part.strip(), n) for n, part in enumerate(value.split(","), start=1) if part.strip())
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -110,13 +111,22 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"{name}: {first['msg']}") from None
 
 
-def _receiver(text: str) -> WebhookReceiver:
+def _receiver(text: str, number: int) -> WebhookReceiver:
+    """Read an entry; its text is kept out of the error, for it may carry a token."""
     prefix, plus, rest = text.partition("+")
     known = plus and prefix in WEBHOOK_FORMATS
     url = rest if known else text
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{text!r} is not [{'|'.join(WEBHOOK_FORMATS)}+]http(s)://...")
+    if not _is_http(url):
+        raise ValueError(f"entry {number} is not [{'|'.join(WEBHOOK_FORMATS)}+]http(s)://...")
     return WebhookReceiver(url=url, format=prefix if known else "standard")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _api_key(text: str, number: int) -> ApiKey:

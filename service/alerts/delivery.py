@@ -1,31 +1,47 @@
 """One delivery of one alert to one receiver: a job that is retried with back-off for a day."""
 
+import asyncio
 import datetime as dt
 import logging
 import math
 import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
 from procrastinate import App, JobContext, RetryDecision
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from standardwebhooks.webhooks import Webhook
 
 from service.store import alerts
 
-TIMEOUT = 10.0  # seconds for one attempt
+TIMEOUT = 10.0  # seconds for one attempt, all of it
 FIRST_RETRY = 1.0  # seconds
 MAX_RETRY = 900.0  # seconds
+MAX_RETRY_AFTER = 3600.0  # seconds that a receiver may ask for
+JITTER = 0.1  # of a receiver's Retry-After, added so that deliveries do not all come back at once
+CONCURRENCY = 64  # deliveries at a time: they wait for their receivers and hold no thread
 GIVE_UP = dt.timedelta(hours=24)
 DELIVER = "deliver"
 REMIND = "remind"
 QUEUE = "deliveries"
 
+AWAY = (DBAPIError, PoolTimeout)
+TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # says nothing of the URL
+
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
+for chatty in ("httpx", "httpcore"):  # they log URLs, which may carry a receiver's token
+    logging.getLogger(chatty).setLevel(logging.WARNING)
+_database = ThreadPoolExecutor(2, thread_name_prefix="deliveries")  # queries only, never a receiver
 
 
 class DeliveryFailed(Exception):
@@ -37,23 +53,23 @@ class DeliveryFailed(Exception):
 
 
 class BackOff(BaseRetryStrategy):
-    """Exponential back-off with full jitter; a receiver's Retry-After is honoured."""
+    """Exponential back-off with jitter; a receiver's Retry-After is honoured, up to an hour."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        if not isinstance(exception, DeliveryFailed):
+        if not isinstance(exception, (DeliveryFailed, *AWAY)):
             return None
-        delay = min(FIRST_RETRY * 2.0 ** min(job.attempts, 20), MAX_RETRY)
-        delay = exception.retry_after or delay * random.uniform(0.5, 1.0)
+        delay = min(FIRST_RETRY * 2.0 ** min(job.attempts, 20), MAX_RETRY) * random.uniform(0.5, 1.0)
+        if isinstance(exception, DeliveryFailed) and exception.retry_after:
+            delay = exception.retry_after * random.uniform(1.0, 1.0 + JITTER)
         return RetryDecision(retry_in={"seconds": math.ceil(delay)})
 
 
-def register(app: App, engine: Engine, secret: str | None, give_up: dt.timedelta = GIVE_UP) -> None:
+def register(app: App, engine: Engine, secret: str | None) -> None:
     """Add to a job queue the delivery task, and the one that reminds Alertmanager every minute of what is firing.
 
     Parameters
     ----------
     secret : `whsec_...`, signs every body as Standard Webhooks says; unsigned where it is None.
-    give_up : how long after the alert a delivery is tried.
     """
     signer = Webhook(secret) if secret else None
 
@@ -69,10 +85,8 @@ def register(app: App, engine: Engine, secret: str | None, give_up: dt.timedelta
 
 async def remind(engine: Engine) -> None:
     """Send Alertmanager again what it took and is still firing: what it does not hear of resolves by itself."""
-    with engine.connect() as connection:
-        rows = alerts.taken_and_firing(connection, "alertmanager")
-    for row in rows:
-        _, error, _ = await _post(row, None)
+    rows = await _query(engine, lambda connection: alerts.taken_and_firing(connection, "alertmanager"))
+    for row, (_, error, _) in zip(rows, await asyncio.gather(*(_post(row, None) for row in rows)), strict=True):
         if error is not None:
             logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
 
@@ -85,8 +99,7 @@ async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> 
     DeliveryFailed
         It was not taken, and there is time left to try again.
     """
-    with engine.connect() as connection:
-        row = alerts.get_delivery(connection, delivery_id)
+    row = await _query(engine, lambda connection: alerts.get_delivery(connection, delivery_id))
     if row is None or row.outcome == "delivered":
         return
     status, error, retry_after = await _post(row, signer)
@@ -97,14 +110,23 @@ async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> 
         values |= {"outcome": "delivered", "delivered_at": now}
     elif given_up:
         values["outcome"] = "failed"
-    with engine.begin() as connection:
-        alerts.update_delivery(connection, delivery_id, **values)
+    await _query(engine, lambda connection: alerts.update_delivery(connection, delivery_id, **values))
     if error is None:
         logger.info("alert %s delivered, event %s, attempt %d", row.alert_id, row.event, row.attempts + 1)
     elif given_up:
         logger.error("alert %s not delivered: %s; given up", row.alert_id, error)
     else:
         raise DeliveryFailed(error, retry_after)
+
+
+async def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
+    """Run a query in a transaction of its own, in a thread: the loop that waits for receivers never waits for it."""
+
+    def run() -> T:
+        with engine.begin() as connection:
+            return query(connection)
+
+    return await asyncio.get_running_loop().run_in_executor(_database, run)
 
 
 async def _post(row: Any, signer: Webhook | None) -> tuple[int | None, str | None, float | None]:
@@ -114,21 +136,30 @@ async def _post(row: Any, signer: Webhook | None) -> tuple[int | None, str | Non
     if signer is not None:
         headers["webhook-signature"] = signer.sign(str(row.id), now, row.body)
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client:
-            response = await client.post(row.url, content=row.body, headers=headers)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return None, f"{type(error).__name__}: {error}"[:500], None
+        async with (
+            asyncio.timeout(TIMEOUT),
+            httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
+            client.stream("POST", row.url, content=row.body, headers=headers) as response,  # its body is never read
+        ):
+            pass
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        return None, _reason(error), None
     if response.is_success:
         return response.status_code, None, None
     return response.status_code, f"HTTP {response.status_code}", _retry_after(response)
 
 
+def _reason(error: Exception) -> str:
+    name = type(error).__name__
+    return f"{name}: {error}"[:500] if isinstance(error, TEXT_IS_SAFE) else name
+
+
 def _retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "")
-    if value.isdigit():
-        return min(float(value), MAX_RETRY)
+    if value.isdecimal():
+        return min(float(value), MAX_RETRY_AFTER)
     try:
         wait = parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)
     except (TypeError, ValueError):
         return None
-    return min(max(wait.total_seconds(), 0.0), MAX_RETRY)
+    return min(max(wait.total_seconds(), 0.0), MAX_RETRY_AFTER)

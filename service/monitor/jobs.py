@@ -24,7 +24,7 @@ from service.store.engine import conninfo
 ADVANCE = "advance"
 RETAIN = "retain"
 STREAMS_QUEUE = "streams"
-CONCURRENCY = 8  # jobs at a time: deliveries wait for their receivers, streams take a thread each
+CONCURRENCY = 8  # stream jobs at a time, each in a thread; deliveries have a worker of their own
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
     """Return the worker's application with its tasks, and the monitor that they run."""
-    app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=CONCURRENCY))
+    app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=CONCURRENCY + 4))
     alerts = Alerts(open_queue(conninfo(url)), settings.webhook_urls, settings.public_url)
     monitor = Monitor(settings, engine, alerts)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
@@ -64,16 +64,18 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_dispatch(app, monitor, settings.monitor_poll))
                     group.create_task(_clear_stalled(app))
-                    group.create_task(
-                        app.run_worker_async(
-                            concurrency=CONCURRENCY,
-                            fetch_job_polling_interval=1.0,
-                            delete_jobs="always",
-                            install_signal_handlers=False,
-                            stalled_worker_timeout=STALLED,
-                            shutdown_graceful_timeout=10,
+                    for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
+                        group.create_task(
+                            app.run_worker_async(
+                                queues=[queue],
+                                concurrency=concurrency,
+                                fetch_job_polling_interval=1.0,
+                                delete_jobs="always",
+                                install_signal_handlers=False,
+                                stalled_worker_timeout=STALLED,
+                                shutdown_graceful_timeout=10,
+                            )
                         )
-                    )
         except* (DBAPIError, DriverError, ProcrastinateException, OSError) as group_error:
             reason = str(group_error.exceptions[0]).strip().splitlines()[:1]
             logger.warning("monitor interrupted, again in %.1f s: %s", backoff, reason)

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -107,11 +108,18 @@ def page_url(public_url: str, alert_id: UUID) -> str:
     return f"{public_url.rstrip('/')}/alerts/{alert_id}/page"
 
 
+def shown_url(url: str) -> str:
+    """Return a receiver's address without what may be a secret: user and password, path (Slack's token) and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
+
+
 def _delivery(row: Row[Any]) -> dict[str, Any]:
     return {
         "id": str(row.id),
         "event": row.event,
-        "url": row.url,
+        "url": shown_url(row.url),
         "format": row.format,
         "outcome": row.outcome,
         "attempts": row.attempts,

@@ -6,31 +6,46 @@ from typing import Any
 
 
 class Receiver:
-    """Keeps every request; answers with `statuses` in turn, the last one for ever."""
+    """Keeps every request; answers with `statuses` in turn, the last one for ever.
 
-    def __init__(self, *statuses: int, headers: dict[str, str] | None = None) -> None:
+    `hang` keeps every answer back until the receiver is closed; `drip` sends a header line every so many seconds and
+    never ends.
+    """
+
+    def __init__(
+        self, *statuses: int, headers: dict[str, str] | None = None, hang: bool = False, drip: float | None = None
+    ) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self._statuses = list(statuses) or [204]
         self._headers = headers or {}
+        self._closed = threading.Event()
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 receiver.requests.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                if hang:
+                    receiver._closed.wait()
+                    return
                 statuses = receiver._statuses
                 self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
                 for name, value in receiver._headers.items():
                     self.send_header(name, value)
+                while drip and not receiver._closed.wait(drip):
+                    self.send_header("x-more", "to come")
+                    self.flush_headers()
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
+        self._closed.set()
         self._server.shutdown()
         self._server.server_close()

@@ -1,0 +1,207 @@
+"""Receivers that misbehave: each is tried again in its own time, none holds another back, no secret gets out."""
+
+import asyncio
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from procrastinate import App, PsycopgConnector
+from sqlalchemy import Engine, text
+
+from service.alerts import delivery, lifecycle
+from service.alerts.delivery import BackOff, DeliveryFailed
+from service.alerts.queue import open_queue
+from service.errors import ConfigurationError
+from service.settings import Settings, WebhookReceiver
+from service.store import alerts
+from service.store.engine import conninfo
+from tests.integration.receiver import Receiver
+from tests.integration.test_alerts import SECRET, delivered, fire, stream_id
+
+__all__ = ["stream_id"]
+JOB = cast("Any", SimpleNamespace(attempts=0))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    made: list[Receiver] = []
+
+    def make(*statuses: int, **options: Any) -> Receiver:
+        made.append(Receiver(*statuses, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Run the worker of deliveries as the monitor does, until `done` or the time is over."""
+
+    async def run() -> None:
+        app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=6))
+        delivery.register(app, engine, SECRET)
+        async with app.open_async():
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    queues=[delivery.QUEUE],
+                    concurrency=delivery.CONCURRENCY,
+                    fetch_job_polling_interval=0.1,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=0.1,
+                )
+            )
+            deadline = time.monotonic() + seconds
+            while not await asyncio.to_thread(done) and time.monotonic() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+
+    asyncio.run(run())
+    assert done()
+
+
+def waits(engine: Engine) -> list[float]:
+    """Seconds until each job of the queue is due."""
+    with engine.connect() as connection:
+        query = "SELECT extract(epoch FROM scheduled_at - now()) FROM procrastinate_jobs WHERE task_name = 'deliver'"
+        return [float(wait) for wait in connection.execute(text(query)).scalars() if wait is not None]
+
+
+def hooks(*receivers: Receiver) -> list[WebhookReceiver]:
+    return [WebhookReceiver(url=each.url) for each in receivers]
+
+
+def test_many_that_hang_hold_no_thread_and_delay_nobody(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver]
+) -> None:
+    hanging, live = [receiver(hang=True) for _ in range(20)], receiver(204)
+    fire(engine, url, stream_id, hooks(*hanging, live))
+    threads: set[str] = set()
+
+    def all_were_asked() -> bool:
+        threads.update(t.name for t in threading.enumerate() if t.name.startswith("deliveries"))
+        return all(hook.requests for hook in hanging) and ("delivered", 1, 204) in delivered(engine)
+
+    work_until(engine, url, all_were_asked, seconds=delivery.TIMEOUT)
+    assert len(threads) <= 2
+
+
+@pytest.mark.parametrize("options", [{"hang": True}, {"drip": 0.1}])
+def test_an_attempt_ends_in_time_however_slowly_the_answer_comes(
+    engine: Engine,
+    url: str,
+    stream_id: int,
+    receiver: Callable[..., Receiver],
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT", 0.5)
+    fire(engine, url, stream_id, hooks(receiver(204, **options)))
+    work_until(engine, url, lambda: delivered(engine)[0][1] >= 1)
+    [(outcome, _, status)] = delivered(engine)
+    assert (outcome, status) == ("pending", None)
+
+
+def test_a_receiver_that_was_down_gets_it_when_it_is_back_under_one_id(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver]
+) -> None:
+    hook = receiver(500, 429, 502, 204)
+    fire(engine, url, stream_id, hooks(hook))
+    work_until(engine, url, lambda: delivered(engine) == [("delivered", 4, 204)])
+    assert len({headers["webhook-id"] for headers, _ in hook.requests}) == 1
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_retry_after_is_honoured_in_both_its_forms(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], as_date: bool
+) -> None:
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1800)
+    value = format_datetime(later, usegmt=True) if as_date else "1800"
+    fire(engine, url, stream_id, hooks(receiver(429, headers={"retry-after": value})))
+    work_until(engine, url, lambda: bool(waits(engine)))
+    [wait] = waits(engine)
+    assert 1700 < wait <= 1800 * (1 + delivery.JITTER) + 1
+
+
+def test_the_back_off_doubles_to_a_bound_and_is_jittered() -> None:
+    def seconds(attempts: int, error: Exception) -> float:
+        job = cast("Any", SimpleNamespace(attempts=attempts))
+        decision = BackOff().get_retry_decision(exception=error, job=job)
+        assert decision is not None
+        assert decision.retry_at is not None
+        return (decision.retry_at - dt.datetime.now(dt.UTC)).total_seconds()
+
+    refused = DeliveryFailed("HTTP 503")
+    for attempts in range(12):
+        full = min(2.0**attempts, delivery.MAX_RETRY)
+        drawn = [seconds(attempts, refused) for _ in range(40)]
+        assert full / 2 - 1 <= min(drawn) <= max(drawn) <= full + 1
+        assert full < 8 or max(drawn) - min(drawn) > full / 8
+    asked = [seconds(0, DeliveryFailed("HTTP 429", 600.0)) for _ in range(40)]
+    assert 599 <= min(asked) < max(asked) <= 600 * (1 + delivery.JITTER) + 1
+    assert BackOff().get_retry_decision(exception=ZeroDivisionError(), job=JOB) is None
+
+
+def test_it_is_tried_until_its_time_is_over_then_failed_then_delivered_again(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "GIVE_UP", dt.timedelta(seconds=2))  # of the 24 hours
+    hook = receiver(503)
+    started = dt.datetime.now(dt.UTC)
+    monkeypatch.setattr("tests.integration.test_alerts.NOW", started)
+    fire(engine, url, stream_id, hooks(hook))
+    work_until(engine, url, lambda: delivered(engine)[0][0] == "failed")
+    attempts = delivered(engine)[0][1]
+    assert attempts >= 2
+    hook._statuses[:] = [204]
+    with engine.begin() as connection:
+        lifecycle.deliver_again(connection, open_queue(conninfo(url)), alerts.newest(connection)[0].id)
+    work_until(engine, url, lambda: delivered(engine) == [("delivered", attempts + 1, 204)])
+
+
+def test_a_database_that_breaks_during_an_attempt_does_not_lose_the_alert(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver]
+) -> None:
+    hook = receiver(204)
+    fire(engine, url, stream_id, hooks(hook))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE deliveries RENAME TO elsewhere"))
+    work_until(engine, url, lambda: bool(waits(engine)))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO deliveries"))
+    work_until(engine, url, lambda: delivered(engine) == [("delivered", 1, 204)])
+
+
+def test_no_secret_reaches_a_log_or_the_answer(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    live, refusing = receiver(204), receiver(500)
+    tokens = ["sesame", "T0K3N", "qu3ry"]
+    token = "http://user:sesame@{}/services/T0K3N?key=qu3ry".format
+    addresses = [hook.url.removeprefix("http://").removesuffix("/hook") for hook in (live, refusing)]
+    receivers = [WebhookReceiver(url=token(each)) for each in [*addresses, "127.0.0.1:1", "no.invalid", "a" * 70]]
+    fire(engine, url, stream_id, receivers)
+    work_until(engine, url, lambda: all(attempts for _, attempts, _ in delivered(engine)))
+    with engine.connect() as connection:
+        [row] = alerts.newest(connection)
+        shown = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), "http://tidemark.example")
+    assert shown["deliveries"][0]["url"] == f"http://{addresses[0]}/…"
+    everything = caplog.text + str(shown) + str(receivers)
+    assert not [secret for secret in [*tokens, SECRET, SECRET.removeprefix("whsec_")] if secret in everything]
+
+
+@pytest.mark.parametrize("value", ["slack+hooks.example/T0K3N", "http://", "https://[T0K3N", "http://h:99999/T0K3N"])
+def test_a_bad_receiver_is_named_by_its_place(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TIDEMARK_WEBHOOK_URLS", f"http://127.0.0.1:9/x,{value}")
+    with pytest.raises(ConfigurationError, match="entry 2") as error:
+        Settings.load()
+    assert "T0K3N" not in str(error.value)
