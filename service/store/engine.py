@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from service.settings import Settings
 
 MIN_POSTGRES = 13  # xid8 and pg_current_xact_id()
 CONNECT_TIMEOUT = 5  # seconds
+USER_ATTEMPTS = 5  # at making the system user that an embedded server runs as under root
+USER_PAUSE = 0.3  # seconds between them
 
 
 @contextmanager
@@ -103,10 +107,18 @@ def _embedded(folder: Path) -> Iterator[str]:
             raise ConfigurationError(
                 "TIDEMARK_DATABASE_URL is not set, and this installation has no embedded Postgres"
             ) from None
-    try:
-        server = get_server(folder, cleanup_mode="stop")
-    except Exception as error:
-        raise DatabaseError(f"the embedded Postgres in {folder} does not start: {error}; see {folder}/log") from error
+    for attempt in range(1, USER_ATTEMPTS + 1):
+        try:
+            server = get_server(folder, cleanup_mode="stop")
+            break
+        except Exception as error:
+            making_user = isinstance(error, subprocess.CalledProcessError) and error.cmd[0] == "useradd"
+            if making_user and attempt < USER_ATTEMPTS:  # another server that starts now has just made it
+                time.sleep(USER_PAUSE)
+                continue
+            raise DatabaseError(
+                f"the embedded Postgres in {folder} does not start: {error}; see {folder}/log"
+            ) from error
     with server:
         yield normalised(server.get_uri())
 
