@@ -18,10 +18,12 @@ from service.store.predictions import LoggedPrediction
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, model TEXT, label INTEGER, confidence REAL,
-    probabilities BLOB, embedding BLOB, properties BLOB, tags TEXT
+    probabilities BLOB, embedding BLOB, properties BLOB, tags TEXT, corrected BLOB, thumbnail BLOB
 )
 """
-COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags"
+LATER_COLUMNS = ("corrected", "thumbnail")  # that a spool left by an earlier version lacks
+COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
+INSERT = f"INSERT INTO rows ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PRAGMAS = ("page_count", "freelist_count", "page_size")
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
@@ -41,6 +43,10 @@ class Spool:
         self._writer = _open(path, sync)
         self._reader = _open(path, sync)
         self._writer.execute(SCHEMA)
+        present = {row[1] for row in self._writer.execute("PRAGMA table_info(rows)")}
+        for column in LATER_COLUMNS:
+            if column not in present:
+                self._writer.execute(f"ALTER TABLE rows ADD COLUMN {column} BLOB")
         self.pending: int = self._writer.execute("SELECT count(*) FROM rows").fetchone()[0]
 
     @classmethod
@@ -85,7 +91,7 @@ class Spool:
             try:
                 with self._writer:
                     self._writer.execute("BEGIN IMMEDIATE")
-                    self._writer.executemany(f"INSERT INTO rows ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    self._writer.executemany(INSERT, rows)
             except sqlite3.OperationalError as error:
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=5) from error
             self.pending += len(rows)
@@ -165,9 +171,9 @@ def _lock(path: Path) -> IO[bytes] | None:
 
 
 def _encode(row: LoggedPrediction) -> tuple[object, ...]:
-    return (row.id.bytes, *row[1:7], json.dumps(row.tags) if row.tags else "{}")
+    return (row.id.bytes, *row[1:7], json.dumps(row.tags) if row.tags else "{}", *row[8:])
 
 
 def _decode(row: Sequence[Any]) -> LoggedPrediction:
-    identifier, *rest, tags = row
-    return LoggedPrediction._make((UUID(bytes=identifier), *rest, json.loads(tags)))
+    identifier, *rest, tags, corrected, thumbnail = row
+    return LoggedPrediction._make((UUID(bytes=identifier), *rest, json.loads(tags), corrected, thumbnail))

@@ -23,11 +23,11 @@ PARTITION = re.compile(r"^predictions_(\d{4})(\d{2})(\d{2})$")
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (
     id uuid, at timestamptz, model_id int4, label int4, confidence float4,
-    probabilities bytea, embedding bytea, properties bytea, tags jsonb
+    probabilities bytea, embedding bytea, properties bytea, tags jsonb, corrected bytea, thumbnail bytea
 ) ON COMMIT DELETE ROWS
 """
-STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags"
-TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb"]
+STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
+TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb", "bytea", "bytea"]
 
 _c = predictions.c
 READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties)
@@ -44,6 +44,8 @@ class LoggedPrediction(NamedTuple):
     embedding: bytes  # float16 (d,)
     properties: bytes | None  # float32 (p,)
     tags: dict[str, str]
+    corrected: bytes | None = None  # float16 (k,), the probabilities at other class proportions
+    thumbnail: bytes | None = None  # an encoded image
 
     @property
     def at(self) -> dt.datetime:
@@ -99,7 +101,7 @@ def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model
         with cursor.copy(f"COPY stage ({STAGED}) FROM STDIN (FORMAT BINARY)") as writer:
             writer.set_types(TYPES)
             for row in rows:
-                writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags)))
+                writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags), *row[8:]))
         cursor.execute(f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING")
         return cursor.rowcount
 

@@ -81,6 +81,8 @@ predictions = Table(
     Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
     Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
+    Column("corrected", LargeBinary, nullable=True),  # little-endian float16 (k,), at other class proportions
+    Column("thumbnail", LargeBinary, nullable=True),  # an encoded image
     PrimaryKeyConstraint("id", "at"),
     postgresql_partition_by="RANGE (at)",
 )

@@ -1,5 +1,6 @@
 """The way from a prediction to its row: spooled before the answer, forwarded after it, never lost, never twice."""
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -14,9 +15,15 @@ from service.ledger.spool import Spool
 from service.store import models
 from service.store.predictions import LoggedPrediction
 
+EARLIER_SCHEMA = """
+CREATE TABLE rows (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, model TEXT, label INTEGER, confidence REAL,
+    probabilities BLOB, embedding BLOB, properties BLOB, tags TEXT)
+"""
+
 
 def row() -> LoggedPrediction:
-    return LoggedPrediction(uuid7(), "m:1", 0, 0.9, b"\x00\x3c", b"\x00\x3c" * 8, b"\x00" * 8, {"a": "b"})
+    common = uuid7(), "m:1", 0, 0.9, b"\x00\x3c", b"\x00\x3c" * 8, b"\x00" * 8, {"a": "b"}
+    return LoggedPrediction(*common, corrected=b"\x00\x38", thumbnail=b"\xff\xd8")
 
 
 def stored(engine: Engine) -> int:
@@ -44,6 +51,23 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_spool_of_an_earlier_version_is_adopted(registered: Engine, tmp_path: Path) -> None:
+    early = row()._replace(corrected=None, thumbnail=None)
+    path = tmp_path / "early.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(EARLIER_SCHEMA)
+        marks = "(?, ?, ?, ?, ?, ?, ?, ?)"
+        columns = "(id, model, label, confidence, probabilities, embedding, properties, tags)"
+        connection.execute(f"INSERT INTO rows {columns} VALUES {marks}", (early.id.bytes, *early[1:7], '{"a": "b"}'))
+    connection.close()
+    (spool,) = Spool.adopt(tmp_path)
+    assert spool.peek(10)[0] == [early]
+    Forwarder(spool, registered).drain(spool)
+    spool.append([[row()]])
+    assert (spool.pending, stored(registered)) == (1, 1)
+    spool.close()
+
+
 def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, max_bytes=100_000)
     while not spool.full():
@@ -62,6 +86,9 @@ def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_p
     spool.append([[row() for _ in range(7)]])
     forwarder.drain(spool)
     assert (spool.pending, stored(registered)) == (0, 7)
+    with registered.connect() as connection:
+        kept = connection.execute(text("SELECT DISTINCT corrected, thumbnail, tags FROM predictions")).one()
+    assert tuple(kept) == (b"\x00\x38", b"\xff\xd8", {"a": "b"})
 
 
 def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tmp_path: Path) -> None:
