@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from service.alerts.queue import open_queue
 from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
 from service.api.auth import ApiKeys
+from service.api.kept import Keeper
 from service.api.models import Served, ServedModels
 from service.api.security_headers import SecurityHeaders
 from service.inference import bundle as bundles
-from service.inference.batcher import Batcher
 from service.inference.bundle import Bundle
 from service.inference.predictor import Predictor
 from service.ledger.forwarder import Forwarder
@@ -26,7 +26,6 @@ from service.store import engine as engines
 from service.store import models, schema
 
 BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list
-LOG_BATCH = 256  # requests of one spool transaction
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +56,15 @@ def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAP
         spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
         forwarder = Forwarder(spool, engine, counted.forwarded)
         state.models = ServedModels(
-            [_served(settings, bundle, key, counted) for bundle, key in zip(served, model_ids, strict=True)]
+            [_served(settings, bundle, key, counted, spool) for bundle, key in zip(served, model_ids, strict=True)]
         )
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
-        state.log = Batcher(spool.append, max_batch=LOG_BATCH, queue_limit=10 * settings.queue_limit)
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
         logger.info("serving %s", ", ".join(model.name for model in state.models.all))
         yield
         for model in state.models.all:
             await model.predictor.close()
-        await state.log.close()
         forwarder.stop()
         spool.close()
         engine.dispose()
@@ -88,13 +85,15 @@ def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAP
     return app
 
 
-def _served(settings: Settings, bundle: Bundle, model_id: int, counted: metrics.Metrics) -> Served:
+def _served(settings: Settings, bundle: Bundle, model_id: int, counted: metrics.Metrics, spool: Spool) -> Served:
     own = metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels)
     predictor = Predictor(
         bundle,
+        Keeper(f"{bundle.name}:{bundle.version}", spool, own),
         max_batch=settings.max_batch,
         wait_ms=settings.batch_wait_ms,
         queue_limit=settings.queue_limit,
+        patience=settings.request_timeout,
         max_pixels=settings.max_image_pixels,
         threads=settings.inference_threads,
         observe=own.observe,

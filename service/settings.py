@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(32, ge=1)
     batch_wait_ms: float = Field(0.0, ge=0)
     queue_limit: int = Field(1024, ge=1)  # images waiting for the model
+    request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
     inference_threads: int | None = Field(None, ge=1)
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
     spool_sync: str = Field("normal", pattern="^(normal|full)$")

@@ -126,6 +126,8 @@ def query_tags(request: Request) -> dict[str, str]:
     Problem
         422: not what a tag may be.
     """
+    if not request.scope["query_string"]:
+        return {}
     pairs = [tag.partition(":") for tag in request.query_params.getlist("tag")]
     try:
         return TAGS.validate_python({key: value for key, _, value in pairs}) if pairs else {}

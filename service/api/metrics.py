@@ -1,6 +1,7 @@
 """Counters and histograms of this server, and `/metrics`, which shows them beside the drift scores of Postgres."""
 
 import os
+from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request, Response
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 
 from service.api.drift_metrics import DriftCollector
 from service.ledger.spool import Spool
+from service.store.predictions import LoggedPrediction
 
 STAGES = ("decode", "queue", "infer", "log", "total")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -87,10 +89,12 @@ class ModelMetrics:
         else:
             self._seconds[stage].observe(value)
 
-    def predicted(self, index: int, confidence: float) -> None:
-        """Count an acknowledged prediction."""
-        self._predictions[index].inc()
-        self._confidence.observe(confidence)
+    def predicted(self, rows: Sequence[LoggedPrediction]) -> None:
+        """Count acknowledged predictions."""
+        for index, count in Counts(row.label for row in rows).items():
+            self._predictions[index].inc(count)
+        for row in rows:
+            self._confidence.observe(row.confidence)
 
     def answered(self, status: int) -> None:
         """Count an answer of a prediction endpoint."""

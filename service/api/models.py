@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.api.kept import Kept
 from service.api.metrics import ModelMetrics
 from service.api.problems import Problem
 from service.inference.bundle import Bundle
@@ -15,7 +16,7 @@ class Served:
 
     bundle: Bundle
     model_id: int  # of its row in Postgres
-    predictor: Predictor
+    predictor: Predictor[Kept]
     metrics: ModelMetrics
 
     @property

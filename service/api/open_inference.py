@@ -16,13 +16,12 @@ from pydantic import BaseModel
 
 from service.api import health
 from service.api.bodies import IMAGES_PER_REQUEST, query_tags, read_body
+from service.api.kept import Kept, kept
 from service.api.models import Served
-from service.api.predict import TAG, counted, kept
+from service.api.predict import TAG, counted
 from service.api.problems import Problem, documented
 from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
-from service.inference.bundle import InputSpec
-from service.inference.predictor import Prediction
-from service.store.predictions import LoggedPrediction
+from service.inference.bundle import Bundle, InputSpec
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 OUTPUTS = {"probabilities": "FP32", "label": "BYTES"}
@@ -186,8 +185,7 @@ async def _infer(request: Request, served: Served) -> Response:
         asked, tensor = _read(body, json_length, spec)
     else:
         asked, tensor = await asyncio.to_thread(_read, body, json_length, spec)
-    rows, predictions = await kept(request.app.state, served, served.predictor.predict_tensor(tensor), tags)
-    return _answer(served, asked, rows, predictions)
+    return _answer(served.bundle, asked, await kept(served.predictor.predict_tensor(tensor, tags)))
 
 
 def _read(body: bytes, json_length: str | None, spec: InputSpec) -> tuple[InferBody, NDArray[Any]]:
@@ -206,11 +204,10 @@ def _row(spec: InputSpec) -> tuple[int, ...]:
     return (spec.channels, *spec.size) if spec.layout == "NCHW" else (*spec.size, spec.channels)
 
 
-def _answer(served: Served, asked: InferBody, rows: list[LoggedPrediction], predictions: list[Prediction]) -> Response:
-    bundle = served.bundle
+def _answer(bundle: Bundle, asked: InferBody, found: Kept) -> Response:
     values = {
-        "probabilities": np.stack([prediction.probabilities for prediction in predictions]),
-        "label": np.array([bundle.labels[row.label] for row in rows], dtype=object),
+        "probabilities": found.predictions.probabilities,
+        "label": np.array([bundle.labels[row.label] for row in found.rows], dtype=object),
     }
     binary = asked.parameters.get("binary_data_output") is True
     wanted = [(output.name, output.parameters.get("binary_data", binary) is True) for output in asked.outputs]
@@ -221,7 +218,7 @@ def _answer(served: Served, asked: InferBody, rows: list[LoggedPrediction], pred
     answer: dict[str, Any] = {"model_name": bundle.name, "model_version": bundle.version}
     if asked.id is not None:
         answer["id"] = asked.id
-    answer["parameters"] = {"ids": [str(row.id) for row in rows]}
+    answer["parameters"] = {"ids": [str(row.id) for row in found.rows]}
     answer["outputs"] = [output for output, _ in outputs]
     text = orjson.dumps(answer, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
     data = b"".join(part for _, part in outputs)

@@ -1,9 +1,11 @@
 """Adaptive micro-batching: one worker thread runs a batch while the next one gathers."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from service.errors import Overloaded
@@ -12,77 +14,106 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class QueueFull(Overloaded):
-    """More items wait than are allowed."""
+class TooLate(Overloaded):
+    """An item waited longer than it may; it was not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[T, R]):
+    item: T
+    size: int
+    deadline: float
+    future: asyncio.Future[R]
 
 
 class Batcher(Generic[T, R]):
-    """Gathers items of concurrent callers into batches for one function.
+    """Gathers items of concurrent callers into batches for one function; made and used inside a running event loop.
 
     An idle batcher runs an item at once; under load the items that arrive during a run make the next batch, so
-    that batches grow just as far as the load asks for.
+    that batches grow just as far as the load asks for. A batch goes to the thread and its results come back in one
+    step each, however large it is.
 
     Parameters
     ----------
-    run : takes a list of items, gives as many results; called in the batcher's own thread, one call at a time.
-    max_batch : items of one call.
+    run : takes a list of items, gives as many results; called in the batcher's own thread, one call at a time. A
+        result that is an exception is raised to its own caller, an exception that `run` raises to all of the batch.
+    max_batch : sum of the sizes of one call's items; a larger item is run alone.
     wait_ms : how long a batch that is not full waits for more.
-    queue_limit : items that may wait; beyond it `submit` raises `QueueFull`.
+    patience : seconds that an item may wait for its run; after them `submit` raises `TooLate`.
     """
 
     def __init__(
         self,
-        run: Callable[[list[T]], Sequence[R]],
+        run: Callable[[list[T]], Sequence[R | Exception]],
         max_batch: int = 32,
         wait_ms: float = 0.0,
-        queue_limit: int = 1024,
+        patience: float = 30.0,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._wait = wait_ms / 1000
-        self._queue_limit = queue_limit
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
-        self._worker: asyncio.Task[None] | None = None
+        self._patience = patience
+        self._queue: SimpleQueue[_Waiting[T, R] | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
 
-    async def submit(self, items: Sequence[T]) -> list[R]:
-        """Return the results of `items`, in order.
+    async def submit(self, item: T, size: int = 1) -> R:
+        """Return the result of `item`, which takes `size` of a batch's places.
 
         Raises
         ------
-        QueueFull
-            The queue has no room for all of them; none was taken.
+        TooLate
+            Its turn did not come in time; it was not run.
         """
-        if len(self._waiting) + len(items) > self._queue_limit:
-            raise QueueFull(f"{len(self._waiting)} of {self._queue_limit} places are taken, {len(items)} are needed")
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
-        self._waiting.extend(zip(items, futures, strict=True))
-        if self._worker is None or self._worker.done():
-            self._worker = loop.create_task(self._work())
-        if len(futures) == 1:
-            return [await futures[0]]
-        return await asyncio.gather(*futures)
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._queue.put(_Waiting(item, size, time.monotonic() + self._patience, future))
+        return await future
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
-        if self._worker is not None:
-            await self._worker
-        self._thread.shutdown()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            if self._wait and len(self._waiting) < self._max_batch:
-                await asyncio.sleep(self._wait)
-            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-            items = [item for item, _ in batch]
+    def _work(self) -> None:
+        for batch in self._batches():
+            now = time.monotonic()
+            late = [waiting for waiting in batch if waiting.deadline < now]
+            timely = [waiting for waiting in batch if waiting.deadline >= now] if late else batch
             try:
-                results = await loop.run_in_executor(self._thread, self._run, items)
-                for (_, future), result in zip(batch, results, strict=True):
-                    if not future.done():
-                        future.set_result(result)
+                results = self._run([waiting.item for waiting in timely]) if timely else []
+                if len(results) != len(timely):
+                    raise ValueError(f"{len(results)} results of a batch of {len(timely)}")
             except Exception as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                results = [error] * len(timely)
+            too_late = TooLate(f"waited for {self._patience:g} s and was not run")
+            self._loop.call_soon_threadsafe(_deliver, late + timely, [too_late] * len(late) + list(results))
+
+    def _batches(self) -> Iterator[list[_Waiting[T, R]]]:
+        following = self._queue.get()
+        while following is not None:
+            batch, room = [following], self._max_batch - following.size
+            closes = time.monotonic() + self._wait
+            try:
+                while (following := self._before(closes, room)) is not None and following.size <= room:
+                    batch.append(following)
+                    room -= following.size
+                yield batch
+            except Empty:
+                yield batch
+                following = self._queue.get()
+
+    def _before(self, closes: float, room: int) -> _Waiting[T, R] | None:
+        if room <= 0:
+            raise Empty
+        return self._queue.get(timeout=max(closes - time.monotonic(), 0.0)) if self._wait else self._queue.get_nowait()
+
+
+def _deliver(batch: Sequence[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:
+    for waiting, result in zip(batch, results, strict=True):
+        if waiting.future.done():  # its caller has gone
+            continue
+        if isinstance(result, Exception):
+            waiting.future.set_exception(result)
+        else:
+            waiting.future.set_result(result)

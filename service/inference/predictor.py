@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import TidemarkError
+from service.errors import Overloaded, TidemarkError
 from service.inference import properties
-from service.inference.batcher import Batcher, QueueFull
+from service.inference.batcher import Batcher
 from service.inference.bundle import Bundle
 from service.inference.images import DecodedImage, ImageRefused, TooManyPixels, decode
 from service.inference.session import Model, ModelFailed, cores
@@ -20,57 +21,98 @@ from service.inference.session import Model, ModelFailed, cores
 SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread and back would take longer
 SMALL_PIXELS = 128 * 128
 
+R = TypeVar("R")
+
+
+class QueueFull(Overloaded):
+    """More images are under way than are allowed."""
+
 
 class TooManyImages(TidemarkError):
     """More images in one request than the queue could ever hold."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model says of one image."""
+class Predictions:
+    """What the model says of some images, a row an image."""
 
-    probabilities: NDArray[np.float32]  # (k,)
-    embedding: NDArray[np.float32]  # (d,)
-    properties: NDArray[np.float32]  # (p,), in the order of properties.NAMES
-    index: int  # of the predicted class
+    probabilities: NDArray[np.float32]  # (m, k)
+    embeddings: NDArray[np.float32]  # (m, d)
+    properties: NDArray[np.float32]  # (m, p), in the order of properties.NAMES
+    indices: NDArray[np.intp]  # (m,), of the predicted classes
+    pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def rows(self, part: slice) -> "Predictions":
+        """Return a part of the rows."""
+        return Predictions(
+            self.probabilities[part],
+            self.embeddings[part],
+            self.properties[part],
+            self.indices[part],
+            self.pixels[part],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request's images in a batch: its rows, and the tags that came with it."""
+
+    rows: slice
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
-    image: DecodedImage
+    images: list[DecodedImage]
+    tags: dict[str, str]
     since: float
 
 
-class Predictor:
+def split(predictions: Predictions, requests: Sequence[Asked]) -> list[Predictions]:
+    """Return each request's own predictions."""
+    return [predictions.rows(asked.rows) for asked in requests]
+
+
+class Predictor(Generic[R]):
     """Runs a bundle on images as they come.
 
     Parameters
     ----------
+    finish : makes of a batch's predictions each request's result, in the thread that runs the model; what it raises is
+        raised to all of them.
     queue_limit : images that may be decoded, wait or run at a time.
+    patience : seconds that a request may wait for the model.
     observe : called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
     """
 
     def __init__(
         self,
         bundle: Bundle,
+        finish: Callable[[Predictions, Sequence[Asked]], Sequence[R]],
         max_batch: int = 32,
         wait_ms: float = 0.0,
         queue_limit: int = 1024,
+        patience: float = 30.0,
         max_pixels: int = 25_000_000,
         threads: int | None = None,
         observe: Callable[[str, float], None] = lambda _stage, _value: None,
     ) -> None:
         self._spec = bundle.input
+        self._finish = finish
+        self._max_batch = max_batch
         self._max_pixels = max_pixels
         self._queue_limit = queue_limit
         self._pending = 0
         self._observe = observe
         self._model = Model(bundle, threads)
         self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
-        self._batcher: Batcher[_Queued, Prediction | ModelFailed] = Batcher(self._run, max_batch, wait_ms, queue_limit)
+        self._batcher: Batcher[_Queued, R] = Batcher(self._run, max_batch, wait_ms, patience)
 
-    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
-        """Return the predictions of encoded images, in order.
+    async def predict(self, images: Sequence[bytes], tags: dict[str, str]) -> R:
+        """Return the result of encoded images.
 
         Raises
         ------
@@ -78,16 +120,16 @@ class Predictor:
             One of them is refused (`item` says which); nothing was predicted.
         TooManyImages
             They would not fit into an empty queue either.
-        QueueFull
-            Too many images are under way; nothing was decoded.
+        QueueFull, TooLate
+            Too many images are under way; nothing was predicted.
         ModelFailed
             The model has no usable answer to one of them.
         """
         with self._places(len(images)):
-            return await self._submit(await self._decoded(images))
+            return await self._submit(await self._decoded(images), tags)
 
-    async def predict_tensor(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> list[Prediction]:
-        """Return the predictions of the rows of a tensor in the network's layout.
+    async def predict_tensor(self, tensor: NDArray[np.float32] | NDArray[np.uint8], tags: dict[str, str]) -> R:
+        """Return the result of the rows of a tensor in the network's layout.
 
         Parameters
         ----------
@@ -95,14 +137,14 @@ class Predictor:
 
         Raises
         ------
-        TooManyImages, QueueFull, ModelFailed
+        TooManyImages, QueueFull, TooLate, ModelFailed
             As `predict` does.
         """
         with self._places(len(tensor)):
             if tensor.nbytes <= SMALL_BYTES:
-                return await self._submit(self._rows(tensor))
+                return await self._submit(self._rows(tensor), tags)
             loop = asyncio.get_running_loop()
-            return await self._submit(await loop.run_in_executor(self._decoders, self._rows, tensor))
+            return await self._submit(await loop.run_in_executor(self._decoders, self._rows, tensor), tags)
 
     async def close(self) -> None:
         """Finish what waits."""
@@ -121,14 +163,8 @@ class Predictor:
         finally:
             self._pending -= count
 
-    async def _submit(self, images: list[DecodedImage]) -> list[Prediction]:
-        now = time.perf_counter()
-        predictions = []
-        for result in await self._batcher.submit([_Queued(image, now) for image in images]):
-            if isinstance(result, ModelFailed):
-                raise result
-            predictions.append(result)
-        return predictions
+    async def _submit(self, images: list[DecodedImage], tags: dict[str, str]) -> R:
+        return await self._batcher.submit(_Queued(images, tags, time.perf_counter()), len(images))
 
     async def _decoded(self, images: Sequence[bytes]) -> list[DecodedImage]:
         if sum(map(len, images)) <= SMALL_BYTES and self._max_pixels >= SMALL_PIXELS:
@@ -159,27 +195,41 @@ class Predictor:
             for pixels, row in zip(self._model.pixels(tensor), tensor, strict=True)
         ]
 
-    def _run(self, batch: list[_Queued]) -> list[Prediction | ModelFailed]:
-        """Predict a batch; where the model fails on it, each image alone, so that only those at fault do."""
+    def _run(self, batch: list[_Queued]) -> Sequence[R | Exception]:
+        """Answer a batch; where the model fails on it, each request alone, so that only those at fault do."""
+        started = time.perf_counter()
         try:
-            return [*self._predicted(batch)]
+            predictions = self._predicted([image for queued in batch for image in queued.images])
         except ModelFailed as error:
             if len(batch) == 1:
                 return [error]
-            return [result for queued in batch for result in self._run([queued])]
-
-    def _predicted(self, batch: list[_Queued]) -> list[Prediction]:
-        started = time.perf_counter()
-        images = [queued.image for queued in batch]
-        pixels = np.stack([image.pixels for image in images])
-        tensor = self._model.prepared(pixels)
-        for row, image in enumerate(images):
-            if image.tensor is not None:
-                tensor[row] = image.tensor
-        probabilities, embeddings = self._model.run(tensor)
-        measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
-        indices = probabilities.argmax(axis=1).tolist()
+            return [result for queued in batch for result in self._alone(queued)]
         self._observe("queue", started - batch[0].since)
         self._observe("infer", time.perf_counter() - started)
-        self._observe("batch", len(batch))
-        return [Prediction(*row) for row in zip(probabilities, embeddings, measured, indices, strict=True)]
+        requests, first = [], 0
+        for queued in batch:
+            requests.append(Asked(slice(first, first + len(queued.images)), queued.tags))
+            first += len(queued.images)
+        return self._finish(predictions, requests)
+
+    def _alone(self, queued: _Queued) -> Sequence[R | Exception]:
+        try:
+            return self._run([queued])
+        except TidemarkError as error:
+            return [error]
+
+    def _predicted(self, images: list[DecodedImage]) -> Predictions:
+        """Run the model on images, more than fill a batch in several runs."""
+        pixels = np.stack([image.pixels for image in images])
+        answers = []
+        for first in range(0, len(images), self._max_batch):
+            part = slice(first, first + self._max_batch)
+            tensor = self._model.prepared(pixels[part])
+            for row, image in enumerate(images[part]):
+                if image.tensor is not None:
+                    tensor[row] = image.tensor
+            answers.append(self._model.run(tensor))
+            self._observe("batch", len(tensor))
+        probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
+        measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
+        return Predictions(probabilities, embeddings, measured, probabilities.argmax(axis=1), pixels)

@@ -76,15 +76,15 @@ class Spool:
             if lock is not None:
                 yield cls(path, lock)
 
-    def append(self, requests: Sequence[Sequence[LoggedPrediction]]) -> list[None]:
-        """Commit the predictions of several requests in one transaction.
+    def append(self, predictions: Sequence[LoggedPrediction]) -> None:
+        """Commit predictions in one transaction.
 
         Raises
         ------
         Overloaded
-            The spool or its disk is full: nothing of the batch is kept.
+            The spool or its disk is full: none of them is kept.
         """
-        rows = [_encode(row) for request in requests for row in request]
+        rows = [_encode(row) for row in predictions]
         if (reason := self._fullness()) is not None:
             raise Overloaded(reason, retry_after=5)
         with self._turn:
@@ -95,7 +95,6 @@ class Spool:
             except sqlite3.OperationalError as error:
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=5) from error
             self.pending += len(rows)
-        return [None] * len(requests)
 
     def peek(self, limit: int) -> tuple[list[LoggedPrediction], int]:
         """Return the oldest predictions and the number to give to `discard` once they are safe elsewhere."""

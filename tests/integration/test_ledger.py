@@ -41,7 +41,7 @@ def registered(engine: Engine) -> Engine:
 def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     rows = [row() for _ in range(5)]
-    spool.append([rows[:2], rows[2:]])
+    spool.append(rows)
     assert spool.pending == 5
     got, last = spool.peek(3)
     assert got == rows[:3]
@@ -63,7 +63,7 @@ def test_a_spool_of_an_earlier_version_is_adopted(registered: Engine, tmp_path: 
     (spool,) = Spool.adopt(tmp_path)
     assert spool.peek(10)[0] == [early]
     Forwarder(spool, registered).drain(spool)
-    spool.append([[row()]])
+    spool.append([row()])
     assert (spool.pending, stored(registered)) == (1, 1)
     spool.close()
 
@@ -71,19 +71,19 @@ def test_a_spool_of_an_earlier_version_is_adopted(registered: Engine, tmp_path: 
 def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, max_bytes=100_000)
     while not spool.full():
-        spool.append([[row(), row()]])
+        spool.append([row(), row()])
     with pytest.raises(Overloaded, match="has not taken"):
-        spool.append([[row()]])
+        spool.append([row()])
     pending = spool.pending
     spool.discard(spool.peek(pending)[1])
-    spool.append([[row()]])
+    spool.append([row()])
     assert spool.pending == 1
 
 
 def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     forwarder = Forwarder(spool, registered)
-    spool.append([[row() for _ in range(7)]])
+    spool.append([row() for _ in range(7)])
     forwarder.drain(spool)
     assert (spool.pending, stored(registered)) == (0, 7)
     with registered.connect() as connection:
@@ -93,7 +93,7 @@ def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_p
 
 def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
-    spool.append([[row() for _ in range(7)]])
+    spool.append([row() for _ in range(7)])
     forwarder = Forwarder(spool, registered)
     forwarder._write(spool.peek(100)[0])  # as if the process died between commit and discard
     forwarder.drain(spool)
@@ -104,8 +104,8 @@ def test_the_spool_of_a_dead_worker_is_adopted_and_that_of_a_living_one_is_not(
     registered: Engine, tmp_path: Path
 ) -> None:
     dead, living, mine = (Spool.create(tmp_path) for _ in range(3))
-    dead.append([[row() for _ in range(4)]])
-    living.append([[row() for _ in range(2)]])
+    dead.append([row() for _ in range(4)])
+    living.append([row() for _ in range(2)])
     dead._lock_file.close()  # what the kernel does when a process dies
     forwarder = Forwarder(mine, registered)
     forwarder.start()
@@ -124,7 +124,7 @@ def test_a_database_that_is_away_only_makes_the_spool_grow(registered: Engine, t
     with registered.begin() as connection:
         connection.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
     forwarder.start()
-    spool.append([[row()]])
+    spool.append([row()])
     deadline = time.monotonic() + 10
     while "failures" not in failures and time.monotonic() < deadline:
         time.sleep(0.05)

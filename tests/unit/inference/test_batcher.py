@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.inference.batcher import Batcher, QueueFull
+from service.inference.batcher import Batcher, TooLate
 
 
 class Recorder:
@@ -39,7 +39,7 @@ def test_an_idle_batcher_runs_an_item_at_once() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run)
         for item in range(3):
-            assert await batcher.submit([item]) == [2 * item]
+            assert await batcher.submit(item) == 2 * item
         await batcher.close()
 
     assert drive(scenario).batches == [[0], [1], [2]]
@@ -49,34 +49,40 @@ def test_what_arrives_during_a_run_makes_the_next_batches() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, max_batch=4)
         run.free.clear()
-        first = asyncio.create_task(batcher.submit([0]))
+        first = asyncio.create_task(batcher.submit(0))
         await run.held()
-        rest = [asyncio.create_task(batcher.submit([item])) for item in range(1, 7)]
+        rest = [asyncio.create_task(batcher.submit(item)) for item in range(1, 7)]
         await asyncio.sleep(0)
         run.free.set()
-        assert await first == [0]
-        assert await asyncio.gather(*rest) == [[2 * item] for item in range(1, 7)]
+        assert await first == 0
+        assert await asyncio.gather(*rest) == [2 * item for item in range(1, 7)]
         await batcher.close()
 
     assert drive(scenario).batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
-def test_a_request_larger_than_a_batch_keeps_its_order() -> None:
+def test_a_batch_holds_as_much_as_there_is_room_for_and_a_larger_item_is_run_alone() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=3)
-        assert await batcher.submit(list(range(20, 30))) == [2 * item for item in range(20, 30)]
-        assert await batcher.submit([]) == []
+        batcher = Batcher(run, max_batch=4)
+        run.free.clear()
+        first = asyncio.create_task(batcher.submit(0))
+        await run.held()
+        sizes = {1: 2, 2: 2, 3: 3, 4: 2, 5: 9, 6: 1}
+        rest = [asyncio.create_task(batcher.submit(item, size)) for item, size in sizes.items()]
+        await asyncio.sleep(0)
+        run.free.set()
+        assert await asyncio.gather(first, *rest) == [2 * item for item in range(7)]
         await batcher.close()
 
-    assert [len(batch) for batch in drive(scenario).batches] == [3, 3, 3, 1]
+    assert drive(scenario).batches == [[0], [1, 2], [3], [4], [5], [6]]
 
 
 def test_a_wait_gathers_what_comes_a_little_later() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, wait_ms=100)
-        first = asyncio.create_task(batcher.submit([1]))
+        first = asyncio.create_task(batcher.submit(1))
         await asyncio.sleep(0.01)
-        await asyncio.gather(first, batcher.submit([2]))
+        await asyncio.gather(first, batcher.submit(2))
         await batcher.close()
 
     assert drive(scenario).batches == [[1, 2]]
@@ -86,14 +92,14 @@ def test_an_error_reaches_its_own_batch_only() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, max_batch=2)
         run.free.clear()
-        first = asyncio.create_task(batcher.submit([0]))
+        first = asyncio.create_task(batcher.submit(0))
         await run.held()
-        rest = [asyncio.create_task(batcher.submit([item])) for item in (12, 13, 14, 15)]
+        rest = [asyncio.create_task(batcher.submit(item)) for item in (12, 13, 14, 15)]
         await asyncio.sleep(0)
         run.free.set()
         answers = await asyncio.gather(first, *rest, return_exceptions=True)
         assert [isinstance(answer, ValueError) for answer in answers] == [False, True, True, False, False]
-        assert await batcher.submit([5]) == [10]
+        assert await batcher.submit(5) == 10
         await batcher.close()
 
     drive(scenario)
@@ -102,45 +108,54 @@ def test_an_error_reaches_its_own_batch_only() -> None:
 def test_a_run_with_too_few_results_is_an_error_and_no_hang() -> None:
     async def scenario(_: Recorder) -> None:
         batcher: Batcher[int, int] = Batcher(lambda items: items[1:])
-        with pytest.raises(ValueError, match="shorter"):
-            await asyncio.wait_for(batcher.submit([1, 2]), 5)
+        with pytest.raises(ValueError, match="0 results of a batch of 1"):
+            await asyncio.wait_for(batcher.submit(1), 5)
         await batcher.close()
 
     drive(scenario)
 
 
-def test_a_full_queue_refuses_and_takes_none() -> None:
+def test_a_result_that_is_an_error_reaches_its_own_caller_only() -> None:
+    async def scenario(_: Recorder) -> None:
+        batcher: Batcher[int, int] = Batcher(lambda items: [KeyError(item) if item else item for item in items])
+        answers = await asyncio.gather(*(batcher.submit(item) for item in (0, 1, 0)), return_exceptions=True)
+        assert [isinstance(answer, KeyError) for answer in answers] == [False, True, False]
+        await batcher.close()
+
+    drive(scenario)
+
+
+def test_what_waited_too_long_is_not_run() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, queue_limit=3)
+        batcher = Batcher(run, max_batch=1, patience=0.05)
         run.free.clear()
-        first = asyncio.create_task(batcher.submit([0]))
+        first = asyncio.create_task(batcher.submit(1))
         await run.held()
-        waiting = asyncio.create_task(batcher.submit([1, 2]))
-        await asyncio.sleep(0)
-        with pytest.raises(QueueFull, match="2 of 3 places are taken, 2 are needed"):
-            await batcher.submit([3, 4])
-        last = asyncio.create_task(batcher.submit([5]))
-        await asyncio.sleep(0)
+        late = asyncio.create_task(batcher.submit(2))
+        await asyncio.sleep(0.1)
         run.free.set()
-        assert await asyncio.gather(first, waiting, last) == [[0], [2, 4], [10]]
+        assert await first == 2
+        with pytest.raises(TooLate, match=r"waited for 0\.05 s"):
+            await late
+        assert await batcher.submit(3) == 6
         await batcher.close()
 
-    drive(scenario)
+    assert drive(scenario).batches == [[1], [3]]
 
 
 def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run)
         run.free.clear()
-        first = asyncio.create_task(batcher.submit([0]))
+        first = asyncio.create_task(batcher.submit(0))
         await run.held()
-        gone, stays = asyncio.create_task(batcher.submit([1])), asyncio.create_task(batcher.submit([2]))
+        gone, stays = asyncio.create_task(batcher.submit(1)), asyncio.create_task(batcher.submit(2))
         await asyncio.sleep(0)
         gone.cancel()
         first.cancel()
         await asyncio.sleep(0)
         run.free.set()
-        assert await stays == [4]
+        assert await stays == 4
         assert gone.cancelled()
         assert first.cancelled()
         await batcher.close()
@@ -151,9 +166,9 @@ def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
 def test_close_finishes_what_waits() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, max_batch=1)
-        waiting = [asyncio.create_task(batcher.submit([item])) for item in range(5)]
+        waiting = [asyncio.create_task(batcher.submit(item)) for item in range(5)]
         await asyncio.sleep(0)
         await batcher.close()
-        assert [task.result() for task in waiting] == [[2 * item] for item in range(5)]
+        assert [task.result() for task in waiting] == [2 * item for item in range(5)]
 
     drive(scenario)

@@ -1,17 +1,18 @@
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from service.inference.batcher import QueueFull
+from service.errors import Overloaded
 from service.inference.bundle import Bundle
 from service.inference.graph import init_bundle
 from service.inference.images import NotAnImage, TooManyPixels
-from service.inference.predictor import Prediction, Predictor, TooManyImages
+from service.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages, split
 from service.inference.properties import measure
 from service.inference.session import Model, ModelFailed
 
@@ -29,45 +30,54 @@ LARGE = png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8
 WIDE_IN_FEW_BYTES = png(np.zeros((400, 300), np.uint8))
 
 
+def predictor_of(bundle: Bundle, **changes: Any) -> Predictor[Predictions]:
+    return Predictor(bundle, split, **changes)
+
+
 @pytest.fixture
 def bundle(make_mlp: Make, tmp_path: Path) -> Bundle:
     return init_bundle(make_mlp(), tmp_path / "bundle")
 
 
 def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bundle) -> None:
-    async def scenario() -> list[Prediction]:
-        predictor = Predictor(bundle, threads=1)
+    async def scenario() -> list[Predictions]:
+        predictor = predictor_of(bundle, threads=1)
         try:
-            single = await asyncio.gather(*(predictor.predict([png(image)]) for image in PIXELS[:10]))
-            several = await predictor.predict([png(image) for image in PIXELS[10:]])
+            single = await asyncio.gather(*(predictor.predict([png(image)], {}) for image in PIXELS[:10]))
+            several = await predictor.predict([png(image) for image in PIXELS[10:]], {})
         finally:
             await predictor.close()
-        return [prediction for [prediction] in single] + several
+        return [*single, several]
 
-    predictions = asyncio.run(scenario())
+    found = asyncio.run(scenario())
+    assert [len(predictions) for predictions in found] == [1] * 10 + [10]
     probabilities, embeddings = Model(bundle, threads=1).predict(PIXELS)
-    measured = measure(PIXELS, [8] * 20, [8] * 20)
-    for row, prediction in enumerate(predictions):
-        np.testing.assert_allclose(prediction.probabilities, probabilities[row], rtol=1e-4)
-        np.testing.assert_allclose(prediction.embedding, embeddings[row], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(prediction.properties, measured[row], rtol=1e-5, atol=1e-6)
-        assert prediction.index == probabilities[row].argmax()
+    expected = {
+        "probabilities": probabilities,
+        "embeddings": embeddings,
+        "properties": measure(PIXELS, [8] * 20, [8] * 20),
+        "indices": probabilities.argmax(axis=1),
+        "pixels": PIXELS,
+    }
+    for name, values in expected.items():
+        together = np.concatenate([getattr(predictions, name) for predictions in found])
+        np.testing.assert_allclose(together, values, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("image", [LARGE, WIDE_IN_FEW_BYTES])
 def test_large_images_take_the_other_road_to_the_same_place(bundle: Bundle, image: bytes) -> None:
-    async def scenario() -> Prediction:
-        predictor = Predictor(bundle)
-        [prediction] = await predictor.predict([image])
+    async def scenario() -> Predictions:
+        predictor = predictor_of(bundle)
+        found = await predictor.predict([image], {})
         await predictor.close()
-        return prediction
+        return found
 
-    prediction = asyncio.run(scenario())
+    found = asyncio.run(scenario())
     with Image.open(io.BytesIO(image)) as opened:
         small = np.asarray(opened.resize((8, 8), Image.Resampling.BILINEAR))
         size = opened.size
-    np.testing.assert_allclose(prediction.probabilities, Model(bundle).predict(small[None])[0][0], rtol=1e-4)
-    assert tuple(prediction.properties[-2:]) == size
+    np.testing.assert_allclose(found.probabilities, Model(bundle).predict(small[None])[0], rtol=1e-4)
+    assert tuple(found.properties[0, -2:]) == size
 
 
 @pytest.mark.parametrize("filler", [png(PIXELS[0]), LARGE])
@@ -75,14 +85,14 @@ def test_a_bad_image_is_named_and_nothing_is_predicted(bundle: Bundle, filler: b
     stages: list[str] = []
 
     async def scenario() -> None:
-        predictor = Predictor(bundle, max_pixels=100_000, observe=lambda stage, _: stages.append(stage))
+        predictor = predictor_of(bundle, max_pixels=100_000, observe=lambda stage, _: stages.append(stage))
         with pytest.raises(NotAnImage) as caught:
-            await predictor.predict([filler, b"no image", filler])
+            await predictor.predict([filler, b"no image", filler], {})
         assert caught.value.item == 1
         with pytest.raises(TooManyPixels, match="300x400 pixels, at most 100000") as refused:
-            await predictor.predict([filler, filler, WIDE_IN_FEW_BYTES])
+            await predictor.predict([filler, filler, WIDE_IN_FEW_BYTES], {})
         assert refused.value.item == 2
-        assert len(await predictor.predict([filler])) == 1
+        assert len(await predictor.predict([filler], {})) == 1
         await predictor.close()
 
     asyncio.run(scenario())
@@ -91,16 +101,16 @@ def test_a_bad_image_is_named_and_nothing_is_predicted(bundle: Bundle, filler: b
 
 def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) -> None:
     async def scenario() -> None:
-        predictor = Predictor(bundle, queue_limit=4)
-        waiting = [asyncio.create_task(predictor.predict([LARGE, LARGE])) for _ in range(2)]
+        predictor = predictor_of(bundle, queue_limit=4)
+        waiting = [asyncio.create_task(predictor.predict([LARGE, LARGE], {})) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="4 of 4 places are taken, 1 are needed"):
-            await predictor.predict([LARGE])
+            await predictor.predict([LARGE], {})
         await asyncio.gather(*waiting)
-        assert len(await predictor.predict([LARGE] * 4)) == 4
+        assert len(await predictor.predict([LARGE] * 4, {})) == 4
         with pytest.raises(NotAnImage):
-            await predictor.predict([b"", b"", b"", b""])
-        assert len(await predictor.predict([LARGE] * 4)) == 4
+            await predictor.predict([b"", b"", b"", b""], {})
+        assert len(await predictor.predict([LARGE] * 4, {})) == 4
         await predictor.close()
 
     asyncio.run(scenario())
@@ -108,11 +118,11 @@ def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) ->
 
 def test_more_images_than_the_queue_holds_are_refused_for_good(bundle: Bundle) -> None:
     async def scenario() -> None:
-        predictor = Predictor(bundle, queue_limit=4)
+        predictor = predictor_of(bundle, queue_limit=4)
         with pytest.raises(TooManyImages, match="5 images in one request, at most 4 are taken"):
-            await predictor.predict([LARGE] * 5)
+            await predictor.predict([LARGE] * 5, {})
         with pytest.raises(TooManyImages):
-            await predictor.predict_tensor(np.zeros((5, 1, 8, 8), np.uint8))
+            await predictor.predict_tensor(np.zeros((5, 1, 8, 8), np.uint8), {})
         await predictor.close()
 
     asyncio.run(scenario())
@@ -126,39 +136,39 @@ def test_tensors_are_predicted_as_the_pixels_they_stand_for(
     bundle = init_bundle(make_mlp(image=("N", 3, 8, 8)), tmp_path / "bundle", preset=preset)
     pixels = np.random.default_rng(7).integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8)
 
-    async def scenario() -> list[list[Prediction]]:
-        predictor = Predictor(bundle, threads=1)
+    async def scenario() -> list[Predictions]:
+        predictor = predictor_of(bundle, threads=1)
         raw = pixels.transpose(0, 3, 1, 2)
         tensor = predictor._model.prepared(pixels)
-        found = [await predictor.predict_tensor(given) for given in (raw, tensor)]
+        found = [await predictor.predict_tensor(given, {}) for given in (raw, tensor)]
         await predictor.close()
         return found
 
     probabilities, embeddings = Model(bundle, threads=1).predict(pixels)
     measured = measure(pixels, [8] * rows, [8] * rows)
     for found in asyncio.run(scenario()):
-        np.testing.assert_allclose([p.probabilities for p in found], probabilities, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose([p.embedding for p in found], embeddings, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose([p.properties for p in found], measured, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.embeddings, embeddings, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.properties, measured, rtol=1e-5, atol=1e-6)
 
 
 def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> None:
     tensor = np.random.default_rng(8).uniform(0, 1, (1, 1, 8, 8)).astype(np.float32)
 
-    async def scenario() -> Prediction:
-        predictor = Predictor(bundle, threads=1)
-        [prediction] = await predictor.predict_tensor(tensor)
+    async def scenario() -> Predictions:
+        predictor = predictor_of(bundle, threads=1)
+        found = await predictor.predict_tensor(tensor, {})
         await predictor.close()
-        return prediction
+        return found
 
-    np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0][0])
+    np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0])
 
 
 def test_an_input_that_the_model_fails_on_spoils_no_other(bundle: Bundle) -> None:
     async def scenario() -> None:
-        predictor = Predictor(bundle, wait_ms=20)
-        good = asyncio.create_task(predictor.predict([png(PIXELS[0])]))
-        bad = asyncio.create_task(predictor.predict_tensor(np.full((1, 1, 8, 8), 3e38, np.float32)))
+        predictor = predictor_of(bundle, wait_ms=20)
+        good = asyncio.create_task(predictor.predict([png(PIXELS[0])], {}))
+        bad = asyncio.create_task(predictor.predict_tensor(np.full((1, 1, 8, 8), 3e38, np.float32), {}))
         assert len(await good) == 1
         with pytest.raises(ModelFailed, match="NaN or infinity"):
             await bad
@@ -171,13 +181,36 @@ def test_every_stage_is_observed(bundle: Bundle) -> None:
     seen: dict[str, list[float]] = {}
 
     async def scenario() -> None:
-        predictor = Predictor(
+        predictor = predictor_of(
             bundle, max_batch=4, observe=lambda stage, value: seen.setdefault(stage, []).append(value)
         )
-        await predictor.predict([png(image) for image in PIXELS[:10]])
+        await predictor.predict([png(image) for image in PIXELS[:10]], {})
         await predictor.close()
 
     asyncio.run(scenario())
     assert seen["batch"] == [4, 4, 2]
     assert len(seen["decode"]) == 1
     assert all(0 <= value < 5 for stage in ("decode", "queue", "infer") for value in seen[stage])
+
+
+def test_tags_come_back_with_their_own_rows_and_a_refusal_reaches_the_whole_batch(bundle: Bundle) -> None:
+    batches: list[list[tuple[int, dict[str, str]]]] = []
+
+    def finish(predictions: Predictions, requests: Sequence[Asked]) -> list[dict[str, str]]:
+        batches.append([(len(predictions.rows(asked.rows)), asked.tags) for asked in requests])
+        if any(asked.tags == {"full": "yes"} for asked in requests):
+            raise Overloaded("no room")
+        return [asked.tags for asked in requests]
+
+    async def scenario() -> None:
+        predictor = Predictor(bundle, finish, wait_ms=20)
+        image = png(PIXELS[0])
+        first = [predictor.predict([image] * 2, {"a": "1"}), predictor.predict([image], {"a": "2"})]
+        assert await asyncio.gather(*first) == [{"a": "1"}, {"a": "2"}]
+        second = [predictor.predict([image], {"full": "yes"}), predictor.predict([image], {})]
+        answers = await asyncio.gather(*second, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Overloaded, Overloaded]
+        await predictor.close()
+
+    asyncio.run(scenario())
+    assert batches == [[(2, {"a": "1"}), (1, {"a": "2"})], [(1, {"full": "yes"}), (1, {})]]
