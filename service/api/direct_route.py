@@ -9,7 +9,7 @@ class DirectRoute(APIRoute):
     """A route whose coroutine takes the request and gives the response: no dependencies, no validation, no threads."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in self.methods:
+        if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
         response = await self.endpoint(Request(scope, receive, send))
