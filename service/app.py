@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.alerts.queue import open_queue
 from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
 from service.api.auth import ApiKeys
+from service.api.hot_path import HotPath
 from service.api.kept import Keeper
 from service.api.models import Served, ServedModels
 from service.api.security_headers import SecurityHeaders
@@ -76,6 +77,7 @@ def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAP
         lifespan=lifespan,
     )
     problems.install(app)
+    app.add_middleware(HotPath, path="/predict", endpoint=predict.predict)
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     app.add_middleware(SecurityHeaders)

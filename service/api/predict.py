@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from service.api.bodies import ImagesBody, images_and_tags
-from service.api.direct_route import DirectRoute
 from service.api.kept import Kept, kept
 from service.api.metrics import ModelMetrics
 from service.api.models import Served
@@ -20,7 +19,7 @@ from service.inference.images import NotAnImage, TooManyPixels
 
 TOP = 5  # classes named in an answer
 
-router = APIRouter(tags=["predict"], route_class=DirectRoute)
+router = APIRouter(tags=["predict"])
 
 
 class ModelName(BaseModel):
