@@ -21,10 +21,7 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
     """
     known, seen = _load(reference_path), _load(window_path)
     try:
-        names = {key: tuple(known[key].tolist()) for key in ("class_names", "property_names") if key in known}
-        reference = Reference(
-            known["embeddings"], known["probabilities"], known.get("labels"), known.get("properties"), **names
-        )
+        reference = Reference.of(known)
         test = WindowTest(reference, window_size=max(len(seen["embeddings"]), MIN_WINDOW))
         return dict(test(seen["embeddings"], seen["probabilities"], seen.get("properties")).to_dict())
     except ValueError as error:

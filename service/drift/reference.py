@@ -1,7 +1,8 @@
 """What held-out training data looks like through a model, and the validation of every array compared with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +88,20 @@ class Reference:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Reference":
+        """Return the reference that named arrays hold: embeddings, probabilities, and where known the rest.
+
+        Raises
+        ------
+        ValueError
+            As the constructor.
+        """
+        names = {key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays}
+        return cls(
+            arrays["embeddings"], arrays["probabilities"], arrays.get("labels"), arrays.get("properties"), **names
+        )
 
     def __len__(self) -> int:
         return len(self.embeddings)

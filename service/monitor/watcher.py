@@ -50,12 +50,4 @@ def prepare(engine: Engine, reference_id: int, calibration_id: int | None, setti
 
 def load(connection: Connection, reference_id: int) -> Reference:
     """Return a stored reference."""
-    arrays = references.load(connection, reference_id)
-    names = {key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays}
-    return Reference(
-        embeddings=arrays["embeddings"],
-        probabilities=arrays["probabilities"],
-        labels=arrays.get("labels"),
-        properties=arrays.get("properties"),
-        **names,
-    )
+    return Reference.of(references.load(connection, reference_id))

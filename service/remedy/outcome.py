@@ -3,6 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from service.errors import TidemarkError
+
+
+class Unfit(TidemarkError):
+    """A remedy cannot be made of what is there: what it needs, and what there is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gain:
@@ -34,10 +40,19 @@ class Remedy:
     kind: str  # the shift that it is for: "label", "covariate" or "concept"
     summary: str  # one sentence for a person
     gains: tuple[Gain, ...] = ()
-    exported: bool = False
+    exported: bool = False  # whether a bundle or switch that changes answers was written
     files: tuple[str, ...] = ()  # relative to the output folder
+    code: dict[str, str] = field(default_factory=dict)  # lines to paste, by the library that they are for
+    pictures: tuple[str, ...] = ()  # SVG elements, or <img> elements with a data URI, made by us alone
     details: dict[str, Any] = field(default_factory=dict)  # as JSON can hold them
 
+    @property
+    def gaining(self) -> bool:
+        """Whether some metric gains and none surely loses."""
+        return any(gain.gains for gain in self.gains) and not any(gain.high < 0 for gain in self.gains)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the remedy as report.json holds it."""
-        return asdict(self) | {"gains": [asdict(gain) | {"gains": gain.gains} for gain in self.gains]}
+        """Return the remedy as report.json holds it: all but its pictures."""
+        values = asdict(self)
+        del values["pictures"]
+        return values | {"gains": [asdict(gain) | {"gains": gain.gains} for gain in self.gains]}

@@ -1,26 +1,66 @@
 """A span of logged traffic with the reference that it is compared with: what every remedy starts from."""
 
+import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 from service.drift import Reference
 from service.drift.reference import Sample
+from service.errors import TidemarkError
+from service.store import feedback, predictions, references, streams
 
 UNKNOWN = -1  # the label of a prediction without feedback
+MIN_ROWS = 200
+MAX_ROWS = 5_000  # of the span, the newest
 
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """Predictions of a stream between two times, in commit order."""
+    """Predictions of a stream between two times, in commit order; of more than 5,000 the newest."""
 
     stream: str  # model:version, with the slice where it has one
     reference: Reference
     sample: Sample  # embeddings (m, d), probabilities (m, k), properties (m, p) or None
     ids: tuple[UUID, ...]
     labels: NDArray[np.int64]  # (m,) what feedback said, UNKNOWN elsewhere
+    sha256: str  # of the model file that predicted
 
     def __len__(self) -> int:
         return len(self.sample)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which predictions (m,) have a fed-back label."""
+        return self.labels != UNKNOWN
+
+
+def load(connection: Connection, stream: str, since: dt.datetime, until: dt.datetime) -> Span:
+    """Read a span from Postgres.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, no reference, too few predictions, or predictions that do not fit the reference.
+    """
+    row = streams.find(connection, stream)
+    if row is None:
+        names = ", ".join(found.stream for found in streams.every(connection)) or "none"
+        raise TidemarkError(f"no stream {stream!r}; there are: {names}")
+    if row.reference_id is None:
+        raise TidemarkError(f"stream {stream!r} has no reference; run `tidemark reference build` first")
+    batch = predictions.between(connection, row.model_id, since, until, MAX_ROWS)
+    found = 0 if batch is None else len(batch)
+    if batch is None or found < MIN_ROWS:
+        raise TidemarkError(f"{found} predictions of {stream} in that span; at least {MIN_ROWS} are needed")
+    reference = Reference.of(references.load(connection, row.reference_id))
+    try:
+        sample = reference.check(batch.embeddings, batch.probabilities, batch.properties)
+    except ValueError as error:
+        raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
+    known = feedback.of(connection, batch.ids)
+    labels = np.array([known.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
+    return Span(stream, reference, sample, tuple(batch.ids), labels, row.model_sha256)

@@ -16,6 +16,7 @@ def _query() -> Select[Any]:
         streams,
         models.c.name.label("model_name"),
         models.c.version.label("model_version"),
+        models.c.sha256.label("model_sha256"),
         models.c.labels,
         stream_name.label("stream"),
     ).join(models, models.c.id == streams.c.model_id)
