@@ -15,6 +15,7 @@ MODEL_FILE = "model.onnx"
 SPEC_FILE = "model.toml"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=128)]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]+$", max_length=128)]
 Positive = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -67,7 +68,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    version: Name
+    version: Version
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     input: InputSpec
     output: OutputSpec

@@ -31,7 +31,7 @@ def log_losses(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -
 
 def hits(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
     """Return 1 where the likeliest class is the true one, else 0 (m,)."""
-    return (np.asarray(probabilities).argmax(axis=1) == labels).astype(np.float64)
+    return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
 
 
 def gains(

@@ -35,7 +35,7 @@ class Span:
     @property
     def labelled(self) -> NDArray[np.bool_]:
         """Which predictions (m,) have a fed-back label."""
-        return self.labels != UNKNOWN
+        return np.asarray(self.labels != UNKNOWN)
 
 
 def load(connection: Connection, stream: str, since: dt.datetime, until: dt.datetime) -> Span:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, any_, func, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from service.store.predictions import HALF, Cursor, after_cursor, time_of
@@ -62,7 +62,7 @@ def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def of(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the label that came back for each prediction; those without one are missing."""
     c = feedback.c
-    query = select(c.prediction_id, c.label).where(c.prediction_id == any_(list(ids)))
+    query = select(c.prediction_id, c.label).where(c.prediction_id.in_(ids))
     return {row.prediction_id: row.label for row in connection.execute(query)}
 
 
