@@ -1,5 +1,7 @@
 """The class proportions of an unlabelled window: calibration, maximum likelihood, and a moment estimate beside it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
@@ -37,11 +39,11 @@ class Calibration:
             return float(value / n), np.concatenate([[by_slope * slope], by_bias]) / n
 
         fit = optimize.minimize(loss, np.zeros(k + 1), jac=True, method="L-BFGS-B", bounds=[(-3, 3)] + [(-5, 5)] * k)
-        self._slope, self._bias = float(np.exp(fit.x[0])), fit.x[1:]
+        self.slope, self.bias = float(np.exp(fit.x[0])), np.asarray(fit.x[1:])
 
     def __call__(self, probabilities: NDArray[np.float32]) -> Matrix:
         """Return calibrated probabilities (m, k)."""
-        return np.asarray(special.softmax(_logs(probabilities) * self._slope + self._bias, axis=1))
+        return np.asarray(special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1))
 
 
 def maximum_likelihood(posterior: Matrix, prior: Matrix, start: Matrix | None = None) -> Matrix:
@@ -105,5 +107,31 @@ def corrected(probabilities: NDArray[np.floating], weights: Matrix) -> Matrix:
     return np.where(total > 0, moved / np.where(total > 0, total, 1.0), probabilities)
 
 
-def _logs(probabilities: NDArray[np.float32]) -> Matrix:
+@dataclass(frozen=True, eq=False)
+class PriorCorrection:
+    """Answers for other class proportions: calibrated posteriors, moved by `corrected`.
+
+    An overconfident model would be moved too little where it is wrong (Alexandari, Kundaje and Shrikumar 2020,
+    section 4), so that slope and bias of its calibration are part of the correction.
+    """
+
+    slope: float
+    bias: Matrix  # (k,)
+    weights: Matrix  # (k,) the target's proportions over the reference's
+
+    @classmethod
+    def fitted(
+        cls, probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: Matrix
+    ) -> "PriorCorrection":
+        """Return the correction to `weights` with the calibration of a reference: (n, k), (n,)."""
+        calibration = Calibration(probabilities, labels)
+        return cls(calibration.slope, calibration.bias, weights)
+
+    def __call__(self, probabilities: NDArray[np.floating]) -> Matrix:
+        """Return corrected posteriors (m, k)."""
+        posterior = special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1)
+        return corrected(posterior, self.weights)
+
+
+def _logs(probabilities: NDArray[np.floating]) -> Matrix:
     return np.log(np.asarray(probabilities, dtype=np.float64) + LOG_OFFSET)

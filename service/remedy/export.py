@@ -5,6 +5,7 @@ What is written is run before it is handed over: it must say what numpy says.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from service.drift.label_shift import corrected
+from service.drift.label_shift import LOG_OFFSET, PriorCorrection
 from service.inference import anatomy
 from service.inference import bundle as bundles
 from service.inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
@@ -57,13 +58,11 @@ def with_head(bundle: Bundle, head: Head, out: Path) -> Bundle:
     return _written(bundle, proto, out, ADAPTED, embedding, lambda _said, embeddings: head.probabilities(embeddings))
 
 
-def with_priors(bundle: Bundle, weights: Matrix, out: Path) -> Bundle:
-    """Write a bundle that answers p(y|x) w(y), normalised; version `+corrected`.
+def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundle:
+    """Write a bundle that answers calibrated posteriors corrected for other class proportions; version `+corrected`.
 
-    Parameters
-    ----------
-    weights : (k,) the target's class proportions over the reference's (Saerens, Latinne and Decaestecker 2002,
-        eq. 2.4). Logits have log w added. Further outputs of the model stay as they are.
+    The graph goes on with softmax(slope log(p + 1e-6) + bias + log w); a model of logits answers logits as before.
+    Further outputs stay as they are.
 
     Raises
     ------
@@ -74,21 +73,23 @@ def with_priors(bundle: Bundle, weights: Matrix, out: Path) -> Bundle:
     scores = bundle.output.probabilities
     old = _on_blank(bundle, proto, scores)
     graph = Ending(proto, scores)
-    ratio = np.maximum(weights, LEAST_WEIGHT)
-    rows = graph.rows(graph.old, old.size)
-    if bundle.output.activation == "softmax":
-        made = graph.add("Add", rows, np.log(ratio)[None])
-    elif bundle.output.activation == "sigmoid":
-        made = graph.add("Add", rows, _against_first(np.log(ratio))[None])
-    elif old.size == 1:
-        ours = graph.add("Mul", rows, ratio[None, 1:])
-        other = graph.add("Mul", graph.add("Sub", np.ones((1, 1)), rows), ratio[None, :1])
-        made = graph.add("Div", ours, graph.add("Add", ours, other))
-    else:
-        made = graph.normalised(graph.add("Mul", rows, ratio[None]))
+    single, activation = old.size == 1, bundle.output.activation
+    weights = np.maximum(correction.weights, LEAST_WEIGHT)
+    offsets = correction.bias + np.log(weights)
+    said = graph.rows(graph.old, old.size)
+    if activation != "none":
+        said = graph.add("Softmax", said, axis=1) if activation == "softmax" else graph.add("Sigmoid", said)
+    made = graph.add("Log", graph.add("Add", said, np.array([[LOG_OFFSET]])))
+    if single:
+        other = graph.add("Sub", np.array([[1 + LOG_OFFSET]]), said)
+        made = graph.add("Sub", made, graph.add("Log", other))
+        offsets = _against_first(offsets)
+    made = graph.add("Add", graph.add("Mul", made, np.array([[correction.slope]])), offsets[None])
+    if activation == "none":
+        made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
     graph.finish(made, old)
-    embedding = bundle.output.embedding
-    return _written(bundle, proto, out, CORRECTED, embedding, lambda said, _embeddings: corrected(said, ratio))
+    floored = replace(correction, weights=weights)
+    return _written(bundle, proto, out, CORRECTED, bundle.output.embedding, lambda said, _embeddings: floored(said))
 
 
 def _against_first(values: Matrix) -> Matrix:

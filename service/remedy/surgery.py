@@ -10,7 +10,6 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 PREFIX = "tidemark_"  # of the tensors added
 FREE_INITIALIZERS = 4  # the IR version from which constants need not be inputs, too
 MEAN_AXES_AS_INPUT = 18  # the opset from which ReduceMean takes its axes as an input
-SUM_AXES_AS_INPUT = 13  # the same of ReduceSum
 
 
 class Ending:
@@ -58,14 +57,6 @@ class Ending:
         if self._opset >= MEAN_AXES_AS_INPUT:
             return self.add("ReduceMean", single, np.array(axes), keepdims=0)
         return self.add("ReduceMean", single, axes=axes, keepdims=0)
-
-    def normalised(self, tensor: str) -> str:
-        """Return rows (m, k) that sum to one."""
-        if self._opset >= SUM_AXES_AS_INPUT:
-            total = self.add("ReduceSum", tensor, np.array([1]), keepdims=1)
-        else:
-            total = self.add("ReduceSum", tensor, axes=[1], keepdims=1)
-        return self.add("Div", tensor, total)
 
     def finish(self, made: str, old: NDArray[np.floating]) -> None:
         """Give what was made the output's name, its type and its shape per image, both as `old` has them; drop what

@@ -1,6 +1,5 @@
 """Bundles with another last layer or corrected posteriors, of models of every make."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from service.drift.label_shift import corrected
+from service.drift.label_shift import PriorCorrection
 from service.inference import bundle as bundles
 from service.inference.bundle import BrokenBundle, Bundle
 from service.inference.graph import init_bundle
@@ -116,30 +115,34 @@ def test_another_last_layer(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_corrected_posteriors(bundle: Bundle, tmp_path: Path) -> None:
-    weights = np.linspace(0.2, 3, len(bundle.labels))
+    k = len(bundle.labels)
+    correction = PriorCorrection(0.7, np.linspace(0.1, -0.1, k), np.linspace(0.2, 3, k))
     before, embeddings = Model(bundle).predict(pixels(bundle))
-    written = with_priors(bundle, weights, tmp_path / "corrected")
+    written = with_priors(bundle, correction, tmp_path / "corrected")
     after, same = Model(written).predict(pixels(bundle))
     room = 2e-3 if "float16" in str(io(bundle)) else 1e-5
-    np.testing.assert_allclose(after, corrected(before, weights), atol=room)
+    np.testing.assert_allclose(after, correction(before), atol=room)
     np.testing.assert_array_equal(same, embeddings)
     assert np.abs(after - before).max() > 0.05
     assert io(written) == io(bundle)
     assert written.version == "1+corrected"
 
 
-def test_a_correction_can_be_corrected_again(tmp_path: Path) -> None:
+def plain(*weights: float) -> PriorCorrection:
+    return PriorCorrection(1.0, np.zeros(len(weights)), np.array(weights))
+
+
+def test_a_correction_can_be_taken_back(tmp_path: Path) -> None:
     bundle = init_bundle(probabilities(tmp_path / "model.onnx"), tmp_path / "bundle")
-    weights = np.array([0.5, 1.0, 2.0, 4.0])
-    once = with_priors(bundle, weights, tmp_path / "once")
-    back = with_priors(once, 1 / weights, tmp_path / "back")
+    once = with_priors(bundle, plain(0.5, 1.0, 2.0, 4.0), tmp_path / "once")
+    back = with_priors(once, plain(2.0, 1.0, 0.5, 0.25), tmp_path / "back")
     images = pixels(bundle)
     np.testing.assert_allclose(Model(back).predict(images)[0], Model(bundle).predict(images)[0], atol=1e-5)
 
 
 def test_a_class_that_is_gone_is_never_answered(tmp_path: Path) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
-    written = with_priors(bundle, np.array([0.0, 1.0, 1.0, 1.0]), tmp_path / "corrected")
+    written = with_priors(bundle, plain(0.0, 1.0, 1.0, 1.0), tmp_path / "corrected")
     assert Model(written).predict(pixels(bundle))[0][:, 0].max() < 1e-6
 
 
@@ -156,16 +159,15 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine").touch()
     with pytest.raises(BrokenBundle, match="not an empty folder"):
-        with_priors(bundle, np.ones(4), tmp_path / "used")
+        with_priors(bundle, plain(1, 1, 1, 1), tmp_path / "used")
     assert (tmp_path / "used" / "mine").exists()
 
 
 def test_what_was_written_wrongly_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
-    wrong: Callable[..., Any] = lambda said, _ratio: said  # noqa: E731
-    monkeypatch.setattr("service.remedy.export.corrected", wrong)
+    monkeypatch.setattr("service.remedy.export.LOG_OFFSET", 0.1)
     with pytest.raises(BrokenBundle, match="is off by"):
-        with_priors(bundle, np.array([1.0, 1.0, 9.0, 1.0]), tmp_path / "corrected")
+        with_priors(bundle, plain(1, 1, 9, 1), tmp_path / "corrected")
     assert not (tmp_path / "corrected").exists()
 
 
