@@ -1,6 +1,6 @@
 """Concept shift: do the labels that come back still agree with what confidence promised?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from service.drift.reference import Reference
 
 Matrix = NDArray[np.float64]
 
-TOLERANCE = 0.02  # share of errors beyond what confidence promised that is no concept shift
+TOLERANCE = 0.02  # share of errors beyond what confidence promised that is no concept shift,
+TOLERANCE_OF_CHANGED_MIX = 0.05  # while the class proportions have drifted,
+TOLERANCE_OF_CHANGED_IMAGES = 0.3  # and while the images have, so that confidence promises too much
 FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of labels that changed, under the alternatives
 RECENT = 500  # labels that the measured accuracy is of
 SHARE_OF_BUDGET = 0.5  # of the stream's false alarms: by the bound, which is far from tight for a mixture
@@ -134,3 +136,10 @@ class ConceptMonitor:
         monitor._of_class = np.array(state["of_class"], dtype=np.float64)
         monitor._right = np.array(state["right"], dtype=bool)
         return monitor
+
+
+def tolerance_of(kinds: Collection[str]) -> float:
+    """Return the share of errors beyond what confidence promised that is no concept shift, by the drift there is."""
+    if not {"covariate", "both"}.isdisjoint(kinds):
+        return TOLERANCE_OF_CHANGED_IMAGES
+    return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE

@@ -50,6 +50,16 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self._chosen)
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The true class of each image, in the order in which they are read; of unreadable ones, too."""
+        return self._labels
+
+    def names(self) -> list[int | str]:
+        """Return each image's file, or its index in the .npz, in the order in which they are read."""
+        items = [self._items[index] for index in self._chosen]
+        return [str(item) if isinstance(item, Path) else int(at) for at, item in zip(self._chosen, items, strict=True)]
+
     def batches(self) -> Iterator[tuple[list[DecodedImage], NDArray[np.int64]]]:
         """Yield up to 64 images at a time with their labels."""
         for start in range(0, len(self), BATCH):

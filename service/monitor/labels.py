@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from service.drift import ConceptMonitor, Reference
+from service.drift.concept import tolerance_of
 from service.settings import Settings
 from service.store import feedback
 from service.store.arrays import pack, unpack
@@ -14,9 +15,6 @@ from service.store.predictions import Cursor
 
 MAX_LABELS = 2000  # of one transaction
 QUIET = 0.5  # share of the threshold below which nothing has begun
-TOLERANCE = 0.02  # errors beyond what confidence promised that are no concept shift,
-TOLERANCE_OF_CHANGED_MIX = 0.05  # while the class proportions have drifted,
-TOLERANCE_OF_CHANGED_IMAGES = 0.3  # and while the images have, so that confidence promises too much
 CALM_LABELS = 300  # without a further detection, after which a concept shift is over
 NAMED_CLASSES = 4
 MIN_LABELS = 20  # that the accuracy in a summary is of
@@ -49,7 +47,7 @@ class Labels:
             batch.probabilities,
             batch.predicted,
             batch.labels,
-            tolerance=_tolerance(kinds),
+            tolerance=tolerance_of(kinds),
             proportions=proportions if "label" in kinds else None,
         )
         self._status["calm"] = self._status.get("calm", 0) + len(batch.labels)
@@ -110,9 +108,3 @@ class Labels:
     def status(self) -> dict[str, Any]:
         """What the next look needs to know."""
         return self._status
-
-
-def _tolerance(kinds: set[str]) -> float:
-    if kinds & {"covariate", "both"}:
-        return TOLERANCE_OF_CHANGED_IMAGES
-    return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.drift.report import WindowReport
+import numpy as np
+from numpy.typing import NDArray
+
+from service.drift.report import LabelShift, WindowReport
 from service.inference.bundle import Bundle
 from service.inference.labelled import LabelledImages
 from service.remedy.outcome import Unfit
@@ -48,7 +51,27 @@ class Context:
             raise Unfit("needs labelled held-out images: give --images")
         return LabelledImages(bundle, self.images, limit, self.seed)
 
-    def needed_reference_labels(self) -> None:
-        """Raise Unfit where the reference has no true labels."""
+    def needed_reference_labels(self) -> NDArray[np.int64]:
+        """Return the true labels (n,) of the reference.
+
+        Raises
+        ------
+        Unfit
+            They are not known.
+        """
         if self.span.reference.labels is None:
             raise Unfit("needs a reference with true labels: build one with `tidemark reference build`")
+        return self.span.reference.labels
+
+    def needed_proportions(self) -> LabelShift:
+        """Return the class proportions that the span was estimated to have.
+
+        Raises
+        ------
+        Unfit
+            The reference has no labels, or the span has too few different rows.
+        """
+        self.needed_reference_labels()
+        if self.report.label_shift is None:
+            raise Unfit(f"needs class proportions of the span: {self.report.summary}")
+        return self.report.label_shift

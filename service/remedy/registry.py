@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.remedy.class_weights import class_weights
 from service.remedy.context import Context
 from service.remedy.outcome import Remedy
+from service.remedy.priors import corrected_posterior
+from service.remedy.recent_labels import recent_labels
+from service.remedy.relabel import relabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,4 +21,29 @@ class Cure:
     make: Callable[[Context], Remedy]  # raises Unfit where it lacks what it needs
 
 
-CURES: tuple[Cure, ...] = ()
+CURES: tuple[Cure, ...] = (
+    Cure(
+        "corrected-posterior",
+        frozenset({"label"}),
+        "the classes come in other proportions: the same model, corrected for them, needs no new data",
+        corrected_posterior,
+    ),
+    Cure(
+        "class-weights",
+        frozenset({"label"}),
+        "the classes come in other proportions: whoever retrains can weigh or redraw the training data by them",
+        class_weights,
+    ),
+    Cure(
+        "recent-labels",
+        frozenset({"concept"}),
+        "the labels that come back disagree with the model: its last layer can learn from them",
+        recent_labels,
+    ),
+    Cure(
+        "relabel",
+        frozenset({"concept", "covariate"}),
+        "labels of the span teach most where the model is least sure and the images are least typical",
+        relabel,
+    ),
+)

@@ -1,0 +1,168 @@
+"""Remedy of concept shift: the last layer refitted on the labels that came back, and on what of the reference holds."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.drift.label_shift import Calibration
+from service.remedy.context import Context
+from service.remedy.evaluate import folds, further_labels, gains, log_losses
+from service.remedy.export import with_head
+from service.remedy.last_layer import Head, distilled, fit
+from service.remedy.outcome import Gain, Remedy, Unfit
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+FOLDS = 5
+INNER_FOLDS = 3  # that choose the settings
+MIN_LABELS = 50
+REFERENCE_ROWS = 2000  # that take part
+SHARES = (0.0, 0.1, 1.0)  # weights tried for a reference row that still holds, a recent label's being 1
+PENALTIES = (0.1, 0.01, 1e-3)
+FOLDER = "adapted"
+
+
+class Data(NamedTuple):
+    """Recent labels, and the reference with the layer that answered it."""
+
+    embeddings: Floats  # (m, d)
+    labels: Integers  # (m,)
+    old_embeddings: Floats  # (n, d)
+    old_labels: Integers  # (n,)
+    old_posterior: Matrix  # (n, k), calibrated
+    start: Head
+
+    def recent(self, rows: NDArray[np.bool_]) -> "Data":
+        """Keep some of the recent labels."""
+        return self._replace(embeddings=self.embeddings[rows], labels=self.labels[rows])
+
+
+class Settings(NamedTuple):
+    """What cross-validation chooses."""
+
+    share: float
+    penalty: float
+
+
+def recent_labels(context: Context) -> Remedy:
+    """Refit the last layer on the span's fed-back labels; write it as a bundle where it gains.
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels, or too few came back in the span.
+    """
+    data, before = _data(context)
+    after = np.empty(before.shape)
+    parts = folds(data.labels, FOLDS, context.seed)
+    for part in range(FOLDS):
+        held = parts == part
+        fitting = data.recent(~held)
+        after[held] = refitted(fitting, chosen(fitting, context.seed)).probabilities(data.embeddings[held])
+    words = f"{len(data.labels)} predictions of the span whose labels came back, {FOLDS}-fold cross-validation"
+    measured = gains(before, after, data.labels, words, False, seed=context.seed)
+    settings = chosen(data, context.seed)
+    needed = {gain.metric: further_labels(gain, len(data.labels)) for gain in measured}
+    remedy = Remedy(
+        name="recent-labels",
+        kind="concept",
+        summary=f"Refits the last layer on {len(data.labels)} labels that came back. {_sureness(measured, needed)}",
+        gains=measured,
+        details={
+            "labels": len(data.labels),
+            "further_labels": needed,
+            "weight_of_reference": settings.share,
+            "penalty": settings.penalty,
+            "confusion": {
+                "classes": list(context.span.reference.class_names),
+                "before": _confusion(before, data.labels),
+                "after": _confusion(after, data.labels),
+            },
+        },
+    )
+    if context.bundle is None or not (remedy.gaining or context.force):
+        return remedy
+    written = with_head(context.bundle, refitted(data, settings), context.out / FOLDER)
+    code = {"bundle": f"tidemark serve --bundle {written.folder}"}
+    return replace(remedy, exported=True, files=(f"{FOLDER}/",), code=code)
+
+
+def refitted(data: Data, settings: Settings) -> Head:
+    """Return the last layer fitted on recent labels and on the reference, row by row as far as it still holds.
+
+    A reference row (x, y) has the importance weight p_now(y|x) / p_then(y|x), at most 1, times the settings' share:
+    p_then is the model's calibrated posterior, p_now that of a layer fitted on the recent labels alone. So a class
+    whose meaning changed does not pull back, and all others still lend their rows.
+    """
+    now = fit(data.embeddings, data.labels, np.ones(len(data.labels)), data.start, settings.penalty)
+    if not settings.share:
+        return now
+    rows = np.arange(len(data.old_labels))
+    then = np.maximum(data.old_posterior[rows, data.old_labels], 1e-3)
+    holds = np.minimum(now.probabilities(data.old_embeddings)[rows, data.old_labels] / then, 1.0)
+    weights = np.concatenate([np.ones(len(data.labels)), settings.share * holds])
+    embeddings = np.concatenate([data.embeddings, data.old_embeddings])
+    return fit(embeddings, np.concatenate([data.labels, data.old_labels]), weights, data.start, settings.penalty)
+
+
+def chosen(data: Data, seed: int) -> Settings:
+    """Return the settings with the least log-loss on recent labels held back: the share first, then the penalty."""
+    parts = folds(data.labels, INNER_FOLDS, seed + 1)
+
+    def loss(settings: Settings) -> float:
+        total = 0.0
+        for part in range(INNER_FOLDS):
+            held = parts == part
+            said = refitted(data.recent(~held), settings).probabilities(data.embeddings[held])
+            total += float(log_losses(said, data.labels[held]).sum())
+        return total
+
+    share = min(SHARES, key=lambda value: loss(Settings(value, PENALTIES[1])))
+    return min((Settings(share, penalty) for penalty in PENALTIES), key=loss)
+
+
+def _data(context: Context) -> tuple[Data, Floats]:
+    """Return what is fitted on, and the probabilities that the model gave for the recent labels."""
+    span, reference = context.span, context.span.reference
+    old_labels = context.needed_reference_labels()
+    known = span.labelled
+    if known.sum() < MIN_LABELS:
+        raise Unfit(f"needs {MIN_LABELS} labels that came back in the span; there are {known.sum()}")
+    rows = np.random.default_rng(context.seed).permutation(len(reference))[:REFERENCE_ROWS]
+    posterior = Calibration(reference.probabilities, old_labels)(reference.probabilities[rows])
+    start = distilled(reference.embeddings, reference.probabilities)
+    data = Data(
+        embeddings=span.sample.embeddings[known],
+        labels=span.labels[known],
+        old_embeddings=reference.embeddings[rows],
+        old_labels=old_labels[rows],
+        old_posterior=posterior,
+        start=start,
+    )
+    return data, span.sample.probabilities[known]
+
+
+def _sureness(measured: tuple[Gain, ...], needed: dict[str, int | None]) -> str:
+    said = []
+    for gain in measured:
+        further = needed[gain.metric]
+        if further is None:
+            said.append(f"in {gain.metric} no number of further labels is foreseen to show a gain")
+        elif further:
+            said.append(f"in {gain.metric} about {further} further labels would make it sure")
+        else:
+            said.append(f"in {gain.metric} the labels are enough to be sure")
+    sentence = "; ".join(said)
+    return sentence[:1].upper() + sentence[1:] + "."
+
+
+def _confusion(probabilities: NDArray[np.floating], labels: Integers) -> list[list[int]]:
+    """Count (true, predicted) pairs: (k, k)."""
+    k = probabilities.shape[1]
+    pairs = labels * k + probabilities.argmax(axis=1)
+    counts: list[list[int]] = np.bincount(pairs, minlength=k * k).reshape(k, k).tolist()
+    return counts

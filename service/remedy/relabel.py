@@ -1,0 +1,84 @@
+"""Which images to label next: the least typical and the least certain, of every predicted class."""
+
+import csv
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from service.remedy.atypical import atypicality
+from service.remedy.context import Context
+from service.remedy.outcome import Remedy, Unfit
+
+Matrix = NDArray[np.float64]
+
+CHOSEN = 100  # images
+CSV, JSON = "label_next.csv", "label_next.json"
+FIELDS = ("id", "predicted", "confidence", "witness", "uncertainty", "priority")
+
+
+def relabel(context: Context) -> Remedy:
+    """Write the ids of the predictions without a label whose labels would teach most, as CSV and as JSON.
+
+    Raises
+    ------
+    Unfit
+        All predictions of the span have labels.
+    """
+    span = context.span
+    open_rows = np.flatnonzero(~span.labelled)
+    if not len(open_rows):
+        raise Unfit("needs predictions without labels; all of the span have them")
+    witness = atypicality(span.reference, span.sample, context.seed)[open_rows]
+    said = span.sample.probabilities[open_rows]
+    uncertainty = special.entr(said.astype(np.float64)).sum(axis=1) / np.log(said.shape[1])
+    priority = (_rank(witness) + _rank(uncertainty)) / 2
+    predicted = said.argmax(axis=1)
+    rows = [
+        _row(context, int(open_rows[at]), witness[at], uncertainty[at], priority[at])
+        for at in first_of_each(predicted, priority, CHOSEN)
+    ]
+    with (context.out / CSV).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (context.out / JSON).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    classes = len({row["predicted"] for row in rows})
+    return Remedy(
+        name="relabel",
+        kind="concept",
+        summary=f"Names the {len(rows)} images to label next, the least typical and least certain of {classes} "
+        f"predicted classes; send their labels to POST /feedback. {int(span.labelled.sum())} of {len(span)} have one.",
+        files=(CSV, JSON),
+        details={"labelled": int(span.labelled.sum()), "predictions": len(span), "first": rows[:10]},
+    )
+
+
+def first_of_each(predicted: NDArray[np.int64], priority: Matrix, count: int) -> list[int]:
+    """Return up to `count` rows: the first of every predicted class, then the second of each, and so on."""
+    order = np.argsort(-priority, kind="stable")
+    turn = np.empty(len(order), dtype=np.int64)
+    for label in np.unique(predicted):
+        members = order[predicted[order] == label]
+        turn[members] = np.arange(len(members))
+    rows: list[int] = np.lexsort((-priority, turn))[:count].tolist()
+    return rows
+
+
+def _rank(values: Matrix) -> Matrix:
+    """Return each value's rank over the number of values, in 0..1."""
+    return np.asarray(stats.rankdata(values) / len(values))
+
+
+def _row(context: Context, row: int, witness: float, uncertainty: float, priority: float) -> dict[str, Any]:
+    said = context.span.sample.probabilities[row]
+    return {
+        "id": str(context.span.ids[row]),
+        "predicted": context.span.reference.class_names[int(said.argmax())],
+        "confidence": round(float(said.max()), 4),
+        "witness": round(float(witness), 3),
+        "uncertainty": round(float(uncertainty), 4),
+        "priority": round(float(priority), 4),
+    }
