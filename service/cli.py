@@ -28,7 +28,10 @@ BundlesOption = Annotated[
 ]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S"]
+TIMES = [
+    "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S",
+]  # fmt: skip
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
 
 
@@ -158,10 +161,41 @@ def calibrate(
     """Declare a span of logged traffic calm: its bursts and cycles no longer raise alarms."""
     from service.calibrate import calibrate as learn
 
-    facts = learn(stream, since.replace(tzinfo=dt.UTC), until.replace(tzinfo=dt.UTC))
+    facts = learn(stream, _utc(since), _utc(until))
     if "warning" in facts:
         print(f"warning: {facts['warning']}", file=sys.stderr)
     _say(facts, as_json, "{stream}: calm over {predictions} predictions, {design_effect} of which count as one")
+
+
+@app.command()
+def remedy(
+    stream: Annotated[str, typer.Option("--stream", help="model:version, as `/drift` names it.")],
+    since: Annotated[dt.datetime, typer.Option("--since", formats=TIMES, help="Start of the drifted span, in UTC.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for report.html, report.json and what is exported.")],
+    until: Annotated[dt.datetime | None, typer.Option("--until", formats=TIMES, help="Its end; now.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Option("--remedy", help="Make this one; repeatable. Those for what is found.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="The model, for what runs or exports it.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Labelled held-out images, as for `reference build`.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Export what does not gain, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a span of logged traffic into cures, each with the gain that it was measured to bring."""
+    from service.cure import cure
+
+    end = dt.datetime.now(dt.UTC) if until is None else _utc(until)
+    facts = cure(stream, _utc(since), end, out, names or (), bundle, images, force)
+    facts["report"] = str(out / "report.html")
+    facts["found"] = " and ".join(facts["kinds"]) or "no"
+    _say(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
+    for made in facts["remedies"] if not as_json else ():
+        gains = ", ".join(f"{gain['metric']} {gain['improvement']:+.4f}" for gain in made["gains"])
+        print(f"  {made['name']}: {gains or 'not measured'}{'' if made['exported'] else '; not exported'}")
+    for entry in facts["skipped"] if not as_json else ():
+        print(f"  {entry['name']} {entry['reason']}")
 
 
 @app.command()
@@ -176,6 +210,10 @@ def check(
     report = compare(reference, window)
     _say(report, as_json, "{kind}: p = {p_value:.4g}. {summary}")
     raise typer.Exit(1 if report["drifted"] else 0)
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _say(facts: dict[str, Any], as_json: bool, sentence: str) -> None:

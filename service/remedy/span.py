@@ -23,6 +23,8 @@ class Span:
     """Predictions of a stream between two times, in commit order; of more than 5,000 the newest."""
 
     stream: str  # model:version, with the slice where it has one
+    since: dt.datetime
+    until: dt.datetime
     reference: Reference
     sample: Sample  # embeddings (m, d), probabilities (m, k), properties (m, p) or None
     ids: tuple[UUID, ...]
@@ -63,4 +65,4 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
         raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
     known = feedback.of(connection, batch.ids)
     labels = np.array([known.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
-    return Span(stream, reference, sample, tuple(batch.ids), labels, row.model_sha256)
+    return Span(stream, since, until, reference, sample, tuple(batch.ids), labels, row.model_sha256)
