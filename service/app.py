@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from service.alerts.queue import open_queue
 from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
 from service.api.auth import ApiKeys
 from service.api.hot_path import HotPath
-from service.api.kept import Keeper
+from service.api.kept import Correction, Keeper
 from service.api.models import Served, ServedModels
 from service.api.security_headers import SecurityHeaders
 from service.inference import bundle as bundles
@@ -22,17 +22,23 @@ from service.inference.predictor import Predictor
 from service.ledger.forwarder import Forwarder
 from service.ledger.spool import Spool
 from service.pages import routes as pages
+from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
 
-BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list
+BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list,
+PRIORS_VARIABLE = "TIDEMARK_CORRECT_PRIORS"  # and the files of class proportions to correct for
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAPI:
+def create_app(
+    settings: Settings, served: Sequence[Bundle], url: str, corrections: Mapping[str, Correction] | None = None
+) -> FastAPI:
     """Return the server for bundles, the first being the default, on the database at `url`.
+
+    `corrections` are of the models, by name:version, whose answers are corrected for other class proportions.
 
     Raises
     ------
@@ -57,7 +63,12 @@ def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAP
         spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
         forwarder = Forwarder(spool, engine, counted.forwarded)
         state.models = ServedModels(
-            [_served(settings, bundle, key, counted, spool) for bundle, key in zip(served, model_ids, strict=True)]
+            [
+                _served(
+                    settings, bundle, key, counted, spool, (corrections or {}).get(f"{bundle.name}:{bundle.version}")
+                )
+                for bundle, key in zip(served, model_ids, strict=True)
+            ]
         )
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
         state.queue = open_queue(engines.conninfo(url))
@@ -87,11 +98,18 @@ def create_app(settings: Settings, served: Sequence[Bundle], url: str) -> FastAP
     return app
 
 
-def _served(settings: Settings, bundle: Bundle, model_id: int, counted: metrics.Metrics, spool: Spool) -> Served:
+def _served(
+    settings: Settings,
+    bundle: Bundle,
+    model_id: int,
+    counted: metrics.Metrics,
+    spool: Spool,
+    correction: Correction | None,
+) -> Served:
     own = metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels)
     predictor = Predictor(
         bundle,
-        Keeper(f"{bundle.name}:{bundle.version}", spool, own),
+        Keeper(f"{bundle.name}:{bundle.version}", spool, own, correction),
         max_batch=settings.max_batch,
         wait_ms=settings.batch_wait_ms,
         queue_limit=settings.queue_limit,
@@ -100,7 +118,7 @@ def _served(settings: Settings, bundle: Bundle, model_id: int, counted: metrics.
         threads=settings.inference_threads,
         observe=own.observe,
     )
-    return Served(bundle, model_id, predictor, own)
+    return Served(bundle, model_id, predictor, own, correction is not None)
 
 
 def worker() -> FastAPI:
@@ -109,4 +127,6 @@ def worker() -> FastAPI:
     if settings.database_url is None:
         raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
     served = [bundles.load(Path(folder)) for folder in json.loads(os.environ[BUNDLE_VARIABLE])]
-    return create_app(settings, served, engines.normalised(settings.database_url.get_secret_value()))
+    priors = [Path(file) for file in json.loads(os.environ.get(PRIORS_VARIABLE, "[]"))]
+    url = engines.normalised(settings.database_url.get_secret_value())
+    return create_app(settings, served, url, corrections(priors, served))

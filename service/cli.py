@@ -26,6 +26,10 @@ BundlesOption = Annotated[
     list[Path],
     typer.Option("--bundle", help="Folder with model.toml and model.onnx; repeatable, the first is the default."),
 ]
+PriorsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--correct-priors", help="A remedy's priors.json: its model answers as they say; repeatable."),
+]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 TIMES = [
@@ -123,11 +127,16 @@ def migrate(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def up(bundle: BundlesOption, port: PortOption = 8000, host: HostOption = "127.0.0.1") -> None:
+def up(
+    bundle: BundlesOption,
+    port: PortOption = 8000,
+    host: HostOption = "127.0.0.1",
+    correct_priors: PriorsOption = None,
+) -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
     from service.processes import up as start
 
-    raise typer.Exit(start(bundle, host, port))
+    raise typer.Exit(start(bundle, host, port, correct_priors or ()))
 
 
 @app.command()
@@ -136,11 +145,12 @@ def serve(
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
+    correct_priors: PriorsOption = None,
 ) -> None:
     """The API alone, for several machines."""
     from service.processes import serve as start
 
-    start(bundle, host, port, workers)
+    start(bundle, host, port, workers, correct_priors or ())
 
 
 @app.command()

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import uvicorn
 
-from service.app import BUNDLE_VARIABLE
+from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
+from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
@@ -33,14 +34,15 @@ FAILED_TO_START = 2  # exit code of an error that a restart does not mend
 logger = logging.getLogger(__name__)
 
 
-def serve(folders: Sequence[Path], host: str, port: int, workers: int) -> None:
+def serve(folders: Sequence[Path], host: str, port: int, workers: int, priors: Sequence[Path] = ()) -> None:
     """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
     _follow_parent()
     settings = Settings.load()
     with engines.database(settings) as url:
         os.environ["TIDEMARK_DATABASE_URL"] = url
         os.environ[BUNDLE_VARIABLE] = json.dumps([str(folder) for folder in folders])
-        _check(folders, url)
+        os.environ[PRIORS_VARIABLE] = json.dumps([str(file) for file in priors])
+        _check(folders, url, priors)
         _check_port(host, port)
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
@@ -81,7 +83,7 @@ def monitor() -> None:
         asyncio.run(until_stopped(url))
 
 
-def up(folders: Sequence[Path], host: str, port: int) -> int:
+def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = ()) -> int:
     """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
     settings = Settings.load()
     stopping = threading.Event()
@@ -92,11 +94,12 @@ def up(folders: Sequence[Path], host: str, port: int) -> int:
         engines.check(engine)
         schema.migrate(engine)
         engine.dispose()
-        _check(folders, url)
+        _check(folders, url, priors)
         _check_port(host, port)
         environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}
         environment.setdefault("TIDEMARK_PUBLIC_URL", f"http://{host}:{port}")
         named = [word for folder in folders for word in ("--bundle", str(folder))]
+        named += [word for file in priors for word in ("--correct-priors", str(file))]
         commands = [["serve", *named, "--host", host, "--port", str(port)], ["monitor"]]
         children = [_Child(command, environment) for command in commands]
         try:
@@ -146,8 +149,9 @@ class _Child:
             self.process.kill()
 
 
-def _check(folders: Sequence[Path], url: str) -> None:
-    """Raise what would make every worker fail: a broken bundle, an old schema, a reference of another model."""
+def _check(folders: Sequence[Path], url: str, priors: Sequence[Path] = ()) -> None:
+    """Raise what would make every worker fail: a broken bundle, an old schema, a reference or priors of another
+    model."""
     served: dict[str, Bundle] = {}
     for folder in folders:
         bundle = bundles.load(folder)
@@ -155,6 +159,7 @@ def _check(folders: Sequence[Path], url: str) -> None:
         if name in served:
             raise ConfigurationError(f"--bundle: {served[name].folder} and {folder} are both {name}; change a version")
         served[name] = bundle
+    corrections(priors, list(served.values()))
     engine = engines.connect(url)
     engines.check(engine)
     schema.check(engine)

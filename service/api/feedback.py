@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
+import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,12 +32,20 @@ class FeedbackAnswer(BaseModel):
     unknown: list[str]
 
 
+class CorrectedAnswer(BaseModel):
+    """What was answered, where answers are corrected for other class proportions."""
+
+    label: str
+    confidence: float
+
+
 class LoggedAnswer(BaseModel):
     id: str
     at: str
     model: dict[str, str]
     label: str
     confidence: float
+    corrected: CorrectedAnswer | None
     tags: dict[str, str]
     feedback: str | None
 
@@ -89,9 +98,16 @@ def get_prediction(prediction_id: UUID, request: Request) -> LoggedAnswer:
         model={"name": row.model_name, "version": row.model_version},
         label=row.labels[row.label],
         confidence=row.confidence,
+        corrected=None if row.corrected is None else _corrected(row.labels, row.corrected),
         tags=row.tags,
         feedback=None if row.feedback is None else row.labels[row.feedback],
     )
+
+
+def _corrected(labels: list[str], data: bytes) -> CorrectedAnswer:
+    probabilities = np.frombuffer(data, predictions.HALF)
+    index = int(probabilities.argmax())
+    return CorrectedAnswer(label=labels[index], confidence=float(probabilities[index]))
 
 
 def _spooled(state: Any, ids: list[UUID]) -> dict[UUID, Predicted]:

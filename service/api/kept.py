@@ -1,10 +1,11 @@
 """What is kept of predictions before an answer may leave: their rows in the spool, and their counts."""
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
 from service.api.metrics import ModelMetrics
@@ -15,6 +16,9 @@ from service.inference.session import ModelFailed
 from service.ledger.spool import Spool
 from service.store.predictions import HALF, SINGLE, LoggedPrediction
 
+Matrix = NDArray[np.float64]
+Correction = Callable[[NDArray[np.float32]], Matrix]  # of probabilities (m, k) for other class proportions
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -22,6 +26,12 @@ class Kept:
 
     rows: list[LoggedPrediction]
     predictions: Predictions
+    corrected: Matrix | None = None  # (m, k), probabilities at other class proportions
+
+    @property
+    def answered(self) -> NDArray[np.floating]:
+        """The probabilities (m, k) that the answer is made of."""
+        return self.predictions.probabilities if self.corrected is None else self.corrected
 
 
 class Keeper:
@@ -30,12 +40,14 @@ class Keeper:
     Parameters
     ----------
     model : name:version.
+    correction : what answers are corrected by; the log keeps both, and what is counted stays as the model said it.
     """
 
-    def __init__(self, model: str, spool: Spool, metrics: ModelMetrics) -> None:
+    def __init__(self, model: str, spool: Spool, metrics: ModelMetrics, correction: Correction | None = None) -> None:
         self._model = model
         self._spool = spool
         self._metrics = metrics
+        self._correction = correction
 
     def __call__(self, predictions: Predictions, requests: Sequence[Asked]) -> list[Kept]:
         """Return each request's rows with its predictions.
@@ -46,11 +58,15 @@ class Keeper:
             The spool is full: nothing was kept, nothing may be answered.
         """
         started = time.perf_counter()
-        rows = logged(self._model, predictions, requests)
+        corrected = None if self._correction is None else self._correction(predictions.probabilities)
+        rows = logged(self._model, predictions, requests, corrected)
         self._spool.append(rows)
         self._metrics.observe("log", time.perf_counter() - started)
         self._metrics.predicted(rows)
-        return [Kept(rows[asked.rows], predictions.rows(asked.rows)) for asked in requests]
+        return [
+            Kept(rows[asked.rows], predictions.rows(asked.rows), None if corrected is None else corrected[asked.rows])
+            for asked in requests
+        ]
 
 
 async def kept(predicting: Awaitable[Kept]) -> Kept:
@@ -71,7 +87,9 @@ async def kept(predicting: Awaitable[Kept]) -> Kept:
         raise Problem(503, str(error)) from None
 
 
-def logged(model: str, predictions: Predictions, requests: Sequence[Asked]) -> list[LoggedPrediction]:
+def logged(
+    model: str, predictions: Predictions, requests: Sequence[Asked], corrected: Matrix | None = None
+) -> list[LoggedPrediction]:
     """Return predictions as they are logged, under new ids."""
     m = len(predictions)
     limit = np.finfo(HALF).max
@@ -80,8 +98,11 @@ def logged(model: str, predictions: Predictions, requests: Sequence[Asked]) -> l
     properties = predictions.properties.astype(SINGLE)
     confidences = predictions.probabilities[np.arange(m), predictions.indices].tolist()
     tags = [asked.tags for asked in requests for _ in range(asked.rows.stop - asked.rows.start)]
-    columns = zip(predictions.indices.tolist(), confidences, probabilities, embeddings, properties, tags, strict=True)
+    moved = [None] * m if corrected is None else [row.tobytes() for row in corrected.astype(HALF)]
+    columns = zip(
+        predictions.indices.tolist(), confidences, probabilities, embeddings, properties, tags, moved, strict=True
+    )
     return [
-        LoggedPrediction(uuid7(), model, label, confidence, p.tobytes(), e.tobytes(), a.tobytes(), own)
-        for label, confidence, p, e, a, own in columns
+        LoggedPrediction(uuid7(), model, label, confidence, p.tobytes(), e.tobytes(), a.tobytes(), own, other)
+        for label, confidence, p, e, a, own, other in columns
     ]

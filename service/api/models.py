@@ -18,6 +18,7 @@ class Served:
     model_id: int  # of its row in Postgres
     predictor: Predictor[Kept]
     metrics: ModelMetrics
+    corrected: bool = False  # whether answers are corrected for other class proportions
 
     @property
     def name(self) -> str:

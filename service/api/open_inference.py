@@ -21,10 +21,11 @@ from service.api.models import Served
 from service.api.predict import TAG, counted
 from service.api.problems import Problem, documented
 from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
-from service.inference.bundle import Bundle, InputSpec
+from service.inference.bundle import InputSpec
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 OUTPUTS = {"probabilities": "FP32", "label": "BYTES"}
+RAW = {"raw_probabilities": "FP32", "raw_label": "BYTES"}  # beside them where answers are corrected
 SMALL_BYTES = 65_536  # a body up to here is parsed at once, a larger one in a thread
 NUMBER_BYTES = 40  # of a number in JSON, its indentation included
 OTHER_BYTES = 65_536  # of a request besides its numbers
@@ -104,14 +105,17 @@ def ready(request: Request, response: Response) -> Ready:
 @router.get(MODEL, dependencies=NAMED, summary="Model metadata", responses=documented(404))
 @router.get(VERSION, dependencies=VERSIONED, summary="Model metadata", responses=documented(404))
 async def model(request: Request) -> ModelMetadata:
-    bundle = _served(request).bundle
-    shapes = {"probabilities": [-1, len(bundle.labels)], "label": [-1]}
+    served = _served(request)
+    bundle, outputs = served.bundle, _outputs(served)
+    columns = {"FP32": [len(bundle.labels)], "BYTES": []}
     return ModelMetadata(
         name=bundle.name,
-        versions=[served.bundle.version for served in request.app.state.models.versions(bundle.name)],
+        versions=[other.bundle.version for other in request.app.state.models.versions(bundle.name)],
         platform="onnxruntime_onnx",
         inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *_row(bundle.input)])],
-        outputs=[TensorMetadata(name=name, datatype=OUTPUTS[name], shape=shapes[name]) for name in OUTPUTS],
+        outputs=[
+            TensorMetadata(name=name, datatype=kind, shape=[-1, *columns[kind]]) for name, kind in outputs.items()
+        ],
     )
 
 
@@ -182,20 +186,26 @@ async def _infer(request: Request, served: Served) -> Response:
     room = IMAGES_PER_REQUEST * math.prod(_row(spec)) * (NUMBER_BYTES if json_length is None else 4)
     body = await read_body(request, room + OTHER_BYTES)
     if len(body) <= SMALL_BYTES:
-        asked, tensor = _read(body, json_length, spec)
+        asked, tensor = _read(body, json_length, served)
     else:
-        asked, tensor = await asyncio.to_thread(_read, body, json_length, spec)
-    return _answer(served.bundle, asked, await kept(served.predictor.predict_tensor(tensor, tags)))
+        asked, tensor = await asyncio.to_thread(_read, body, json_length, served)
+    return _answer(served, asked, await kept(served.predictor.predict_tensor(tensor, tags)))
 
 
-def _read(body: bytes, json_length: str | None, spec: InputSpec) -> tuple[InferBody, NDArray[Any]]:
+def _outputs(served: Served) -> dict[str, str]:
+    """Return the datatypes of what a model answers, by name."""
+    return OUTPUTS | RAW if served.corrected else OUTPUTS
+
+
+def _read(body: bytes, json_length: str | None, served: Served) -> tuple[InferBody, NDArray[Any]]:
+    spec, outputs = served.bundle.input, _outputs(served)
     asked, binary = split(body, json_length)
     names = [tensor.name for tensor in asked.inputs]
     if names != [spec.name]:
         raise Problem(400, f"expected one input {spec.name!r}, got {names}")
     for output in asked.outputs:
-        if output.name not in OUTPUTS:
-            raise Problem(400, f"no output {output.name!r}, there are {', '.join(OUTPUTS)}")
+        if output.name not in outputs:
+            raise Problem(400, f"no output {output.name!r}, there are {', '.join(outputs)}")
     return asked, array(asked.inputs[0], _row(spec), IMAGES_PER_REQUEST, binary)
 
 
@@ -204,16 +214,20 @@ def _row(spec: InputSpec) -> tuple[int, ...]:
     return (spec.channels, *spec.size) if spec.layout == "NCHW" else (*spec.size, spec.channels)
 
 
-def _answer(bundle: Bundle, asked: InferBody, found: Kept) -> Response:
+def _answer(served: Served, asked: InferBody, found: Kept) -> Response:
+    bundle, kinds = served.bundle, _outputs(served)
+    labels = np.array(bundle.labels, dtype=object)
     values = {
-        "probabilities": found.predictions.probabilities,
-        "label": np.array([bundle.labels[row.label] for row in found.rows], dtype=object),
+        "probabilities": found.answered.astype(np.float32, copy=False),
+        "label": labels[found.answered.argmax(axis=1)],
+        "raw_probabilities": found.predictions.probabilities,
+        "raw_label": labels[found.predictions.indices],
     }
     binary = asked.parameters.get("binary_data_output") is True
     wanted = [(output.name, output.parameters.get("binary_data", binary) is True) for output in asked.outputs]
     outputs = [
-        encoded(name, OUTPUTS[name], values[name], as_bytes)
-        for name, as_bytes in wanted or [(name, binary) for name in OUTPUTS]
+        encoded(name, kinds[name], values[name], as_bytes)
+        for name, as_bytes in wanted or [(name, binary) for name in kinds]
     ]
     answer: dict[str, Any] = {"model_name": bundle.name, "model_version": bundle.version}
     if asked.id is not None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import orjson
@@ -32,10 +33,17 @@ class Scored(BaseModel):
     confidence: float
 
 
+class Raw(Scored):
+    """What the model said before its answer was corrected for other class proportions."""
+
+    index: int
+
+
 class Predicted(Scored):
     id: str
     index: int
     top: list[Scored]
+    raw: Raw | None = None  # only where answers are corrected
 
 
 class PredictAnswer(BaseModel):
@@ -116,17 +124,19 @@ def counted(metrics: ModelMetrics) -> Iterator[None]:
 
 def _answer(bundle: Bundle, found: Kept) -> bytes:
     labels = bundle.labels
-    probabilities = found.predictions.probabilities
-    tops = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]
-    confidences = np.take_along_axis(probabilities, tops, axis=1)
-    predictions = [
+    tops = np.argsort(-found.answered, axis=1, kind="stable")[:, :TOP]
+    confidences = np.take_along_axis(found.answered, tops, axis=1)
+    predictions: list[dict[str, Any]] = [
         {
             "id": str(row.id),
-            "label": labels[row.label],
-            "index": row.label,
-            "confidence": row.confidence,
+            "label": labels[top[0]],
+            "index": top[0],
+            "confidence": confidence[0],
             "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, confidence, strict=True)],
         }
         for row, top, confidence in zip(found.rows, tops.tolist(), confidences.tolist(), strict=True)
     ]
+    if found.corrected is not None:
+        for answer, row in zip(predictions, found.rows, strict=True):
+            answer["raw"] = {"label": labels[row.label], "index": row.label, "confidence": row.confidence}
     return orjson.dumps({"model": {"name": bundle.name, "version": bundle.version}, "predictions": predictions})

@@ -1,6 +1,5 @@
 """Remedy of prior shift: the model's posteriors corrected for the span's class proportions."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,13 @@ from service.remedy.context import Context
 from service.remedy.evaluate import folds, gains
 from service.remedy.export import with_priors
 from service.remedy.outcome import Gain, Remedy
+from service.remedy.priors_file import CalibrationValues, ClassShare, Priors
 
 Matrix = NDArray[np.float64]
 
 FOLDS = 5
 MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
-FILE, FOLDER = "priors.json", "corrected"
+FOLDER = "corrected"
 MOVED = 3  # classes named in a sentence
 LEANS = "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
 
@@ -43,10 +43,9 @@ def corrected_posterior(context: Context) -> Remedy:
     )
     if not (remedy.gaining or context.force):
         return remedy
-    content = priors(context, correction)
-    (context.out / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    files = [FILE]
-    code = {"serving": f"tidemark serve --bundle BUNDLE --correct-priors {context.out / FILE}"}
+    path = _priors(context, correction).write(context.out)
+    files = [path.name]
+    code = {"serving": f"tidemark serve --bundle BUNDLE --correct-priors {path}"}
     if context.bundle is not None:
         written = with_priors(context.bundle, correction, context.out / FOLDER)
         files.append(f"{FOLDER}/")
@@ -85,21 +84,18 @@ def moved(context: Context) -> str:
     return f"{said} {LEANS}" if "covariate" in context.kinds else said
 
 
-def priors(context: Context, correction: PriorCorrection) -> dict[str, Any]:
-    """Return the content of the file that `--correct-priors` takes."""
-    return {
-        "model": model_of(context.span.stream),
-        "sha256": context.span.sha256,
-        "stream": context.span.stream,
-        "proportions": proportions(context),
-        "weights": correction.weights.tolist(),
-        "calibration": {"slope": correction.slope, "bias": correction.bias.tolist()},
-    }
-
-
 def model_of(stream: str) -> str:
     """Return the `name:version` of a stream `name:version[/slice]`."""
     return stream.partition("/")[0]
+
+
+def _priors(context: Context, correction: PriorCorrection) -> Priors:
+    return Priors(
+        model=model_of(context.span.stream),
+        sha256=context.span.sha256,
+        classes=tuple(ClassShare.model_validate(row) for row in proportions(context)),
+        calibration=CalibrationValues(slope=correction.slope, bias=tuple(correction.bias.tolist())),
+    )
 
 
 def _on_reference(context: Context, weights: Matrix) -> tuple[Gain, Gain]:

@@ -95,15 +95,19 @@ class Ending:
 
 def drop_outputs_behind(proto: ModelProto, scores: str, embedding: str) -> None:
     """Drop the outputs that come out of the operators between the embedding and the scores, all but these two."""
-    before = {id(node) for node in makers(proto.graph.node, [embedding])}
-    between = {id(node) for node in makers(proto.graph.node, [scores])} - before
-    kept = []
-    for value in proto.graph.output:
-        made_by = {id(node) for node in makers(proto.graph.node, [value.name])}
-        if value.name in (scores, embedding) or not made_by & between:
-            kept.append(value)
+    between = _made(proto, scores) - _made(proto, embedding)
+    kept = [
+        value
+        for value in proto.graph.output
+        if value.name in (scores, embedding) or not _made(proto, value.name) & between
+    ]
     del proto.graph.output[:]
     proto.graph.output.extend(kept)
+
+
+def _made(proto: ModelProto, tensor: str) -> set[str]:
+    """Return a tensor and all that are made on the way to it."""
+    return {name for node in makers(proto.graph.node, [tensor]) for name in node.output}
 
 
 def makers(nodes: Sequence[NodeProto], names: Sequence[str]) -> list[NodeProto]:

@@ -1,6 +1,5 @@
 """`tidemark remedy` from rows in Postgres to a folder: planted shifts of real scans, and their cures."""
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +14,10 @@ from uuid_utils.compat import uuid7
 
 from service.build import reference_arrays
 from service.cli import app
-from service.drift.label_shift import PriorCorrection
-from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
 from service.inference.graph import init_bundle
 from service.inference.labelled import LabelledImages
 from service.inference.session import Model
-from service.remedy.evaluate import hits, log_losses
 from service.store import feedback, models, predictions, references
 from service.store.predictions import HALF, LoggedPrediction
 
@@ -113,7 +109,7 @@ def common(world: World, digit: int, count: int, factor: float = 5.0) -> np.ndar
 
 
 def test_label_shift_is_named_corrected_and_regained(world: World, tmp_path: Path) -> None:
-    said, labels = world.log(common(world, 8, 1500))
+    world.log(common(world, 8, 1500))
     facts = remedy("--out", str(tmp_path / "out"), "--bundle", str(world.bundle.folder), "--images", str(world.images))
     assert facts["kinds"] == ["label"]
     corrected, weights = facts["remedies"]

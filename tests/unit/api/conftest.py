@@ -28,8 +28,8 @@ def serve(bundle: Bundle, settings: Settings, url: str) -> Iterator[Callable[...
     """Start a server with settings of its own; return its client."""
     with ExitStack() as stack:
 
-        def start(*others: Bundle, **changes: Any) -> TestClient:
-            app = create_app(Settings(**settings.model_dump() | changes), [bundle, *others], url)
+        def start(*others: Bundle, corrections: Any = None, **changes: Any) -> TestClient:
+            app = create_app(Settings(**settings.model_dump() | changes), [bundle, *others], url, corrections)
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start
