@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from service.alerts.queue import open_queue
-from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems
+from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems, thumbnails
 from service.api.auth import ApiKeys
 from service.api.hot_path import HotPath
 from service.api.kept import Correction, Keeper
@@ -92,7 +92,7 @@ def create_app(
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     app.add_middleware(SecurityHeaders)
-    for room in (predict, open_inference, feedback, drift, alerts, health, metrics):
+    for room in (predict, open_inference, feedback, drift, alerts, thumbnails, health, metrics):
         app.include_router(room.router)
     app.include_router(pages.router)
     return app
@@ -109,7 +109,7 @@ def _served(
     own = metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels)
     predictor = Predictor(
         bundle,
-        Keeper(f"{bundle.name}:{bundle.version}", spool, own, correction),
+        Keeper(f"{bundle.name}:{bundle.version}", spool, own, correction, settings.thumbnails),
         max_batch=settings.max_batch,
         wait_ms=settings.batch_wait_ms,
         queue_limit=settings.queue_limit,

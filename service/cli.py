@@ -98,12 +98,15 @@ def reference_build(
     images: Annotated[Path, typer.Option("--images", help="Folder of class folders, or .npz with images and labels.")],
     limit: Annotated[int | None, typer.Option(min=50, help="Use a random, stratified part of this size.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write an .npz instead of storing in Postgres.")] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Keep small pictures of up to 512 images, for the pages.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the model over labelled images held out from fitting, and store what they look like to it."""
     from service.build import build_reference
 
-    facts = build_reference(bundle, images, limit, out)
+    facts = build_reference(bundle, images, limit, out, thumbnails)
     _say(facts, as_json, "reference of {model}: {rows} rows, accuracy {accuracy:.4f}, stored as {stored}")
     if not as_json:
         print("smallest shift that four of five windows show at level .01:")

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
     spool_sync: str = Field("normal", pattern="^(normal|full)$")
     retention_days: int = Field(30, ge=1)
+    thumbnails: bool = False  # kept of what was sent: images may be private
 
     @field_validator("webhook_urls", mode="before")
     @classmethod

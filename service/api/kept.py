@@ -1,5 +1,6 @@
 """What is kept of predictions before an answer may leave: their rows in the spool, and their counts."""
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from service.api.problems import Problem, unavailable
 from service.errors import Overloaded
 from service.inference.predictor import Asked, Predictions, TooManyImages
 from service.inference.session import ModelFailed
+from service.inference.thumbnails import thumbnail
 from service.ledger.spool import Spool
 from service.store.predictions import HALF, SINGLE, LoggedPrediction
 
@@ -41,13 +43,22 @@ class Keeper:
     ----------
     model : name:version.
     correction : what answers are corrected by; the log keeps both, and what is counted stays as the model said it.
+    thumbnails : keep a small picture of each image.
     """
 
-    def __init__(self, model: str, spool: Spool, metrics: ModelMetrics, correction: Correction | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        spool: Spool,
+        metrics: ModelMetrics,
+        correction: Correction | None = None,
+        thumbnails: bool = False,
+    ) -> None:
         self._model = model
         self._spool = spool
         self._metrics = metrics
         self._correction = correction
+        self._thumbnails = thumbnails
 
     def __call__(self, predictions: Predictions, requests: Sequence[Asked]) -> list[Kept]:
         """Return each request's rows with its predictions.
@@ -59,7 +70,7 @@ class Keeper:
         """
         started = time.perf_counter()
         corrected = None if self._correction is None else self._correction(predictions.probabilities)
-        rows = logged(self._model, predictions, requests, corrected)
+        rows = logged(self._model, predictions, requests, corrected, self._thumbnails)
         self._spool.append(rows)
         self._metrics.observe("log", time.perf_counter() - started)
         self._metrics.predicted(rows)
@@ -88,7 +99,11 @@ async def kept(predicting: Awaitable[Kept]) -> Kept:
 
 
 def logged(
-    model: str, predictions: Predictions, requests: Sequence[Asked], corrected: Matrix | None = None
+    model: str,
+    predictions: Predictions,
+    requests: Sequence[Asked],
+    corrected: Matrix | None = None,
+    thumbnails: bool = False,
 ) -> list[LoggedPrediction]:
     """Return predictions as they are logged, under new ids."""
     m = len(predictions)
@@ -99,10 +114,10 @@ def logged(
     confidences = predictions.probabilities[np.arange(m), predictions.indices].tolist()
     tags = [asked.tags for asked in requests for _ in range(asked.rows.stop - asked.rows.start)]
     moved = [None] * m if corrected is None else [row.tobytes() for row in corrected.astype(HALF)]
-    columns = zip(
-        predictions.indices.tolist(), confidences, probabilities, embeddings, properties, tags, moved, strict=True
-    )
+    pictures = map(thumbnail, predictions.pixels) if thumbnails else itertools.repeat(None, m)
+    indices = predictions.indices.tolist()
+    columns = zip(indices, confidences, probabilities, embeddings, properties, tags, moved, pictures, strict=True)
     return [
-        LoggedPrediction(uuid7(), model, label, confidence, p.tobytes(), e.tobytes(), a.tobytes(), own, other)
-        for label, confidence, p, e, a, own, other in columns
+        LoggedPrediction(uuid7(), model, label, confidence, p.tobytes(), e.tobytes(), a.tobytes(), own, other, picture)
+        for label, confidence, p, e, a, own, other, picture in columns
     ]

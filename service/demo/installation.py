@@ -36,7 +36,8 @@ def installation(port: int, held_out: Scans, seed: int, settings: dict[str, str]
     try:
         init_bundle(MODEL, bundle, name="digits")
         _write_reference(folder / "held_out.npz", held_out, seed)
-        _run(["reference", "build", "--bundle", str(bundle), "--images", str(folder / "held_out.npz")], environment)
+        images = str(folder / "held_out.npz")
+        _run(["reference", "build", "--bundle", str(bundle), "--images", images, "--thumbnails"], environment)
         with (folder / "up.log").open("wb") as log:
             command = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle), "--port", str(port)]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603

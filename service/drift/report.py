@@ -34,6 +34,15 @@ class Witness(NamedTuple):
     nearest: int
 
 
+class Neighbour(NamedTuple):
+    """A reference row, its true class where that is known, and how far its embedding is from a prediction's: the root
+    mean square difference of a unit, in deviations of the reference."""
+
+    row: int
+    label: str | None
+    distance: float
+
+
 class ClassMove(NamedTuple):
     """A predicted class: its share before and now, and how far its embeddings moved in their deviations."""
 

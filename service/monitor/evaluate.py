@@ -4,22 +4,32 @@ from typing import Any
 
 import numpy as np
 
-from service.drift import Reference, WindowTest
+from service.drift import Reference
+from service.monitor.watcher import Watcher
 from service.store.predictions import Batch
 
+NEIGHBOURS = 3  # of each witness
 BINS = 24  # of a property's histogram
 
 
-def explain(reference: Reference, test: WindowTest, batch: Batch) -> dict[str, Any]:
+def explain(watcher: Watcher, batch: Batch) -> dict[str, Any]:
     """Test a batch against the reference and return its report.
 
     Beside what the test says, the report names the witnesses by their ids and holds what charts need: the shares
-    of predicted labels and the histograms of image properties, reference beside window.
+    of predicted labels and the histograms of image properties, reference beside window. Where the reference keeps
+    thumbnails, each witness has its neighbours among the rows that they show.
     """
+    reference = watcher.reference
     properties = batch.properties if reference.properties is not None else None
-    report: dict[str, Any] = test(batch.embeddings, batch.probabilities, properties).to_dict()
-    for witness in report["witnesses"]:
-        witness["id"] = str(batch.ids[witness.pop("row")])
+    report: dict[str, Any] = watcher.test(batch.embeddings, batch.probabilities, properties).to_dict()
+    report["reference"] = watcher.reference_id
+    rows = [witness.pop("row") for witness in report["witnesses"]]
+    for row, witness in zip(rows, report["witnesses"], strict=True):
+        witness["id"] = str(batch.ids[row])
+    if watcher.neighbours is not None and rows:
+        least = reference.check(batch.embeddings[rows], batch.probabilities[rows])
+        for witness, nearest in zip(report["witnesses"], watcher.neighbours(least, NEIGHBOURS), strict=True):
+            witness["neighbours"] = [neighbour._asdict() for neighbour in nearest]
     predicted = np.bincount(batch.probabilities.argmax(axis=1), minlength=reference.classes) / len(batch)
     report["proportions"] = dict(zip(reference.class_names, predicted.tolist(), strict=True))
     report["histograms"] = _histograms(reference, properties)

@@ -135,7 +135,7 @@ class Step:
 
     def _explain(self, batch: Batch, first: int, concept: str | None = None) -> tuple[int, dict[str, Any]]:
         started = time.perf_counter()
-        report = explain(self._watcher.reference, self._watcher.test, batch)
+        report = explain(self._watcher, batch)
         if concept is not None:
             report |= {"kind": "concept", "drifted": True, "summary": concept}
         elif report["label_shift"]:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Engine
 
 from service.drift import Reference, StreamDetector, WindowTest
+from service.drift.neighbours import Neighbours
 from service.settings import Settings
 from service.store import calibrations, references
 
@@ -18,8 +20,10 @@ LEVEL = 0.01  # at which a single window is called drifted; alarms are the detec
 class Watcher:
     """A reference with its tests, ready for use."""
 
+    reference_id: int
     reference: Reference
     test: WindowTest
+    neighbours: Neighbours | None  # where the reference keeps thumbnails
     calibration: Mapping[str, Any]
 
     def detector(self, settings: Settings) -> StreamDetector:
@@ -36,6 +40,7 @@ def prepare(engine: Engine, reference_id: int, calibration_id: int | None, setti
     with engine.connect() as connection:
         reference = load(connection, reference_id)
         calibration = references.load_calibration(connection, reference_id)
+        shown = list(references.load_thumbnails(connection, reference_id))
         if calibration_id is not None:
             calm, calibration = calibrations.load(connection, calibration_id)
     if calibration is None:
@@ -45,7 +50,8 @@ def prepare(engine: Engine, reference_id: int, calibration_id: int | None, setti
     if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
         calm = None  # declared when windows were smaller
     test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
-    return Watcher(reference, test, calibration)
+    neighbours = Neighbours(reference, np.array(shown)) if shown else None
+    return Watcher(reference_id, reference, test, neighbours, calibration)
 
 
 def load(connection: Connection, reference_id: int) -> Reference:
