@@ -45,7 +45,8 @@ class Installation:
         }
         with engine.begin() as connection:
             self.model_id = models.register(connection, "m", "1", "a" * 64, NAMES)
-            references.save(connection, self.model_id, arrays)
+            shown = dict.fromkeys(range(0, 1500, 10), b"a picture")
+            references.save(connection, self.model_id, arrays, shown)
             self.stream_id = int(streams.every(connection)[0].id)
 
     def monitor(self) -> Monitor:
@@ -111,6 +112,18 @@ def test_calm_traffic_gives_windows_and_no_alert(installation: Installation) -> 
     stream = installation.stream()
     assert (stream.state, stream.kind, stream.seen) == ("calm", "none", 1000)
     assert 0 < stream.status["evidence"] < stream.status["threshold"]
+
+
+def test_witnesses_stand_beside_reference_images_that_can_be_shown(installation: Installation) -> None:
+    installation.send(200)
+    (window,) = installation.windows()
+    with installation.engine.connect() as connection:
+        labels = references.load(connection, window.report["reference"])["labels"]
+    assert len(window.report["witnesses"]) == 12
+    for witness in window.report["witnesses"]:
+        nearest = witness["neighbours"]
+        assert all(one["row"] % 10 == 0 and one["label"] == NAMES[labels[one["row"]]] for one in nearest)
+        assert 0 < nearest[0]["distance"] <= nearest[1]["distance"] <= nearest[2]["distance"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""From an image sent, and from labelled images, to the small pictures that are served of them."""
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from sqlalchemy import Engine
+
+from service.build import SHOWN, build_reference
+from service.errors import TidemarkError
+from service.inference.bundle import Bundle
+from service.store import references
+
+Serve = Callable[..., TestClient]
+PATIENCE = 15.0  # seconds
+RNG = np.random.default_rng(3)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def predicted(client: TestClient, pixels: np.ndarray) -> str:
+    """Send an image; return its id once it is in Postgres."""
+    answer = client.post("/predict", content=png(pixels), headers={"Content-Type": "image/png"})
+    key = str(answer.json()["predictions"][0]["id"])
+    end = time.monotonic() + PATIENCE
+    while client.get(f"/predictions/{key}").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return key
+
+
+def test_a_logged_image_is_served_small_and_privately(serve: Serve) -> None:
+    client = serve(thumbnails=True)
+    pixels = np.full((8, 8, 3), (200, 30, 90), np.uint8)
+    answer = client.get(f"/predictions/{predicted(client, pixels)}/thumbnail")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert answer.headers["cache-control"].startswith("private")
+    with Image.open(io.BytesIO(answer.content)) as image:
+        assert np.abs(np.asarray(image, np.float32) - pixels).max() < 10
+
+
+def test_nothing_is_kept_of_images_unless_asked_for(serve: Serve) -> None:
+    client = serve()
+    answer = client.get(f"/predictions/{predicted(client, np.zeros((8, 8, 3), np.uint8))}/thumbnail")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "no thumbnail of prediction" in answer.json()["detail"]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """More labelled images than are shown, a class of them rare."""
+    labels = np.repeat([0, 1, 2, 3], [300, 300, 300, 60])
+    shades = labels[:, None, None, None] * 60
+    pixels = (shades + RNG.integers(0, 20, (len(labels), 8, 8, 3))).astype(np.uint8)
+    np.savez(tmp_path / "labelled.npz", images=pixels, labels=labels)
+    return tmp_path / "labelled.npz"
+
+
+def test_reference_images_are_kept_of_every_class_and_served(
+    serve: Serve, bundle: Bundle, images: Path, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
+    facts = build_reference(bundle.folder, images, limit=None, out=None, thumbnails=True)
+    with engine.connect() as connection:
+        kept = references.load_thumbnails(connection, 1)
+        labels = references.load(connection, 1)["labels"]
+    assert np.bincount(labels[list(kept)]).tolist() == [SHOWN // 4] * 3 + [60]
+    assert facts["thumbnails"] == len(kept)
+    client = serve()
+    for row in list(kept)[:5]:
+        answer = client.get(f"/references/1/thumbnails/{row}")
+        assert answer.content == kept[row]
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert abs(np.asarray(image, np.float32).mean() - labels[row] * 60 - 10) < 10
+    missing = next(row for row in range(len(labels)) if row not in kept)
+    for path in (f"/references/1/thumbnails/{missing}", "/references/2/thumbnails/0"):
+        assert client.get(path).status_code == 404
+    assert client.get("/references/1/thumbnails/9999999999").status_code == 422
+
+
+def test_a_reference_in_a_file_keeps_no_images(bundle: Bundle, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(TidemarkError, match="leave out --out"):
+        build_reference(bundle.folder, images, limit=None, out=tmp_path / "r.npz", thumbnails=True)
