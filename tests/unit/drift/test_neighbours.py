@@ -4,7 +4,7 @@ from service.drift import Reference
 from service.drift.neighbours import Neighbours
 
 RNG = np.random.default_rng(0)
-SCALES = np.array([1.0, 100.0, 0.01])  # a unit with large numbers must not decide alone
+SCALES = np.array([1.0, 100.0, 0.5])  # a unit with large numbers must not decide alone
 ROWS = RNG.normal(size=(300, 3)) * SCALES
 LABELS = RNG.integers(0, 2, 300)
 REFERENCE = Reference(ROWS, RNG.dirichlet([1, 1], 300), LABELS, class_names=["cat", "dog"])
