@@ -1,7 +1,7 @@
 """Concept shift: do the labels that come back still agree with what confidence promised?"""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,14 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from service.drift.label_shift import Calibration
 from service.drift.performance import at_proportions, wilson_interval
 from service.drift.reference import Reference
+from service.drift.report import Agreement, LabelEvidence
 
 Matrix = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 TOLERANCE = 0.02  # share of errors beyond what confidence promised that is no concept shift,
 TOLERANCE_OF_CHANGED_MIX = 0.05  # while the class proportions have drifted,
 TOLERANCE_OF_CHANGED_IMAGES = 0.3  # and while the images have, so that confidence promises too much
 FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of labels that changed, under the alternatives
-RECENT = 500  # labels that the measured accuracy is of
+RECENT = 500  # labels that are remembered
 SHARE_OF_BUDGET = 0.5  # of the stream's false alarms: by the bound, which is far from tight for a mixture
 MIN_RUN_TIME = 100.0  # labels
 
@@ -48,7 +50,7 @@ class ConceptMonitor:
         self._prior = np.bincount(reference.labels, minlength=reference.classes) / len(reference)
         self.reference_accuracy = float((reference.probabilities.argmax(axis=1) == reference.labels).mean())
         self.count = 0
-        self._right = np.zeros(0, dtype=bool)
+        self._recent = _Recent(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
         self._all = np.zeros(len(FLIPPED))
         self._of_class = np.zeros((reference.classes, len(FLIPPED)))
 
@@ -83,15 +85,16 @@ class ConceptMonitor:
         posterior = self._calibration(rows.probabilities)
         if proportions is not None:
             posterior = at_proportions(posterior, self._prior, np.asarray(proportions, dtype=np.float64))
-        promised = np.clip(1 - posterior[np.arange(len(rows)), chosen] + tolerance, 1e-3, 0.95)[:, None]
-        expected = 1 - (1 - promised) * (1 - FLIPPED)
+        promised = posterior[np.arange(len(rows)), chosen]
+        doubted = np.clip(1 - promised + tolerance, 1e-3, 0.95)[:, None]
+        expected = 1 - (1 - doubted) * (1 - FLIPPED)
         wrong = chosen != truth
-        factors = np.where(wrong[:, None], expected / promised, (1 - expected) / (1 - promised))
+        factors = np.where(wrong[:, None], expected / doubted, (1 - expected) / (1 - doubted))
         for label, factor in zip(chosen, factors, strict=True):
             self._all = (self._all + 1) * factor
             self._of_class[label] = (self._of_class[label] + 1) * factor
         self.count += len(rows)
-        self._right = np.concatenate([self._right, ~wrong])[-RECENT:]
+        self._recent = self._recent.followed_by(chosen, truth, promised).last(RECENT)
 
     @property
     def evidence(self) -> float:
@@ -111,21 +114,40 @@ class ConceptMonitor:
 
     def accuracy(self, last: int = RECENT) -> tuple[float, float, float, int] | None:
         """Return the accuracy of the last labels with its 95 % interval (Wilson) and their number, or None."""
-        recent = self._right[-last:]
-        n = len(recent)
+        recent = self._recent.last(last)
+        n = len(recent.right)
         if not n:
             return None
-        right = int(recent.sum())
+        right = int(recent.right.sum())
         return right / n, *wilson_interval(right, n), n
 
+    def agreement(self, last: int = RECENT) -> LabelEvidence | None:
+        """Return what the last labels say beside what confidence promised, or None before the first label."""
+        recent, found = self._recent.last(last), self.accuracy(last)
+        if found is None:
+            return None
+        accuracy, low, high, n = found
+        classes = tuple(self._agreement(recent, label) for label in self.classes() if (recent.predicted == label).any())
+        disagreeing = tuple((n - 1 - np.flatnonzero(~recent.right)[::-1]).tolist())
+        return LabelEvidence(n, accuracy, low, high, float(recent.promised.mean()), classes, disagreeing)
+
+    def _agreement(self, recent: "_Recent", label: int) -> Agreement:
+        names = self._reference.class_names
+        there = recent.predicted == label
+        n, right = int(there.sum()), int((there & recent.right).sum())
+        others = np.bincount(recent.labels[there & ~recent.right], minlength=len(names))
+        instead = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
+        promised = float(recent.promised[there].mean())
+        return Agreement(names[label], n, right / n, *wilson_interval(right, n), promised, instead)
+
     def reset(self) -> None:
-        """Forget all evidence; the recent accuracy stays."""
+        """Forget all evidence; the recent labels stay."""
         self._all[:] = 0
         self._of_class[:] = 0
 
     def state(self) -> dict[str, Any]:
         """Return all that the monitor knows, as arrays and scalars."""
-        return {"count": self.count, "all": self._all, "of_class": self._of_class, "right": self._right}
+        return {"count": self.count, "all": self._all, "of_class": self._of_class} | self._recent._asdict()
 
     @classmethod
     def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "ConceptMonitor":
@@ -134,7 +156,7 @@ class ConceptMonitor:
         monitor.count = int(state["count"])
         monitor._all = np.array(state["all"], dtype=np.float64)
         monitor._of_class = np.array(state["of_class"], dtype=np.float64)
-        monitor._right = np.array(state["right"], dtype=bool)
+        monitor._recent = _Recent(*(np.array(state[name]) for name in _Recent._fields))
         return monitor
 
 
@@ -143,3 +165,25 @@ def tolerance_of(kinds: Collection[str]) -> float:
     if not {"covariate", "both"}.isdisjoint(kinds):
         return TOLERANCE_OF_CHANGED_IMAGES
     return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE
+
+
+class _Recent(NamedTuple):
+    """The last labels, in the order in which they came."""
+
+    predicted: Integers  # (m,)
+    labels: Integers  # (m,)
+    promised: Matrix  # (m,) calibrated probability that the prediction is right
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return np.asarray(self.predicted == self.labels)
+
+    def followed_by(self, predicted: NDArray[Any], labels: NDArray[Any], promised: Matrix) -> "_Recent":
+        return _Recent(
+            np.concatenate([self.predicted, predicted.astype(np.int64)]),
+            np.concatenate([self.labels, labels.astype(np.int64)]),
+            np.concatenate([self.promised, promised]),
+        )
+
+    def last(self, count: int) -> "_Recent":
+        return _Recent(self.predicted[-count:], self.labels[-count:], self.promised[-count:])

@@ -2,17 +2,21 @@
 
 import datetime as dt
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 from sqlalchemy import Connection, Row
 
 from service.drift import ConceptMonitor, Reference
-from service.drift.concept import tolerance_of
+from service.drift.concept import RECENT, tolerance_of
 from service.settings import Settings
 from service.store import feedback
 from service.store.arrays import pack, unpack
 from service.store.feedback import Labelled
 from service.store.predictions import Cursor
 
+HISTORY = 60  # points of evidence kept for the chart
+SHOWN = 12  # images whose labels disagree
 MAX_LABELS = 2000  # of one transaction
 QUIET = 0.5  # share of the threshold below which nothing has begun
 CALM_LABELS = 300  # without a further detection, after which a concept shift is over
@@ -31,11 +35,11 @@ class Labels:
     def __init__(self, connection: Connection, row: Row[Any], reference: Reference) -> None:
         self._connection = connection
         self._row = row
-        self._names = reference.class_names
-        self._monitor = (
-            ConceptMonitor(reference) if row.concept is None else ConceptMonitor.restore(reference, unpack(row.concept))
-        )
+        state = None if row.concept is None else unpack(row.concept)
+        self._monitor = ConceptMonitor(reference) if state is None else ConceptMonitor.restore(reference, state)
+        self._ids: list[bytes] = [] if state is None else [key.tobytes() for key in state["ids"]]
         self._status: dict[str, Any] = dict(row.status.get("labels", {}))
+        self._detection: dict[str, Any] = {}
 
     def take(self, kinds: set[str], proportions: list[float] | None, now: dt.datetime) -> Labelled | None:
         """Read what came in; `kinds` of drift that are firing say how far confidence can be trusted."""
@@ -50,6 +54,10 @@ class Labels:
             tolerance=tolerance_of(kinds),
             proportions=proportions if "label" in kinds else None,
         )
+        history = self._status.get("history", [])
+        point = [now.isoformat(), self._monitor.count, max(self._monitor.evidence, 0.0)]
+        self._status["history"] = [*history, point][-HISTORY:]
+        self._ids = [*self._ids, *(key.bytes for key in batch.ids)][-RECENT:]
         self._status["calm"] = self._status.get("calm", 0) + len(batch.labels)
         self._status["unquiet"] = self._status.get("unquiet", 0) + len(batch.labels)
         return batch
@@ -62,10 +70,26 @@ class Labels:
             self._status |= {"quiet_at": now.isoformat(), "unquiet": 0}
         if self._monitor.evidence <= threshold:
             return False
-        self._status["classes"] = [self._names[label] for label in self._monitor.classes()[:NAMED_CLASSES]]
+        self._detection = self._describe(threshold)
         self._status["calm"] = 0
         self._monitor.reset()
         return True
+
+    def _describe(self, threshold: float) -> dict[str, Any]:
+        unquiet = self._status.get("unquiet", 0)
+        found = self._monitor.agreement(max(unquiet, MIN_LABELS))
+        if found is None:
+            raise RuntimeError("labels disagree before the first of them has come")
+        newest = found.disagreeing[:SHOWN]
+        return found.to_dict() | {
+            "disagreeing": [str(UUID(bytes=self._ids[-1 - back])) for back in newest],
+            "since": self._status.get("quiet_at"),
+            "evidence": {
+                "history": self._status["history"],
+                "threshold": threshold,
+                "change": self._monitor.count - unquiet,
+            },
+        }
 
     @property
     def over(self) -> bool:
@@ -85,21 +109,22 @@ class Labels:
         return None if found is None else dict(zip(("accuracy", "low", "high", "n"), found, strict=True))
 
     @property
-    def summary(self) -> str:
-        """A detection in one sentence."""
-        classes = ", ".join(self._status.get("classes", []))
-        recent = max(self._status.get("unquiet", 0), MIN_LABELS)
-        right, _, _, n = self._monitor.accuracy(recent) or (0.0, 0.0, 1.0, 0)
+    def detection(self) -> dict[str, Any]:
+        """What the last detection found, as its report keeps it."""
+        found = self._detection
+        classes = ", ".join(item["name"] for item in found["classes"][:NAMED_CLASSES])
         where = f", most where the model says {classes}" if classes else ""
-        return (
+        summary = (
             f"Labels that come back disagree with the model{where}: accuracy "
-            f"{self._monitor.reference_accuracy:.2f} → {right:.2f} on the last {n} labels"
+            f"{self._monitor.reference_accuracy:.2f} → {found['accuracy']:.2f} on the last {found['n']} labels"
         )
+        return {"kind": "concept", "drifted": True, "summary": summary, "labels": found}
 
     def saved(self, batch: Labelled) -> dict[str, Any]:
         """Return the stream's columns after `batch`."""
+        ids = np.frombuffer(b"".join(self._ids), dtype=np.uint8)
         return {
-            "concept": pack(self._monitor.state()),
+            "concept": pack(self._monitor.state() | {"ids": ids.reshape(-1, 16)}),
             "feedback_xid": batch.last.xid,
             "feedback_seq": batch.last.seq,
         }

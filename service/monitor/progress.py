@@ -127,17 +127,17 @@ class Step:
         if batch is None:
             return
         self._status["feedback"] = labels.accuracy
-        window_id, report = self._explain(batch, self._seen - len(batch), concept=labels.summary)
+        window_id, report = self._explain(batch, self._seen - len(batch), labels.detection)
         since = labels.since or self._now
         self._fire("concept", since, window_id, report)
         if self._row.since is None and "since" not in self._changes:
             self._changes["since"] = since
 
-    def _explain(self, batch: Batch, first: int, concept: str | None = None) -> tuple[int, dict[str, Any]]:
+    def _explain(self, batch: Batch, first: int, concept: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         started = time.perf_counter()
         report = explain(self._watcher, batch)
         if concept is not None:
-            report |= {"kind": "concept", "drifted": True, "summary": concept}
+            report |= concept
         elif report["label_shift"]:
             self._status["proportions"] = list(report["label_shift"]["estimated"].values())
         if feedback := self._status.get("feedback"):

@@ -25,6 +25,7 @@ class Predicted(NamedTuple):
 class Labelled(NamedTuple):
     """Fed-back predictions in commit order."""
 
+    ids: list[UUID]
     predicted: NDArray[np.int64]  # (m,)
     probabilities: NDArray[np.float32]  # (m, k)
     labels: NDArray[np.int64]  # (m,)
@@ -70,7 +71,7 @@ def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> La
     """Return the next fed-back labels of a model in commit order, or None."""
     c = feedback.c
     query = (
-        select(c.predicted, c.probabilities, c.label, c.xid, c.seq)
+        select(c.prediction_id, c.predicted, c.probabilities, c.label, c.xid, c.seq)
         .where(*after_cursor(c, model_id, after))
         .order_by(c.xid, c.seq)
         .limit(limit)
@@ -80,6 +81,7 @@ def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> La
         return None
     joined = b"".join(row.probabilities for row in rows)
     return Labelled(
+        ids=[row.prediction_id for row in rows],
         predicted=np.array([row.predicted for row in rows], dtype=np.int64),
         probabilities=np.frombuffer(joined, dtype=HALF).reshape(len(rows), -1).astype(np.float32),
         labels=np.array([row.label for row in rows], dtype=np.int64),

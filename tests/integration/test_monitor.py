@@ -173,8 +173,24 @@ def test_a_concept_shift_is_found_in_the_labels_that_come_back(installation: Ins
     assert "b" in alert.summary
     assert "e" in alert.summary
     assert alert.report["kind"] == "concept"
+    assert_says_what_the_labels_say(alert.report["labels"], installation)
     labelled(500, swap=False)
     assert installation.alerts()[0].state == "resolved"
+
+
+def assert_says_what_the_labels_say(found: dict[str, Any], installation: Installation) -> None:
+    assert found["high"] < found["promised"]
+    assert {item["name"] for item in found["classes"][:2]} == {"b", "e"}
+    for item in found["classes"][:2]:
+        assert item["high"] < item["promised"]
+        assert next(iter(item["instead"])) == {"b": "e", "e": "b"}[item["name"]]
+    evidence = found["evidence"]
+    assert evidence["history"][-1][2] > evidence["threshold"] > evidence["history"][0][2]
+    assert 480 <= evidence["change"] <= evidence["history"][-1][1] - 10
+    with installation.engine.connect() as connection:
+        wrong = [predictions.get(connection, UUID(key)) for key in found["disagreeing"]]
+    assert all(row is not None and row.label != row.feedback for row in wrong)
+    assert [row.at for row in wrong] == sorted((row.at for row in wrong), reverse=True)
 
 
 def test_a_monitor_that_is_replaced_on_the_way_finds_the_same(engine: Engine, url: str) -> None:

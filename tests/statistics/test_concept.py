@@ -56,6 +56,33 @@ def test_names_the_classes_that_were_swapped(reference):
     assert set(monitor.classes()[:2]) == {1, 4}
 
 
+def test_tells_what_came_back_beside_what_was_promised(reference):
+    rng = np.random.default_rng(2)
+    monitor = ConceptMonitor(reference)
+    feed(monitor, rng, 300)
+    found = monitor.agreement()
+    assert found.low < found.promised < found.high
+    feed(monitor, rng, 60, swapped)
+    found = monitor.agreement(60)
+    assert (found.n, found.accuracy) == (60, monitor.accuracy(60)[0])
+    assert found.high < found.promised
+    assert len(found.disagreeing) == round(60 * (1 - found.accuracy))
+    for item in found.classes[:2]:
+        assert (item.name, max(item.instead, key=item.instead.get)) in (("1", "4"), ("4", "1"))
+        assert item.n == round(item.n * item.accuracy) + sum(item.instead.values())
+        assert item.high < item.promised
+
+
+def test_state_goes_on_where_it_stopped(reference):
+    rng = np.random.default_rng(4)
+    monitor = ConceptMonitor(reference)
+    feed(monitor, rng, 40, flipped(rng))
+    again = ConceptMonitor.restore(reference, monitor.state())
+    feed(monitor, np.random.default_rng(5), 40)
+    feed(again, np.random.default_rng(5), 40)
+    assert (again.agreement(), again.evidence, again.count) == (monitor.agreement(), monitor.evidence, monitor.count)
+
+
 def test_run_time_is_kept_while_the_labels_agree(reference):
     """60,000 labels against a run time of 100,000 labels: none expected; a bound by Ville, so none tolerated."""
     rng = np.random.default_rng(3)
