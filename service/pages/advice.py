@@ -1,7 +1,7 @@
 """What each kind of shift and each test means, and what to do about it."""
 
+import datetime as dt
 import shlex
-from importlib import util
 
 TESTS = {
     "mmd": ("Embeddings", "Does the cloud of embeddings look like the reference's?"),
@@ -38,7 +38,7 @@ STEPS = {
         "If the meaning changed, relabel recent images and refit: the model's old answers no longer hold.",
     ),
 }
-CAN_REMEDY = util.find_spec("service.remedy") is not None
+MANUAL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
 
 
 def kind(name: str) -> str:
@@ -58,7 +58,8 @@ def steps(name: str) -> tuple[str, ...]:
 
 
 def remedy(name: str, stream: str, since: str) -> str | None:
-    """Return the command that looks for a cure, or None where there is none."""
-    if name not in STEPS or not CAN_REMEDY:
+    """Return the command that looks for a cure in the traffic since an ISO 8601 time, or None where there is none."""
+    if name not in STEPS:
         return None
-    return f"tidemark remedy --stream {shlex.quote(stream)} --since {since} --out remedy"
+    moment = dt.datetime.fromisoformat(since).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"tidemark remedy --stream {shlex.quote(stream)} --since {moment} --out remedy"

@@ -16,6 +16,7 @@ from service.pages.past import Past
 WIDTH = 340
 LEFT, RIGHT = 8, 332
 BASE = 108  # of the evidence
+SPARK = 36  # and of it as a sparkline
 MARGIN = 42  # left of it, for its scale
 NAME = 12  # characters of a class's name, each at most
 LETTER = 6.5
@@ -25,7 +26,7 @@ SHOWN = 12  # classes
 
 def evidence(past: Past) -> Markup:
     """Draw evidence over a stream's predictions, with the alarm line and the estimated change."""
-    points = [(t, float(p), float(e)) for t, p, e in past.history if e is not None and math.isfinite(e)]
+    points = _points(past)
     if len(points) < 2:
         return Markup('<p class="dim">The evidence is drawn from the second look at this stream on.</p>')
     first, last = points[0][1], points[-1][1]
@@ -38,7 +39,7 @@ def evidence(past: Past) -> Markup:
     def y(value: float) -> float:
         return BASE - math.log1p(max(value, 0)) / top * (BASE - 14)
 
-    parts, said = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} predictions"]
+    parts, said = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} {past.counted}"]
     for value in (0, 1, 10, 100, 1000, 10_000):
         if math.log1p(value) < top:
             parts.append(f'<line class="axis" x1="{MARGIN}" y1="{y(value):.1f}" x2="{RIGHT}" y2="{y(value):.1f}"/>')
@@ -63,16 +64,41 @@ def evidence(past: Past) -> Markup:
         parts.append(_beside(at, 11, f"change ≈ {past.change:,}"))
         between = past.change_range
         said.append(
-            f"change estimated at prediction {past.change:,}"
+            f"change estimated at {past.counted[:-1]} {past.change:,}"
             + (f", between {between[0]:,} and {between[1]:,}" if between else "")
         )
     elif past.alarm is not None:
         said.append(f"alarm at prediction {past.alarm:,}")
     start, end = words.clock(points[0][0]), words.clock(points[-1][0])
-    parts.append(_text(MARGIN, BASE + 12, f"{first:,.0f}") + _text(RIGHT, BASE + 12, f"{last:,.0f} predictions", "end"))
+    parts.append(
+        _text(MARGIN, BASE + 12, f"{first:,.0f}") + _text(RIGHT, BASE + 12, f"{last:,.0f} {past.counted}", "end")
+    )
     parts.append(_text(MARGIN, BASE + 24, start) + _text(RIGHT, BASE + 24, f"{_day(points[-1][0])}{end} UTC", "end"))
     said.append(f"from {start} to {end} UTC")
-    return _figure("Evidence of drift in nats, on a log scale, over predictions", "; ".join(said), BASE + 28, parts)
+    what = "of drift" if past.counted == "predictions" else "that labels disagree"
+    title = f"Evidence {what} in nats, on a log scale, over {past.counted}"
+    return _figure(title, "; ".join(said), BASE + 28, parts)
+
+
+def sparkline(past: Past) -> Markup:
+    """Draw evidence over a stream's predictions as one line, with the alarm line."""
+    points = _points(past)
+    if len(points) < 2:
+        return Markup("")
+    first, last = points[0][1], points[-1][1]
+    limit = past.threshold or 1.0
+    top = math.log1p(1.1 * max(limit, *(e for _, _, e in points)))
+
+    def y(value: float) -> float:
+        return SPARK - math.log1p(max(value, 0)) / top * (SPARK - 2)
+
+    line = " ".join(
+        f"{LEFT + (p - first) / max(last - first, 1) * (RIGHT - LEFT):.1f},{y(e):.1f}" for _, p, e in points
+    )
+    parts = [f'<polyline class="line" points="{line}"/>']
+    parts.append(f'<line class="limit" x1="{LEFT}" y1="{y(limit):.1f}" x2="{RIGHT}" y2="{y(limit):.1f}"/>')
+    title = f"Evidence of drift, {points[-1][2]:.1f} nats, alarm above {limit:.1f}"
+    return _figure(title, f"the last {last - first:,.0f} predictions, on a log scale", SPARK + 4, parts)
 
 
 def p_values(windows: Sequence[tuple[int, float, bool]]) -> Markup:
@@ -155,6 +181,10 @@ def histogram(name: str, edges: Sequence[float], reference: Sequence[float], win
     said = f"mean about {words.amount(means[0])} in the reference, {words.amount(means[1])} in the window"
     unit = words.UNITS.get(name, "as measured")
     return _figure(f"{name.capitalize()} ({unit}), share of images", said, 101, parts)
+
+
+def _points(past: Past) -> list[tuple[str, float, float]]:
+    return [(t, float(p), float(e)) for t, p, e in past.history if e is not None and math.isfinite(e)]
 
 
 def _ticks(top: float, bottom: float, x: Callable[[float], float]) -> str:

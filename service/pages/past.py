@@ -4,7 +4,7 @@ import bisect
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
@@ -16,7 +16,7 @@ WINDOWS = 40  # that are read back for it
 
 @dataclass(frozen=True)
 class Past:
-    """What the evidence chart draws; positions are predictions of the stream."""
+    """What the evidence chart draws; positions are predictions of the stream, or labels that came back for it."""
 
     history: list[list[Any]]  # (time, position, evidence), oldest first
     threshold: float | None
@@ -24,6 +24,7 @@ class Past:
     change_range: tuple[int, int] | None = None
     span: tuple[int, int] | None = None  # of the window that is looked at
     alarm: int | None = None
+    counted: Literal["predictions", "labels"] = "predictions"
 
 
 def now(status: dict[str, Any]) -> Past:
@@ -47,7 +48,9 @@ def of_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> Pas
 
 def of_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> Past:
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
-    else what the stream had seen at the time that the alert names."""
+    else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
+    if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
+        return Past(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
     history = _upto(connection, stream, alert.position, alert.fired_at, alert.window_id)
     status = stream.status
     change, between = status.get("change_point"), status.get("change_range")

@@ -1,5 +1,6 @@
 """The pages: overview, a stream's windows, window report and alert; each gives its JSON where `Accept` asks for it."""
 
+from dataclasses import asdict
 from importlib import resources
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from service.store import alerts, streams, windows
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
 ORDER = ("drifting", "warming_up", "calm")
-STATIC = {"style.css": "text/css", "live.js": "text/javascript"}
+STATIC = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 templates = Environment(loader=PackageLoader("service.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -58,12 +59,13 @@ def window(window_id: int, request: Request) -> Response:
         if row is None:
             return _missing(request, f"no window {window_id}")
         report = windows.as_json(row)
-        if _wants_json(request):
-            return JSONResponse(report)
         stream = streams.get(connection, row.stream_id)
         seen = past.of_window(connection, stream, row)
-        least = images.describe(connection, report)
-    return _page("window.html", report=report, status=stream.status, seen=seen, images=least, since=report["start"])
+        least, pictures = images.describe(connection, report)
+    if _wants_json(request):
+        return JSONResponse(report | {"past": asdict(seen), "images": least})
+    shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": report["start"]}
+    return _page("window.html", status=stream.status, **shown)
 
 
 @router.get("/alerts/{alert_id}/page")
@@ -74,14 +76,14 @@ def alert(alert_id: UUID, request: Request) -> Response:
         if row is None:
             return _missing(request, f"no alert {alert_id}")
         found = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), _url(request))
-        if _wants_json(request):
-            return JSONResponse(found)
         stream = streams.get(connection, row.stream_id)
         seen = past.of_alert(connection, stream, row)
         report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
-        least = images.describe(connection, report)
-    status = stream.status
-    return _page("alert.html", alert=found, report=report, status=status, seen=seen, images=least, since=found["since"])
+        least, pictures = images.describe(connection, report)
+    if _wants_json(request):
+        return JSONResponse(found | {"past": asdict(seen), "images": least})
+    shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": found["since"]}
+    return _page("alert.html", alert=found, status=stream.status, **shown)
 
 
 @router.get("/static/{name}")

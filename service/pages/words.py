@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -16,6 +17,7 @@ UNITS = {
     "width": "pixels",
     "height": "pixels",
 }
+FIGURES = re.compile(r" \([^()]* → [^()]*\)")  # of a property, in a summary
 SILENT = 60.0  # seconds without a look at waiting predictions, after which the monitor counts as gone
 
 
@@ -65,6 +67,35 @@ def share(value: float | None) -> str:
 def moment(iso: str) -> str:
     """Write an ISO 8601 time with its offset as UTC, to the second."""
     return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def lately(iso: str) -> str:
+    """Write an ISO 8601 time as UTC to the minute, without what goes without saying today or this year."""
+    then, now = dt.datetime.fromisoformat(iso).astimezone(dt.UTC), dt.datetime.now(dt.UTC)
+    day = (
+        "" if then.date() == now.date() else f"{then.day} {then:%b} " + ("" if then.year == now.year else f"{then:%Y} ")
+    )
+    return f"{day}{then:%H:%M} UTC"
+
+
+def headline(report: dict[str, Any], since: str | None = None) -> str:
+    """Say in one sentence what changed, since when, and what it does to the accuracy, with its interval."""
+    summary, labels, guess = str(report["summary"]), report.get("labels"), report.get("performance")
+    if labels:
+        change, _, _ = summary.partition(": accuracy")
+        figures = f"; accuracy {number(labels['promised'])} → {number(labels['accuracy'])} {interval(labels)}"
+        figures += f" on {labels['n']} labels"
+    else:
+        change, figures, after = summary.partition("; estimated accuracy")
+        figures += after
+        if figures and guess:
+            figures += f" {interval(guess)}"
+    return FIGURES.sub("", change) + (f" since {lately(since)}" if since else "") + figures
+
+
+def interval(found: dict[str, Any]) -> str:
+    """Write the interval of an accuracy."""
+    return f"({number(found['low'])}–{number(found['high'])})"
 
 
 def clock(iso: str) -> str:

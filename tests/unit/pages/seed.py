@@ -1,4 +1,4 @@
-"""One drifting stream with a window, its logged images and two alerts, as the monitor leaves them."""
+"""One drifting stream with a window, its logged images and three alerts, as the monitor leaves them."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -8,18 +8,22 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Engine, insert
 
-from service.store import models, predictions, tables
+from service.inference.thumbnails import thumbnail
+from service.store import models, predictions, references, tables
 from service.store.predictions import LoggedPrediction
 
 AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
 ALERT = UUID("01920000-0000-7000-8000-000000000001")
 LONG_AGO = UUID("01920000-0000-7000-8000-000000000002")
+CONCEPT = UUID("01920000-0000-7000-8000-000000000003")
 CLASSES = [str(digit) for digit in range(10)]
 SHARES = dict.fromkeys(CLASSES, 0.1)
 PROPERTIES = ("contrast", "brightness", "width")  # in the reference's order
 IMAGES = 14
 EVIDENCE = [*[0.3] * 30, 6.3, *[60.0 * step for step in range(1, 30)]]  # after every 100 predictions
 DROPPED = 11  # the witness whose prediction is no longer kept
+REFERENCE = 1
+PICTURE = thumbnail(np.tile(np.arange(0, 252, 9, dtype=np.uint8), (28, 1)))
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Seeded:
     window: int
     alert: str
     old_alert: str
+    concept_alert: str
 
 
 def seed(engine: Engine) -> Seeded:
@@ -53,11 +58,13 @@ def seed(engine: Engine) -> Seeded:
         for alert_id, values in (
             (LONG_AGO, {"kind": "concept", "state": "resolved", "resolved_at": AT, "fired_at": AT, "position": 90}),
             (ALERT, {"kind": "covariate", "state": "firing", "fired_at": fired, "position": 3000}),
+            (CONCEPT, {"kind": "concept", "state": "firing", "fired_at": AT, "position": 3000, "report": concept()}),
         ):
             since = values["fired_at"] - dt.timedelta(seconds=25)  # type: ignore[operator]
-            known = {"id": alert_id, "since": since, "window_id": window_id, "report": report()}
-            connection.execute(insert(tables.alerts).values(**common, **known, **values))
-    return Seeded("mnist:1/camera=7", window_id, f"/alerts/{ALERT}/page", f"/alerts/{LONG_AGO}/page")
+            known = common | {"id": alert_id, "since": since, "window_id": window_id, "report": report()} | values
+            connection.execute(insert(tables.alerts).values(known))
+    pages = (f"/alerts/{alert_id}/page" for alert_id in (ALERT, LONG_AGO, CONCEPT))
+    return Seeded("mnist:1/camera=7", window_id, *pages)
 
 
 def prediction_id(row: int) -> UUID:
@@ -106,8 +113,15 @@ def report() -> dict[str, Any]:
             for name in PROPERTIES
         ],
         "witnesses": [
-            {"id": str(prediction_id(row)), "score": 3.2 - row / 10, "nearest": 40 + row} for row in range(IMAGES)
+            {
+                "id": str(prediction_id(row)),
+                "score": 3.2 - row / 10,
+                "nearest": 40 + row,
+                "neighbours": [{"row": near, "label": "3", "distance": 0.6 + near / 10} for near in range(3)],
+            }
+            for row in range(IMAGES)
         ],
+        "reference": REFERENCE,
         "classes_moved": [
             {"name": "3", "reference_share": 0.1, "window_share": 0.31, "embedding_shift": 0.42},
             {"name": "8", "reference_share": 0.1, "window_share": 0.04, "embedding_shift": None},
@@ -116,12 +130,28 @@ def report() -> dict[str, Any]:
     }
 
 
+def concept() -> dict[str, Any]:
+    """Return the report of a concept shift."""
+    course = [[(AT + dt.timedelta(seconds=n)).isoformat(), 20 * n, max(0.0, n - 20.0)] for n in range(31)]
+    rate = {"accuracy": 0.8, "low": 0.68, "high": 0.88, "promised": 0.98}
+    swapped = rate | {"name": "3", "n": 20, "accuracy": 0.4, "low": 0.22, "high": 0.61, "instead": {"8": 2, "5": 10}}
+    labels = {
+        "n": 60,
+        "classes": [swapped],
+        "disagreeing": [str(prediction_id(0)), str(prediction_id(1))],
+        "since": AT.isoformat(),
+        "evidence": {"history": course, "threshold": 9.2, "change": 420},
+    }
+    summary = "Labels that come back disagree with the model, most where the model says 3: accuracy 0.98 → 0.80 on them"
+    return report() | {"kind": "concept", "summary": summary, "labels": rate | labels}
+
+
 def _log(connection: Connection, model_id: int) -> None:
     properties = np.array([0.4, 0.125, 28], dtype="<f4").tobytes()
     halves = np.zeros(10, dtype="<f2").tobytes()
     tags = {"camera": "7"}
     rows = [
-        LoggedPrediction(prediction_id(row), "mnist:1", 3, 0.75, halves, halves, properties, tags)
+        LoggedPrediction(prediction_id(row), "mnist:1", 3, 0.75, halves, halves, properties, tags, thumbnail=PICTURE)
         for row in range(IMAGES)
         if row != DROPPED
     ]
@@ -132,8 +162,8 @@ def _log(connection: Connection, model_id: int) -> None:
 
 
 def _stream(connection: Connection, model_id: int) -> int:
-    known = {"model_id": model_id, "rows": 0, "arrays": b""}
-    made = insert(tables.references).values(known).returning(tables.references.c.id)
+    arrays = {"embeddings": np.zeros((0, 2))}
+    reference_id = references.save(connection, model_id, arrays, dict.fromkeys(range(3), PICTURE))
     status = {
         "evidence": 9.0,
         "threshold": 4.9,
@@ -149,7 +179,7 @@ def _stream(connection: Connection, model_id: int) -> int:
     values = {
         "model_id": model_id,
         "slice": "camera=7",
-        "reference_id": connection.execute(made).scalar_one(),
+        "reference_id": reference_id,
         "status": status,
         "state": "drifting",
         "kind": "covariate",

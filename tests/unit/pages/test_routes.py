@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -56,7 +57,7 @@ def test_windows_of_a_stream_by_page(client: TestClient, seeded: Seeded) -> None
 
 def test_alert_page_opens_with_its_escaped_sentence(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.alert).text
-    assert "<h1>Images are darker than in training (brightness 0.31 → 0.22) &lt;b&gt;</h1>" in page
+    assert "<h1>Images are darker than in training &lt;b&gt; since 2 Jan 14:26 UTC</h1>" in page
 
 
 def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: TestClient, seeded: Seeded) -> None:
@@ -65,15 +66,50 @@ def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: Tes
     assert re.search(r"0\.90</b> \(0\.80–0\.96\) <small>The last 50 labels", page)
 
 
-def test_remedy_is_named_only_where_there_is_one(
-    client: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(advice, "CAN_REMEDY", False)
-    assert "tidemark remedy" not in client.get(seeded.alert).text
-    monkeypatch.setattr(advice, "CAN_REMEDY", True)
-    assert (
-        "tidemark remedy --stream mnist:1/camera=7 --since 2026-01-02T14:26:35+00:00" in client.get(seeded.alert).text
+def test_remedy_s_command_can_be_copied_as_it_is(client: TestClient, seeded: Seeded) -> None:
+    command = "<code>tidemark remedy --stream mnist:1/camera=7 --since 2026-01-02T14:26:35Z --out remedy</code>"
+    assert command in client.get(seeded.alert).text
+
+
+def test_the_manual_has_what_the_pages_link_to() -> None:
+    heading = advice.MANUAL.partition("#")[2].replace("-", " ")
+    assert f"## {heading}" in (Path(__file__).parents[3] / "README.md").read_text().lower()
+
+
+def test_concept_alert_says_what_the_labels_say(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.concept_alert).text
+    said = (
+        "disagree with the model, most where the model says 3 since 2 Jan 14:01 UTC; accuracy 0.98 → 0.80 (0.68–0.88)"
     )
+    assert said in page
+    assert re.search(r'<th scope="row">3</th><td>20</td><td>40% <small>22%–61%</small></td><td>98%</td>', page)
+    assert "5 ×10, 8 ×2" in page
+    assert "10.0 nats after 600 labels; alarm above 9.2; change estimated at label 420" in page
+    assert "Newest images whose labels disagree" in page
+    assert page.count('alt="image predicted 3"') == 2
+    assert "confidence promised 0.98 on these 60 labels" in page
+
+
+def test_images_stand_beside_their_nearest_reference_images(client: TestClient, seeded: Seeded) -> None:
+    page = client.get(seeded.alert).text
+    assert page.count('alt="image predicted 3"') == 11
+    assert page.count('alt="reference image of 3, 0.60 deviations away"') == 11
+    assert page.count('<img src="data:image/jpeg;base64,') == 11 + 3 * 11
+    images = client.get(seeded.alert, headers=JSON).json()["images"]
+    assert images[0]["thumbnail"] == f"/predictions/{prediction_id(0)}/thumbnail"
+    assert images[0]["neighbours"][2]["thumbnail"] == "/references/1/thumbnails/2"
+    assert images[11]["logged"] is False
+
+
+def test_without_thumbnails_images_are_ids_and_properties(client: TestClient, engine: Engine, seeded: Seeded) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(tables.predictions).values(thumbnail=None))
+        connection.execute(update(tables.references).values(thumbnails=None))
+    page = client.get(seeded.alert).text
+    assert "<img" not in page
+    assert str(prediction_id(0)) in page
+    assert "brightness 0.125 (0.31)" in page
+    assert "score 3.20, most like reference row 40" in page
 
 
 def test_alert_page_draws_the_evidence_until_the_alert(client: TestClient, seeded: Seeded) -> None:
@@ -107,12 +143,12 @@ def test_properties_are_drawn_worst_first_without_constant_ones(client: TestClie
 
 def test_least_typical_images_say_what_is_logged(client: TestClient, seeded: Seeded) -> None:
     page = client.get(f"/windows/{seeded.window}").text
-    assert page.count('href="/predictions/') == 11
+    assert len(re.findall(r'href="/predictions/[\w-]+"', page)) == 11
     assert f"{prediction_id(11)}, no longer kept" in page
     assert "Predicted <b>3</b> at 75%, labelled <b>8</b>" in page
     assert "brightness 0.125 (0.31), contrast 0.4 (0.4)" in page
     assert "camera=7" in page
-    assert "score 3.20, most like reference row 40" in page
+    assert "score 3.20, nearest references 3, 3, 3 at 0.60 deviations" in page
 
 
 def test_classes_that_moved_are_a_table(client: TestClient, seeded: Seeded) -> None:
@@ -147,8 +183,10 @@ def test_pages_are_small_and_quick(client: TestClient, seeded: Seeded) -> None:
 
 
 def test_json_at_the_same_address(client: TestClient, seeded: Seeded) -> None:
-    assert client.get(f"/windows/{seeded.window}", headers=JSON).json()["kind"] == "covariate"
-    assert client.get(seeded.alert, headers=JSON).json()["state"] == "firing"
+    window = client.get(f"/windows/{seeded.window}", headers=JSON).json()
+    assert (window["kind"], window["past"]["span"]) == ("covariate", [2650, 3000])
+    alert = client.get(seeded.alert, headers=JSON).json()
+    assert (alert["state"], alert["past"]["change"], len(alert["images"])) == ("firing", 2950, 12)
 
 
 def test_missing_pages_answer_404_in_both_forms(client: TestClient) -> None:
@@ -164,6 +202,8 @@ def test_pages_need_no_inline_script_or_style_and_no_other_host(client: TestClie
         page = client.get(path).text
         assert "style=" not in page
         assert "<script>" not in page
-        assert "//" not in page
-    for name in ("style.css", "live.js"):
+        assert all(
+            address.startswith(("/", "data:")) for address in re.findall(r'(?:src|rel="\w+" href)="([^"]*)', page)
+        )
+    for name in ("style.css", "live.js", "copy.js"):
         assert client.get(f"/static/{name}").status_code == 200

@@ -48,6 +48,21 @@ def test_commands_in_a_sentence_are_marked_and_the_rest_escaped() -> None:
     assert words.marked("<i> use `tidemark x`.") == "&lt;i&gt; use <code>tidemark x</code>."
 
 
+def test_headline_says_since_when_and_how_sure() -> None:
+    summary = "Images are darker (brightness 0.31 → 0.22), blurrier (sharpness -3.2 → -5.5) than in training"
+    guess = {"low": 0.89, "high": 0.93}
+    report = {"summary": f"{summary}; estimated accuracy 0.99 → 0.91", "performance": guess}
+    now = dt.datetime.now(dt.UTC)
+    since = f"since {now:%H:%M} UTC; estimated accuracy 0.99 → 0.91 (0.89–0.93)"
+    assert words.headline(report, now.isoformat()) == f"Images are darker, blurrier than in training {since}"
+    unknown = {"summary": "Class proportions moved: 7 (new) 9% → 33%", "performance": None}
+    assert words.headline(unknown) == "Class proportions moved: 7 (new) 9% → 33%"
+
+
+def test_moments_of_another_day_and_year_have_them() -> None:
+    assert words.lately("2019-03-04T05:06:07+00:00") == "4 Mar 2019 05:06 UTC"
+
+
 def test_verdict_gives_no_size_to_chance() -> None:
     assert words.verdict(0.4, 0.9) == "like chance"
     assert words.verdict(0.002, 0.27) == "strong evidence, small effect"
@@ -55,4 +70,4 @@ def test_verdict_gives_no_size_to_chance() -> None:
 
 def test_every_kind_but_none_has_steps() -> None:
     assert {kind for kind in advice.KINDS if not advice.steps(kind)} == {"none"}
-    assert advice.remedy("none", "m:1", "2026-01-01") is None
+    assert advice.remedy("none", "m:1", "2026-01-01T00:00:00+00:00") is None
