@@ -62,4 +62,4 @@ def remedy(name: str, stream: str, since: str) -> str | None:
     if name not in STEPS:
         return None
     moment = dt.datetime.fromisoformat(since).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"tidemark remedy --stream {shlex.quote(stream)} --since {moment} --out remedy"
+    return f"tidemark remedy --stream {shlex.quote(stream)} \\\n  --since {moment} --out remedy"

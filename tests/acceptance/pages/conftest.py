@@ -1,6 +1,5 @@
 """A live service with data, and a browser that looks at it."""
 
-import os
 import shutil
 import socket
 import threading
@@ -23,6 +22,7 @@ from service.store import schema
 from tests.acceptance.pages.browser import Page, chromium
 from tests.unit.pages.seed import Seeded, seed
 
+SCREENSHOTS = Path(__file__).parents[3] / ".ci/artefacts/screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -78,8 +78,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    """Where screenshots go: TIDEMARK_SCREENSHOTS, else the test's own folder."""
-    folder = Path(os.environ.get("TIDEMARK_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def screenshots() -> Path:
+    """Where screenshots are kept as artefacts of continuous integration."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return SCREENSHOTS
