@@ -1,6 +1,6 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [tails] [--model M.onnx --images A.npz ...]
+    python -m benchmarks [cost] [power] [tails] [serving] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
 the demo's digits.
@@ -8,10 +8,10 @@ the demo's digits.
 
 import argparse
 
-from benchmarks import cost, power, tails
+from benchmarks import cost, power, serving, tails
 from benchmarks.world import World, digits
 
-PARTS = {"cost": cost.run, "power": power.run, "tails": tails.run}
+PARTS = {"cost": cost.run, "power": power.run, "tails": tails.run, "serving": serving.run}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -1,7 +1,6 @@
 """Cost of a window report and of an update beside the field's libraries, in one run on one machine.
 
-Each library is installed into an environment of its own under .bench/, from the index that pip is set to; one that
-cannot be installed is said to be missing. None of their code is used.
+A library that cannot be installed is said to be missing. None of their code is used.
 """
 
 import json
@@ -9,15 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import environments
 from benchmarks.world import World
 from service.drift import Reference, StreamDetector, WindowTest
 
-ROOT = Path(".bench")
 N, M, D, K, PERMUTATIONS = 5000, 500, 512, 10, 100
 ROUNDS = 3
 
@@ -103,16 +101,10 @@ def run(_: World) -> None:
 def _peer(
     name: str, packages: list[str], setup: str, known: dict[str, np.ndarray], window: dict[str, np.ndarray]
 ) -> float | str:
-    folder = ROOT / name.split()[0].lower()
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        venv.create(folder, with_pip=True)
-        installed = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *packages], capture_output=True, text=True
-        )
-        if installed.returncode:
-            return "cannot be installed: " + (installed.stderr.strip().splitlines() or ["?"])[-1][:80]
-        (folder / ".ready").touch()
+    try:
+        python = environments.python(name.split()[0].lower(), packages)
+    except environments.Missing as missing:
+        return str(missing)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data.npz"
         np.savez(

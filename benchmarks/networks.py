@@ -1,0 +1,82 @@
+"""A network of MobileNetV2's architecture (Sandler et al. 2018, table 2) with random weights: for its cost."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SIDE, CLASSES = 224, 1000
+STAGES = (  # expansion, channels, repeats, stride of the first
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self._rng = np.random.default_rng(0)
+        self.constant("zero", np.float32(0))
+        self.constant("six", np.float32(6))
+
+    def constant(self, name: str, values: np.ndarray | np.float32) -> str:
+        self.weights.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(self, operator: str, inputs: list[str], **attributes: object) -> str:
+        output = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def random(self, shape: tuple[int, ...], fan_in: int) -> str:
+        values = self._rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        return self.constant(f"w{len(self.weights)}", values)
+
+    def conv(
+        self, value: str, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> str:
+        weight = self.random((after, before // groups, kernel, kernel), before // groups * kernel**2)
+        bias = self.constant(f"b{len(self.weights)}", np.zeros(after, np.float32))
+        sizes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [kernel // 2] * 4, "group": groups}
+        value = self.add("Conv", [value, weight, bias], **sizes)
+        return self.add("Clip", [value, "zero", "six"]) if act else value
+
+
+def mobilenet(path: Path) -> None:
+    """Write the network: input `input` (N, 3, 224, 224), outputs `probabilities` (N, 1000), `embedding` (N, 1280)."""
+    graph = _Graph()
+    value, channels = graph.conv("input", 3, 32, 3, stride=2), 32
+    for expansion, after, repeats, stride in STAGES:
+        for repeat in range(repeats):
+            step = stride if repeat == 0 else 1
+            wide = channels * expansion
+            inner = graph.conv(value, channels, wide, 1) if expansion > 1 else value
+            inner = graph.conv(inner, wide, wide, 3, step, groups=wide)
+            inner = graph.conv(inner, wide, after, 1, act=False)
+            value = graph.add("Add", [value, inner]) if step == 1 and channels == after else inner
+            channels = after
+    value = graph.add("GlobalAveragePool", [graph.conv(value, channels, 1280, 1)])
+    graph.nodes.append(helper.make_node("Flatten", [value], ["embedding"]))
+    weight, bias = graph.random((1280, CLASSES), 1280), graph.constant("bias", np.zeros(CLASSES, np.float32))
+    logits = graph.add("Gemm", ["embedding", weight, bias])
+    graph.nodes.append(helper.make_node("Softmax", [logits], ["probabilities"]))
+    body = helper.make_graph(
+        graph.nodes,
+        "mobilenet",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", CLASSES]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 1280]),
+        ],
+        graph.weights,
+    )
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
