@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from service.api.slow_clients import PatientProtocol
 from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
@@ -49,6 +50,7 @@ def serve(folders: Sequence[Path], host: str, port: int, workers: int, priors: S
         uvicorn.run(
             "service.app:worker",
             factory=True,
+            http=PatientProtocol,
             host=host,
             port=port,
             workers=workers,

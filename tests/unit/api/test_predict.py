@@ -1,10 +1,13 @@
 import base64
 import io
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 from PIL import Image
 
 from service.inference.session import Model, ModelFailed
@@ -42,6 +45,45 @@ def test_a_model_that_fails_is_told(client: TestClient, monkeypatch: pytest.Monk
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"] == "the model answered NaN or infinity"
     assert 'predict_requests_total{model="pets",status="503",version="3"} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"queue_limit": 1}, "1 of 1 places are taken, 1 are needed"),
+        ({"request_timeout": 0.05}, "waited for 0.05 s and was not run"),
+    ],
+)
+def test_a_model_that_is_busy_is_a_503_that_says_when_to_come_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, changes: dict[str, float], detail: str
+) -> None:
+    client = serve(max_batch=1, **changes)
+    begun, free, run = threading.Event(), threading.Event(), Model.run
+
+    def held(model: Model, tensor: np.ndarray) -> object:
+        begun.set()
+        assert free.wait(10)
+        return run(model, tensor)
+
+    monkeypatch.setattr(Model, "run", held)
+
+    def ask() -> Response:
+        return client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask)
+        assert begun.wait(10)
+        second = pool.submit(ask)
+        threading.Timer(0.5, free.set).start()
+        refused = second.result()
+        assert first.result().status_code == 200
+    assert refused.status_code == 503
+    assert refused.json()["detail"] == detail
+    assert refused.headers["retry-after"] == "1"
+    counts = [
+        float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if "predictions_total{" in line
+    ]
+    assert sum(counts) == 1
 
 
 def test_keys_and_headers_guard_the_whole_server(serve: Serve) -> None:

@@ -1,0 +1,74 @@
+"""Clients that take their time, against a real server socket."""
+
+import asyncio
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from service.api import bodies, slow_clients
+from service.api.slow_clients import PatientProtocol
+
+Serve = Callable[..., TestClient]
+SECONDS = 0.3
+
+
+@pytest.fixture
+def address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """A server with little patience."""
+    monkeypatch.setattr(slow_clients, "HEAD_SECONDS", SECONDS)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", SECONDS)
+    app = serve(request_timeout=SECONDS).app
+    config = uvicorn.Config(app, port=0, http=PatientProtocol, lifespan="off", log_config=None, timeout_keep_alive=30)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()
+    server.should_exit = True
+    thread.join()
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def head(length: int) -> bytes:
+    return f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def answer(address: tuple[str, int], *parts: bytes) -> bytes:
+    """Send parts, then wait for what the server says until it closes or falls silent."""
+    with socket.create_connection(address, timeout=10) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return connection.recv(65536)
+
+
+@pytest.mark.parametrize("part", [b"", b"POST /pre", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_does_not_end_is_cut_off(address: tuple[str, int], part: bytes) -> None:
+    assert answer(address, part) == b""
+
+
+def test_so_is_that_of_a_second_request(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in connection.recv(65536)
+        time.sleep(2 * SECONDS)  # idle in between
+        connection.sendall(b"GET /hea")
+        assert connection.recv(65536) == b""
+
+
+def test_a_body_that_trickles_is_answered_with_408(address: tuple[str, int]) -> None:
+    found = answer(address, head(len(png())), png()[:20])
+    assert b"408" in found.split(b"\r\n", 1)[0]
+    assert b"application/problem+json" in found
