@@ -1,5 +1,6 @@
 """Wires the rooms together into one server process."""
 
+import asyncio
 import json
 import logging
 import os
@@ -10,14 +11,28 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from service.alerts.queue import open_queue
-from service.api import alerts, drift, feedback, health, metrics, open_inference, predict, problems, thumbnails
+from service.api import (
+    alerts,
+    drift,
+    feedback,
+    health,
+    inference_log,
+    metrics,
+    observe,
+    open_inference,
+    predict,
+    problems,
+    thumbnails,
+)
 from service.api.auth import ApiKeys
 from service.api.hot_path import HotPath
 from service.api.kept import Correction, Keeper
-from service.api.models import Served, ServedModels
+from service.api.models import Known, Served, ServedModels
 from service.api.security_headers import SecurityHeaders
+from service.api.shadow import Shadow
+from service.errors import ConfigurationError
 from service.inference import bundle as bundles
-from service.inference.bundle import Bundle
+from service.inference.bundle import AnyBundle, Bundle
 from service.inference.predictor import Predictor
 from service.ledger.forwarder import Forwarder
 from service.ledger.spool import Spool
@@ -29,21 +44,32 @@ from service.store import models, schema
 
 BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list,
 PRIORS_VARIABLE = "TIDEMARK_CORRECT_PRIORS"  # and the files of class proportions to correct for
+SHADOW_VARIABLE = "TIDEMARK_SHADOW"  # the bundles of models in shadow
 
 logger = logging.getLogger(__name__)
 
 
 def create_app(
-    settings: Settings, served: Sequence[Bundle], url: str, corrections: Mapping[str, Correction] | None = None
+    settings: Settings,
+    served: Sequence[AnyBundle],
+    url: str,
+    corrections: Mapping[str, Correction] | None = None,
+    shadows: Sequence[Bundle] = (),
 ) -> FastAPI:
     """Return the server for bundles, the first being the default, on the database at `url`.
 
-    `corrections` are of the models, by name:version, whose answers are corrected for other class proportions.
+    Parameters
+    ----------
+    served : models that answer, and models that are served elsewhere and observed here.
+    corrections : of the models, by name:version, whose answers are corrected for other class proportions.
+    shadows : models that are shown the default model's images, and do not answer.
 
     Raises
     ------
     DatabaseError
         The database is out of reach or its schema is not current.
+    ConfigurationError
+        A model is to be shown images in shadow, and none answers.
     ReferenceMismatch
         The stored reference belongs to another model file.
     """
@@ -53,8 +79,12 @@ def create_app(
     with engine.begin() as connection:
         model_ids = [
             models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
-            for bundle in served
+            for bundle in (*served, *shadows)
         ]
+        pinned = models.embedding_sizes(connection, model_ids)
+    default = next((bundle for bundle in served if isinstance(bundle, Bundle)), None)
+    if default is None and shadows:
+        raise ConfigurationError("--shadow: no model answers here, so that there is nothing to show to another one")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,21 +92,42 @@ def create_app(
         counted = metrics.Metrics()
         spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
         forwarder = Forwarder(spool, engine, counted.forwarded)
+        known = [
+            Known(bundle, key, metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels))
+            for bundle, key in zip((*served, *shadows), model_ids, strict=True)
+        ]
+        here, in_shadow = known[: len(served)], known[len(served) :]
+        shown = tuple(
+            Shadow(bundle, default, settings, spool, model.metrics)
+            for bundle, model in zip(shadows, in_shadow, strict=True)
+            if default is not None
+        )
         state.models = ServedModels(
             [
-                _served(
-                    settings, bundle, key, counted, spool, (corrections or {}).get(f"{bundle.name}:{bundle.version}")
-                )
-                for bundle, key in zip(served, model_ids, strict=True)
+                *(
+                    _served(
+                        model,
+                        settings,
+                        spool,
+                        (corrections or {}).get(model.name),
+                        shown if model.bundle is default else (),
+                    )
+                    for model in here
+                ),
+                *in_shadow,
             ]
         )
+        state.embedding_sizes = _embedding_sizes(state.models, pinned)
+        state.replays = inference_log.Replays()
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
         logger.info("serving %s", ", ".join(model.name for model in state.models.all))
         yield
-        for model in state.models.all:
+        for model in state.models.answering:
             await model.predictor.close()
+        for shadow in state.models.shadows:
+            await asyncio.to_thread(shadow.close)
         forwarder.stop()
         spool.close()
         engine.dispose()
@@ -92,33 +143,38 @@ def create_app(
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     app.add_middleware(SecurityHeaders)
-    for room in (predict, open_inference, feedback, drift, alerts, thumbnails, health, metrics):
+    rooms = (predict, open_inference, observe, inference_log, feedback, drift, alerts, thumbnails, health, metrics)
+    for room in rooms:
         app.include_router(room.router)
     app.include_router(pages.router)
     return app
 
 
 def _served(
-    settings: Settings,
-    bundle: Bundle,
-    model_id: int,
-    counted: metrics.Metrics,
-    spool: Spool,
-    correction: Correction | None,
-) -> Served:
-    own = metrics.ModelMetrics(counted, bundle.name, bundle.version, bundle.labels)
+    model: Known, settings: Settings, spool: Spool, correction: Correction | None, shadows: tuple[Shadow, ...]
+) -> Known:
+    """Return a model with what makes it answer, unless it is served elsewhere."""
+    if not isinstance(model.bundle, Bundle):
+        return model
     predictor = Predictor(
-        bundle,
-        Keeper(f"{bundle.name}:{bundle.version}", spool, own, correction, settings.thumbnails),
+        model.bundle,
+        Keeper(model.name, spool, model.metrics, correction, settings.thumbnails),
         max_batch=settings.max_batch,
         wait_ms=settings.batch_wait_ms,
         queue_limit=settings.queue_limit,
         patience=settings.request_timeout,
         max_pixels=settings.max_image_pixels,
         threads=settings.inference_threads,
-        observe=own.observe,
+        observe=model.metrics.observe,
     )
-    return Served(bundle, model_id, predictor, own, correction is not None)
+    return Served(model.bundle, model.model_id, model.metrics, predictor, correction is not None, shadows)
+
+
+def _embedding_sizes(known: ServedModels, pinned: dict[int, int]) -> dict[str, int]:
+    """Return the embedding's size of each model of which it is known: those that run, and those observed before."""
+    sizes = {model.name: pinned[model.model_id] for model in known.all if model.model_id in pinned}
+    sizes |= {model.name: model.predictor.embedding_size for model in known.answering}
+    return sizes | {shadow.name: shadow.embedding_size for shadow in known.shadows}
 
 
 def worker() -> FastAPI:
@@ -126,7 +182,9 @@ def worker() -> FastAPI:
     settings = Settings.load()
     if settings.database_url is None:
         raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
-    served = [bundles.load(Path(folder)) for folder in json.loads(os.environ[BUNDLE_VARIABLE])]
+    served = [bundles.load_any(Path(folder)) for folder in json.loads(os.environ[BUNDLE_VARIABLE])]
+    shadows = [bundles.load(Path(folder)) for folder in json.loads(os.environ.get(SHADOW_VARIABLE, "[]"))]
     priors = [Path(file) for file in json.loads(os.environ.get(PRIORS_VARIABLE, "[]"))]
     url = engines.normalised(settings.database_url.get_secret_value())
-    return create_app(settings, served, url, corrections(priors, served))
+    answering = [bundle for bundle in served if isinstance(bundle, Bundle)]
+    return create_app(settings, served, url, corrections(priors, answering), shadows)

@@ -1,4 +1,4 @@
-"""`tidemark reference build`: what held-out labelled images look like through a model, stored for the monitor."""
+"""`tidemark reference build`: what held-out training data looks like through a model, stored for the monitor."""
 
 import sys
 from collections import Counter
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from sqlalchemy import Connection
 
 from service.drift import Reference, StreamDetector, power_table
-from service.errors import TidemarkError
+from service.errors import ConfigurationError, ReferenceMismatch, TidemarkError
+from service.given import given_arrays
 from service.inference import bundle as bundles
-from service.inference.bundle import Bundle
+from service.inference.bundle import AnyBundle, Bundle
 from service.inference.images import DecodedImage
 from service.inference.labelled import LabelledImages
 from service.inference.properties import NAMES, measure
@@ -31,15 +33,27 @@ FEW_OF_A_CLASS = 20
 SHOWN = 512  # thumbnails of a reference
 NAMED = 5  # unreadable files that are named
 HELD_OUT = (
-    "These images must be held out from fitting: a model looks more certain on images that it was fitted on, "
+    "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
     "so that honest traffic would look drifted for ever."
 )
 
 
 def build_reference(
-    folder: Path, images: Path, limit: int | None, out: Path | None, thumbnails: bool = False
+    folder: Path,
+    images: Path | None,
+    limit: int | None,
+    out: Path | None,
+    thumbnails: bool = False,
+    given: Path | None = None,
 ) -> dict[str, Any]:
-    """Run a bundle over labelled images and store the reference, or write it to `out`.
+    """Make a reference and store it, or write it to `out`.
+
+    Parameters
+    ----------
+    images : labelled images that the bundle's model is run over.
+    limit : use a random part of the images of this size.
+    thumbnails : keep small pictures of some of the images.
+    given : instead of images, an .npz of what the model answered elsewhere.
 
     Returns
     -------
@@ -47,30 +61,39 @@ def build_reference(
     """
     if thumbnails and out is not None:
         raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
-    bundle = bundles.load(folder)
-    labelled = LabelledImages(bundle, images, limit)
-    gallery = Gallery(len(bundle.labels)) if thumbnails else None
-    arrays = reference_arrays(bundle, labelled, gallery)
+    bundle: AnyBundle
+    gallery = None
+    if images is not None and given is None:
+        bundle = running = bundles.load(folder)
+        labelled = LabelledImages(running, images, limit)
+        gallery = Gallery(len(bundle.labels)) if thumbnails else None
+        arrays, skipped = reference_arrays(running, labelled, gallery), labelled_warnings(labelled)
+        met = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
+    elif given is not None and images is None and limit is None and not thumbnails:
+        bundle = bundles.load_any(folder)
+        arrays, skipped, met = given_arrays(bundle, given), [], {}
+    else:
+        raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
+    labels = arrays.get("labels")
     try:
-        reference = Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
+        reference = Reference(arrays["embeddings"], arrays["probabilities"], labels, arrays.get("properties"))
     except ValueError as error:
-        raise TidemarkError(f"{images}: {error}") from None
+        raise TidemarkError(f"{images or given}: {error}") from None
     print(HELD_OUT, file=sys.stderr)
-    for warning in warnings(bundle, labelled, arrays["labels"]):
+    for warning in [*warnings(bundle, len(reference), labels), *skipped]:
         print(f"warning: {warning}", file=sys.stderr)
     if out is not None:
         np.savez_compressed(out, allow_pickle=False, **arrays)
         stored = str(out)
     else:
         stored = f"reference {store(bundle, arrays, reference, gallery.images if gallery else None)}"
-    hit = float((arrays["probabilities"].argmax(axis=1) == arrays["labels"]).mean())
+    hit = None if labels is None else float((arrays["probabilities"].argmax(axis=1) == labels).mean())
     return {
         "model": f"{bundle.name}:{bundle.version}",
         "model_sha256": bundle.sha256,
-        "rows": len(arrays["labels"]),
+        "rows": len(reference),
         "accuracy": hit,
-        "duplicates": labelled.duplicates,
-        "unreadable": len(labelled.unreadable),
+        **met,
         "thumbnails": len(gallery.images) if gallery else 0,
         "power": [row._asdict() for row in power_table(reference)],
         "stored": stored,
@@ -117,15 +140,24 @@ def reference_arrays(
     return arrays | {"class_names": np.array(bundle.labels), "property_names": np.array(NAMES)}
 
 
-def warnings(bundle: Bundle, labelled: LabelledImages, labels: NDArray[Any]) -> list[str]:
-    """Return what makes these images a weak reference."""
+def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[str]:
+    """Return what makes this many rows, with these classes, a weak reference."""
     found = []
+    if rows < FEW_ROWS:
+        found.append(f"{rows} rows are few: with fewer than {FEW_ROWS} small shifts are not seen")
+    if labels is None:
+        found.append("labels are not known: neither the kind of a shift nor the accuracy will be told")
+        return found
     counts = np.bincount(labels, minlength=len(bundle.labels))
-    if len(labels) < FEW_ROWS:
-        found.append(f"{len(labels)} images are few: with fewer than {FEW_ROWS} small shifts are not seen")
     rare = [f"{name} ({count})" for name, count in zip(bundle.labels, counts, strict=True) if count < FEW_OF_A_CLASS]
     if rare:
-        found.append(f"classes with fewer than {FEW_OF_A_CLASS} images: {', '.join(rare)}; their shifts are not told")
+        found.append(f"classes with fewer than {FEW_OF_A_CLASS} rows: {', '.join(rare)}; their shifts are not told")
+    return found
+
+
+def labelled_warnings(labelled: LabelledImages) -> list[str]:
+    """Return what was wrong with labelled images that have been read."""
+    found = []
     if labelled.duplicates:
         found.append(
             f"{labelled.duplicates} images are exact duplicates of others: the reference is smaller than it looks"
@@ -138,7 +170,7 @@ def warnings(bundle: Bundle, labelled: LabelledImages, labels: NDArray[Any]) -> 
 
 
 def store(
-    bundle: Bundle, arrays: dict[str, NDArray[Any]], reference: Reference, thumbnails: dict[int, bytes] | None = None
+    bundle: AnyBundle, arrays: dict[str, NDArray[Any]], reference: Reference, thumbnails: dict[int, bytes] | None = None
 ) -> int:
     """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
     settings = Settings.load()
@@ -150,10 +182,21 @@ def store(
         with engine.begin() as connection:
             labels = list(bundle.labels)
             model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
+            if not isinstance(bundle, Bundle):
+                _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
             reference_id = references.save(connection, model_id, arrays, thumbnails)
             references.save_calibration(connection, reference_id, calibration)
         engine.dispose()
     return reference_id
+
+
+def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, size: int) -> None:
+    known = models.pin_embedding_size(connection, model_id, size)
+    if known != size:
+        raise ReferenceMismatch(
+            f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {known}: "
+            "give this model a new version"
+        )
 
 
 def _progress(batches: Iterable[Any], total: int, bundle: Bundle) -> Iterable[Any]:

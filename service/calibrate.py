@@ -5,6 +5,7 @@ from typing import Any
 
 from service.drift import StreamDetector, WindowTest
 from service.errors import TidemarkError
+from service.monitor.missing import filled
 from service.monitor.watcher import load
 from service.settings import Settings
 from service.store import calibrations, predictions, schema, streams
@@ -42,8 +43,8 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         if batch is None or found < needed:
             raise TidemarkError(f"{found} predictions of {stream} in that span; at least {needed} are needed")
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
-        if reference.properties is not None and batch.properties is not None:
-            calm["properties"] = batch.properties
+        if reference.properties is not None:
+            calm["properties"] = filled(reference, batch)
         detector = StreamDetector(reference, settings.expected_run_time, calm=calm)
         report = WindowTest(reference, settings.window_size, calm=calm)(
             **{name: values[: settings.window_size] for name, values in calm.items()}

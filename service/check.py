@@ -19,7 +19,7 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
     TidemarkError
         A file is no npz, lacks an array, or holds arrays that do not fit the other's.
     """
-    known, seen = _load(reference_path), _load(window_path)
+    known, seen = load_arrays(reference_path), load_arrays(window_path)
     try:
         reference = Reference.of(known)
         test = WindowTest(reference, window_size=max(len(seen["embeddings"]), MIN_WINDOW))
@@ -28,7 +28,14 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
         raise TidemarkError(f"{reference_path} and {window_path}: {error}") from None
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of an .npz with at least `embeddings` and `probabilities`.
+
+    Raises
+    ------
+    TidemarkError
+        It is no npz, or lacks one of them.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

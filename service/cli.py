@@ -24,7 +24,14 @@ app.add_typer(reference, name="reference")
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
 BundlesOption = Annotated[
     list[Path],
-    typer.Option("--bundle", help="Folder with model.toml and model.onnx; repeatable, the first is the default."),
+    typer.Option(
+        "--bundle",
+        help="Folder with model.toml, and model.onnx unless served elsewhere; repeatable, the first is the default.",
+    ),
+]
+ShadowOption = Annotated[
+    list[Path] | None,
+    typer.Option("--shadow", help="Bundle that is shown the default model's images and does not answer; repeatable."),
 ]
 PriorsOption = Annotated[
     list[Path] | None,
@@ -95,7 +102,15 @@ def model_init(
 @reference.command("build")
 def reference_build(
     bundle: BundleOption,
-    images: Annotated[Path, typer.Option("--images", help="Folder of class folders, or .npz with images and labels.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of class folders, or .npz with images and labels.")
+    ] = None,
+    arrays: Annotated[
+        Path | None,
+        typer.Option(
+            "--arrays", help=".npz of what the model answered: embeddings, probabilities, labels, properties."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=50, help="Use a random, stratified part of this size.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write an .npz instead of storing in Postgres.")] = None,
     thumbnails: Annotated[
@@ -103,11 +118,12 @@ def reference_build(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the model over labelled images held out from fitting, and store what they look like to it."""
+    """Store what data held out from fitting looks like to the model: run it over images, or take what it answered."""
     from service.build import build_reference
 
-    facts = build_reference(bundle, images, limit, out, thumbnails)
-    _say(facts, as_json, "reference of {model}: {rows} rows, accuracy {accuracy:.4f}, stored as {stored}")
+    facts = build_reference(bundle, images, limit, out, thumbnails, arrays)
+    accuracy = "" if facts["accuracy"] is None else ", accuracy {accuracy:.4f}"
+    _say(facts, as_json, "reference of {model}: {rows} rows" + accuracy + ", stored as {stored}")
     if not as_json:
         print("smallest shift that four of five windows show at level .01:")
         for row in facts["power"]:
@@ -132,6 +148,7 @@ def migrate(as_json: JsonOption = False) -> None:
 @app.command()
 def up(
     bundle: BundlesOption,
+    shadow: ShadowOption = None,
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
     correct_priors: PriorsOption = None,
@@ -139,12 +156,13 @@ def up(
     """All of it in one terminal: database, migrations, API and monitor."""
     from service.processes import up as start
 
-    raise typer.Exit(start(bundle, host, port, correct_priors or ()))
+    raise typer.Exit(start(bundle, host, port, correct_priors or (), shadow or ()))
 
 
 @app.command()
 def serve(
     bundle: BundlesOption,
+    shadow: ShadowOption = None,
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
@@ -153,7 +171,7 @@ def serve(
     """The API alone, for several machines."""
     from service.processes import serve as start
 
-    start(bundle, host, port, workers, correct_priors or ())
+    start(bundle, host, port, workers, correct_priors or (), shadow or ())
 
 
 @app.command()

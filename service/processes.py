@@ -17,10 +17,10 @@ from pathlib import Path
 import uvicorn
 
 from service.api.slow_clients import PatientProtocol
-from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE
+from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE, SHADOW_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
-from service.inference.bundle import Bundle
+from service.inference.bundle import AnyBundle, Bundle
 from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
@@ -35,15 +35,23 @@ FAILED_TO_START = 2  # exit code of an error that a restart does not mend
 logger = logging.getLogger(__name__)
 
 
-def serve(folders: Sequence[Path], host: str, port: int, workers: int, priors: Sequence[Path] = ()) -> None:
+def serve(
+    folders: Sequence[Path],
+    host: str,
+    port: int,
+    workers: int,
+    priors: Sequence[Path] = (),
+    shadows: Sequence[Path] = (),
+) -> None:
     """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
     _follow_parent()
     settings = Settings.load()
     with engines.database(settings) as url:
         os.environ["TIDEMARK_DATABASE_URL"] = url
         os.environ[BUNDLE_VARIABLE] = json.dumps([str(folder) for folder in folders])
+        os.environ[SHADOW_VARIABLE] = json.dumps([str(folder) for folder in shadows])
         os.environ[PRIORS_VARIABLE] = json.dumps([str(file) for file in priors])
-        _check(folders, url, priors)
+        _check(folders, url, priors, shadows)
         _check_port(host, port)
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
@@ -85,7 +93,7 @@ def monitor() -> None:
         asyncio.run(until_stopped(url))
 
 
-def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = ()) -> int:
+def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = (), shadows: Sequence[Path] = ()) -> int:
     """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
     settings = Settings.load()
     stopping = threading.Event()
@@ -96,11 +104,12 @@ def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = (
         engines.check(engine)
         schema.migrate(engine)
         engine.dispose()
-        _check(folders, url, priors)
+        _check(folders, url, priors, shadows)
         _check_port(host, port)
         environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}
         environment.setdefault("TIDEMARK_PUBLIC_URL", f"http://{host}:{port}")
         named = [word for folder in folders for word in ("--bundle", str(folder))]
+        named += [word for folder in shadows for word in ("--shadow", str(folder))]
         named += [word for file in priors for word in ("--correct-priors", str(file))]
         commands = [["serve", *named, "--host", host, "--port", str(port)], ["monitor"]]
         children = [_Child(command, environment) for command in commands]
@@ -151,17 +160,24 @@ class _Child:
             self.process.kill()
 
 
-def _check(folders: Sequence[Path], url: str, priors: Sequence[Path] = ()) -> None:
+def _check(folders: Sequence[Path], url: str, priors: Sequence[Path] = (), shadows: Sequence[Path] = ()) -> None:
     """Raise what would make every worker fail: a broken bundle, an old schema, a reference or priors of another
     model."""
-    served: dict[str, Bundle] = {}
-    for folder in folders:
-        bundle = bundles.load(folder)
+    served: dict[str, AnyBundle] = {}
+    loaded = [("--bundle", bundles.load_any(folder)) for folder in folders]
+    answering = [bundle for _, bundle in loaded if isinstance(bundle, Bundle)]
+    if shadows and not answering:
+        raise ConfigurationError("--shadow: no --bundle has a model that answers, whose images could be shown")
+    for option, bundle in [*loaded, *(("--shadow", bundles.load(folder)) for folder in shadows)]:
         name = f"{bundle.name}:{bundle.version}"
         if name in served:
-            raise ConfigurationError(f"--bundle: {served[name].folder} and {folder} are both {name}; change a version")
+            raise ConfigurationError(
+                f"{option}: {served[name].folder} and {bundle.folder} are both {name}; change a version"
+            )
+        if not isinstance(bundle, Bundle):
+            logger.info("%s is served elsewhere: there is no %s in %s", name, bundles.MODEL_FILE, bundle.folder)
         served[name] = bundle
-    corrections(priors, list(served.values()))
+    corrections(priors, answering)
     engine = engines.connect(url)
     engines.check(engine)
     schema.check(engine)

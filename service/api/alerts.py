@@ -35,7 +35,9 @@ def get_alert(alert_id: UUID, request: Request) -> dict[str, Any]:
         return _with_deliveries(request, connection, [row])[0]
 
 
-@router.post("/alerts/{alert_id}/deliver", status_code=202, summary="Deliver again", responses=documented(404, 503))
+@router.post(
+    "/alerts/{alert_id}/deliver", status_code=202, summary="Deliver again", responses=documented(404, 422, 503)
+)
 def deliver_again(alert_id: UUID, request: Request) -> dict[str, Any]:
     """Send the alert's last event to every receiver once more, under its first id."""
     state = request.app.state

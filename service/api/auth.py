@@ -13,6 +13,7 @@ from service.api.problems import Problem
 from service.settings import ApiKey
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+PREDICTING = ("/predict", "/observe", "/observe/cloudevents")
 READING = ("GET", "HEAD")
 
 
@@ -68,7 +69,7 @@ def needed(method: str, path: str) -> tuple[str, ...]:
     if method in READING:
         return ("predict", "read") if path == "/v2" or path.startswith("/v2/") else ("read",)
     if method == "POST":
-        if path == "/predict" or (path.startswith("/v2/models/") and path.endswith("/infer")):
+        if path in PREDICTING or (path.startswith("/v2/models/") and path.endswith("/infer")):
             return ("predict",)
         if path == "/feedback":
             return ("feedback",)

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 
 from service.api.problems import Problem, documented
 from service.ledger import spool
@@ -50,7 +51,7 @@ class LoggedAnswer(BaseModel):
     feedback: str | None
 
 
-@router.post("/feedback", status_code=202, summary="Send true labels back", responses=documented(422, 503))
+@router.post("/feedback", status_code=202, summary="Send true labels back", responses=documented(400, 422, 503))
 def post_feedback(body: FeedbackBody, request: Request) -> FeedbackAnswer:
     """Store the true labels of logged predictions; a repeat overwrites."""
     state = request.app.state
@@ -64,25 +65,19 @@ def post_feedback(body: FeedbackBody, request: Request) -> FeedbackAnswer:
         if missing:
             known |= _spooled(state, missing)
         rows = []
+        shadowed = _shadowed(state, connection, {key: wanted[key] for key in known})
         for key, predicted in known.items():
             if wanted[key] not in predicted.labels:
                 raise Problem(422, f"the model of prediction {key} has no label {wanted[key]!r}")
-            label = predicted.labels.index(wanted[key])
-            rows.append(
-                {
-                    "prediction_id": key,
-                    "model_id": predicted.model_id,
-                    "label": label,
-                    "predicted": predicted.predicted,
-                    "probabilities": predicted.probabilities,
-                }
-            )
+            rows.append(_row(key, predicted, wanted[key]))
+        accepted = len(rows)
+        rows += [_row(key, predicted, label) for key, predicted, label in shadowed]
         if rows:
             feedback.save(connection, rows)
         names = {key: name for name, key in models.ids(connection).items()}
-    for model_id, count in Counter(predicted.model_id for predicted in known.values()).items():
+    for model_id, count in Counter(row["model_id"] for row in rows).items():
         state.metrics.fed_back(names[model_id], count)
-    return FeedbackAnswer(accepted=len(rows), unknown=[str(key) for key in wanted if key not in known])
+    return FeedbackAnswer(accepted=accepted, unknown=[str(key) for key in wanted if key not in known])
 
 
 @router.get("/predictions/{prediction_id}", summary="A logged prediction", responses=documented(404, 422, 503))
@@ -108,6 +103,27 @@ def _corrected(labels: list[str], data: bytes) -> CorrectedAnswer:
     probabilities = np.frombuffer(data, predictions.HALF)
     index = int(probabilities.argmax())
     return CorrectedAnswer(label=labels[index], confidence=float(probabilities[index]))
+
+
+def _row(key: UUID, predicted: Predicted, label: str) -> dict[str, Any]:
+    return {
+        "prediction_id": key,
+        "model_id": predicted.model_id,
+        "label": predicted.labels.index(label),
+        "predicted": predicted.predicted,
+        "probabilities": predicted.probabilities,
+    }
+
+
+def _shadowed(state: Any, connection: Connection, labels: dict[UUID, str]) -> list[tuple[UUID, Predicted, str]]:
+    """Return what the models in shadow predicted for the images of labelled predictions, where they know the label."""
+    found = []
+    for shadow in state.models.shadows:
+        wanted = {shadow.id_of(key): label for key, label in labels.items()}
+        known = feedback.find(connection, list(wanted))
+        known |= _spooled(state, [key for key in wanted if key not in known])
+        found += [(key, row, wanted[key]) for key, row in known.items() if wanted[key] in row.labels]
+    return found
 
 
 def _spooled(state: Any, ids: list[UUID]) -> dict[UUID, Predicted]:

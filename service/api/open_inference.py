@@ -66,19 +66,19 @@ class ModelMetadata(BaseModel):
 
 
 async def named(name: str, request: Request) -> None:
-    """Answer 404 for a model that is not served."""
+    """Answer 404 for a model that does not answer."""
     _served(request)
 
 
 async def versioned(name: str, version: str, request: Request) -> None:
-    """Answer 404 for a model or version that is not served."""
+    """Answer 404 for a model or version that does not answer."""
     _served(request)
 
 
 def _served(request: Request) -> Served:
     """Return the model that the path names."""
     path = request.path_params
-    served: Served = request.app.state.models.find(path["name"], path.get("version"))
+    served: Served = request.app.state.models.served(path["name"], path.get("version"))
     return served
 
 
@@ -189,7 +189,10 @@ async def _infer(request: Request, served: Served) -> Response:
         asked, tensor = _read(body, json_length, served)
     else:
         asked, tensor = await asyncio.to_thread(_read, body, json_length, served)
-    return _answer(served, asked, await kept(served.predictor.predict_tensor(tensor, tags)))
+    found = await kept(served.predictor.predict_tensor(tensor, tags))
+    for shadow in served.shadows:
+        shadow.show(found)
+    return _answer(served, asked, found)
 
 
 def _outputs(served: Served) -> dict[str, str]:

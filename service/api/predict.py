@@ -91,7 +91,7 @@ MODEL = {
 async def predict(request: Request) -> Response:
     """Classify an image, several `file` parts, or base64 images in JSON."""
     wanted = request.query_params.get("model") if request.scope["query_string"] else None
-    served = request.app.state.models.find(wanted)
+    served = request.app.state.models.served(wanted)
     with counted(served.metrics):
         return Response(await _predict(request, served), media_type="application/json")
 
@@ -99,11 +99,14 @@ async def predict(request: Request) -> Response:
 async def _predict(request: Request, served: Served) -> bytes:
     images, tags = await images_and_tags(request, request.app.state.settings.max_image_bytes)
     try:
-        return _answer(served.bundle, await kept(served.predictor.predict(images, tags)))
+        found = await kept(served.predictor.predict(images, tags))
     except NotAnImage as error:
         raise Problem(400, f"image {error.item}: {error}") from None
     except TooManyPixels as error:
         raise Problem(413, f"image {error.item}: {error}") from None
+    for shadow in served.shadows:
+        shadow.show(found, images)
+    return _answer(served.bundle, found)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -91,6 +91,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ModelFailed)
     async def _model(request: Request, error: ModelFailed) -> Response:
         return Problem(503, str(error)).response(request.scope["path"])
+
+    @app.exception_handler(DataError)
+    async def _value(request: Request, error: DataError) -> Response:
+        logger.warning("request refused by the database: %s", str(error.orig).strip())
+        return Problem(422, "a value is larger than can be stored, or holds a NUL").response(request.scope["path"])
 
     @app.exception_handler(DBAPIError)
     @app.exception_handler(PoolTimeout)

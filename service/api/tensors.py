@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,14 @@ from pydantic import BaseModel, Field, ValidationError
 from service.api.problems import Problem, described
 
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
+FLOATS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2"), "FP64": np.dtype("<f8")}
 LENGTH = re.compile("[0-9]{1,12}")
-KINDS = {"FP32": "iuf", "UINT8": "iu"}  # numpy's kinds of the JSON numbers that a datatype takes
+KINDS = {
+    "FP16": "iuf",
+    "FP32": "iuf",
+    "FP64": "iuf",
+    "UINT8": "iu",
+}  # numpy's kinds of the JSON numbers that a datatype takes
 
 
 class InputTensor(BaseModel):
@@ -60,25 +66,52 @@ def split(body: bytes, json_length: str | None) -> tuple[InferBody, memoryview]:
         raise Problem(400, described(error.errors(include_url=False))) from None
 
 
-def array(tensor: InputTensor, row: Sequence[int], max_rows: int, binary: memoryview) -> NDArray[Any]:
-    """Return a tensor's values, float32 or uint8, with rows of shape `row`.
+def sections(tensors: Sequence[InputTensor], binary: memoryview) -> list[memoryview]:
+    """Return each tensor's own part of the bytes behind the JSON; it is empty where the values are in the JSON.
+
+    Raises
+    ------
+    Problem
+        400: the sizes do not add up to the bytes that there are.
+    """
+    parts, at = [], 0
+    for tensor in tensors:
+        size = tensor.parameters.get("binary_data_size", 0)
+        if type(size) is not int or not 0 <= size <= len(binary) - at:
+            raise Problem(400, f"tensor {tensor.name!r}: binary_data_size {size!r} of {len(binary) - at} bytes left")
+        parts.append(binary[at : at + size])
+        at += size
+    if at != len(binary):
+        raise Problem(400, f"{len(binary) - at} bytes behind the JSON belong to no tensor")
+    return parts
+
+
+def array(
+    tensor: InputTensor,
+    row: Sequence[int],
+    max_rows: int,
+    binary: memoryview,
+    datatypes: Mapping[str, np.dtype[Any]] = DATATYPES,
+) -> NDArray[Any]:
+    """Return a tensor's values, of one of `datatypes`, with rows of shape `row`.
 
     Raises
     ------
     Problem
         400: another datatype or shape, values that do not fit them; 413: too many rows.
     """
-    if tensor.datatype not in DATATYPES:
-        raise Problem(400, f"expected datatype {' or '.join(DATATYPES)}, got {tensor.datatype!r}")
+    if tensor.datatype not in datatypes:
+        raise Problem(400, f"expected datatype {' or '.join(datatypes)}, got {tensor.datatype!r}")
     if tensor.shape[1:] != list(row) or tensor.shape[0] < 1:
         raise Problem(400, f"expected shape {[-1, *row]} with one row or more, got {tensor.shape}")
     if tensor.shape[0] > max_rows:
         raise Problem(413, f"{tensor.shape[0]} rows, at most {max_rows} are taken")
     if (tensor.data is None) == ("binary_data_size" not in tensor.parameters):
         raise Problem(400, "expected the values either as data or as bytes with the parameter binary_data_size")
-    values = _from_bytes(tensor, binary) if tensor.data is None else _from_json(tensor, binary)
+    dtype = datatypes[tensor.datatype]
+    values = _from_bytes(tensor, binary, dtype) if tensor.data is None else _from_json(tensor, binary, dtype)
     if not np.isfinite(values).all():
-        raise Problem(400, "the values hold NaN, infinity or more than FP32 can")
+        raise Problem(400, f"the values hold NaN, infinity or more than {tensor.datatype} can")
     return values
 
 
@@ -95,8 +128,7 @@ def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tup
     return output | {"parameters": {"binary_data_size": len(data)}}, data
 
 
-def _from_bytes(tensor: InputTensor, binary: memoryview) -> NDArray[Any]:
-    dtype = DATATYPES[tensor.datatype]
+def _from_bytes(tensor: InputTensor, binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
     expected = dtype.itemsize * math.prod(tensor.shape)
     size = tensor.parameters["binary_data_size"]
     if size != expected or len(binary) != expected:
@@ -107,7 +139,7 @@ def _from_bytes(tensor: InputTensor, binary: memoryview) -> NDArray[Any]:
     return np.frombuffer(binary, dtype).reshape(tensor.shape)
 
 
-def _from_json(tensor: InputTensor, binary: memoryview) -> NDArray[Any]:
+def _from_json(tensor: InputTensor, binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
     if len(binary):
         raise Problem(400, f"{len(binary)} bytes behind the JSON belong to no input")
     try:
@@ -123,4 +155,4 @@ def _from_json(tensor: InputTensor, binary: memoryview) -> NDArray[Any]:
     if tensor.datatype == "UINT8" and (values.min() < 0 or values.max() > 255):
         raise Problem(400, "data holds values outside of 0 to 255")
     with np.errstate(over="ignore"):
-        return values.astype(DATATYPES[tensor.datatype])
+        return values.astype(dtype)

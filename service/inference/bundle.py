@@ -1,4 +1,7 @@
-"""A bundle: a folder with `model.onnx` and `model.toml`, which says how to feed it and what it answers."""
+"""A bundle: a folder with `model.onnx` and `model.toml`, which says how to feed it and what it answers.
+
+Without a `model.onnx` the model is served elsewhere and only observed here.
+"""
 
 import hashlib
 import tomllib
@@ -70,7 +73,7 @@ class Spec(BaseModel):
     name: Name
     version: Version
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    input: InputSpec
+    input: InputSpec | None = None  # of no use to a model that is served elsewhere
     output: OutputSpec
 
     @model_validator(mode="after")
@@ -81,16 +84,22 @@ class Spec(BaseModel):
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A bundle on disk, checked."""
+class AnyBundle:
+    """What is known of a model, whether it runs here or is served elsewhere: `model.toml`, checked."""
 
     folder: Path
     name: str
     version: str
     labels: tuple[str, ...]
-    input: InputSpec
     output: OutputSpec
-    sha256: str  # of model.onnx
+    sha256: str  # of model.onnx; without one, of what model.toml says, its input left out
+
+
+@dataclass(frozen=True)
+class Bundle(AnyBundle):
+    """A bundle with its model file, which runs here."""
+
+    input: InputSpec
 
     @property
     def model_path(self) -> Path:
@@ -99,26 +108,50 @@ class Bundle:
 
 
 def load(folder: Path) -> Bundle:
-    """Read a bundle.
+    """Read a bundle whose model runs here.
 
     Raises
     ------
     BrokenBundle
         A file is missing, or `model.toml` says something that cannot be.
     """
-    for name in (SPEC_FILE, MODEL_FILE):
-        if not (folder / name).is_file():
-            raise BrokenBundle(f"{folder} is no bundle: {name} is missing; make one with `tidemark model init`")
+    bundle = load_any(folder)
+    if not isinstance(bundle, Bundle):
+        raise BrokenBundle(f"{folder} is no bundle: {MODEL_FILE} is missing; make one with `tidemark model init`")
+    return bundle
+
+
+def load_any(folder: Path) -> AnyBundle:
+    """Read a bundle, or without a model file that of a model which is served elsewhere.
+
+    Raises
+    ------
+    BrokenBundle
+        `model.toml` is missing, says something that cannot be, or leaves out what the model needs.
+    """
+    path = folder / SPEC_FILE
+    if not path.is_file():
+        raise BrokenBundle(f"{folder} is no bundle: {SPEC_FILE} is missing; make one with `tidemark model init`")
     try:
-        spec = Spec.model_validate(tomllib.loads((folder / SPEC_FILE).read_text(encoding="utf-8")))
+        spec = Spec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BrokenBundle(f"{folder / SPEC_FILE}: not TOML: {error}") from None
+        raise BrokenBundle(f"{path}: not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BrokenBundle(f"{folder / SPEC_FILE}: {where}: {first['msg']}") from None
-    sha256 = file_sha256(folder / MODEL_FILE)
-    return Bundle(folder, spec.name, spec.version, spec.labels, spec.input, spec.output, sha256)
+        raise BrokenBundle(f"{path}: {where}: {first['msg']}") from None
+    known = folder, spec.name, spec.version, spec.labels, spec.output
+    if (folder / MODEL_FILE).is_file():
+        if spec.input is None:
+            raise BrokenBundle(f"{path}: input: expected a section [input] for the {MODEL_FILE} beside it")
+        return Bundle(*known, file_sha256(folder / MODEL_FILE), spec.input)
+    if spec.output.embedding is None:
+        raise BrokenBundle(
+            f"{path}: output.embedding: expected the name of the output with the embedding; there is no {MODEL_FILE} "
+            "to find it in"
+        )
+    identity = spec.model_dump_json(exclude={"input"}, exclude_defaults=True).encode()
+    return AnyBundle(*known, hashlib.sha256(identity).hexdigest())
 
 
 def file_sha256(path: Path) -> str:

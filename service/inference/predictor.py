@@ -41,6 +41,7 @@ class Predictions:
     properties: NDArray[np.float32]  # (m, p), in the order of properties.NAMES
     indices: NDArray[np.intp]  # (m,), of the predicted classes
     pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
+    images: list[DecodedImage]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,6 +54,7 @@ class Predictions:
             self.properties[part],
             self.indices[part],
             self.pixels[part],
+            self.images[part],
         )
 
 
@@ -146,6 +148,11 @@ class Predictor(Generic[R]):
             loop = asyncio.get_running_loop()
             return await self._submit(await loop.run_in_executor(self._decoders, self._rows, tensor), tags)
 
+    @property
+    def embedding_size(self) -> int:
+        """The number of values of an embedding."""
+        return self._model.embedding_size
+
     async def close(self) -> None:
         """Finish what waits."""
         await self._batcher.close()
@@ -199,7 +206,8 @@ class Predictor(Generic[R]):
         """Answer a batch; where the model fails on it, each request alone, so that only those at fault do."""
         started = time.perf_counter()
         try:
-            predictions = self._predicted([image for queued in batch for image in queued.images])
+            images = [image for queued in batch for image in queued.images]
+            predictions = predicted(self._model, images, self._max_batch, self._observe)
         except ModelFailed as error:
             if len(batch) == 1:
                 return [error]
@@ -218,18 +226,27 @@ class Predictor(Generic[R]):
         except TidemarkError as error:
             return [error]
 
-    def _predicted(self, images: list[DecodedImage]) -> Predictions:
-        """Run the model on images, more than fill a batch in several runs."""
-        pixels = np.stack([image.pixels for image in images])
-        answers = []
-        for first in range(0, len(images), self._max_batch):
-            part = slice(first, first + self._max_batch)
-            tensor = self._model.prepared(pixels[part])
-            for row, image in enumerate(images[part]):
-                if image.tensor is not None:
-                    tensor[row] = image.tensor
-            answers.append(self._model.run(tensor))
-            self._observe("batch", len(tensor))
-        probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
-        measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
-        return Predictions(probabilities, embeddings, measured, probabilities.argmax(axis=1), pixels)
+
+def predicted(
+    model: Model, images: list[DecodedImage], max_batch: int, observe: Callable[[str, float], None]
+) -> Predictions:
+    """Run a model on images, more than fill a batch in several runs.
+
+    Raises
+    ------
+    ModelFailed
+        It has no usable answer to one of them.
+    """
+    pixels = np.stack([image.pixels for image in images])
+    answers = []
+    for first in range(0, len(images), max_batch):
+        part = slice(first, first + max_batch)
+        tensor = model.prepared(pixels[part])
+        for row, image in enumerate(images[part]):
+            if image.tensor is not None:
+                tensor[row] = image.tensor
+        answers.append(model.run(tensor))
+        observe("batch", len(tensor))
+    probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
+    measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
+    return Predictions(probabilities, embeddings, measured, probabilities.argmax(axis=1), pixels, images)

@@ -81,7 +81,7 @@ class Model:
             raise ModelFailed(
                 f"the model answers {probabilities.shape[1]} classes, model.toml has {self._classes} labels"
             )
-        flat = _pooled(embeddings).astype(np.float32, copy=False)
+        flat = pooled(embeddings).astype(np.float32, copy=False)
         if not (np.isfinite(probabilities).all() and np.isfinite(flat).all()):
             raise ModelFailed("the model answered NaN or infinity")
         return probabilities, flat
@@ -129,13 +129,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _pooled(embeddings: NDArray[Any]) -> NDArray[Any]:
-    """Average embeddings over their positions: (m, d, H, W) over both axes, (m, T, d) over tokens."""
+def pooled(embeddings: NDArray[Any]) -> NDArray[Any]:
+    """Return embeddings (m, d), averaged over their positions: (m, d, H, W) over both axes, (m, T, d) over tokens."""
     if embeddings.ndim < 3:
         return embeddings.reshape(len(embeddings), -1)
     axes = (1,) if embeddings.ndim == 3 else tuple(range(2, embeddings.ndim))
-    pooled: NDArray[np.float32] = embeddings.mean(axis=axes, dtype=np.float32)
-    return pooled
+    means: NDArray[np.float32] = embeddings.mean(axis=axes, dtype=np.float32)
+    return means
 
 
 def _session(bundle: Bundle, threads: int) -> tuple[onnxruntime.InferenceSession, str]:

@@ -12,6 +12,7 @@ from service.drift import StreamDetector
 from service.monitor import rules
 from service.monitor.evaluate import explain
 from service.monitor.labels import Labels
+from service.monitor.missing import filled
 from service.monitor.watcher import Watcher
 from service.settings import Settings
 from service.store import alerts as alert_rows
@@ -77,8 +78,7 @@ class Step:
 
     def _update(self, batch: Batch) -> None:
         reference = self._watcher.reference
-        properties = batch.properties if reference.properties is not None else None
-        self._detector.update(batch.embeddings, batch.probabilities, properties)
+        self._detector.update(batch.embeddings, batch.probabilities, filled(reference, batch))
         self._seen += len(batch)
         self._cursor = batch.cursors[-1]
         history = self._status.get("history", [])
@@ -145,8 +145,8 @@ class Step:
         window_id = windows.save(
             self._connection,
             stream_id=self._row.id,
-            start=batch.at[0],
-            end=batch.at[-1],
+            start=min(batch.at),
+            end=max(batch.at),
             first=first,
             size=len(batch),
             p_value=report["p_value"],

@@ -1,8 +1,9 @@
 """The models that were ever served or watched, and their streams."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from service.errors import ReferenceMismatch
@@ -44,6 +45,20 @@ def ids(connection: Connection) -> dict[str, int]:
     """Return every model's id by its `name:version`."""
     rows = connection.execute(select(models.c.id, models.c.name, models.c.version))
     return {f"{row.name}:{row.version}": row.id for row in rows}
+
+
+def pin_embedding_size(connection: Connection, model_id: int, size: int) -> int:
+    """Return the size of a model's embeddings, which is `size` unless an earlier one had another."""
+    known = func.coalesce(models.c.embedding_size, size)
+    statement = update(models).where(models.c.id == model_id).values(embedding_size=known)
+    return int(connection.execute(statement.returning(models.c.embedding_size)).scalar_one())
+
+
+def embedding_sizes(connection: Connection, model_ids: Sequence[int]) -> dict[int, int]:
+    """Return the sizes of the embeddings of those models where they are pinned."""
+    query = select(models.c.id, models.c.embedding_size)
+    rows = connection.execute(query.where(models.c.id.in_(model_ids), models.c.embedding_size.is_not(None)))
+    return {row.id: row.embedding_size for row in rows}
 
 
 def labels(connection: Connection) -> set[str]:

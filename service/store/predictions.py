@@ -18,6 +18,7 @@ from service.store.tables import XID8, feedback, models, predictions
 
 HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
 SINGLE = np.dtype("<f4")  # of image properties
+LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 PARTITION_LOCK = 0x71DF
 PARTITION = re.compile(r"^predictions_(\d{4})(\d{2})(\d{2})$")
 STAGE = """
@@ -68,27 +69,39 @@ class Batch:
     cursors: list[Cursor]
     embeddings: NDArray[np.float32]  # (m, d)
     probabilities: NDArray[np.float32]  # (m, k)
-    properties: NDArray[np.float32] | None  # (m, p); None unless every row has them
+    measured: NDArray[np.float32] | None  # (m, p), image properties, NaN in rows without; None where no row has them
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def properties(self) -> NDArray[np.float32] | None:
+        """Image properties (m, p); None unless every row has them."""
+        return None if self.measured is None or np.isnan(self.measured).any() else self.measured
+
     def newest(self, count: int) -> "Batch":
         """Return the last `count` predictions."""
-        properties = None if self.properties is None else self.properties[-count:]
+        measured = None if self.measured is None else self.measured[-count:]
         return Batch(
             self.ids[-count:],
             self.at[-count:],
             self.cursors[-count:],
             self.embeddings[-count:],
             self.probabilities[-count:],
-            properties,
+            measured,
         )
 
 
 def time_of(prediction_id: UUID) -> dt.datetime:
-    """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond."""
-    return dt.datetime.fromtimestamp((prediction_id.int >> 80) / 1000, tz=dt.UTC)
+    """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond; of any other id, some moment."""
+    return dt.datetime.fromtimestamp(min(prediction_id.int >> 80, LATEST) / 1000, tz=dt.UTC)
+
+
+def id_at(milliseconds: int, noise: bytes) -> UUID:
+    """Return the UUIDv7 of a moment of the Unix epoch whose other 74 bits are those of 10 bytes."""
+    bits = int.from_bytes(noise[:10], "big")
+    high, low = bits >> 68, bits & (1 << 62) - 1  # 12 and 62 bits
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
 
 
 def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> int:
@@ -211,8 +224,11 @@ def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
 
 
 def _batch(rows: Sequence[Any]) -> Batch:
+    lengths = {len(row.properties) for row in rows if row.properties is not None}
+    missing = np.full(max(lengths, default=0) // SINGLE.itemsize, np.nan, SINGLE).tobytes()
+
     def matrix(column: str, dtype: np.dtype[Any]) -> NDArray[np.float32]:
-        joined = b"".join(getattr(row, column) for row in rows)
+        joined = b"".join(getattr(row, column) or missing for row in rows)
         return np.frombuffer(joined, dtype=dtype).reshape(len(rows), -1).astype(np.float32)
 
     return Batch(
@@ -221,7 +237,7 @@ def _batch(rows: Sequence[Any]) -> Batch:
         cursors=[Cursor(row.xid, row.seq) for row in rows],
         embeddings=matrix("embedding", HALF),
         probabilities=matrix("probabilities", HALF),
-        properties=matrix("properties", SINGLE) if all(row.properties is not None for row in rows) else None,
+        measured=matrix("properties", SINGLE) if lengths else None,
     )
 
 

@@ -64,6 +64,7 @@ models = Table(
     Column("sha256", Text, nullable=False),
     Column("labels", JSONB, nullable=False),
     _now(),
+    Column("embedding_size", Integer, nullable=True),  # where it is served elsewhere: of its first embedding
     UniqueConstraint("name", "version"),
 )
 

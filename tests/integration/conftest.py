@@ -1,5 +1,5 @@
 """The whole server of the API's own tests."""
 
-from tests.unit.api.conftest import bundle, client, serve
+from tests.unit.api.conftest import bundle, client, observed, observed_bundle, serve
 
-__all__ = ["bundle", "client", "serve"]
+__all__ = ["bundle", "client", "observed", "observed_bundle", "serve"]

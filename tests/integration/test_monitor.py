@@ -52,14 +52,17 @@ class Installation:
     def monitor(self) -> Monitor:
         return Monitor(self.settings, self.engine, Alerts(open_queue(conninfo(self.url)), (), "http://x"))
 
-    def log(self, arrays: Arrays) -> list[UUID]:
-        rows = [
+    def rows(self, arrays: Arrays) -> list[LoggedPrediction]:
+        return [
             LoggedPrediction(
                 uuid7(), "m:1", int(p.argmax()), float(p.max()), p.astype(HALF).tobytes(), e.astype(HALF).tobytes(),
                 a.astype("<f4").tobytes(), {},
             )
             for e, p, a in zip(arrays["embeddings"], arrays["probabilities"], arrays["properties"], strict=True)
         ]  # fmt: skip
+
+    def log(self, arrays: Arrays) -> list[UUID]:
+        rows = self.rows(arrays)
         with self.engine.begin() as connection:
             raw = connection.connection.driver_connection
             predictions.ensure_partitions(raw, {row.at.date() for row in rows})

@@ -1,6 +1,7 @@
 """A whole server on a small RGB classifier and a database of its own."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.inference.bundle import Bundle
+from service.inference.bundle import AnyBundle, Bundle, load_any
 from service.inference.graph import init_bundle
 from service.settings import Settings
 from tests.unit.inference.conftest import mlp
@@ -28,8 +29,15 @@ def serve(bundle: Bundle, settings: Settings, url: str) -> Iterator[Callable[...
     """Start a server with settings of its own; return its client."""
     with ExitStack() as stack:
 
-        def start(*others: Bundle, corrections: Any = None, **changes: Any) -> TestClient:
-            app = create_app(Settings(**settings.model_dump() | changes), [bundle, *others], url, corrections)
+        def start(
+            *others: AnyBundle,
+            corrections: Any = None,
+            shadows: Sequence[Bundle] = (),
+            alone: bool = False,
+            **changes: Any,
+        ) -> TestClient:
+            served = others if alone else (bundle, *others)
+            app = create_app(Settings(**settings.model_dump() | changes), served, url, corrections, shadows)
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start
@@ -38,3 +46,18 @@ def serve(bundle: Bundle, settings: Settings, url: str) -> Iterator[Callable[...
 @pytest.fixture
 def client(serve: Callable[..., TestClient]) -> TestClient:
     return serve()
+
+
+@pytest.fixture
+def observed(tmp_path: Path) -> AnyBundle:
+    """A model that is served elsewhere."""
+    return observed_bundle(tmp_path / "observed")
+
+
+def observed_bundle(folder: Path, labels: Sequence[str] = ("ant", "bee", "cat"), **output: str) -> AnyBundle:
+    """Write the bundle of a model that is served elsewhere: `model.toml` alone."""
+    names = {"probabilities": "scores", "embedding": "features"} | output
+    text = [f'name = "far"\nversion = "1"\nlabels = {json.dumps(list(labels))}\n[output]']
+    folder.mkdir()
+    (folder / "model.toml").write_text("\n".join([*text, *(f'{key} = "{name}"' for key, name in names.items())]))
+    return load_any(folder)

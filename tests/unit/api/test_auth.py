@@ -49,6 +49,8 @@ def test_health_and_metrics_are_open(client: TestClient, path: str) -> None:
         ("POST", "/v2/models/m/versions/1/infer", "p pf a"),
         ("GET", "/v2", "p r pf a"),
         ("GET", "/v2/models/m", "p r pf a"),
+        ("POST", "/observe", "p pf a"),
+        ("POST", "/observe/cloudevents", "p pf a"),
         ("POST", "/feedback", "f pf a"),
         ("GET", "/drift", "r a"),
         ("GET", "/drift/windows/7", "r a"),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.bundle import BrokenBundle, load
+from service.inference.bundle import BrokenBundle, Bundle, load, load_any
 from service.inference.graph import init_bundle
 
 Make = Callable[..., Path]
@@ -49,3 +49,30 @@ def test_what_cannot_be_is_refused_by_name(folder: Path, old: str, new: str, say
     with pytest.raises(BrokenBundle, match=says) as caught:
         load(folder)
     assert "\n" not in str(caught.value).removesuffix("\n")
+
+
+def test_without_a_model_file_the_model_is_served_elsewhere(folder: Path) -> None:
+    running = load_any(folder)
+    assert isinstance(running, Bundle)
+    (folder / "model.onnx").unlink()
+    observed = load_any(folder)
+    assert not isinstance(observed, Bundle)
+    assert (observed.name, observed.labels, observed.output) == (running.name, running.labels, running.output)
+    spec = folder / "model.toml"
+    before, after_input = spec.read_text().split("[input]")
+    spec.write_text(f"# a comment\n{before}[output]{after_input.split('[output]')[1]}")
+    assert load_any(folder) == observed
+    spec.write_text(spec.read_text().replace('"2"', '"two"'))
+    assert load_any(folder).sha256 != observed.sha256
+
+
+def test_what_a_model_needs_is_asked_for(folder: Path) -> None:
+    spec = folder / "model.toml"
+    text = spec.read_text()
+    spec.write_text(text.split("[input]")[0] + "[output]" + text.split("[output]")[1])
+    with pytest.raises(BrokenBundle, match=r"input: expected a section \[input\]"):
+        load_any(folder)
+    (folder / "model.onnx").unlink()
+    spec.write_text("\n".join(line for line in text.splitlines() if not line.startswith("embedding")))
+    with pytest.raises(BrokenBundle, match=r"output\.embedding: expected the name of the output"):
+        load_any(folder)

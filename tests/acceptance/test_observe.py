@@ -1,0 +1,84 @@
+"""A model that is served elsewhere, watched by a real Tidemark from its reference to its alarm."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests.acceptance.ops.live import answers, client_of, free_port, running, until
+from tests.integration.test_inference_log import RESPONSE, URL
+from tests.statistics.worlds import Arrays, World
+from tests.unit.api.conftest import observed_bundle
+
+WORLD = World(k=3, d=8)
+RNG = np.random.default_rng(4)
+
+
+def send(client: httpx.Client, arrays: Arrays) -> list[str]:
+    predictions = [
+        {"probabilities": p.tolist(), "embedding": e.tolist()}
+        for p, e in zip(arrays["probabilities"], arrays["embeddings"], strict=True)
+    ]
+    answer = client.post("/observe", json={"model": "far:1", "predictions": predictions}).raise_for_status()
+    return list(answer.json()["ids"])
+
+
+def send_event(client: httpx.Client, arrays: Arrays, number: int) -> None:
+    """Send predictions as KServe's inference logger does."""
+    outputs = [
+        {"name": name, "datatype": "FP32", "shape": list(values.shape), "data": values.ravel().tolist()}
+        for name, values in (("scores", arrays["probabilities"]), ("features", arrays["embeddings"]))
+    ]
+    now = np.datetime64("now", "ms")
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": f"event-{number}",
+        "ce-type": RESPONSE,
+        "ce-source": "http://localhost:9081/",
+        "ce-time": f"{now}Z",
+        "ce-inferenceservicename": "far",
+    }
+    client.post(URL, json={"model_name": "far", "outputs": outputs}, headers=headers).raise_for_status()
+
+
+def stream(client: httpx.Client) -> dict[str, Any]:
+    (found,) = client.get("/drift").raise_for_status().json()["streams"]
+    return dict(found)
+
+
+def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str) -> None:
+    bundle = observed_bundle(tmp_path / "bundle", ("a", "b", "c"))
+    labels = WORLD.labels(500, RNG)
+    np.savez(tmp_path / "held_out.npz", **WORLD.see(labels, RNG), labels=labels)
+    tidemark = [sys.executable, "-m", "service.cli"]
+    environment = os.environ | {
+        "TIDEMARK_DATABASE_URL": url,
+        "TIDEMARK_DATA_DIR": str(tmp_path / "data"),
+        "TIDEMARK_MONITOR_POLL": "0.2",
+        "TIDEMARK_EXPECTED_RUN_TIME": "20000",
+        "TIDEMARK_WINDOW_SIZE": "100",
+    }
+    build = ["reference", "build", "--bundle", str(bundle.folder), "--arrays", str(tmp_path / "held_out.npz"), "--json"]
+    done = subprocess.run([*tidemark, *build], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["rows"] == 500
+    port = free_port()
+    up = [*tidemark, "up", "--bundle", str(bundle.folder), "--port", str(port)]
+    with running(up, tmp_path / "up.log", environment), client_of(port) as client:
+        until(lambda: answers(client, "/readyz"), f"Tidemark, see {tmp_path}/up.log")
+        send(client, WORLD.traffic(200, RNG))
+        for number in range(5):
+            send_event(client, WORLD.traffic(20, RNG), number)
+        until(lambda: stream(client)["predictions"] == 300, "the monitor to see 300 predictions")
+        assert stream(client)["state"] == "calm"
+        ids = send(client, WORLD.traffic(200, RNG, move=0.6))
+        until(lambda: stream(client)["state"] == "drifting", "an alarm")
+        assert stream(client)["kind"] == "covariate"
+        (alert,) = client.get("/alerts").json()["alerts"]
+        assert alert["state"] == "firing"
+        fed = client.post("/feedback", json={"items": [{"id": ids[0], "label": "a"}]})
+        assert fed.json() == {"accepted": 1, "unknown": []}

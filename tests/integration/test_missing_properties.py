@@ -1,0 +1,49 @@
+"""Traffic in which some predictions, or all, have no image properties: another server made them."""
+
+import numpy as np
+from sqlalchemy import Engine
+
+from service.drift import Reference
+from service.monitor.missing import filled
+from service.store import predictions
+from service.store.predictions import Cursor
+from tests.integration.test_monitor import WORLD, Installation
+
+
+def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) -> None:
+    """The share of predictions without properties goes from all to half, whose own properties still count."""
+    installation = Installation(engine, url)
+    monitor = installation.monitor()
+
+    def send(n: int, without: float, move: float = 0.0) -> None:
+        rows = installation.rows(WORLD.traffic(n, installation.rng, move=move))
+        rows = [row._replace(properties=None) if i % 10 < 10 * without else row for i, row in enumerate(rows)]
+        with engine.begin() as connection:
+            raw = connection.connection.driver_connection
+            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
+            predictions.copy(raw, rows, {"m:1": installation.model_id})
+        monitor.advance(installation.stream_id)
+
+    send(600, without=1.0)
+    send(600, without=0.5)
+    assert installation.alerts() == []
+    assert installation.stream().seen == 1200
+    assert all(row.report["properties"] == [] for row in installation.windows())
+    _check_filling(installation, monitor._watcher(installation.stream().reference_id, None).reference)
+    send(200, without=1.0, move=0.6)
+    (alert,) = installation.alerts()
+    assert alert.kind == "covariate"
+
+
+def _check_filling(installation: Installation, reference: Reference) -> None:
+    with installation.engine.connect() as connection:
+        batch = predictions.read(connection, installation.model_id, Cursor(), 700)
+    assert batch is not None
+    assert batch.measured is not None
+    assert batch.properties is None
+    lacking = np.isnan(batch.measured).all(axis=1)
+    assert lacking.sum() == 650
+    found = filled(reference, batch)
+    assert found is not None
+    np.testing.assert_array_equal(found[~lacking], batch.measured[~lacking])
+    assert all((reference.properties == row).all(axis=1).any() for row in found[lacking])
