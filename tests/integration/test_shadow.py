@@ -187,8 +187,8 @@ def test_what_cannot_be_a_shadow_is_told(
     url: str, serve: Serve, bundle: Bundle, observed: AnyBundle, make: Callable[..., Bundle]
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"--shadow: .* are both pets:3; change a version"):
-        _check([bundle.folder], url, [make("3").folder])
+        _check([bundle.folder], url, shadows=[make("3").folder])
     with pytest.raises(ConfigurationError, match="no --bundle has a model that answers"):
-        _check([observed.folder], url, [bundle.folder])
+        _check([observed.folder], url, shadows=[bundle.folder])
     with pytest.raises(ConfigurationError, match="no model answers here"):
         serve(observed, alone=True, shadows=[bundle])
