@@ -58,7 +58,11 @@ def seed(engine: Engine) -> Seeded:
         for alert_id, values in (
             (LONG_AGO, {"kind": "concept", "state": "resolved", "resolved_at": AT, "fired_at": AT, "position": 90}),
             (ALERT, {"kind": "covariate", "state": "firing", "fired_at": fired, "position": 3000}),
-            (CONCEPT, {"kind": "concept", "state": "firing", "fired_at": AT, "position": 3000, "report": concept()}),
+            (
+                CONCEPT,
+                {"kind": "concept", "state": "firing", "fired_at": AT, "position": 3000, "report": concept()}
+                | {"summary": concept()["summary"]},
+            ),
         ):
             since = values["fired_at"] - dt.timedelta(seconds=25)  # type: ignore[operator]
             known = common | {"id": alert_id, "since": since, "window_id": window_id, "report": report()} | values
