@@ -17,6 +17,7 @@ WIDTH = 340
 LEFT, RIGHT = 8, 332
 BASE = 108  # of the evidence
 SPARK = 36  # and of it as a sparkline
+SPARK_POINTS = 70
 MARGIN = 42  # left of it, for its scale
 NAME = 12  # characters of a class's name, each at most
 LETTER = 6.5
@@ -81,7 +82,7 @@ def evidence(past: Past) -> Markup:
 
 
 def sparkline(past: Past) -> Markup:
-    """Draw evidence over a stream's predictions as one line, with the alarm line."""
+    """Draw evidence over a stream's predictions as one coarse line that keeps its peaks, with the alarm line."""
     points = _points(past)
     if len(points) < 2:
         return Markup("")
@@ -92,9 +93,9 @@ def sparkline(past: Past) -> Markup:
     def y(value: float) -> float:
         return SPARK - math.log1p(max(value, 0)) / top * (SPARK - 2)
 
-    line = " ".join(
-        f"{LEFT + (p - first) / max(last - first, 1) * (RIGHT - LEFT):.1f},{y(e):.1f}" for _, p, e in points
-    )
+    step = -(-len(points) // SPARK_POINTS)
+    peaks = [max(points[at : at + step], key=lambda point: point[2]) for at in range(0, len(points), step)]
+    line = " ".join(f"{LEFT + (p - first) / max(last - first, 1) * (RIGHT - LEFT):.1f},{y(e):.1f}" for _, p, e in peaks)
     parts = [f'<polyline class="line" points="{line}"/>']
     parts.append(f'<line class="limit" x1="{LEFT}" y1="{y(limit):.1f}" x2="{RIGHT}" y2="{y(limit):.1f}"/>')
     title = f"Evidence of drift, {points[-1][2]:.1f} nats, alarm above {limit:.1f}"

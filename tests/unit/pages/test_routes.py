@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from service.pages import advice
 from service.store import tables
-from tests.unit.pages.seed import Seeded, prediction_id
+from tests.unit.pages.seed import AT, Seeded, prediction_id
 
 MOST = 100_000  # bytes
 JSON = {"Accept": "application/json"}
@@ -25,6 +25,19 @@ def test_overview_says_state_budget_and_alert(client: TestClient, seeded: Seeded
     assert "<code>tidemark calibrate</code>" in page
     assert seeded.alert in page
     assert "/windows?stream=mnist%3A1/camera%3D7" in page
+
+
+def test_calm_streams_are_sparklines_that_keep_their_peaks(client: TestClient, engine: Engine, seeded: Seeded) -> None:
+    with engine.begin() as connection:
+        status = connection.execute(select(tables.streams.c.status).where(tables.streams.c.kind != "none")).scalar_one()
+        history = [[AT.isoformat(), 10 * n, 4.0 if n == 101 else 1.0] for n in range(200)]
+        calm = {"state": "calm", "kind": "none", "status": status | {"history": history}}
+        connection.execute(update(tables.streams).where(tables.streams.c.kind != "none").values(calm))
+    page = client.get("/").text
+    assert "Evidence of drift, 1.0 nats, alarm above 4.9: the last 1,990 predictions, on a log scale" in page
+    heights = [float(point.split(",")[1]) for point in re.search('class="line" points="(.*?)"', page)[1].split()]
+    assert len(heights) <= 70
+    assert sum(height < max(heights) for height in heights) == 1
 
 
 def test_overview_without_streams(client: TestClient) -> None:
