@@ -15,7 +15,7 @@ Matrix = NDArray[np.float64]
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # on the squared distance from the start, beside a mean loss in nats
 DISTILLING_PENALTY = 1e-5
-ITERATIONS = 100
+ITERATIONS = 60
 FOLDS = 3  # that choose the penalty
 
 

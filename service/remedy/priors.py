@@ -33,13 +33,20 @@ def corrected_posterior(context: Context) -> Remedy:
     weights = prior_weights(context)
     reference = context.span.reference
     correction = PriorCorrection.fitted(reference.probabilities, context.needed_reference_labels(), weights)
-    measured = (*_on_reference(context, weights), *_on_feedback(context, correction))
+    on_reference, of_calibration = _on_reference(context, weights)
+    alone = {gain.metric: gain.improvement for gain in of_calibration}
     remedy = Remedy(
         name="corrected-posterior",
         kind="label",
-        summary=f"Corrects the model's answers for other class proportions: {moved(context)}",
-        gains=measured,
-        details={"proportions": proportions(context), "calibration_slope": correction.slope},
+        summary=f"Corrects the model's answers for other class proportions: {moved(context)} Calibrating the model "
+        f"is part of it and would alone improve accuracy by {100 * alone['accuracy']:.2f} points and log-loss by "
+        f"{alone['log-loss']:.4f}.",
+        gains=(*on_reference, *_on_feedback(context, correction)),
+        details={
+            "proportions": proportions(context),
+            "calibration_slope": correction.slope,
+            "by_calibration_alone": alone,
+        },
     )
     if not (remedy.gaining or context.force):
         return remedy
@@ -98,16 +105,22 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
     )
 
 
-def _on_reference(context: Context, weights: Matrix) -> tuple[Gain, Gain]:
+def _on_reference(context: Context, weights: Matrix) -> tuple[tuple[Gain, Gain], tuple[Gain, Gain]]:
+    """Return the gains of the correction, and of its calibration alone."""
     reference, labels = context.span.reference, context.needed_reference_labels()
     parts = folds(labels, FOLDS, context.seed)
-    after = np.empty(reference.probabilities.shape)
+    after, alone = np.empty((2, *reference.probabilities.shape))
     for part in range(FOLDS):
         held = parts == part
         correction = PriorCorrection.fitted(reference.probabilities[~held], labels[~held], weights)
         after[held] = correction(reference.probabilities[held])
+        alone[held] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held])
     words = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
-    return gains(reference.probabilities, after, labels, words, True, weights[labels], context.seed)
+
+    def against(said: Matrix) -> tuple[Gain, Gain]:
+        return gains(reference.probabilities, said, labels, words, True, weights[labels], context.seed)
+
+    return against(after), against(alone)
 
 
 def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Gain, ...]:

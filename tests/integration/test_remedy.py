@@ -1,116 +1,304 @@
 """`tidemark remedy` from rows in Postgres to a folder: planted shifts of real scans, and their cures."""
 
+import ast
+import csv
 import json
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 from uuid_utils.compat import uuid7
 
 from service.build import reference_arrays
 from service.cli import app
+from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
 from service.inference.graph import init_bundle
 from service.inference.labelled import LabelledImages
 from service.inference.session import Model
+from service.remedy.evaluate import hits, log_losses
+from service.remedy.priors_file import corrections
 from service.store import feedback, models, predictions, references
 from service.store.predictions import HALF, LoggedPrediction
+from tests.unit.inference.conftest import mlp
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
 from service.demo.installation import MODEL
-from service.demo.scans import Scans, halves, scan
+from service.demo.scans import halves, scan
 
 REFERENCE_ROWS = 2000
-SINCE = "2020-01-01"
-STREAM = "digits:1"
+GIVEN_ROWS = 4000
+MODEL_VARIABLE, IMAGES_VARIABLE = "TIDEMARK_TEST_MODEL", "TIDEMARK_TEST_IMAGES"
+
+Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # an image of each class
 
 
 @dataclass
 class World:
-    """A served model with its reference in Postgres, to which traffic is logged."""
+    """A model with its reference in Postgres, to which traffic is logged."""
 
     engine: Engine
     bundle: Bundle
     images: Path
-    held_out: Scans
+    fresh: Draw
+    arrays: dict[str, Any]
     rng: np.random.Generator
 
-    def log(self, labels: Sequence[int] | np.ndarray, told: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Log a prediction of a scan of each digit, feed back `told` where it is no -1; return what was said."""
-        rows = [self.rng.choice(np.flatnonzero(self.held_out.labels == label)) for label in labels]
-        said, embeddings = Model(self.bundle, threads=1).predict(scan(self.held_out.images[rows], self.rng))
-        halved = said.astype(HALF), embeddings.astype(HALF)
-        logged = [
-            LoggedPrediction(uuid7(), STREAM, int(p.argmax()), float(p.max()), p.tobytes(), e.tobytes(), None, {})
-            for p, e in zip(*halved, strict=True)
+    def log(self, labels: np.ndarray, told: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Log predictions of an image of each class, and what was told of them where it is no -1; return the images
+        and what the model said."""
+        images = self.fresh(labels, self.rng)
+        said, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
+        rows = [
+            LoggedPrediction(uuid7(), self.stream, int(p.argmax()), float(p.max()), p.tobytes(), e.tobytes(), None, {})
+            for p, e in zip(said, embeddings, strict=True)
         ]
         with self.engine.begin() as connection:
             raw: Any = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in logged})
-            predictions.copy(raw, logged, models.ids(connection))
-            known = [] if told is None else np.flatnonzero(told >= 0)
+            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
+            predictions.copy(raw, rows, models.ids(connection))
             items = [
                 {
-                    "prediction_id": logged[row].id,
-                    "model_id": models.ids(connection)[STREAM],
-                    "label": int(told[row]),
-                    "predicted": logged[row].label,
-                    "probabilities": logged[row].probabilities,
+                    "prediction_id": row.id,
+                    "model_id": models.ids(connection)[self.stream],
+                    "label": int(label),
+                    "predicted": row.label,
+                    "probabilities": row.probabilities,
                 }
-                for row in known
-                if told is not None
+                for row, label in zip(rows, [] if told is None else told, strict=told is not None)
+                if label >= 0
             ]
             if items:
                 feedback.save(connection, items)
-        return said, np.asarray(labels)
+        return images, said.astype(np.float32)
+
+    @property
+    def stream(self) -> str:
+        return f"{self.bundle.name}:{self.bundle.version}"
+
+    def remedy(self, *options: Any) -> Any:
+        """Run the command and return what it says."""
+        result = self.invoke(*options, "--json")
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.stdout)
+
+    def invoke(self, *options: Any) -> Result:
+        words = ["remedy", "--stream", self.stream, "--since", "2020-01-01", *map(str, options)]
+        return CliRunner().invoke(app, words)
+
+    def with_model(self) -> tuple[Any, ...]:
+        return "--bundle", self.bundle.folder, "--images", self.images
+
+    def commoner(self, label: int, count: int, factor: float = 5.0) -> np.ndarray:
+        """Draw labels of the reference's proportions, one class commoner."""
+        share = np.bincount(self.arrays["labels"]) * np.where(np.arange(10) == label, factor, 1.0)
+        return self.rng.choice(10, count, p=share / share.sum())
+
+    def lost(self, said: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """Return the error and the log-loss beyond the reference's."""
+        known = self.arrays["probabilities"].astype(np.float32), self.arrays["labels"]
+        return (
+            float(hits(*known).mean() - hits(said, labels).mean()),
+            float(log_losses(said, labels).mean() - log_losses(*known).mean()),
+        )
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, dict[str, Any], Scans]:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
     folder = tmp_path_factory.mktemp("digits")
     bundle = init_bundle(MODEL, folder / "bundle", name="digits")
     _, held_out = halves()
+
+    def fresh(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = [rng.choice(np.flatnonzero(held_out.labels == label)) for label in labels]
+        return scan(held_out.images[rows], rng)
+
     rng = np.random.default_rng(1)
-    chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
-    images = folder / "held_out.npz"
-    np.savez(images, images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
-    arrays = reference_arrays(bundle, LabelledImages(bundle, images))
-    return bundle, images, arrays, held_out
+    labels = held_out.labels[rng.integers(0, len(held_out.labels), REFERENCE_ROWS)]
+    np.savez(folder / "held_out.npz", images=fresh(labels, rng), labels=labels)
+    return bundle, folder / "held_out.npz", fresh
 
 
-@pytest.fixture
-def world(
-    digits: tuple[Bundle, Path, dict[str, Any], Scans], engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    bundle, images, arrays, held_out = digits
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
+    """A model and labelled images by path, one half for the reference."""
+    model, images = (os.environ.get(name) for name in (MODEL_VARIABLE, IMAGES_VARIABLE))
+    if not (model and images):
+        pytest.skip(f"no model given: set {MODEL_VARIABLE} to an ONNX classifier and {IMAGES_VARIABLE} to an .npz")
+    folder = tmp_path_factory.mktemp("given")
+    bundle = init_bundle(Path(model), folder / "bundle", name="given")
+    with np.load(images) as archive:
+        pixels, labels = archive["images"], archive["labels"].astype(np.int64)
+    order = np.random.default_rng(1).permutation(len(labels))
+    known, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]
+    np.savez(folder / "held_out.npz", images=pixels[known], labels=labels[known])
+
+    def fresh(wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return pixels[[rng.choice(rest[labels[rest] == label]) for label in wanted]]
+
+    return bundle, folder / "held_out.npz", fresh
+
+
+@pytest.fixture(params=["digits", "given"])
+def world(request: pytest.FixtureRequest, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    bundle, images, fresh = request.getfixturevalue(request.param)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
+    arrays = reference_arrays(bundle, LabelledImages(bundle, images))
     with engine.begin() as connection:
         model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
         references.save(connection, model_id, arrays)
-    return World(engine, bundle, images, held_out, np.random.default_rng(2))
+    return World(engine, bundle, images, fresh, arrays, np.random.default_rng(2))
 
 
-def remedy(*options: str) -> Any:
-    result = CliRunner().invoke(app, ["remedy", "--stream", STREAM, "--since", SINCE, *options, "--json"])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0
-    return json.loads(result.stdout)
+digits_only = pytest.mark.parametrize("world", ["digits"], indirect=True)
 
 
-def common(world: World, digit: int, count: int, factor: float = 5.0) -> np.ndarray:
-    share = np.where(np.arange(10) == digit, factor, 1.0)
-    return world.rng.choice(10, count, p=share / share.sum())
-
-
-def test_label_shift_is_named_corrected_and_regained(world: World, tmp_path: Path) -> None:
-    world.log(common(world, 8, 1500))
-    facts = remedy("--out", str(tmp_path / "out"), "--bundle", str(world.bundle.folder), "--images", str(world.images))
+def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: World, tmp_path: Path) -> None:
+    reference = world.arrays["probabilities"], world.arrays["labels"]
+    recalls = [hits(*reference)[reference[1] == label].mean() for label in range(10)]
+    labels = world.commoner(int(np.argmin(recalls)), 1500)
+    images, said = world.log(labels)
+    facts = world.remedy("--out", tmp_path / "out", *world.with_model())
     assert facts["kinds"] == ["label"]
     corrected, weights = facts["remedies"]
-    print(corrected["gains"], weights["gains"])
+    assert corrected["exported"]
+    assert sorted(corrected["files"]) == ["corrected/", "priors.json"]
+    assert all(gain["estimated"] for gain in corrected["gains"] + weights["gains"])
+    true = np.bincount(labels, minlength=10) / len(labels)
+    shares = corrected["details"]["proportions"]
+    assert sum(row["low"] <= share <= row["high"] for row, share in zip(shares, true, strict=True)) >= 8
+    [priors] = corrections([tmp_path / "out" / "priors.json"], [world.bundle]).values()
+    before, after = world.lost(said, labels), world.lost(priors(said), labels)
+    report_figures("label shift", before=before, after=after)
+    assert all(lost > 0 for lost in before)
+    assert max(1 - left / lost for lost, left in zip(before, after, strict=True)) >= 0.5
+    [of_loss] = [gain for gain in corrected["gains"] if gain["metric"] == "log-loss"]
+    assert of_loss["low"] > 0
+    written, _ = Model(bundles.load(tmp_path / "out" / "corrected"), threads=1).predict(images)
+    np.testing.assert_allclose(written, priors(said), atol=2e-2)
+
+
+def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tmp_path: Path) -> None:
+    labels = world.commoner(0, 1000, factor=1.0)
+    swapped = np.select([labels == 3, labels == 8], [8, 3], labels)
+    told = np.where(world.rng.random(len(labels)) < 0.3, swapped, -1)
+    world.log(labels, told)
+    facts = world.remedy("--out", tmp_path / "out", *world.with_model())
+    assert facts["kinds"] == ["concept"]
+    recent = next(made for made in facts["remedies"] if made["name"] == "recent-labels")
+    for gain in recent["gains"]:
+        assert gain["low"] > 0
+        assert not gain["estimated"]
+    assert recent["details"]["further_labels"] == {"accuracy": 0, "log-loss": 0}
+    later = world.commoner(0, 500, factor=1.0)
+    images = world.fresh(later, world.rng)
+    before, after = (
+        Model(bundle, threads=1).predict(images)[0]
+        for bundle in (world.bundle, bundles.load(tmp_path / "out" / "adapted"))
+    )
+    truth = np.select([later == 3, later == 8], [8, 3], later)
+    report_figures("concept shift", before=hits(before, truth).mean(), after=hits(after, truth).mean())
+    assert hits(after, truth).mean() > hits(before, truth).mean() + 0.1
+    named = next(made for made in facts["remedies"] if made["name"] == "relabel")
+    assert named["details"]["labelled"] == (told >= 0).sum()
+    rows = json.loads((tmp_path / "out" / "label_next.json").read_text())
+    with (tmp_path / "out" / "label_next.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
+    assert len({row["predicted"] for row in rows}) == 10
+    with world.engine.connect() as connection:
+        assert not feedback.of(connection, [UUID(row["id"]) for row in rows])
+
+
+@digits_only
+def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp_path: Path) -> None:
+    labels = world.commoner(8, 600)
+    world.log(labels, np.where(world.rng.random(600) < 0.2, labels, -1))
+    facts = world.remedy("--out", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written == {key: value for key, value in facts.items() if key in written}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert not re.search(r"(src|href)=[\"'](?!#|data:)|url\(|@import|<script", page)
+    for made in facts["remedies"]:
+        assert f'id="{made["name"]}"' in page
+        for lines in made["code"].values():
+            assert lines.strip() in unescape(page)
+    assert "Estimated." in page
+    [corrected] = [made for made in facts["remedies"] if made["name"] == "corrected-posterior"]
+    assert {gain["estimated"] for gain in corrected["gains"]} == {True, False}
+
+
+@digits_only
+def test_class_weights_are_files_and_code(world: World, tmp_path: Path) -> None:
+    world.log(world.commoner(8, 600))
+    facts = world.remedy("--out", tmp_path / "out", "--remedy", "class-weights", *world.with_model())
+    [made] = facts["remedies"]
+    weights = json.loads((tmp_path / "out" / "class_weights.json").read_text())["weights"]
+    listed = pytest.approx([float(f"{weight:.6g}") for weight in weights.values()])
+    values: dict[str, Any] = {}
+    exec(made["code"]["scikit-learn"], values)  # written by us, a moment ago
+    assert [values["class_weight"][index] for index in range(10)] == listed
+    assert values["classifier"].fit(np.eye(10), np.arange(10)).class_weight == values["class_weight"]
+    for library in ("PyTorch", "Keras"):
+        compile(made["code"][library], library, "exec")
+    [call] = re.findall(r"torch.tensor\((.*)\)", made["code"]["PyTorch"])
+    assert ast.literal_eval(call) == listed
+    [literal] = re.findall(r"class_weight = (.*)", made["code"]["Keras"])
+    assert list(ast.literal_eval(literal).values()) == listed
+    taken = json.loads((tmp_path / "out" / "resample.json").read_text())
+    assert taken["of"] == str(world.images)
+    with np.load(world.images) as archive:
+        redrawn = np.bincount(archive["labels"][taken["take"]], minlength=10) / len(archive["labels"])
+    estimated = np.array([row["estimated"] for row in made["details"]["proportions"]])
+    np.testing.assert_allclose(redrawn, estimated / estimated.sum(), atol=2e-3)
+
+
+@digits_only
+def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path: Path) -> None:
+    labels = world.commoner(0, 400, factor=1.0)
+    world.log(labels, np.where(np.arange(400) < 60, labels, -1))
+    calm = world.remedy("--out", tmp_path / "calm")
+    assert calm["kinds"] == calm["remedies"] == []
+    assert "No shift was found" in (tmp_path / "calm" / "report.html").read_text()
+    asked = ["--remedy", "recent-labels", *world.with_model()]
+    [kept] = world.remedy("--out", tmp_path / "kept", *asked)["remedies"]
+    assert not any(gain["low"] > 0 for gain in kept["gains"])
+    assert (kept["exported"], kept["files"]) == (False, [])
+    assert "It is not exported" in (tmp_path / "kept" / "report.html").read_text()
+    [forced] = world.remedy("--out", tmp_path / "forced", *asked, "--force")["remedies"]
+    assert (forced["exported"], forced["files"]) == (True, ["adapted/"])
+
+
+@digits_only
+def test_what_is_missing_is_said(world: World, tmp_path: Path) -> None:
+    world.log(world.commoner(8, 150))
+    other = init_bundle(mlp(tmp_path / "mlp.onnx"), tmp_path / "other", name="digits")
+
+    def refused(*options: Any) -> str:
+        return str(world.invoke("--out", tmp_path / "out", *options).exception)
+
+    assert refused() == "150 predictions of digits:1 in that span; at least 200 are needed"
+    world.log(world.commoner(8, 100))
+    assert "no remedy 'prayer'; there are: corrected-posterior, class-weights" in refused("--remedy", "prayer")
+    assert "recent-labels needs 50 labels that came back in the span; there are 0" in refused(
+        "--remedy", "recent-labels"
+    )
+    (tmp_path / "out" / "report.html").touch()
+    assert "not an empty folder" in refused()
+    (tmp_path / "out" / "report.html").unlink()
+    assert "the span was predicted by digits:1" in refused("--bundle", other.folder)
+    assert "in that span; at least 200" in refused("--until", "2020-01-02T03:04:05.678901+00:00")
+
+
+def report_figures(what: str, **values: Any) -> None:
+    """Print what was measured, for `pytest -s`."""
+    print(f"{what}: " + ", ".join(f"{name} {np.round(value, 4)}" for name, value in values.items()))
