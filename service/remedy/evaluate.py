@@ -35,6 +35,14 @@ def hits(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matr
     return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
 
 
+def confusion(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> list[list[int]]:
+    """Count (true, predicted) pairs: (k, k)."""
+    k = probabilities.shape[1]
+    pairs = labels * k + np.asarray(probabilities).argmax(axis=1)
+    counts: list[list[int]] = np.bincount(pairs, minlength=k * k).reshape(k, k).tolist()
+    return counts
+
+
 def gains(
     before: NDArray[np.floating],
     after: NDArray[np.floating],

@@ -19,7 +19,7 @@ from service.inference import anatomy
 from service.inference import bundle as bundles
 from service.inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
 from service.inference.session import Model
-from service.remedy.last_layer import Head
+from service.remedy.last_layer import Bend, Head
 from service.remedy.surgery import Ending, drop_outputs_behind
 
 ADAPTED, CORRECTED = "+adapted", "+corrected"  # behind the version
@@ -31,8 +31,9 @@ Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 
-def with_head(bundle: Bundle, head: Head, out: Path) -> Bundle:
-    """Write a bundle whose class scores are made by `head` out of the model's embedding; version `+adapted`.
+def with_head(bundle: Bundle, head: Head, out: Path, bend: Bend | None = None) -> Bundle:
+    """Write a bundle whose class scores are made by `head` out of the model's embedding, bent where that is asked for;
+    version `+adapted`.
 
     The input keeps its name, shape and type, and so does the output that `model.toml` names; further outputs are
     kept unless they come out of the old last layer.
@@ -51,11 +52,20 @@ def with_head(bundle: Bundle, head: Head, out: Path) -> Bundle:
     graph = Ending(proto, scores)
     single = old.size == 1  # the second class alone
     weights, offsets = (_against_first(head.weights), _against_first(head.offsets)) if single else head
-    made = graph.add("Gemm", graph.pooled(embedding, hidden.ndim), weights, offsets)
+    read = graph.pooled(embedding, hidden.ndim)
+    if bend is not None:
+        read = graph.add(
+            "Add", read, graph.add("Gemm", graph.add("Relu", graph.add("Gemm", read, *bend.inner)), *bend.outer)
+        )
+    made = graph.add("Gemm", read, weights, offsets)
     if bundle.output.activation == "none":
         made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
     graph.finish(made, old)
-    return _written(bundle, proto, out, ADAPTED, embedding, lambda _said, embeddings: head.probabilities(embeddings))
+
+    def expected(_said: Floats, embeddings: Floats) -> Matrix:
+        return head.probabilities(embeddings if bend is None else bend(embeddings))
+
+    return _written(bundle, proto, out, ADAPTED, embedding, expected)
 
 
 def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundle:

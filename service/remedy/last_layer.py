@@ -34,6 +34,17 @@ class Head(NamedTuple):
         return np.asarray(special.softmax(self.scores(embeddings), axis=1))
 
 
+class Bend(NamedTuple):
+    """A layer that bends embeddings before the last one reads them: e + outer(relu(inner(e)))."""
+
+    inner: Head  # (d, h)
+    outer: Head  # (h, d)
+
+    def __call__(self, embeddings: NDArray[np.floating]) -> Matrix:
+        """Return bent embeddings (m, d)."""
+        return embeddings + self.outer.scores(np.maximum(self.inner.scores(embeddings), 0))
+
+
 def distilled(embeddings: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Head:
     """Return the last layer that made probabilities (n, k) of embeddings (n, d), found from these alone.
 

@@ -132,7 +132,8 @@ def _each(values: Magnitudes, pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _levels(values: NDArray[Any]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    levels: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return levels
 
 
 FACTORS = (0.3, 0.45, 0.6, 0.75, 0.88, 1.12, 1.3, 1.6, 2.0)

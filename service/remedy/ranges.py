@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,17 +148,15 @@ class _Search:
         def points(middles: NDArray[np.float64]) -> Ranges:
             return tuple(Range(o, float(x), float(x)) for o, x in zip(operations, middles, strict=True))
 
+        options: Any = {
+            "initial_simplex": np.vstack([start, start + np.diag(steps)]),
+            "maxfev": REFINING * len(ranges),
+            "xatol": 0.01 * min(map(abs, steps)),
+            "fatol": 1e-5,
+        }
+        limits = [operation.limits for operation in operations]
         found = optimize.minimize(
-            lambda middles: self.mmd2(points(middles)),
-            start,
-            method="Nelder-Mead",
-            bounds=[operation.limits for operation in operations],
-            options={
-                "initial_simplex": np.vstack([start, start + np.diag(steps)]),
-                "maxfev": REFINING * len(ranges),
-                "xatol": 0.01 * min(map(abs, steps)),
-                "fatol": 1e-5,
-            },
+            lambda middles: self.mmd2(points(middles)), start, method="Nelder-Mead", bounds=limits, options=options
         )
         return min(ranges, points(found.x), key=self.mmd2)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.drift.label_shift import Calibration
 from service.remedy.context import Context
-from service.remedy.evaluate import folds, further_labels, gains, log_losses
+from service.remedy.evaluate import confusion, folds, further_labels, gains, log_losses
 from service.remedy.export import with_head
 from service.remedy.last_layer import Head, distilled, fit
 from service.remedy.outcome import Gain, Remedy, Unfit
@@ -79,8 +79,8 @@ def recent_labels(context: Context) -> Remedy:
             "penalty": settings.penalty,
             "confusion": {
                 "classes": list(context.span.reference.class_names),
-                "before": _confusion(before, data.labels),
-                "after": _confusion(after, data.labels),
+                "before": confusion(before, data.labels),
+                "after": confusion(after, data.labels),
             },
         },
     )
@@ -157,11 +157,3 @@ def _sureness(measured: tuple[Gain, ...], needed: dict[str, int | None]) -> str:
             said.append(f"in {gain.metric} the labels are enough to be sure")
     sentence = "; ".join(said)
     return sentence[:1].upper() + sentence[1:] + "."
-
-
-def _confusion(probabilities: NDArray[np.floating], labels: Integers) -> list[list[int]]:
-    """Count (true, predicted) pairs: (k, k)."""
-    k = probabilities.shape[1]
-    pairs = labels * k + probabilities.argmax(axis=1)
-    counts: list[list[int]] = np.bincount(pairs, minlength=k * k).reshape(k, k).tolist()
-    return counts

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from service.remedy.class_weights import class_weights
 from service.remedy.context import Context
+from service.remedy.domain_adversarial import domain_adversarial
 from service.remedy.outcome import Remedy
 from service.remedy.priors import corrected_posterior
 from service.remedy.recent_labels import recent_labels
 from service.remedy.relabel import relabel
+from service.remedy.renormalise import renormalise
+from service.remedy.reweighted import reweighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,24 @@ CURES: tuple[Cure, ...] = (
         frozenset({"concept"}),
         "the labels that come back disagree with the model: its last layer can learn from them",
         recent_labels,
+    ),
+    Cure(
+        "renormalise",
+        frozenset({"covariate"}),
+        "the images look different: bringing embeddings back to the reference's statistics needs no labels",
+        renormalise,
+    ),
+    Cure(
+        "last-layer",
+        frozenset({"covariate"}),
+        "the images look different: the reference's rows that look like them can teach the last layer",
+        reweighted,
+    ),
+    Cure(
+        "domain-adversarial",
+        frozenset({"covariate"}),
+        "the images look different: features can be trained that do not tell, and need no labels of the span",
+        domain_adversarial,
     ),
     Cure(
         "relabel",

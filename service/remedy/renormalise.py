@@ -1,0 +1,59 @@
+"""Remedy of covariate shift in closed form: the span's embeddings brought to the reference's mean and covariance."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from service.drift.label_shift import Calibration
+from service.drift.whitening import Moments
+from service.remedy.context import Context
+from service.remedy.last_layer import Head, distilled
+from service.remedy.outcome import Remedy
+from service.remedy.unlabelled import Adapted, adaptation
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+RIDGE = 0.1  # of the mean variance of the reference, added to every direction's
+
+
+def renormalise(context: Context) -> Remedy:
+    """Let the last layer read embeddings renormalised to the reference's statistics.
+
+    In the spirit of AdaBN (Li et al. 2017) and CORAL (Sun, Feng and Saenko 2016), on the embedding alone.
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels.
+    """
+    reference = context.span.reference
+    calibration = Calibration(reference.probabilities, context.needed_reference_labels())
+    head = distilled(reference.embeddings, reference.probabilities)
+
+    def fit(embeddings: Floats) -> Adapted:
+        matrix, offset = transport(embeddings, reference.embeddings)
+        return Adapted(Head(matrix @ head.weights, offset @ head.weights + head.offsets), calibration, {})
+
+    summary = "Brings embeddings to the mean and covariance of the reference before the last layer; no training."
+    return adaptation(context, "renormalise", summary, calibration, fit)
+
+
+def transport(source: Floats, target: Floats) -> tuple[Matrix, Matrix]:
+    """Return the map x @ A + b that carries rows of `source` (m, d) to mean and covariance of `target` (n, d).
+
+    It is the one that moves least: A = S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2), the optimal transport between
+    normal distributions (Knott and Smith 1984), where whitening and colouring would turn the space needlessly. Both
+    covariances S and T have a ridge, so that directions of which little is seen stay as they are.
+    """
+    before, after = Moments.of(source), Moments.of(target)
+    ridge = RIDGE * max(float(np.trace(after.covariance)) / after.mean.size, 1e-12) * np.eye(after.mean.size)
+    s, t = before.covariance + ridge, after.covariance + ridge
+    root, inverse = _power(s, 0.5), _power(s, -0.5)
+    matrix = inverse @ _power(root @ t @ root, 0.5) @ inverse
+    return matrix, after.mean - before.mean @ matrix
+
+
+def _power(symmetric: Matrix, exponent: float) -> Matrix:
+    values, vectors = linalg.eigh(symmetric)
+    return np.asarray((vectors * np.maximum(values, 1e-300) ** exponent) @ vectors.T)
