@@ -154,7 +154,7 @@ class _Search:
             "xatol": 0.01 * min(map(abs, steps)),
             "fatol": 1e-5,
         }
-        limits = [operation.limits for operation in operations]
+        limits = optimize.Bounds(*np.array([operation.limits for operation in operations]).T)
         found = optimize.minimize(
             lambda middles: self.mmd2(points(middles)), start, method="Nelder-Mead", bounds=limits, options=options
         )
