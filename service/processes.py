@@ -21,12 +21,14 @@ from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE, SHADOW_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
 from service.inference.bundle import AnyBundle, Bundle
+from service.inference.session import cores
 from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
 
 PARENT_VARIABLE = "TIDEMARK_PARENT"  # a child of `up` ends when this process is gone
+MONITOR_NICENESS = 10  # a monitor on the machine of a server gives way to it
 HANG_SECONDS = 60  # in a transaction, after which a monitor loses its stream to another
 GRACE = 10  # seconds for open requests to end
 STABLE = 60.0  # seconds after which a child that dies is restarted at once
@@ -54,6 +56,7 @@ def serve(
         _check(folders, url, priors, shadows)
         _check_port(host, port)
         if workers > 1:
+            os.environ.setdefault("TIDEMARK_INFERENCE_THREADS", str(max(1, cores() // workers)))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
         uvicorn.run(
             "service.app:worker",
@@ -90,6 +93,7 @@ def monitor() -> None:
         engine = engines.connect(url, hang_timeout=HANG_SECONDS)
         engines.check(engine)
         schema.check(engine)
+        os.nice(MONITOR_NICENESS)
         asyncio.run(until_stopped(url))
 
 

@@ -1,0 +1,50 @@
+"""A JPEG much larger than the model's input is decoded at reduced scale, to the same prediction."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, JpegImagePlugin
+
+from service.demo.installation import MODEL
+from service.demo.scans import halves, scan
+from service.inference import images
+from service.inference.graph import init_bundle
+from service.inference.images import decode
+from service.inference.session import Model
+
+SIDE = 1000  # pixels of the photographs; the model reads 28
+
+
+def photographs(count: int) -> list[bytes]:
+    _, held_out = halves()
+    found = []
+    for pixels in scan(held_out.images[:count], np.random.default_rng(3)):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
+        found.append(buffer.getvalue())
+    return found
+
+
+def test_reduced_scale_gives_the_same_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = init_bundle(MODEL, tmp_path / "bundle")
+    model, data = Model(bundle, threads=1), photographs(40)
+    scales: list[int] = []
+    draft = JpegImagePlugin.JpegImageFile.draft
+
+    def watched(image: JpegImagePlugin.JpegImageFile, mode: str | None, size: tuple[int, int]) -> object:
+        found = draft(image, mode, size)
+        scales.append(SIDE // image.size[0])
+        return found
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", watched)
+    reduced = [decode(image, bundle.input, 10**8) for image in data]
+    assert set(scales) == {8}
+    assert {(image.width, image.height) for image in reduced} == {(SIDE, SIDE)}
+    monkeypatch.setattr(images, "_draft", lambda *_: None)
+    whole = [decode(image, bundle.input, 10**8) for image in data]
+    quick, _ = model.predict(np.stack([image.pixels for image in reduced]))
+    slow, _ = model.predict(np.stack([image.pixels for image in whole]))
+    assert (quick.argmax(axis=1) == slow.argmax(axis=1)).all()
+    np.testing.assert_allclose(quick, slow, atol=0.05)
