@@ -5,10 +5,11 @@ from typing import Any
 
 from service.drift import StreamDetector, WindowTest
 from service.errors import TidemarkError
+from service.monitor.budget import run_time
 from service.monitor.missing import filled
 from service.monitor.watcher import load
 from service.settings import Settings
-from service.store import calibrations, predictions, schema, streams
+from service.store import calibrations, schema, streams, traffic
 from service.store import engine as engines
 
 MAX_ROWS = 20_000  # of the span, the newest
@@ -36,7 +37,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
                 raise TidemarkError(f"no stream {stream!r}; there are: {names}")
             if row.reference_id is None:
                 raise TidemarkError(f"stream {stream!r} has no reference; run `tidemark reference build` first")
-            batch = predictions.between(connection, row.model_id, since, until, MAX_ROWS)
+            batch = traffic.between(connection, row, since, until, MAX_ROWS)
             reference = load(connection, row.reference_id)
         found = 0 if batch is None else len(batch)
         needed = max(MIN_ROWS, 10 * settings.window_size)
@@ -45,7 +46,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
             calm["properties"] = filled(reference, batch)
-        detector = StreamDetector(reference, settings.expected_run_time, calm=calm)
+        detector = StreamDetector(reference, run_time(settings), calm=calm)
         report = WindowTest(reference, settings.window_size, calm=calm)(
             **{name: values[: settings.window_size] for name, values in calm.items()}
         )

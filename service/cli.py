@@ -184,7 +184,7 @@ def monitor() -> None:
 
 @app.command()
 def calibrate(
-    stream: Annotated[str, typer.Option("--stream", help="model:version, as `/drift` names it.")],
+    stream: Annotated[str, typer.Option("--stream", help="model:version[/tag=value], as `/drift` names it.")],
     since: Annotated[dt.datetime, typer.Option("--since", formats=TIMES, help="Start of the calm span, in UTC.")],
     until: Annotated[dt.datetime, typer.Option("--until", formats=TIMES, help="Its end.")],
     as_json: JsonOption = False,

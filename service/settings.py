@@ -16,6 +16,8 @@ SCOPES = ("predict", "feedback", "read", "admin")
 API_KEY = re.compile(
     rf"(?P<scopes>(?:{'|'.join(SCOPES)})(?:\+(?:{'|'.join(SCOPES)}))*):(?P<sha256>[0-9a-f]{{64}})", re.I
 )
+TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_SLICE_TAGS = 8
 
 
 class WebhookReceiver(BaseModel, frozen=True):
@@ -44,6 +46,8 @@ class Settings(BaseSettings):
     window_min_size: int = Field(100, ge=20)
     window_max_age: float = Field(3600, gt=0)  # seconds
     expected_run_time: int = Field(100_000, ge=1000, le=10_000_000)  # predictions
+    slice_tags: Annotated[tuple[str, ...], NoDecode] = ()
+    max_slices: int = Field(20, ge=1, le=1000)  # of a tag, without the one that pools the others
     resolve_after: int = Field(3, ge=1)  # calm windows
     monitor_poll: float = Field(1.0, gt=0)  # seconds
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
@@ -61,6 +65,17 @@ class Settings(BaseSettings):
     spool_sync: str = Field("normal", pattern="^(normal|full)$")
     retention_days: int = Field(30, ge=1)
     thumbnails: bool = False  # kept of what was sent: images may be private
+
+    @field_validator("slice_tags", mode="before")
+    @classmethod
+    def _split_tags(cls, value: Any) -> Any:
+        keys = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        for number, key in enumerate(keys, start=1):
+            if not TAG_KEY.fullmatch(key) or keys.index(key) != number - 1:
+                raise ValueError(f"entry {number} is no new tag key (letters, digits and ._-), got {key!r}")
+        if len(keys) > MAX_SLICE_TAGS:
+            raise ValueError(f"at most {MAX_SLICE_TAGS} tag keys, got {len(keys)}")
+        return keys
 
     @field_validator("webhook_urls", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from service.api.problems import Problem, documented
 from service.store import streams, windows
@@ -24,7 +24,10 @@ class Windows(BaseModel):
 def get_drift(request: Request) -> Streams:
     """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores."""
     with request.app.state.engine.connect() as connection:
-        return Streams(streams=[_stream(connection, row) for row in streams.every(connection)])
+        lags, last = streams.lags(connection), windows.last_of_each(connection)
+        return Streams(
+            streams=[_stream(row, lags.get(row.id, 0), last.get(row.id)) for row in streams.every(connection)]
+        )
 
 
 @router.get("/drift/windows", summary="Window reports, newest first", responses=documented(422, 503))
@@ -50,9 +53,8 @@ def get_window(window_id: int, request: Request) -> dict[str, Any]:
     return windows.as_json(row)
 
 
-def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def _stream(row: Row[Any], lag: int, last: Row[Any] | None) -> dict[str, Any]:
     status = row.status
-    last = windows.newest(connection, row.stream, limit=1)
     rate = status.get("rate")
     expected = status.get("expected_run_time")
     return {
@@ -64,7 +66,7 @@ def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "since": row.since.isoformat() if row.since else None,
         "reference": row.reference_id,
         "predictions": row.seen,
-        "lag": streams.lag(connection, row),
+        "lag": lag,
         "evidence": status.get("evidence"),
         "threshold": status.get("threshold"),
         "change_point": status.get("change_point"),
@@ -75,5 +77,5 @@ def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         },
         "feedback": status.get("feedback"),
         "note": status.get("note"),
-        "last_window": windows.as_json(last[0]) if last else None,
+        "last_window": windows.as_json(last) if last else None,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Engine, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -48,11 +48,12 @@ class DriftCollector(Collector):
         deliveries = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
-                firing = alerts.count_firing(connection)
+                firing, lags = alerts.count_firing(connection), streams.lags(connection)
+                last = windows.last_of_each(connection)
                 for row in streams.every(connection):
                     own = [row.model_name, row.model_version, row.slice]
                     evaluated.add_metric(own, row.status.get("windows", 0))
-                    for name, more, value in _stream(connection, row, firing.get(row.id, 0)):
+                    for name, more, value in _stream(row, firing.get(row.id, 0), lags.get(row.id, 0), last.get(row.id)):
                         gauges[name].add_metric([*own, *more], value)
                 for outcome, count in alerts.outcomes(connection).items():
                     deliveries.add_metric([outcome], count)
@@ -64,9 +65,9 @@ class DriftCollector(Collector):
         yield deliveries
 
 
-def _stream(connection: Connection, row: Row[Any], firing: int) -> Iterator[tuple[str, list[str], float]]:
+def _stream(row: Row[Any], firing: int, lag: int, last: Row[Any] | None) -> Iterator[tuple[str, list[str], float]]:
     yield "alerts_firing", [], firing
-    yield "monitor_lag_predictions", [], streams.lag(connection, row)
+    yield "monitor_lag_predictions", [], lag
     kinds = row.status.get("kinds", [])
     yield from (("drift_detected", [kind], float(kind in kinds)) for kind in KINDS)
     if row.last_success_at:
@@ -76,9 +77,8 @@ def _stream(connection: Connection, row: Row[Any], firing: int) -> Iterator[tupl
             yield f"drift_{name}", [], value
     if fed := row.status.get("feedback"):
         yield "feedback_accuracy", [], fed["accuracy"]
-    last = windows.newest(connection, row.stream, limit=1)
     if last:
-        yield from _window(last[0])
+        yield from _window(last)
 
 
 def _window(row: Row[Any]) -> Iterator[tuple[str, list[str], float]]:

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, Row
 
 from service.drift import ConceptMonitor, Reference
 from service.drift.concept import RECENT, tolerance_of
-from service.settings import Settings
-from service.store import feedback
+from service.store import traffic
 from service.store.arrays import pack, unpack
 from service.store.feedback import Labelled
 from service.store.predictions import Cursor
@@ -44,7 +43,7 @@ class Labels:
     def take(self, kinds: set[str], proportions: list[float] | None, now: dt.datetime) -> Labelled | None:
         """Read what came in; `kinds` of drift that are firing say how far confidence can be trusted."""
         after = Cursor(self._row.feedback_xid, self._row.feedback_seq)
-        batch = feedback.read(self._connection, self._row.model_id, after, MAX_LABELS)
+        batch = traffic.labels(self._connection, self._row, after, MAX_LABELS)
         if batch is None:
             return None
         self._monitor.update(
@@ -62,10 +61,11 @@ class Labels:
         self._status["unquiet"] = self._status.get("unquiet", 0) + len(batch.labels)
         return batch
 
-    def detected(self, settings: Settings, seen: int, now: dt.datetime) -> bool:
-        """Tell whether the labels disagree with what confidence promised, and start over where they do."""
+    def detected(self, run_time: float, seen: int, now: dt.datetime) -> bool:
+        """Tell whether the labels disagree with what confidence promised, and start over where they do; the expected
+        run time is in predictions of the stream."""
         share = min(1.0, self._monitor.count / max(seen, 1))
-        threshold = self._monitor.threshold(settings.expected_run_time, share)
+        threshold = self._monitor.threshold(run_time, share)
         if self._monitor.evidence < QUIET * threshold:
             self._status |= {"quiet_at": now.isoformat(), "unquiet": 0}
         if self._monitor.evidence <= threshold:
@@ -125,8 +125,8 @@ class Labels:
         ids = np.frombuffer(b"".join(self._ids), dtype=np.uint8)
         return {
             "concept": pack(self._monitor.state() | {"ids": ids.reshape(-1, 16)}),
-            "feedback_xid": batch.last.xid,
-            "feedback_seq": batch.last.seq,
+            "feedback_xid": batch.cursors[-1].xid,
+            "feedback_seq": batch.cursors[-1].seq,
         }
 
     @property

@@ -44,7 +44,7 @@ class Monitor:
         watcher = self._watcher(reference_id, calibration_id)
         with self._engine.begin() as connection:
             row = streams.lock(connection, stream_id)
-            if row is None or row.reference_id != reference_id:
+            if row is None or row.reference_id != reference_id or row.retired_at is not None:
                 return False
             return Step(connection, row, watcher, self._settings, self._alerts).take()
 

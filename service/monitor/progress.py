@@ -9,14 +9,15 @@ from sqlalchemy import Connection, Row
 
 from service.alerts.lifecycle import Alerts
 from service.drift import StreamDetector
-from service.monitor import rules
+from service.monitor import budget, rules
 from service.monitor.evaluate import explain
 from service.monitor.labels import Labels
 from service.monitor.missing import filled
+from service.monitor.slices import Slices
 from service.monitor.watcher import Watcher
 from service.settings import Settings
 from service.store import alerts as alert_rows
-from service.store import predictions, streams, windows
+from service.store import streams, traffic, windows
 from service.store.arrays import pack, unpack
 from service.store.feedback import Labelled
 from service.store.predictions import Batch, Cursor
@@ -41,6 +42,8 @@ class Step:
         self._watcher = watcher
         self._settings = settings
         self._alerts = alerts
+        self._run_time = budget.run_time(settings)
+        self._slices = None if row.slice else Slices(connection, row, settings)
         self._now = dt.datetime.now(dt.UTC)
         self._cursor = Cursor(row.cursor_xid, row.cursor_seq)
         self._seen: int = row.seen
@@ -54,7 +57,7 @@ class Step:
         if row.detector is None:
             self._detector = watcher.detector(settings)
         else:
-            state = unpack(row.detector) | {"expected_run_time": np.asarray(settings.expected_run_time)}
+            state = unpack(row.detector) | {"expected_run_time": np.asarray(self._run_time)}
             self._detector = StreamDetector.restore(watcher.reference, state)
 
     def take(self) -> bool:
@@ -63,7 +66,7 @@ class Step:
         batch = None
         if self._seen < boundary:
             limit = min(boundary - self._seen, MAX_STEP)
-            batch = predictions.read(self._connection, self._row.model_id, self._cursor, limit)
+            batch = traffic.read(self._connection, self._row, self._cursor, limit)
         if batch is not None:
             self._update(batch)
         if self._seen >= boundary:
@@ -81,6 +84,8 @@ class Step:
         self._detector.update(batch.embeddings, batch.probabilities, filled(reference, batch))
         self._seen += len(batch)
         self._cursor = batch.cursors[-1]
+        if self._slices is not None:
+            self._changes["tag_counts"] = self._slices.take(batch, self._alerts, self._now)
         history = self._status.get("history", [])
         self._status["history"] = [*history, [self._now.isoformat(), self._seen, self._detector.evidence]][-HISTORY:]
 
@@ -92,7 +97,7 @@ class Step:
 
     def _window(self, size: int, stride: int) -> None:
         start = Cursor(self._row.window_xid, self._row.window_seq)
-        batch = predictions.read(self._connection, self._row.model_id, start, size)
+        batch = traffic.read(self._connection, self._row, start, size)
         self._changes |= {
             "window_start": self._row.window_start + stride,
             "tested": self._seen,
@@ -113,7 +118,11 @@ class Step:
         batch = labels.take({alert.kind for alert in self._firing}, self._status.get("proportions"), self._now)
         if batch is None:
             return None
-        if labels.detected(self._settings, self._seen, self._now) and self._concept is None:
+        if self._slices is None:
+            traffic.forget_labels(self._connection, self._row, batch.cursors[-1])
+        else:
+            self._slices.take_labels(batch)
+        if labels.detected(self._run_time, self._seen, self._now) and self._concept is None:
             self._alarm_concept(labels)
         elif self._concept is not None and labels.over:
             self._alerts.resolve(self._connection, self._concept.id, self._now)
@@ -123,7 +132,7 @@ class Step:
         return batch
 
     def _alarm_concept(self, labels: Labels) -> None:
-        batch = predictions.last(self._connection, self._row.model_id, self._cursor, self._settings.window_size)
+        batch = traffic.last(self._connection, self._row, self._cursor, self._settings.window_size)
         if batch is None:
             return
         self._status["feedback"] = labels.accuracy
@@ -140,6 +149,8 @@ class Step:
             report |= concept
         elif report["label_shift"]:
             self._status["proportions"] = list(report["label_shift"]["estimated"].values())
+        if self._row.slice:
+            report["summary"] = f"{self._row.slice}: {report['summary']}"
         if feedback := self._status.get("feedback"):
             report["feedback"] = feedback
         window_id = windows.save(
@@ -184,7 +195,7 @@ class Step:
         if not rules.explained_by(since_change, dt.datetime.fromisoformat(detected_at), self._now):
             return
         rows = max(since_change, rules.MIN_ALARM_ROWS)
-        batch = predictions.last(self._connection, self._row.model_id, self._cursor, min(rows, MAX_ALARM_ROWS))
+        batch = traffic.last(self._connection, self._row, self._cursor, min(rows, MAX_ALARM_ROWS))
         if batch is None:
             return
         since = batch.at[max(len(batch) - since_change, 0)]
@@ -219,7 +230,7 @@ class Step:
         self._status |= {
             "evidence": detector.evidence,
             "threshold": detector.threshold,
-            "expected_run_time": self._settings.expected_run_time,
+            "expected_run_time": self._run_time,
             "rate": self._rate(),
             "kinds": kinds,
             "change_point": detector.change_point,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from service.drift import Reference, StreamDetector, WindowTest
 from service.drift.neighbours import Neighbours
+from service.monitor.budget import run_time
 from service.settings import Settings
 from service.store import calibrations, references
 
@@ -29,7 +30,7 @@ class Watcher:
     def detector(self, settings: Settings) -> StreamDetector:
         """Return a detector that has seen nothing."""
         return StreamDetector(
-            self.reference, expected_run_time=settings.expected_run_time, seed=SEED, calibration=self.calibration
+            self.reference, expected_run_time=run_time(settings), seed=SEED, calibration=self.calibration
         )
 
 

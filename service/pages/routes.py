@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from service.pages import advice, charts, images, past, words
 from service.store import alerts, streams, windows
@@ -27,7 +27,8 @@ templates.globals.update(advice=advice, charts=charts, past=past, words=words)
 def overview(request: Request, model: str = "", slice: str = "") -> Response:
     """Show every stream and the newest alerts."""
     with request.app.state.engine.connect() as connection:
-        everything = [_stream(connection, row) for row in streams.every(connection)]
+        lags = streams.lags(connection)
+        everything = [_stream(row, lags.get(row.id, 0)) for row in streams.every(connection)]
         rows = alerts.newest(connection, ALERTS)
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
     shown.sort(key=lambda s: ORDER.index(s["state"]))
@@ -95,7 +96,7 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
-def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
     return {
         "stream": row.stream,
         "model": f"{row.model_name}:{row.model_version}",
@@ -105,7 +106,7 @@ def _stream(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "since": row.since.isoformat() if row.since else None,
         "has_reference": row.reference_id is not None,
         "predictions": row.seen,
-        "lag": streams.lag(connection, row),
+        "lag": lag,
         "looked_at": row.last_success_at.isoformat() if row.last_success_at else None,
         "status": row.status,
     }

@@ -26,10 +26,10 @@ class Labelled(NamedTuple):
     """Fed-back predictions in commit order."""
 
     ids: list[UUID]
+    cursors: list[Cursor]
     predicted: NDArray[np.int64]  # (m,)
     probabilities: NDArray[np.float32]  # (m, k)
     labels: NDArray[np.int64]  # (m,)
-    last: Cursor
 
 
 def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
@@ -77,13 +77,16 @@ def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> La
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    if not rows:
-        return None
+    return labelled_of(rows) if rows else None
+
+
+def labelled_of(rows: Sequence[Any]) -> Labelled:
+    """Return rows of labels as arrays."""
     joined = b"".join(row.probabilities for row in rows)
     return Labelled(
         ids=[row.prediction_id for row in rows],
+        cursors=[Cursor(row.xid, row.seq) for row in rows],
         predicted=np.array([row.predicted for row in rows], dtype=np.int64),
         probabilities=np.frombuffer(joined, dtype=HALF).reshape(len(rows), -1).astype(np.float32),
         labels=np.array([row.label for row in rows], dtype=np.int64),
-        last=Cursor(rows[-1].xid, rows[-1].seq),
     )

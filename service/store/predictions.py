@@ -10,9 +10,10 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection as RawConnection
+from psycopg import Cursor as RawCursor
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, Row, cast, func, literal, select, text, tuple_
+from sqlalchemy import Connection, Row, cast, literal, select, text, tuple_
 
 from service.store.tables import XID8, feedback, models, predictions
 
@@ -20,6 +21,7 @@ HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
 SINGLE = np.dtype("<f4")  # of image properties
 LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 PARTITION_LOCK = 0x71DF
+PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order
 PARTITION = re.compile(r"^predictions_(\d{4})(\d{2})(\d{2})$")
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (
@@ -30,8 +32,10 @@ CREATE TEMP TABLE IF NOT EXISTS stage (
 STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
 TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb", "bytea", "bytea"]
 
+HORIZON = text("pg_snapshot_xmin(pg_current_snapshot())")  # no transaction that still runs lies below it
+
 _c = predictions.c
-READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties)
+READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties, _c.tags)
 
 
 class LoggedPrediction(NamedTuple):
@@ -70,6 +74,7 @@ class Batch:
     embeddings: NDArray[np.float32]  # (m, d)
     probabilities: NDArray[np.float32]  # (m, k)
     measured: NDArray[np.float32] | None  # (m, p), image properties, NaN in rows without; None where no row has them
+    tags: list[dict[str, str]]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,6 +94,7 @@ class Batch:
             self.embeddings[-count:],
             self.probabilities[-count:],
             measured,
+            self.tags[-count:],
         )
 
 
@@ -121,22 +127,36 @@ def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model
 
 def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:
     """Make the daily partitions that are missing; safe against another process that does the same."""
+    wanted = {partition(parent, day): (parent, day) for day in sorted(set(days)) for parent in PARTITIONED}
     with connection.cursor() as cursor:
+        if wanted.keys() <= partitions(cursor):
+            return
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITION_LOCK,))
-        for day in sorted(set(days)):
-            name = f"predictions_{day:%Y%m%d}"
-            cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (name,))
-            if cursor.fetchone() == (True,):
-                continue
-            table = sql.Identifier(name)
+        for name in wanted.keys() - partitions(cursor):
+            parent, day = wanted[name]
+            whole, part = sql.Identifier(parent), sql.Identifier(name)
             cursor.execute(
-                sql.SQL("CREATE TABLE {} (LIKE predictions INCLUDING DEFAULTS INCLUDING STORAGE)").format(table)
+                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(part, whole)
             )
             cursor.execute(
-                sql.SQL("ALTER TABLE predictions ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-                    table, sql.Literal(f"{day} 00:00+00"), sql.Literal(f"{day + dt.timedelta(days=1)} 00:00+00")
+                sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+                    whole, part, sql.Literal(f"{day} 00:00+00"), sql.Literal(f"{day + dt.timedelta(days=1)} 00:00+00")
                 )
             )
+
+
+def partition(parent: str, day: dt.date) -> str:
+    """Return the name of a day's partition."""
+    return f"{parent}_{day:%Y%m%d}"
+
+
+def partitions(cursor: RawCursor[Any]) -> set[str]:
+    """Return the names of the partitions that there are."""
+    cursor.execute(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = ANY(%s::regclass[])",
+        (list(PARTITIONED),),
+    )
+    return {name for (name,) in cursor.fetchall()}
 
 
 def drop_partitions(connection: RawConnection[Any], before: dt.date) -> list[str]:
@@ -162,7 +182,7 @@ def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Ba
     c = predictions.c
     query = select(*READ).where(*after_cursor(c, model_id, after)).order_by(c.xid, c.seq).limit(limit)
     rows = connection.execute(query).all()
-    return _batch(rows) if rows else None
+    return batch_of(rows) if rows else None
 
 
 def last(connection: Connection, model_id: int, upto: Cursor, limit: int) -> Batch | None:
@@ -170,12 +190,12 @@ def last(connection: Connection, model_id: int, upto: Cursor, limit: int) -> Bat
     c = predictions.c
     query = (
         select(*READ)
-        .where(c.model_id == model_id, tuple_(c.xid, c.seq) <= tuple_(cast(literal(upto.xid), XID8), literal(upto.seq)))
+        .where(c.model_id == model_id, tuple_(c.xid, c.seq) <= place(upto))
         .order_by(c.xid.desc(), c.seq.desc())
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    return _batch(rows[::-1]) if rows else None
+    return batch_of(rows[::-1]) if rows else None
 
 
 def between(connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime, limit: int) -> Batch | None:
@@ -188,13 +208,7 @@ def between(connection: Connection, model_id: int, since: dt.datetime, until: dt
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    return _batch(rows[::-1]) if rows else None
-
-
-def pending(connection: Connection, model_id: int, after: Cursor) -> int:
-    """Count the predictions of a model that lie after a cursor."""
-    query = select(func.count()).select_from(predictions).where(*after_cursor(predictions.c, model_id, after))
-    return int(connection.execute(query).scalar_one())
+    return batch_of(rows[::-1]) if rows else None
 
 
 def get(connection: Connection, prediction_id: UUID) -> Row[Any] | None:
@@ -214,16 +228,29 @@ def get(connection: Connection, prediction_id: UUID) -> Row[Any] | None:
     return connection.execute(query).one_or_none()
 
 
+def tags(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, dict[str, str]]:
+    """Return the tags of logged predictions; those that are not in Postgres are missing."""
+    c = predictions.c
+    query = select(c.id, c.tags).where(tuple_(c.id, c.at).in_([(key, time_of(key)) for key in ids]))
+    return {row.id: row.tags for row in connection.execute(query)}
+
+
 def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
     """Return the conditions that a row belongs to a model, lies after a cursor and below the transaction horizon."""
     return [
         columns.model_id == model_id,
-        tuple_(columns.xid, columns.seq) > tuple_(cast(literal(after.xid), XID8), literal(after.seq)),
-        columns.xid < text("pg_snapshot_xmin(pg_current_snapshot())"),
+        tuple_(columns.xid, columns.seq) > place(after),
+        columns.xid < HORIZON,
     ]
 
 
-def _batch(rows: Sequence[Any]) -> Batch:
+def place(cursor: Cursor) -> Any:
+    """Return a cursor as Postgres compares it with (xid, seq)."""
+    return tuple_(cast(literal(cursor.xid), XID8), literal(cursor.seq))
+
+
+def batch_of(rows: Sequence[Any]) -> Batch:
+    """Return rows of the columns `READ` as a batch."""
     lengths = {len(row.properties) for row in rows if row.properties is not None}
     missing = np.full(max(lengths, default=0) // SINGLE.itemsize, np.nan, SINGLE).tobytes()
 
@@ -238,6 +265,7 @@ def _batch(rows: Sequence[Any]) -> Batch:
         embeddings=matrix("embedding", HALF),
         probabilities=matrix("probabilities", HALF),
         measured=matrix("properties", SINGLE) if lengths else None,
+        tags=[row.tags for row in rows],
     )
 
 

@@ -13,7 +13,7 @@ from service.errors import DatabaseError
 
 MIGRATIONS = "tidemark_migrations"
 MIGRATION_LOCK = 0x71DE  # advisory lock: two replicas that start together migrate once
-FOREIGN = re.compile(r"^(procrastinate_.*|predictions_\d{8})$")  # procrastinate's own tables, and partitions
+FOREIGN = re.compile(r"^(procrastinate_.*|(slice_)?predictions_\d{8})$")  # procrastinate's own tables, and partitions
 
 
 def migrate(engine: Engine) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, select, text, update
+from sqlalchemy import Connection, Row, Select, case, exists, func, or_, select, text, true, tuple_, update
 
-from service.store.predictions import Cursor, after_cursor, pending
-from service.store.tables import feedback, models, predictions, streams
+from service.store.predictions import HORIZON
+from service.store.tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
+
+COUNTED = 1000  # predictions that wait, up to which they are counted
 
 stream_name = models.c.name + ":" + models.c.version + func.coalesce("/" + func.nullif(streams.c.slice, ""), "")
 
@@ -23,8 +25,8 @@ def _query() -> Select[Any]:
 
 
 def every(connection: Connection) -> Sequence[Row[Any]]:
-    """Return all streams, in the order of their names."""
-    return connection.execute(_query().order_by(stream_name)).all()
+    """Return all streams but the retired ones, in the order of their names."""
+    return connection.execute(_query().where(streams.c.retired_at.is_(None)).order_by(stream_name)).all()
 
 
 def find(connection: Connection, name: str) -> Row[Any] | None:
@@ -56,16 +58,55 @@ def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
     """
     c = streams.c
     old = (c.tested + min_size <= c.seen) & (c.last_window_at < func.now() - text(f"interval '{max_age} seconds'"))
-    query = select(streams, (old | c.status.has_key("detected_at")).label("due")).where(c.reference_id.is_not(None))
-    found = []
-    for row in connection.execute(query.order_by(c.id)).all():
-        new = exists().where(*after_cursor(predictions.c, row.model_id, Cursor(row.cursor_xid, row.cursor_seq)))
-        fed = exists().where(*after_cursor(feedback.c, row.model_id, Cursor(row.feedback_xid, row.feedback_seq)))
-        if row.due or connection.execute(select(new | fed)).scalar_one():
-            found.append(row.id)
+    looked, heard = tuple_(c.cursor_xid, c.cursor_seq), tuple_(c.feedback_xid, c.feedback_seq)
+    new_of_model = or_(
+        *(
+            exists().where(t.c.model_id == c.model_id, tuple_(t.c.xid, t.c.seq) > after, t.c.xid < HORIZON)
+            for t, after in ((predictions, looked), (feedback, heard))
+        )
+    )
+    new_of_slice = or_(
+        *(
+            exists().where(t.c.stream_id == c.id, tuple_(t.c.xid, t.c.seq) > after)
+            for t, after in ((slice_predictions, looked), (slice_feedback, heard))
+        )
+    )
+    new = case((c.slice == "", new_of_model), else_=new_of_slice)
+    query = select(c.id).where(c.reference_id.is_not(None), c.retired_at.is_(None))
+    due = old | c.status.has_key("detected_at") | new
+    return list(connection.execute(query.where(due).order_by(c.id)).scalars())
+
+
+def lags(connection: Connection) -> dict[int, int]:
+    """Return how many predictions of each stream the monitor has not looked at; of a slice, those that the whole
+    model's stream has handed on.
+
+    Up to COUNTED are counted. Beyond, the number is estimated from the sequence that numbers all predictions, as if
+    the stream's share of it went on: a backlog of millions must not make this slow.
+    """
+    c = streams.c
+    looked = tuple_(c.cursor_xid, c.cursor_seq)
+    found: dict[int, int] = {}
+    for table, own, whole in (
+        (predictions, predictions.c.model_id == c.model_id, True),
+        (slice_predictions, slice_predictions.c.stream_id == c.id, False),
+    ):
+        t = table.c
+        below = t.xid < HORIZON
+        first = select(t.seq).where(own, tuple_(t.xid, t.seq) > looked, below).order_by(t.xid, t.seq).limit(COUNTED)
+        near = first.correlate(streams).subquery()
+        ahead = select(func.count().label("waiting"), func.max(near.c.seq).label("reached")).select_from(near).lateral()
+        final = select(t.seq.label("final")).where(own, below).order_by(t.xid.desc(), t.seq.desc()).limit(1)
+        end = final.correlate(streams).lateral()
+        query = (
+            select(c.id, c.cursor_seq, ahead.c.waiting, ahead.c.reached, end.c.final)
+            .select_from(streams)
+            .join(ahead, true())
+            .outerjoin(end, true())
+            .where(c.slice == "" if whole else c.slice != "", c.retired_at.is_(None))
+        )
+        for row in connection.execute(query):
+            beyond = max((row.final or 0) - (row.reached or 0), 0) if row.waiting == COUNTED else 0
+            share = COUNTED / max(row.reached - row.cursor_seq, COUNTED) if beyond else 0
+            found[row.id] = row.waiting + round(beyond * share)
     return found
-
-
-def lag(connection: Connection, row: Row[Any]) -> int:
-    """Count the stream's predictions that the monitor has not looked at."""
-    return pending(connection, row.model_id, Cursor(row.cursor_xid, row.cursor_seq))

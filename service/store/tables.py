@@ -103,6 +103,31 @@ feedback = Table(
 )
 Index("ix_feedback_stream", feedback.c.model_id, feedback.c.xid, feedback.c.seq)
 
+slice_predictions = Table(  # which predictions belong to the stream of a slice
+    "slice_predictions",
+    metadata,
+    Column("stream_id", Integer, nullable=False),
+    Column("xid", XID8(), nullable=False),  # the prediction's own place in commit order
+    Column("seq", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("id", UUID(as_uuid=True), nullable=False),
+    PrimaryKeyConstraint("stream_id", "xid", "seq", "at"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+slice_feedback = Table(  # labels that the stream of a slice has not looked at
+    "slice_feedback",
+    metadata,
+    Column("stream_id", Integer, nullable=False),
+    Column("xid", XID8(), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("prediction_id", UUID(as_uuid=True), nullable=False),
+    Column("label", Integer, nullable=False),
+    Column("predicted", Integer, nullable=False),
+    Column("probabilities", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("stream_id", "xid", "seq"),
+)
+
 references = Table(
     "references",
     metadata,
@@ -140,6 +165,8 @@ streams = Table(
     Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # evidence, threshold, rate, ...
     Column("last_success_at", DateTime(timezone=True), nullable=True),
     Column("last_window_at", DateTime(timezone=True), nullable=True),
+    Column("tag_counts", JSONB, nullable=True),  # of the whole model's stream: the busiest values of each tag
+    Column("retired_at", DateTime(timezone=True), nullable=True),  # of a slice's stream that others took the place of
     UniqueConstraint("model_id", "slice"),
     CheckConstraint("state IN ('warming_up', 'calm', 'drifting')", name="state"),
 )

@@ -33,6 +33,14 @@ def newest(
     return connection.execute(query).all()
 
 
+def last_of_each(connection: Connection) -> dict[int, Row[Any]]:
+    """Return the newest window of every stream that has one, by the stream's id."""
+    w = windows.alias().c
+    newest_id = select(w.id).where(w.stream_id == streams.c.id).order_by(w.id.desc()).limit(1).scalar_subquery()
+    query = _query().where(windows.c.id == newest_id, streams.c.retired_at.is_(None))
+    return {row.stream_id: row for row in connection.execute(query)}
+
+
 def get(connection: Connection, window_id: int) -> Row[Any] | None:
     """Return one window, or None."""
     return connection.execute(_query().where(windows.c.id == window_id)).one_or_none()

@@ -122,10 +122,10 @@ def test_feedback_overwrites_and_is_read_once(
         feedback.save(connection, [row | {"label": 0}])
     with engine.connect() as connection:
         assert first is not None
-        second = feedback.read(connection, model_id, first.last, 10)
+        second = feedback.read(connection, model_id, first.cursors[-1], 10)
         assert second is not None
         assert (second.labels.tolist(), second.predicted.tolist()) == ([0], [1])
-        assert feedback.read(connection, model_id, second.last, 10) is None
+        assert feedback.read(connection, model_id, second.cursors[-1], 10) is None
 
 
 def test_a_model_with_a_reference_is_pinned_to_its_file(engine: Engine, model_id: int) -> None:

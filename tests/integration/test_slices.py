@@ -1,0 +1,220 @@
+"""Streams of single tag values: bounded, exactly once, each with its own state, and named in the alert."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+from uuid_utils.compat import uuid7
+
+from service.monitor import busiest
+from service.settings import Settings
+from service.store import models, predictions, streams, traffic
+from service.store.predictions import HALF, Cursor, LoggedPrediction
+from tests.integration.test_monitor import WORLD, Installation
+from tests.statistics.worlds import Arrays, rows
+
+
+class Sliced(Installation):
+    """An installation whose traffic carries the tag `camera`."""
+
+    def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
+        super().__init__(engine, url, slice_tags=("camera",), **settings)
+        self.settings = self.settings.model_copy(update={"window_size": 400, "window_stride": 400})
+
+    def tagged(self, arrays: Arrays, cameras: Any) -> list[Any]:
+        logged = [
+            LoggedPrediction(
+                uuid7(), "m:1", int(p.argmax()), float(p.max()), p.astype(HALF).tobytes(), e.astype(HALF).tobytes(),
+                a.astype("<f4").tobytes(), {"camera": str(camera)} if camera else {},
+            )
+            for e, p, a, camera in zip(
+                arrays["embeddings"], arrays["probabilities"], arrays["properties"], cameras, strict=True
+            )
+        ]  # fmt: skip
+        with self.engine.begin() as connection:
+            raw = connection.connection.driver_connection
+            predictions.ensure_partitions(raw, {row.at.date() for row in logged})
+            predictions.copy(raw, logged, {"m:1": self.model_id})
+        return [row.id for row in logged]
+
+    def advance(self, monitor: Any = None) -> None:
+        monitor = monitor or self.monitor()
+        while waiting := monitor.waiting():
+            for stream_id in waiting:
+                monitor.advance(stream_id)
+
+    def slices(self) -> dict[str, Any]:
+        with self.engine.connect() as connection:
+            return {row.slice: row for row in streams.every(connection)}
+
+    def members(self, name: str) -> list[Any]:
+        with self.engine.connect() as connection:
+            batch = traffic.read(connection, self.slices()[name], Cursor(), 100_000)
+        return [] if batch is None else batch.ids
+
+
+@pytest.fixture
+def installation(engine: Engine, url: str) -> Sliced:
+    return Sliced(engine, url, max_slices=2)
+
+
+def cameras(n: int, rng: np.random.Generator, shares: dict[str, float]) -> list[str]:
+    return [str(camera) for camera in rng.choice(list(shares), n, p=list(shares.values()))]
+
+
+def test_every_prediction_belongs_to_one_slice_of_its_tag(installation: Sliced) -> None:
+    rng = installation.rng
+    named = cameras(1500, rng, {"7": 0.5, "8": 0.3, "9": 0.1, "": 0.1})
+    ids = installation.tagged(WORLD.traffic(1500, rng), named)
+    installation.advance()
+    found = installation.slices()
+    assert set(found) == {"", "camera=7", "camera=8", "camera=other"}
+    for name, camera in (("camera=7", "7"), ("camera=8", "8"), ("camera=other", "9")):
+        expected = [key for key, value in zip(ids, named, strict=True) if value == camera]
+        assert installation.members(name) == expected
+        assert found[name].seen == len(expected)
+        assert found[name].stream == f"m:1/{name}"
+    assert found[""].seen == 1500
+    windows = {row.stream for row in installation.windows()}
+    assert windows == {"m:1", "m:1/camera=7", "m:1/camera=8"}
+
+
+def test_a_shift_in_one_camera_is_found_by_its_slice_and_named(installation: Sliced) -> None:
+    rng, monitor = installation.rng, installation.monitor()
+    shares = {"7": 0.1, "8": 0.9}
+    installation.tagged(WORLD.traffic(600, rng), cameras(600, rng, shares))
+    installation.advance(monitor)
+    assert installation.alerts() == []
+    while not installation.alerts():
+        named = cameras(100, rng, shares)
+        arrays, moved = WORLD.traffic(100, rng), WORLD.traffic(100, rng, prior=[0.8, 0.05, 0.05, 0.05, 0.05])
+        from_seven = np.array(named) == "7"
+        for key, values in arrays.items():
+            values[from_seven] = moved[key][from_seven]
+        installation.tagged(arrays, named)
+        installation.advance(monitor)
+        assert installation.slices()["camera=7"].seen < 150
+    (alert,) = installation.alerts()
+    assert (alert.stream, alert.kind) == ("m:1/camera=7", "label")
+    assert alert.summary.startswith("camera=7: ")
+
+
+def test_several_monitors_and_restarts_give_each_slice_the_same(engine: Engine, url: str) -> None:
+    """One monitor against two at a time, replaced on the way."""
+    one = Sliced(engine, url, max_slices=2)
+    shares = {"7": 0.5, "8": 0.3, "9": 0.2}
+    parts = [(WORLD.traffic(300, one.rng), cameras(300, one.rng, shares)) for _ in range(3)]
+    monitor = one.monitor()
+    for arrays, named in parts:
+        one.tagged(arrays, named)
+        one.advance(monitor)
+    undisturbed = _state(one)
+    reference_id = one.stream().reference_id
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE windows, predictions, slice_predictions, streams CASCADE"))
+        models.register(connection, "m", "1", "a" * 64, ["a", "b", "c", "d", "e"])
+        again = int(streams.every(connection)[0].id)
+        streams.save(connection, again, reference_id=reference_id)
+    for arrays, named in parts:
+        one.tagged(arrays, named)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            one.advance()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    one.advance()
+    assert failures == []
+    assert _state(one) == undisturbed
+
+
+def _state(installation: Sliced) -> Any:
+    windows = sorted((row.stream, row.first, row.size, row.p_value) for row in installation.windows())
+    return windows, {name: (row.seen, row.status["evidence"]) for name, row in installation.slices().items()}
+
+
+def test_a_busier_camera_takes_the_place_of_one_that_ended(
+    installation: Sliced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(busiest, "REVIEW", 200)
+    rng, monitor = installation.rng, installation.monitor()
+
+    def send(*pattern: str) -> dict[str, Any]:
+        installation.tagged(WORLD.traffic(200, rng), list(pattern) * (200 // len(pattern)))
+        installation.advance(monitor)
+        return installation.slices()
+
+    assert set(send("old", "kept")) == {"", "camera=old", "camera=kept"}
+    assert set(send("new", "kept")) == {"", "camera=old", "camera=kept", "camera=other"}
+    assert set(send("new", "kept")) == {"", "camera=new", "camera=kept", "camera=other"}
+    found = send("new", "kept")
+    assert (found["camera=new"].seen, found["camera=kept"].seen, found["camera=other"].seen) == (100, 400, 200)
+    send("old", "new")
+    send("old", "new")
+    found = send("old", "new")
+    assert set(found) == {"", "camera=new", "camera=old", "camera=other"}
+    assert found["camera=old"].seen == len(installation.members("camera=old"))  # those of its first life with them
+    assert sum(row.seen for name, row in found.items() if name) == 1400 - 400  # camera=kept is gone
+
+
+def test_a_tag_that_is_no_longer_asked_for_retires_its_streams(installation: Sliced) -> None:
+    rng = installation.rng
+    installation.tagged(WORLD.traffic(50, rng), ["7"] * 50)
+    installation.advance()
+    installation.settings = installation.settings.model_copy(update={"slice_tags": ()})
+    installation.tagged(WORLD.traffic(50, rng), ["7"] * 50)
+    installation.advance()
+    assert set(installation.slices()) == {""}
+
+
+def test_a_concept_shift_of_one_camera_is_found_in_its_labels(installation: Sliced) -> None:
+    rng, monitor = installation.rng, installation.monitor()
+
+    def labelled(n: int, swap: bool) -> None:
+        labels, named = WORLD.labels(n, rng), ["7", "8"] * (n // 2)
+        ids = installation.tagged(WORLD.see(labels, rng), named)
+        changed = swap & (np.array(named) == "7")
+        installation.label(ids, np.where(changed, (labels + 1) % 5, labels))
+        installation.advance(monitor)
+
+    labelled(400, swap=False)
+    assert installation.alerts() == []
+    assert installation.slices()["camera=7"].status["feedback"]["n"] == 200
+    while not installation.alerts():
+        labelled(10, swap=True)
+        assert installation.slices()[""].seen < 700
+    named = {alert.stream: alert.kind for alert in installation.alerts()}
+    assert named.get("m:1/camera=7") == "concept"
+    assert "m:1/camera=8" not in named
+
+
+def test_tag_keys_are_checked() -> None:
+    assert Settings(slice_tags="camera, site").slice_tags == ("camera", "site")
+    for wrong in ("camera,camera", "a b", "x=y"):
+        with pytest.raises(ValueError, match="entry"):
+            Settings(slice_tags=wrong)
+
+
+def test_waiting_predictions_are_counted_and_far_behind_estimated(engine: Engine, url: str) -> None:
+    installation = Sliced(engine, url)
+    ids = installation.tagged(WORLD.traffic(600, installation.rng), ["7"] * 600)
+    with engine.connect() as connection:
+        assert streams.lags(connection) == {installation.stream_id: 600}
+    installation.monitor().advance(installation.stream_id)
+    with engine.connect() as connection:
+        slice_id = streams.find(connection, "m:1/camera=7").id
+        assert streams.lags(connection) == {installation.stream_id: 0, slice_id: 600}
+    for _ in range(8):
+        installation.tagged(rows(WORLD.traffic(600, installation.rng), slice(None)), ["8"] * 600)
+    with engine.connect() as connection:
+        assert streams.lags(connection)[installation.stream_id] == pytest.approx(4800, rel=0.05)
+    assert len(ids) == 600
