@@ -66,8 +66,8 @@ def cameras(n: int, rng: np.random.Generator, shares: dict[str, float]) -> list[
 
 def test_every_prediction_belongs_to_one_slice_of_its_tag(installation: Sliced) -> None:
     rng = installation.rng
-    named = cameras(1500, rng, {"7": 0.5, "8": 0.3, "9": 0.1, "": 0.1})
-    ids = installation.tagged(WORLD.traffic(1500, rng), named)
+    named = cameras(900, rng, {"7": 0.5, "8": 0.3, "9": 0.1, "": 0.1})
+    ids = installation.tagged(WORLD.traffic(900, rng), named)
     installation.advance()
     found = installation.slices()
     assert set(found) == {"", "camera=7", "camera=8", "camera=other"}
@@ -76,9 +76,8 @@ def test_every_prediction_belongs_to_one_slice_of_its_tag(installation: Sliced) 
         assert installation.members(name) == expected
         assert found[name].seen == len(expected)
         assert found[name].stream == f"m:1/{name}"
-    assert found[""].seen == 1500
-    windows = {row.stream for row in installation.windows()}
-    assert windows == {"m:1", "m:1/camera=7", "m:1/camera=8"}
+    assert found[""].seen == 900
+    assert {row.stream for row in installation.windows()} == {"m:1", "m:1/camera=7"}
 
 
 def test_a_shift_in_one_camera_is_found_by_its_slice_and_named(installation: Sliced) -> None:
@@ -154,16 +153,14 @@ def test_a_busier_camera_takes_the_place_of_one_that_ended(
         return installation.slices()
 
     assert set(send("old", "kept")) == {"", "camera=old", "camera=kept"}
-    assert set(send("new", "kept")) == {"", "camera=old", "camera=kept", "camera=other"}
     assert set(send("new", "kept")) == {"", "camera=new", "camera=kept", "camera=other"}
     found = send("new", "kept")
-    assert (found["camera=new"].seen, found["camera=kept"].seen, found["camera=other"].seen) == (100, 400, 200)
-    send("old", "new")
-    send("old", "new")
-    found = send("old", "new")
+    assert [found[f"camera={name}"].seen for name in ("new", "kept", "other")] == [100, 300, 100]
+    for _ in range(3):
+        found = send("old", "new")
     assert set(found) == {"", "camera=new", "camera=old", "camera=other"}
     assert found["camera=old"].seen == len(installation.members("camera=old"))  # those of its first life with them
-    assert sum(row.seen for name, row in found.items() if name) == 1400 - 400  # camera=kept is gone
+    assert sum(row.seen for name, row in found.items() if name) == 1200 - 300  # camera=kept is gone
 
 
 def test_a_tag_that_is_no_longer_asked_for_retires_its_streams(installation: Sliced) -> None:

@@ -1,0 +1,51 @@
+"""The false-alarm budget of a model is kept by its streams together, whatever share of the traffic each sees."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from service.drift import StreamDetector
+from service.monitor.budget import run_time
+from service.settings import Settings
+from tests.statistics.worlds import World, rows
+
+WORLD = World()
+
+
+def test_the_rates_of_all_streams_add_up_to_what_was_asked() -> None:
+    """1 / ERT_whole + sum f / ERT_slice against 1 / ERT, for any shares that add up to one a tag."""
+    rng = np.random.default_rng(0)
+    for tags in ((), ("camera",), ("camera", "site", "client")):
+        settings = Settings(slice_tags=tags, expected_run_time=50_000)
+        shares = [share for _ in tags for share in rng.dirichlet(np.full(21, 0.3))]
+        rate = (1 + sum(shares)) / run_time(settings)
+        assert rate == pytest.approx(1 / 50_000)
+
+
+def test_a_model_with_slices_keeps_its_expected_run_time() -> None:
+    """Eight references, a model of four unequal slices: false alarms of all five streams together in 64,000 calm
+    predictions against .8 to 1.5 of the run time asked, and those of the slices against half of them."""
+    rng = np.random.default_rng(1)
+    asked, total, step = 1000, 8000, 500
+    settings = Settings(slice_tags=("camera",), expected_run_time=asked)
+    whole, of_slices = 0, 0
+    for seed in range(8):
+        reference = WORLD.reference(1500, rng)
+        first = StreamDetector(reference, expected_run_time=run_time(settings), seed=seed)
+        calibration = first.calibration()
+        detectors = [StreamDetector(reference, run_time(settings), calibration=calibration) for _ in range(4)]
+        for _ in range(0, total, step):
+            traffic, camera = WORLD.traffic(step, rng), rng.choice(4, step, p=[0.6, 0.25, 0.1, 0.05])
+            first.update(**traffic)
+            whole += first.drift_detected
+            for number, detector in enumerate(detectors):
+                if (camera == number).any():
+                    detector.update(**rows(traffic, camera == number))
+                of_slices += detector.drift_detected
+            for detector in (first, *detectors):
+                if detector.drift_detected:
+                    detector.reset()
+    expected = 8 * total / asked
+    for found, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
+        low, high = expected * share / 1.5, expected * share / 0.8
+        assert stats.poisson.ppf(0.005, low) <= found <= stats.poisson.ppf(0.995, high), (whole, of_slices)
