@@ -41,6 +41,8 @@ class Slices:
                 if value := tags.get(key):
                     placed.append((row, self._stream(tag + busiest.place(value))))
             self._counts[key] = busiest.state
+            for value in busiest.own:
+                self._stream(tag + value)
             kept |= {tag + value for value in (*busiest.own, OTHER)}
         if placed:
             slices.add_predictions(
