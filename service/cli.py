@@ -20,6 +20,8 @@ model = typer.Typer(help="Models and their bundles.", no_args_is_help=True)
 reference = typer.Typer(help="What held-out training data looks like through a model.", no_args_is_help=True)
 app.add_typer(model, name="model")
 app.add_typer(reference, name="reference")
+db = typer.Typer(help="The database.", no_args_is_help=True)
+app.add_typer(db, name="db")
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
 BundlesOption = Annotated[
@@ -143,6 +145,15 @@ def migrate(as_json: JsonOption = False) -> None:
         revision = schema.migrate(connected)
         connected.dispose()
     _say({"revision": revision}, as_json, "schema is at revision {revision}")
+
+
+@db.command("vacuum-report")
+def db_vacuum_report(as_json: JsonOption = False) -> None:
+    """Show what the tables and days weigh, what a prediction costs, and what to do about it."""
+    from service.vacuum_report import show, vacuum_report
+
+    report = vacuum_report()
+    print(json.dumps(report, indent=2)) if as_json else show(report)
 
 
 @app.command()

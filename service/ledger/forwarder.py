@@ -89,17 +89,16 @@ class Forwarder(threading.Thread):
             self._count("rows", len(rows))
 
     def _write(self, rows: list[LoggedPrediction]) -> None:
-        days = {row.at.date() for row in rows}
+        today = dt.datetime.now(dt.UTC).date()
+        days = {row.at.date() for row in rows} | {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}
         with self._engine.begin() as connection:
             raw = cast("RawConnection[Any]", connection.connection.driver_connection)
             if not days <= self._partitions:
-                today = dt.datetime.now(dt.UTC).date()
-                days |= {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}
                 ensure_partitions(raw, days)
             if not {row.model for row in rows} <= self._model_ids.keys():
                 self._model_ids = models.ids(connection)
             copy(raw, rows, self._model_ids)
-        self._partitions |= days
+        self._partitions = {day for day in self._partitions | days if day >= today}  # retention may drop the others
 
     def _adopt(self, folder: Path) -> None:
         for orphan in Spool.adopt(folder):

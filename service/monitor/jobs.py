@@ -18,7 +18,7 @@ from service.alerts.lifecycle import Alerts
 from service.alerts.queue import open_queue
 from service.monitor.monitor import Monitor
 from service.settings import Settings
-from service.store import predictions
+from service.store import predictions, retention
 from service.store.engine import conninfo
 
 ADVANCE = "advance"
@@ -89,11 +89,11 @@ def keep_days(engine: Engine, retention_days: int) -> None:
     with engine.begin() as connection:
         raw = cast("RawConnection[Any]", connection.connection.driver_connection)
         predictions.ensure_partitions(raw, [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
-    with engine.begin() as connection:
-        raw = cast("RawConnection[Any]", connection.connection.driver_connection)
-        dropped = predictions.drop_partitions(raw, today - dt.timedelta(days=retention_days))
+    dropped, left = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
     if dropped:
         logger.info("dropped %s", ", ".join(dropped))
+    if left:
+        logger.warning("somebody reads on in %s: dropped at the next look", ", ".join(left))
 
 
 async def _dispatch(app: App, monitor: Monitor, poll: float) -> None:

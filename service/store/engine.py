@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from service.errors import ConfigurationError, DatabaseError
 from service.settings import Settings
 
-MIN_POSTGRES = 13  # xid8 and pg_current_xact_id()
+MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
 CONNECT_TIMEOUT = 5  # seconds
 USER_ATTEMPTS = 5  # at making the system user that an embedded server runs as under root
 USER_PAUSE = 0.3  # seconds between them

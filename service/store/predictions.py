@@ -1,7 +1,6 @@
 """Logged predictions: written in bulk, read in commit order, partitioned by day."""
 
 import datetime as dt
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,7 +21,6 @@ SINGLE = np.dtype("<f4")  # of image properties
 LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 PARTITION_LOCK = 0x71DF
 PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order
-PARTITION = re.compile(r"^predictions_(\d{4})(\d{2})(\d{2})$")
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (
     id uuid, at timestamptz, model_id int4, label int4, confidence float4,
@@ -159,20 +157,6 @@ def partitions(cursor: RawCursor[Any]) -> set[str]:
     return {name for (name,) in cursor.fetchall()}
 
 
-def drop_partitions(connection: RawConnection[Any], before: dt.date) -> list[str]:
-    """Drop the partitions of days before `before`; return their names."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'predictions'::regclass")
-        names = [row[0] for row in cursor.fetchall()]
-        old = [name for name in names if (found := PARTITION.match(name)) and _day(found) < before]
-        if old:
-            cursor.execute("SET LOCAL lock_timeout = '5s'")
-        for name in old:
-            cursor.execute(sql.SQL("ALTER TABLE predictions DETACH PARTITION {}").format(sql.Identifier(name)))
-            cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
-    return old
-
-
 def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Batch | None:
     """Return the next predictions of a model in commit order, or None.
 
@@ -267,8 +251,3 @@ def batch_of(rows: Sequence[Any]) -> Batch:
         measured=matrix("properties", SINGLE) if lengths else None,
         tags=[row.tags for row in rows],
     )
-
-
-def _day(found: re.Match[str]) -> dt.date:
-    year, month, day = (int(part) for part in found.groups())
-    return dt.date(year, month, day)

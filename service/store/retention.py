@@ -1,0 +1,66 @@
+"""Old days of predictions: their partitions are detached while others read, then dropped. Feedback and reports stay."""
+
+import datetime as dt
+import re
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import DBAPIError
+
+from service.store.predictions import PARTITIONED
+
+LOCK_TIMEOUT = 5.0  # seconds that a partition waits for those who read it
+LOCK_NOT_AVAILABLE = "55P03"
+OF_A_DAY = re.compile(rf"^({'|'.join(PARTITIONED)})_(\d{{4}})(\d{{2}})(\d{{2}})$")
+FIND = text(
+    """
+    SELECT c.relname AS name, i.inhrelid IS NOT NULL AS attached, coalesce(i.inhdetachpending, false) AS pending
+    FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+    WHERE c.relkind = 'r' AND pg_table_is_visible(c.oid)
+    """
+)
+
+
+def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOUT) -> tuple[list[str], list[str]]:
+    """Drop the partitions of days before `before`; return the names of those dropped and of those still read.
+
+    A partition is detached concurrently: readers and writers of other days are never held up, and those who read this
+    one are waited for, `lock_timeout` seconds. What a process that died, or that waited in vain, has left half
+    detached is finished at the next call.
+    """
+    dropped, left = [], []
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = '{lock_timeout}s'"))
+        try:
+            for parent, row in _old(connection, before):
+                try:
+                    _drop(connection, parent, row)
+                    dropped.append(row.name)
+                except DBAPIError as error:
+                    if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                        raise
+                    left.append(row.name)
+        finally:
+            connection.execute(text("RESET lock_timeout"))
+    return dropped, left
+
+
+def day_of(name: str) -> dt.date | None:
+    """Return the day of a partition, or None for another table."""
+    found = OF_A_DAY.match(name)
+    return dt.date(int(found[2]), int(found[3]), int(found[4])) if found else None
+
+
+def _old(connection: Connection, before: dt.date) -> list[tuple[str, Row[Any]]]:
+    """Return the old partitions with their parents, in the order in which parents lose their days: what points to a
+    prediction goes first."""
+    found = [(found[1], row) for row in connection.execute(FIND) if (found := OF_A_DAY.match(row.name))]
+    old = [(parent, row) for parent, row in found if (day := day_of(row.name)) and day < before]
+    return sorted(old, key=lambda item: (PARTITIONED.index(item[0]), item[1].name))
+
+
+def _drop(connection: Connection, parent: str, row: Row[Any]) -> None:
+    if row.attached:
+        how = "FINALIZE" if row.pending else "CONCURRENTLY"
+        connection.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
+    connection.execute(text(f"DROP TABLE {row.name}"))
