@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, exists, func, or_, select, text, true, tuple_, update
+from sqlalchemy import Connection, Row, Select, Table, case, func, or_, select, text, true, tuple_, update
 
 from service.store.predictions import HORIZON
 from service.store.tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
@@ -61,13 +61,13 @@ def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
     looked, heard = tuple_(c.cursor_xid, c.cursor_seq), tuple_(c.feedback_xid, c.feedback_seq)
     new_of_model = or_(
         *(
-            exists().where(t.c.model_id == c.model_id, tuple_(t.c.xid, t.c.seq) > after, t.c.xid < HORIZON)
+            _next(t, t.c.model_id == c.model_id, tuple_(t.c.xid, t.c.seq) > after, t.c.xid < HORIZON)
             for t, after in ((predictions, looked), (feedback, heard))
         )
     )
     new_of_slice = or_(
         *(
-            exists().where(t.c.stream_id == c.id, tuple_(t.c.xid, t.c.seq) > after)
+            _next(t, t.c.stream_id == c.id, tuple_(t.c.xid, t.c.seq) > after)
             for t, after in ((slice_predictions, looked), (slice_feedback, heard))
         )
     )
@@ -75,6 +75,14 @@ def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
     query = select(c.id).where(c.reference_id.is_not(None), c.retired_at.is_(None))
     due = old | c.status.has_key("detected_at") | new
     return list(connection.execute(query.where(due).order_by(c.id)).scalars())
+
+
+def _next(table: Table, *conditions: Any) -> Any:
+    """Return whether a table has a row for a stream; asked for the first in commit order, so that Postgres looks into
+    the index, which it may not do for EXISTS."""
+    t = table.c
+    first = select(t.seq).where(*conditions).order_by(t.xid, t.seq).limit(1).correlate(streams)
+    return first.scalar_subquery().is_not(None)
 
 
 def lags(connection: Connection) -> dict[int, int]:
@@ -96,8 +104,8 @@ def lags(connection: Connection) -> dict[int, int]:
         first = select(t.seq).where(own, tuple_(t.xid, t.seq) > looked, below).order_by(t.xid, t.seq).limit(COUNTED)
         near = first.correlate(streams).subquery()
         ahead = select(func.count().label("waiting"), func.max(near.c.seq).label("reached")).select_from(near).lateral()
-        final = select(t.seq.label("final")).where(own, below).order_by(t.xid.desc(), t.seq.desc()).limit(1)
-        end = final.correlate(streams).lateral()
+        final = select(t.seq.label("final")).where(own, below, ahead.c.waiting == COUNTED)
+        end = final.order_by(t.xid.desc(), t.seq.desc()).limit(1).correlate(streams, ahead).lateral()
         query = (
             select(c.id, c.cursor_seq, ahead.c.waiting, ahead.c.reached, end.c.final)
             .select_from(streams)

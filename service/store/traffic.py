@@ -1,9 +1,10 @@
 """The predictions and labels of a stream in commit order: of a whole model, or of one slice of it."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, select, tuple_
+from sqlalchemy import Connection, Row, Select, delete, select, true, tuple_
 
 from service.store import feedback, predictions
 from service.store.feedback import Labelled
@@ -23,7 +24,8 @@ def read(connection: Connection, stream: Row[Any], after: Cursor, limit: int) ->
     if not stream.slice:
         return predictions.read(connection, stream.model_id, after, limit)
     places = _places(stream).where(tuple_(_s.xid, _s.seq) > place(after)).order_by(_s.xid, _s.seq)
-    return _batch(connection, places.limit(limit))
+    rows = _rows(connection, places.limit(limit))
+    return batch_of(rows) if rows else None
 
 
 def last(connection: Connection, stream: Row[Any], upto: Cursor, limit: int) -> Batch | None:
@@ -31,7 +33,8 @@ def last(connection: Connection, stream: Row[Any], upto: Cursor, limit: int) -> 
     if not stream.slice:
         return predictions.last(connection, stream.model_id, upto, limit)
     places = _places(stream).where(tuple_(_s.xid, _s.seq) <= place(upto)).order_by(_s.xid.desc(), _s.seq.desc())
-    return _batch(connection, places.limit(limit))
+    rows = _rows(connection, places.limit(limit))
+    return batch_of(rows[::-1]) if rows else None
 
 
 def between(
@@ -41,7 +44,8 @@ def between(
     if not stream.slice:
         return predictions.between(connection, stream.model_id, since, until, limit)
     places = _places(stream).where(_s.at >= since, _s.at < until).order_by(_s.xid.desc(), _s.seq.desc())
-    return _batch(connection, places.limit(limit))
+    rows = _rows(connection, places.limit(limit))
+    return batch_of(rows[::-1]) if rows else None
 
 
 def labels(connection: Connection, stream: Row[Any], after: Cursor, limit: int) -> Labelled | None:
@@ -64,9 +68,11 @@ def _places(stream: Row[Any]) -> Select[Any]:
     return select(_s.id, _s.at).where(_s.stream_id == stream.id)
 
 
-def _batch(connection: Connection, places: Select[Any]) -> Batch | None:
-    """Fetch predictions by their places; the limit inside keeps Postgres at one look into an index a row."""
+def _rows(connection: Connection, places: Select[Any]) -> Sequence[Row[Any]]:
+    """Fetch predictions by their places, in that order.
+
+    The limits keep Postgres at one look into one day's index a row: it cannot join in any other way.
+    """
     chosen = places.subquery()
-    query = select(*READ).join(chosen, (logged.c.id == chosen.c.id) & (logged.c.at == chosen.c.at))
-    rows = connection.execute(query.order_by(logged.c.xid, logged.c.seq)).all()
-    return batch_of(rows) if rows else None
+    found = select(*READ).where(logged.c.id == chosen.c.id, logged.c.at == chosen.c.at).limit(1).lateral()
+    return connection.execute(select(*found.c).select_from(chosen).join(found, true())).all()

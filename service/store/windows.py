@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, FromClause, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.store.streams import stream_name
@@ -27,7 +27,8 @@ def newest(
     """Return windows, newest first; `before` is a window's id."""
     query = _query().order_by(windows.c.id.desc()).limit(limit)
     if stream is not None:
-        query = query.where(stream_name == stream)
+        own = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
+        query = query.where(windows.c.stream_id == own)
     if before is not None:
         query = query.where(windows.c.id < before)
     return connection.execute(query).all()
@@ -35,9 +36,8 @@ def newest(
 
 def last_of_each(connection: Connection) -> dict[int, Row[Any]]:
     """Return the newest window of every stream that has one, by the stream's id."""
-    w = windows.alias().c
-    newest_id = select(w.id).where(w.stream_id == streams.c.id).order_by(w.id.desc()).limit(1).scalar_subquery()
-    query = _query().where(windows.c.id == newest_id, streams.c.retired_at.is_(None))
+    newest = select(windows).where(windows.c.stream_id == streams.c.id).order_by(windows.c.id.desc()).limit(1).lateral()
+    query = _query(newest).where(streams.c.retired_at.is_(None))
     return {row.stream_id: row for row in connection.execute(query)}
 
 
@@ -46,16 +46,17 @@ def get(connection: Connection, window_id: int) -> Row[Any] | None:
     return connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
 
 
-def _query() -> Any:
+def _query(found: FromClause = windows) -> Any:
     return (
         select(
-            windows,
+            found,
             stream_name.label("stream"),
             models.c.name.label("model_name"),
             models.c.version.label("model_version"),
         )
-        .join(streams, streams.c.id == windows.c.stream_id)
+        .select_from(streams)
         .join(models, models.c.id == streams.c.model_id)
+        .join(found, found.c.stream_id == streams.c.id)
     )
 
 
