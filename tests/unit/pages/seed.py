@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine, insert, literal, select
 
 from service.inference.thumbnails import thumbnail
 from service.store import models, predictions, references, tables
@@ -50,6 +50,10 @@ def seed(engine: Engine) -> Seeded:
         model_id = models.register(connection, "mnist", "1", "0" * 64, CLASSES)
         _log(connection, model_id)
         stream_id = _stream(connection, model_id)
+        logged = select(literal(stream_id), *(tables.predictions.c[name] for name in ("xid", "seq", "at", "id")))
+        connection.execute(
+            insert(tables.slice_predictions).from_select(["stream_id", "xid", "seq", "at", "id"], logged)
+        )
         for early in range(12):
             _window(connection, stream_id, first=250 * early, size=500, drifted=False)
         window_id = _window(connection, stream_id, first=2650, size=350, drifted=True)
