@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from psycopg import Connection as RawConnection
 from psycopg import Cursor as RawCursor
 from psycopg import sql
+from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, cast, literal, select, text, tuple_
 
@@ -111,16 +112,26 @@ def id_at(milliseconds: int, noise: bytes) -> UUID:
 def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> int:
     """Write rows by binary COPY in the connection's transaction; return how many were new.
 
-    A row that is there already (a replay after a crash) is left as it is.
+    A row that is there already (a replay after a crash) is left as it is: the rows then go through a temporary table.
     """
     with connection.cursor() as cursor:
-        cursor.execute(STAGE)
-        with cursor.copy(f"COPY stage ({STAGED}) FROM STDIN (FORMAT BINARY)") as writer:
-            writer.set_types(TYPES)
-            for row in rows:
-                writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags), *row[8:]))
-        cursor.execute(f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING")
-        return cursor.rowcount
+        cursor.execute("SAVEPOINT straight")
+        try:
+            _copy_into("predictions", cursor, rows, model_ids)
+            return len(rows)
+        except UniqueViolation:
+            cursor.execute("ROLLBACK TO SAVEPOINT straight")
+            cursor.execute(STAGE)
+            _copy_into("stage", cursor, rows, model_ids)
+            cursor.execute(f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING")
+            return cursor.rowcount
+
+
+def _copy_into(table: str, cursor: RawCursor[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> None:
+    with cursor.copy(f"COPY {table} ({STAGED}) FROM STDIN (FORMAT BINARY)") as writer:
+        writer.set_types(TYPES)
+        for row in rows:
+            writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags), *row[8:]))
 
 
 def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:
