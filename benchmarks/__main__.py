@@ -1,27 +1,30 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [tails] [serving] [--model M.onnx --images A.npz ...]
+    python -m benchmarks [cost] [power] [tails] [serving] [ingest] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
-the demo's digits.
+the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in about 10 GB of disk.
 """
 
 import argparse
+from functools import partial
 
-from benchmarks import cost, power, serving, tails
+from benchmarks import cost, ingest, power, serving, tails
 from benchmarks.world import World, digits
 
-PARTS = {"cost": cost.run, "power": power.run, "tails": tails.run, "serving": serving.run}
+PARTS = {"cost": cost.run, "power": power.run, "tails": tails.run, "serving": serving.run, "ingest": ingest.run}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--model")
     parser.add_argument("--images", nargs="+")
+    parser.add_argument("--rows", type=int, default=100_000)
     arguments = parser.parse_args()
     if (arguments.model is None) != (arguments.images is None):
         parser.error("--model and --images go together")
     world = World.load(arguments.model, arguments.images) if arguments.model else digits()
+    parts = PARTS | {"ingest": partial(ingest.run, rows=arguments.rows)}
     for name in arguments.parts or PARTS:
         print(f"\n## {name}\n", flush=True)
-        PARTS[name](world)
+        parts[name](world)

@@ -1,0 +1,236 @@
+"""From spool to Postgres to monitor: rows a second, bytes a prediction, and how each look grows with what is logged.
+
+Rows of the growth are made inside Postgres with short embeddings, over 30 days and 20 slices; rows that are forwarded
+and weighed have 512 dimensions.
+"""
+
+import datetime as dt
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Connection, Engine, text
+from uuid_utils.compat import uuid7
+
+from benchmarks.world import World
+from service.alerts.lifecycle import Alerts
+from service.alerts.queue import open_queue
+from service.api import drift
+from service.api.drift_metrics import DriftCollector
+from service.ledger.forwarder import ROWS, Forwarder
+from service.ledger.spool import Spool
+from service.monitor.monitor import Monitor
+from service.pages import routes
+from service.settings import Settings
+from service.store import engine as engines
+from service.store import models, predictions, references, schema, sizes, streams, traffic
+from service.store.predictions import HALF, STAGED, LoggedPrediction
+from service.vacuum_report import described
+
+D, K, PROPERTIES = 512, 10, 8
+FORWARDED = 50_000
+WATCHED = 5_000
+SLICES, DAYS = 20, 30
+ROUNDS = 7
+TODAY = dt.datetime.now(dt.UTC).date()
+FILL = """
+    INSERT INTO predictions (id, at, model_id, label, confidence, probabilities, embedding)
+    SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM moment) * 1000 AS bigint)), 12, '0') || '70008000'
+            || lpad(to_hex(n), 12, '0') AS uuid), moment, :model, 0, .9, '\\x003c', '\\x003c003c003c003c'
+    FROM (SELECT n, CAST(:day AS timestamptz) + n * interval '1 ms' AS moment
+        FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n) made
+"""
+SLICED = """
+    INSERT INTO slice_predictions (stream_id, xid, seq, at, id)
+    SELECT s.id, p.xid, p.seq, p.at, p.id
+    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.seq % :slices)
+    WHERE p.at >= :day AND p.at < CAST(:day AS timestamptz) + interval '1 day' AND p.model_id = :model
+        AND p.seq > :after
+"""
+
+
+def run(_: World, rows: int = 100_000) -> None:
+    """Print the pace of forwarder and monitor, and the time of each look from 10⁵ to `rows` logged rows."""
+    with _installation() as (engine, url, folder):
+        _pace(engine, folder)
+        _watch(engine, url)
+    with _installation() as (engine, _, folder):
+        _growth(engine, folder, rows)
+
+
+@contextmanager
+def _installation() -> Iterator[tuple[Engine, str, Path]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        with engines.database(Settings(data_dir=folder)) as url:
+            engine = engines.connect(url)
+            schema.migrate(engine)
+            with engine.begin() as connection:
+                models.register(connection, "m", "1", "a" * 64, [str(label) for label in range(K)])
+            yield engine, url, folder
+            engine.dispose()
+
+
+def _pace(engine: Engine, folder: Path) -> None:
+    made = _predictions(FORWARDED)
+    spooled = _spooled(engine, folder, made)
+    with engine.begin() as connection:
+        plain = f"CREATE TABLE plain AS SELECT {STAGED} FROM predictions LIMIT 0"
+        connection.execute(text(plain))
+        raw = connection.connection.driver_connection
+        started = time.perf_counter()
+        for first in range(0, FORWARDED, ROWS):
+            predictions._copy_into("plain", raw.cursor(), made[first : first + ROWS], {"m:1": 1})
+        bare = FORWARDED / (time.perf_counter() - started)
+        connection.execute(text("DROP TABLE plain"))
+    _analyse(engine)
+    with engine.connect() as connection:
+        report = described(sizes.every(connection), DAYS, TODAY)
+    print(f"d = {D}, k = {K}, {FORWARDED} predictions\n\n| | |\n|---|---|")
+    print(f"| spool to Postgres, committed and forgotten | {spooled[0]:,.0f} rows/s |")
+    print(f"| a bare COPY of the same rows into a table without indexes | {bare:,.0f} rows/s |")
+    print(f"| of it the forwarder reaches | {spooled[0] / bare:.0%} |")
+    print(f"| time on a processor in the forwarder, without Postgres | {spooled[1] * 1e6:.0f} µs a row |")
+    print(f"| a prediction with its indexes | {report['bytes_per_prediction']:,} bytes |\n", flush=True)
+
+
+def _watch(engine: Engine, url: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "embeddings": rng.normal(size=(2000, D)).astype(HALF),
+        "probabilities": rng.dirichlet(np.ones(K), 2000).astype(HALF),
+        "labels": rng.integers(0, K, 2000),
+    }
+    print(f"| {WATCHED} predictions, windows of 500 tested every 250 | seconds | predictions/s |\n|---|---|---|")
+    for tags in ((), ("camera",)):
+        with engine.begin() as connection:
+            connection.execute(text("TRUNCATE predictions, slice_predictions, windows CASCADE"))
+            connection.execute(text("UPDATE streams SET seen = 0, tested = 0, window_start = 0"))
+            references.save(connection, 1, arrays)
+            raw = connection.connection.driver_connection
+            predictions.copy(raw, _predictions(WATCHED), {"m:1": 1})
+        settings = Settings(slice_tags=tags, expected_run_time=10_000_000)
+        monitor = Monitor(settings, engine, Alerts(open_queue(engines.conninfo(url)), (), ""))
+        with engine.connect() as connection:
+            whole = streams.every(connection)[0]
+        monitor._watcher(whole.reference_id, None)
+        started = time.perf_counter()
+        while waiting := monitor.waiting():
+            for stream_id in waiting:
+                monitor.advance(stream_id)
+        seconds = time.perf_counter() - started
+        what = f"the whole model and {SLICES} slices" if tags else "the whole model"
+        print(f"| {what} | {seconds:.1f} | {WATCHED / seconds:,.0f} |", flush=True)
+    print()
+
+
+def _growth(engine: Engine, folder: Path, rows: int) -> None:
+    with engine.begin() as connection:
+        raw = connection.connection.driver_connection
+        predictions.ensure_partitions(raw, [TODAY - dt.timedelta(days=n) for n in range(-1, DAYS)])
+        references.save(connection, 1, {"embeddings": np.zeros((1, 4), HALF)})
+        for number in range(SLICES):
+            slice_of = {"name": f"camera={number}"}
+            connection.execute(
+                text("INSERT INTO streams (model_id, slice, reference_id) VALUES (1, :name, 1)"), slice_of
+            )
+    app = FastAPI()
+    app.state.engine, app.state.settings = engine, Settings()
+    for room in (drift, routes):
+        app.include_router(room.router)
+    client = TestClient(app)
+    looks = ["monitor's read", "a slice's read", "waiting", "/drift", "/metrics", "/"]
+    print("| logged rows | forwarder, rows/s | " + " | ".join(f"{look}, ms" for look in looks) + " |")
+    print("|---" * (2 + len(looks)) + "|")
+    logged = 0
+    for size in [10**power for power in range(5, 12) if 10**power < rows] + [rows]:
+        _fill(engine, logged, size)
+        logged = size
+        pace, _ = _spooled(engine, folder, _predictions(FORWARDED // 5))
+        with engine.connect() as connection:
+            whole, one = (streams.find(connection, name) for name in ("m:1", "m:1/camera=7"))
+            after = predictions.Cursor(whole.cursor_xid, whole.cursor_seq)
+            asked: list[Callable[[], Any]] = [
+                lambda c=connection, s=whole, a=after: traffic.read(c, s, a, 500),
+                lambda c=connection, s=one, a=after: traffic.read(c, s, a, 500),
+                lambda c=connection: streams.waiting(c, 100, 3600.0),
+                lambda: client.get("/drift").raise_for_status(),
+                lambda: list(DriftCollector(engine).collect()),
+                lambda: client.get("/").raise_for_status(),
+            ]
+            times = " | ".join(f"{_median(ask) * 1e3:.0f}" for ask in asked)
+        print(f"| {logged:,} | {pace:,.0f} | {times} |", flush=True)
+
+
+def _fill(engine: Engine, first: int, last: int) -> None:
+    """Log rows first..last over the days, oldest first; leave half of the newest day to the monitor."""
+    each = (last - first) // DAYS
+    for day in range(DAYS):
+        with engine.begin() as connection:
+            after = connection.execute(text("SELECT coalesce(max(seq), 0) FROM predictions")).scalar_one()
+            values = {"day": TODAY - dt.timedelta(days=DAYS - 1 - day), "model": 1}
+            span = {"first": first + day * each + 1, "last": first + (day + 1) * each}
+            connection.execute(text(FILL), values | span)
+            connection.execute(text(SLICED), values | {"slices": SLICES, "after": after})
+            if day == DAYS - 1:
+                _place(connection, after + each // 2)
+    _analyse(engine)
+
+
+def _place(connection: Connection, seq: int) -> None:
+    found = "SELECT xid, seq FROM predictions WHERE seq = :seq AND at >= :day"
+    place = {"seq": seq, "day": TODAY}
+    connection.execute(text(f"UPDATE streams SET (cursor_xid, cursor_seq) = ({found})"), place)
+
+
+def _spooled(engine: Engine, folder: Path, made: list[LoggedPrediction]) -> tuple[float, float]:
+    """Forward predictions; return rows a second and seconds of processor time a row."""
+    spool = Spool.create(folder / "spool")
+    for first in range(0, len(made), 256):
+        spool.append(made[first : first + 256])
+    forwarder = Forwarder(spool, engine)
+    started, used = time.perf_counter(), _processor()
+    forwarder.drain(spool)
+    pace, cost = len(made) / (time.perf_counter() - started), (_processor() - used) / len(made)
+    spool.close()
+    return pace, cost
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _predictions(count: int) -> list[LoggedPrediction]:
+    rng = np.random.default_rng(1)
+    embeddings = rng.normal(size=(count, D)).astype(HALF)
+    probabilities = rng.dirichlet(np.ones(K), count).astype(HALF)
+    properties = np.zeros(PROPERTIES, "<f4").tobytes()
+    return [
+        LoggedPrediction(
+            uuid7(), "m:1", int(p.argmax()), float(p.max()), p.tobytes(), e.tobytes(), properties,
+            {"camera": str(number % SLICES)},
+        )
+        for number, (e, p) in enumerate(zip(embeddings, probabilities, strict=True))
+    ]  # fmt: skip
+
+
+def _analyse(engine: Engine) -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def _median(ask: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - started)
+    return sorted(times)[ROUNDS // 2]
