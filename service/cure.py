@@ -10,6 +10,7 @@ from service.drift import WindowTest
 from service.errors import ConfigurationError, TidemarkError
 from service.inference import bundle as bundles
 from service.inference.bundle import Bundle
+from service.monitor.budget import run_time
 from service.remedy import report, span
 from service.remedy.context import Context
 from service.remedy.kinds import kinds_of
@@ -70,7 +71,7 @@ def cure(
     sample = traffic.sample
     test = WindowTest(traffic.reference, window_size=len(traffic))
     found = test(sample.embeddings, sample.probabilities, sample.properties)
-    kinds = kinds_of(traffic, found, settings.expected_run_time)
+    kinds = kinds_of(traffic, found, run_time(settings))
     out.mkdir(parents=True, exist_ok=True)
     context = Context(traffic, found, kinds, out, loaded, images, force)
     return _made(context, chosen or [entry for entry in CURES if entry.kinds & kinds], named=bool(names))

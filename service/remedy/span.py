@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from service.drift import Reference
 from service.drift.reference import Sample
 from service.errors import TidemarkError
-from service.store import feedback, predictions, references, streams
+from service.store import feedback, references, streams, traffic
 
 UNKNOWN = -1  # the label of a prediction without feedback
 MIN_ROWS = 200
@@ -54,7 +54,7 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
         raise TidemarkError(f"no stream {stream!r}; there are: {names}")
     if row.reference_id is None:
         raise TidemarkError(f"stream {stream!r} has no reference; run `tidemark reference build` first")
-    batch = predictions.between(connection, row.model_id, since, until, MAX_ROWS)
+    batch = traffic.between(connection, row, since, until, MAX_ROWS)
     found = 0 if batch is None else len(batch)
     if batch is None or found < MIN_ROWS:
         raise TidemarkError(f"{found} predictions of {stream} in that span; at least {MIN_ROWS} are needed")

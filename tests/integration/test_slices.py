@@ -1,5 +1,6 @@
 """Streams of single tag values: bounded, exactly once, each with its own state, and named in the alert."""
 
+import datetime as dt
 import threading
 from typing import Any
 
@@ -8,12 +9,18 @@ import pytest
 from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
+from service.calibrate import calibrate
+from service.drift import StreamDetector
+from service.errors import TidemarkError
 from service.monitor import busiest
+from service.monitor.watcher import load
 from service.settings import Settings
-from service.store import models, predictions, streams, traffic
+from service.store import models, predictions, references, streams, traffic
 from service.store.predictions import HALF, Cursor, LoggedPrediction
 from tests.integration.test_monitor import WORLD, Installation
 from tests.statistics.worlds import Arrays, rows
+
+CALIBRATION: dict[str, Any] = {}  # of the reference that all these tests have, simulated once
 
 
 class Sliced(Installation):
@@ -22,6 +29,11 @@ class Sliced(Installation):
     def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
         super().__init__(engine, url, slice_tags=("camera",), **settings)
         self.settings = self.settings.model_copy(update={"window_size": 400, "window_stride": 400})
+        with engine.begin() as connection:
+            reference_id = streams.get(connection, self.stream_id).reference_id
+            if not CALIBRATION:
+                CALIBRATION.update(StreamDetector(load(connection, reference_id), 1000).calibration())
+            references.save_calibration(connection, reference_id, CALIBRATION)
 
     def tagged(self, arrays: Arrays, cameras: Any) -> list[Any]:
         logged = [
@@ -192,6 +204,20 @@ def test_a_concept_shift_of_one_camera_is_found_in_its_labels(installation: Slic
     named = {alert.stream: alert.kind for alert in installation.alerts()}
     assert named.get("m:1/camera=7") == "concept"
     assert "m:1/camera=8" not in named
+
+
+def test_a_calm_span_is_of_the_slice_that_is_named(installation: Sliced, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = installation.rng
+    ids = installation.tagged(WORLD.traffic(60, rng), ["7", "8", "8"] * 20)
+    installation.advance()
+    span = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1), dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+    with installation.engine.connect() as connection:
+        batch = traffic.between(connection, streams.find(connection, "m:1/camera=7"), *span, 15)
+    assert batch is not None
+    assert batch.ids == ids[::3][-15:]
+    monkeypatch.setenv("TIDEMARK_DATABASE_URL", installation.url)
+    with pytest.raises(TidemarkError, match="20 predictions of m:1/camera=7 in that span"):
+        calibrate("m:1/camera=7", *span)
 
 
 def test_tag_keys_are_checked() -> None:
