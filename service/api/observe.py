@@ -41,7 +41,7 @@ class ObservedPrediction(BaseModel):
 class ObserveBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: str = Field(description="name or name:version")
+    model: str
     predictions: Annotated[list[ObservedPrediction], Field(min_length=1, max_length=OBSERVED_PER_REQUEST)]
 
 
@@ -52,7 +52,22 @@ class ObserveAnswer(BaseModel):
 BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": ObserveBody.model_json_schema()},
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["model", "predictions"],
+                "additionalProperties": False,
+                "properties": {
+                    "model": {"type": "string", "description": "name or name:version"},
+                    "predictions": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": OBSERVED_PER_REQUEST,
+                        "items": ObservedPrediction.model_json_schema(),
+                    },
+                },
+            }
+        },
         BINARY: {"schema": {"type": "string", "format": "binary"}},
     },
 }

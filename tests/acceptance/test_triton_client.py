@@ -1,4 +1,7 @@
-"""Triton's own client against a live server: metadata, JSON and binary tensors, and the rows that they leave."""
+"""Triton's own client against a live server: metadata, JSON and binary tensors, and the rows that they leave.
+
+A successor in shadow sees the same tensors.
+"""
 
 import os
 import sys
@@ -21,18 +24,23 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 RAW = PIXELS.transpose(0, 3, 1, 2).copy()
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
+def make(tmp_path: Path, version: str) -> Bundle:
     labels = tmp_path / "labels.txt"
     labels.write_text("ant\nbee\ncat\nLöwe\n", encoding="utf-8")
     model = mlp(tmp_path / "mlp.onnx", image=("N", 3, 8, 8))
-    return init_bundle(model, tmp_path / "bundle", name="pets", version="3", labels=labels)
+    return init_bundle(model, tmp_path / version, name="pets", version=version, labels=labels)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make(tmp_path, "3")
 
 
 @pytest.fixture
 def port(bundle: Bundle, tmp_path: Path, url: str) -> Iterator[int]:
     port = free_port()
-    command = [sys.executable, "-m", "service.cli", "serve", "--bundle", str(bundle.folder), "--port", str(port)]
+    serve = ["serve", "--bundle", str(bundle.folder), "--shadow", str(make(tmp_path, "4").folder), "--port", str(port)]
+    command = [sys.executable, "-m", "service.cli", *serve]
     environment = os.environ | {"TIDEMARK_DATABASE_URL": url, "TIDEMARK_DATA_DIR": str(tmp_path / "data")}
     with running(command, tmp_path / "serve.log", environment), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
@@ -75,9 +83,12 @@ def test_triton_s_client_is_answered_and_logged(port: int, bundle: Bundle, url: 
     assert len(ids) == 40
     engine = create_engine(url)
 
-    def logged() -> set[str]:
+    def logged(version: str) -> dict[str, str | None]:
+        query = text("SELECT p.id, tags FROM predictions p JOIN models m ON m.id = model_id WHERE version = :version")
         with engine.connect() as connection:
-            return {str(key) for key in connection.execute(text("SELECT id FROM predictions")).scalars()}
+            rows = connection.execute(query, {"version": version}).all()
+        return {str(row.id): row.tags.get("shadow_of") for row in rows}
 
-    until(lambda: logged() == set(ids), "40 rows in Postgres")
+    until(lambda: logged("3") == dict.fromkeys(ids), "40 rows in Postgres")
+    until(lambda: set(logged("4").values()) == set(ids), "40 rows of the model in shadow")
     engine.dispose()
