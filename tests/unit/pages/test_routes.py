@@ -108,12 +108,22 @@ def test_concept_alert_says_what_the_labels_say(client: TestClient, seeded: Seed
 def test_images_stand_beside_their_nearest_reference_images(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.alert).text
     assert page.count('alt="image predicted 3"') == 11
-    assert page.count('alt="reference image of 3, 0.60 deviations away"') == 11
-    assert page.count('<img src="data:image/jpeg;base64,') == 11 + 3 * 11
+    assert page.count('alt="reference image of 3, 0.60 deviations away"') == 12
+    assert page.count('<img src="data:image/jpeg;base64,') == 11 + 3 * 12
     images = client.get(seeded.alert, headers=JSON).json()["images"]
     assert images[0]["thumbnail"] == f"/predictions/{prediction_id(0)}/thumbnail"
     assert images[0]["neighbours"][2]["thumbnail"] == "/references/1/thumbnails/2"
     assert images[11]["logged"] is False
+
+
+def test_images_that_are_not_kept_are_told_by_what_they_are_like(
+    client: TestClient, engine: Engine, seeded: Seeded
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(tables.predictions).values(thumbnail=None))
+    page = client.get(seeded.alert).text
+    assert 'alt="image predicted' not in page
+    assert page.count('alt="reference image of 3') == 3 * 12
 
 
 def test_without_thumbnails_images_are_ids_and_properties(client: TestClient, engine: Engine, seeded: Seeded) -> None:
