@@ -14,7 +14,7 @@ MEDIA_TYPE = "image/jpeg"
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     """Return pixels (H, W) or (H, W, 3) as a JPEG of at most 64 x 64."""
     image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select, update
+from typer.main import get_command
 
+from service.cli import app
 from service.pages import advice
 from service.store import tables
 from tests.unit.pages.seed import AT, Seeded, prediction_id
@@ -80,10 +82,12 @@ def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: Tes
     assert re.search(r"0\.90</b> \(0\.80–0\.96\) <small>The last 50 labels", page)
 
 
-def test_remedy_s_command_can_be_copied_as_it_is(client: TestClient, seeded: Seeded) -> None:
+def test_remedy_s_command_can_be_copied_and_run_as_it_is(client: TestClient, seeded: Seeded) -> None:
     command = re.search("<code>(tidemark remedy .*?)</code>", client.get(seeded.alert).text, re.S)[1]
     asked = ["tidemark", "remedy", "--stream", "mnist:1/camera=7", "--since", "2026-01-02T14:26:35Z", "--out", "remedy"]
     assert shlex.split(command.replace("\\\n", "")) == asked
+    given = get_command(app).commands["remedy"].make_context("remedy", asked[2:]).params
+    assert given["since"].isoformat() == "2026-01-02T14:26:35+00:00"
 
 
 def test_the_manual_has_what_the_pages_link_to() -> None:
