@@ -14,8 +14,8 @@ from service.remedy.evaluate import folds, log_losses
 Matrix = NDArray[np.float64]
 
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # on the squared distance from the start, beside a mean loss in nats
-DISTILLING_PENALTY = 1e-5
-ITERATIONS = 60
+DISTILLING_PENALTY = 1e-6
+ITERATIONS, DISTILLING_ITERATIONS = 60, 200
 FOLDS = 3  # that choose the penalty
 
 
@@ -52,7 +52,8 @@ def distilled(embeddings: NDArray[np.floating], probabilities: NDArray[np.floati
     """
     d, k = embeddings.shape[1], probabilities.shape[1]
     blank = Head(np.zeros((d, k)), np.zeros(k))
-    return _fit(embeddings, np.asarray(probabilities, np.float64), np.ones(len(embeddings)), blank, DISTILLING_PENALTY)
+    targets, alike = np.asarray(probabilities, np.float64), np.ones(len(embeddings))
+    return _fit(embeddings, targets, alike, blank, DISTILLING_PENALTY, DISTILLING_ITERATIONS)
 
 
 def fit(
@@ -91,7 +92,14 @@ def choose_penalty(
     return PENALTIES[int(losses.argmin())]
 
 
-def _fit(embeddings: NDArray[np.floating], targets: Matrix, weights: Matrix, start: Head, penalty: float) -> Head:
+def _fit(
+    embeddings: NDArray[np.floating],
+    targets: Matrix,
+    weights: Matrix,
+    start: Head,
+    penalty: float,
+    iterations: int = ITERATIONS,
+) -> Head:
     """Minimise by L-BFGS in standardised embeddings, in which units of any scale are penalised alike."""
     rows = np.asarray(embeddings, dtype=np.float64)
     share = weights / weights.sum()
@@ -112,7 +120,7 @@ def _fit(embeddings: NDArray[np.floating], targets: Matrix, weights: Matrix, sta
         gradient = np.vstack([rows.T @ residual, residual.sum(axis=0)]) + penalty * away
         return value, gradient.ravel()
 
-    found = optimize.minimize(loss, origin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    found = optimize.minimize(loss, origin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
     layer = found.x.reshape(d + 1, k)
     fitted = layer[:d] / deviation[:, None]
     return Head(fitted, layer[d] - mean @ fitted)

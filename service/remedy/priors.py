@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]
 
 FOLDS = 5
 MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
-FOLDER = "corrected"
+FOLDER = "corrected-posterior"
 MOVED = 3  # classes named in a sentence
 LEANS = "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
 
@@ -85,7 +85,7 @@ def moved(context: Context) -> str:
     """Name the classes whose shares moved most, as a sentence's end."""
     sure = [row for row in proportions(context) if not row["low"] <= row["reference"] <= row["high"]]
     sure.sort(key=lambda row: -abs(row["estimated"] - row["reference"]))
-    named = ", ".join(f"{row['label']} {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MOVED])
+    named = ", ".join(f"{row['label']}: {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MOVED])
     more = f" and {len(sure) - MOVED} more" if len(sure) > MOVED else ""
     said = f"{named}{more}." if sure else "none of them moved for sure."
     return f"{said} {LEANS}" if "covariate" in context.kinds else said

@@ -23,7 +23,7 @@ MIN_LABELS = 50
 REFERENCE_ROWS = 1000  # that take part
 SHARES = (0.0, 0.1, 1.0)  # weights tried for a reference row that still holds, a recent label's being 1
 PENALTIES = (0.01, 0.1, 1e-3)
-FOLDER = "adapted"
+FOLDER = "recent-labels"
 
 
 class Data(NamedTuple):
@@ -146,14 +146,16 @@ def _data(context: Context) -> tuple[Data, Floats]:
 
 
 def _sureness(measured: tuple[Gain, ...], needed: dict[str, int | None]) -> str:
+    if not any(needed.values()) and None not in needed.values():
+        return "The labels are enough to be sure of its gains."
     said = []
     for gain in measured:
         further = needed[gain.metric]
         if further is None:
-            said.append(f"in {gain.metric} no number of further labels is foreseen to show a gain")
+            said.append(f"no number of further labels is foreseen to show a gain in {gain.metric}")
         elif further:
-            said.append(f"in {gain.metric} about {further} further labels would make it sure")
+            said.append(f"about {further} further labels would show its gain in {gain.metric}")
         else:
-            said.append(f"in {gain.metric} the labels are enough to be sure")
+            said.append(f"the labels are enough to be sure of its gain in {gain.metric}")
     sentence = "; ".join(said)
     return sentence[:1].upper() + sentence[1:] + "."

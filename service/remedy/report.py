@@ -104,7 +104,7 @@ def number(gain: Gain, value: float, signed: bool = False) -> str:
     """Write a value of a gain's metric."""
     sign = "+" if signed else ""
     if gain.metric == "accuracy":
-        return f"{value * 100:{sign}.2f} {'points' if signed else '%'}"
+        return f"{value * 100:{sign}.2f}" + ("\u00a0points" if signed else "\u00a0%")
     return f"{value:{sign}.4f}"
 
 

@@ -172,7 +172,7 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     assert facts["kinds"] == ["label"]
     corrected, weights = facts["remedies"]
     assert corrected["exported"]
-    assert sorted(corrected["files"]) == ["corrected/", "priors.json"]
+    assert sorted(corrected["files"]) == ["corrected-posterior/", "priors.json"]
     assert all(gain["estimated"] for gain in corrected["gains"] + weights["gains"])
     true = np.bincount(labels, minlength=10) / len(labels)
     shares = corrected["details"]["proportions"]
@@ -184,7 +184,7 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     assert max(1 - left / lost for lost, left in zip(before, after, strict=True)) >= 0.5
     [of_loss] = [gain for gain in corrected["gains"] if gain["metric"] == "log-loss"]
     assert of_loss["low"] > 0
-    written, _ = Model(bundles.load(tmp_path / "out" / "corrected"), threads=1).predict(images)
+    written, _ = Model(bundles.load(tmp_path / "out" / "corrected-posterior"), threads=1).predict(images)
     np.testing.assert_allclose(written, priors(said), atol=2e-2)
 
 
@@ -204,7 +204,7 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
     images = world.fresh(later, world.rng)
     before, after = (
         Model(bundle, threads=1).predict(images)[0]
-        for bundle in (world.bundle, bundles.load(tmp_path / "out" / "adapted"))
+        for bundle in (world.bundle, bundles.load(tmp_path / "out" / "recent-labels"))
     )
     truth = np.select([later == 3, later == 8], [8, 3], later)
     report_figures("concept shift", before=hits(before, truth).mean(), after=hits(after, truth).mean())
@@ -275,7 +275,7 @@ def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path
     assert (kept["exported"], kept["files"]) == (False, [])
     assert "It is not exported" in (tmp_path / "kept" / "report.html").read_text()
     [forced] = world.remedy("--out", tmp_path / "forced", *asked, "--force")["remedies"]
-    assert (forced["exported"], forced["files"]) == (True, ["adapted/"])
+    assert (forced["exported"], forced["files"]) == (True, ["recent-labels/"])
 
 
 @digits_only
