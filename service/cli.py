@@ -235,7 +235,7 @@ def remedy(
     _say(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
     for made in facts["remedies"] if not as_json else ():
         gains = ", ".join(f"{gain['metric']} {gain['improvement']:+.4f}" for gain in made["gains"])
-        print(f"  {made['name']}: {gains or 'not measured'}{'' if made['exported'] else '; not exported'}")
+        print(f"  {made['name']}: {gains or 'not measured'}; wrote {', '.join(made['files']) or 'nothing'}")
     for entry in facts["skipped"] if not as_json else ():
         print(f"  {entry['name']} {entry['reason']}")
 

@@ -15,6 +15,7 @@ from service.drift.label_shift import PriorCorrection
 from service.errors import ConfigurationError
 from service.inference.bundle import Bundle
 from service.inference.session import Model
+from service.processes import _check
 from service.remedy.priors_file import CalibrationValues, ClassShare, Priors, corrections
 from service.store.predictions import HALF
 from service.store.tables import predictions
@@ -130,3 +131,10 @@ def test_what_is_no_file_of_priors_is_refused(bundle: Bundle, tmp_path: Path) ->
     path = priors(bundle).write(tmp_path)
     with pytest.raises(ConfigurationError, match="second file for pets:3"):
         corrections([path, path], [bundle])
+
+
+def test_a_file_of_another_model_is_refused_before_anything_is_served(bundle: Bundle, url: str, tmp_path: Path) -> None:
+    _check([bundle.folder], url, [priors(bundle).write(tmp_path)])
+    other = priors(bundle, sha256="0" * 64).write(tmp_path)
+    with pytest.raises(ConfigurationError, match="another model file"):
+        _check([bundle.folder], url, [other])
