@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from sqlalchemy import Row
 
+from service.api.models import named
 from service.api.problems import Problem, documented
 from service.store import streams, windows
 
@@ -39,7 +40,7 @@ def get_windows(
 ) -> Windows:
     """Return window reports; `before` is the id of the last one of the page before."""
     with request.app.state.engine.connect() as connection:
-        rows = windows.newest(connection, stream, limit, before)
+        rows = windows.newest(connection, stream and named(stream), limit, before)
     return Windows(windows=[windows.as_json(row) for row in rows])
 
 

@@ -51,7 +51,7 @@ class ServedModels:
         Problem
             404: it is not known here.
         """
-        wanted = name if version is None else f"{name}:{version}"
+        wanted = named(name if version is None else f"{name}:{version}")
         for model in self.all:
             if wanted in (model.name, model.bundle.name):
                 return model
@@ -65,7 +65,7 @@ class ServedModels:
         Problem
             404: it is not known here, or does not answer.
         """
-        wanted = name if version is None else f"{name}:{version}"
+        wanted = name if name is None else named(name if version is None else f"{name}:{version}")
         for model in self.answering:
             if wanted in (None, model.name, model.bundle.name):
                 return model
@@ -77,3 +77,9 @@ class ServedModels:
     def versions(self, name: str) -> list[Served]:
         """Return the models that answer and share a name."""
         return [served for served in self.answering if served.bundle.name == name]
+
+
+def named(text: str) -> str:
+    """Return a model's or stream's name as a query brought it: a `+` that was not escaped arrives as a space, which
+    no name holds."""
+    return text.replace(" ", "+")

@@ -26,6 +26,11 @@ class Context:
     force: bool = False  # export what does not gain, too
     seed: int = 0
 
+    @property
+    def without_bundle(self) -> str:
+        """What a remedy that would write a model says where the bundle was not given."""
+        return "" if self.bundle else "With --bundle it is written as a new model, too."
+
     def needed_bundle(self) -> Bundle:
         """Return the bundle.
 

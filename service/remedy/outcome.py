@@ -44,6 +44,7 @@ class Remedy:
     files: tuple[str, ...] = ()  # relative to the output folder
     code: dict[str, str] = field(default_factory=dict)  # lines to paste, by the library that they are for
     pictures: tuple[str, ...] = ()  # SVG elements, or <img> elements with a data URI, made by us alone
+    missing: str = ""  # what else would be written, and with what, as a sentence
     details: dict[str, Any] = field(default_factory=dict)  # as JSON can hold them
 
     @property

@@ -42,6 +42,7 @@ def corrected_posterior(context: Context) -> Remedy:
         f"is part of it and would alone improve accuracy by {100 * alone['accuracy']:.2f} points and log-loss by "
         f"{alone['log-loss']:.4f}.",
         gains=(*on_reference, *_on_feedback(context, correction)),
+        missing=context.without_bundle,
         details={
             "proportions": proportions(context),
             "calibration_slope": correction.slope,

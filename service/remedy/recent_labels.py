@@ -72,6 +72,7 @@ def recent_labels(context: Context) -> Remedy:
         kind="concept",
         summary=f"Refits the last layer on {len(data.labels)} labels that came back. {_sureness(measured, needed)}",
         gains=measured,
+        missing=context.without_bundle,
         details={
             "labels": len(data.labels),
             "further_labels": needed,

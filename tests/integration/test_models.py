@@ -41,6 +41,16 @@ def test_models_are_found_by_name_and_version(serve: Serve, make: Callable[[str,
     assert client.get("/readyz").json()["models"] == ["pets:3", "plants:1", "plants:2"]
 
 
+def test_an_adapted_version_is_found_whether_its_plus_was_escaped_or_not(
+    serve: Serve, make: Callable[[str, str], Bundle]
+) -> None:
+    client = serve(make("plants", "1"), make("plants", "1+adapted"))
+    for written in ("1+adapted", "1%2Badapted"):
+        answer = client.post(f"/predict?model=plants:{written}", content=png(), headers=PNG)
+        assert answer.json()["model"]["version"] == "1+adapted"
+        assert client.get(f"/v2/models/plants/versions/{written}").status_code == 200
+
+
 def test_the_open_inference_protocol_finds_them_too(serve: Serve, make: Callable[[str, str], Bundle]) -> None:
     client = serve(make("plants", "1"), make("plants", "2"))
     assert client.get("/v2/models/plants").json()["versions"] == ["1", "2"]

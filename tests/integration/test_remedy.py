@@ -235,6 +235,8 @@ def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp
     assert "Estimated." in page
     [corrected] = [made for made in facts["remedies"] if made["name"] == "corrected-posterior"]
     assert {gain["estimated"] for gain in corrected["gains"]} == {True, False}
+    assert corrected["missing"] == "With --bundle it is written as a new model, too."
+    assert corrected["missing"] in page
 
 
 @digits_only
