@@ -8,11 +8,11 @@ from markupsafe import Markup, escape
 from service.remedy.outcome import Gain
 
 WIDTH = 340
-NAME = 86  # width of what is written left of the marks
-VALUE = 74  # and right of them
+NAME = 104  # width of what is written left of the marks
+VALUE = 92  # and right of them
 ROW = 20
 SHOWN = 12  # classes
-LETTERS = 13  # of a class's name
+LETTERS = 12  # of a class's name
 KEY = Markup(
     '<p class="key"><span>reference</span><span class="est">this span, with its 95 % interval</span> share × weight</p>'
 )

@@ -16,6 +16,7 @@ Matrix = NDArray[np.float64]
 
 FOLDS = 5
 FITTED_ROWS = 3000  # of the reference, on which a retraining is tried
+LARGEST_FIT = 1e9  # rows times columns times classes; above it a retraining is not tried
 FILE, RESAMPLE = "class_weights.json", "resample.json"
 
 
@@ -109,10 +110,12 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     return rng.permutation(np.concatenate(taken))
 
 
-def _gains(context: Context, weights: Matrix) -> tuple[Gain, Gain]:
+def _gains(context: Context, weights: Matrix) -> tuple[Gain, ...]:
     reference, labels = context.span.reference, context.needed_reference_labels()
     rows = np.random.default_rng(context.seed).permutation(len(labels))[:FITTED_ROWS]
     embeddings, labels = reference.embeddings[rows], labels[rows]
+    if embeddings.size * reference.classes > LARGEST_FIT:
+        return ()
     start = distilled(embeddings, reference.probabilities[rows])
     alike, shares = np.ones(len(rows)), weights[labels]
     penalty = choose_penalty(embeddings, labels, alike, start, context.seed)
