@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from service.remedy.last_layer import Bend, Head, fit
 from service.remedy.outcome import Unfit
+from service.remedy.renormalise import transport
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -27,6 +28,13 @@ class Network(NamedTuple):
     head: Head
 
 
+class Trained(NamedTuple):
+    """The network as the reference passes through it, and as the window does."""
+
+    reference: Network
+    window: Network
+
+
 def needed_torch() -> Any:
     """Return the module torch.
 
@@ -42,13 +50,14 @@ def needed_torch() -> Any:
     return torch
 
 
-def train(reference: Floats, labels: Integers, window: Floats, start: Head, strength: float, seed: int) -> Network:
+def train(reference: Floats, labels: Integers, window: Floats, start: Head, strength: float, seed: int) -> Trained:
     """Train features that tell classes apart on the reference, and domains not.
 
     The feature extractor is G(e) = e + V relu(U e + a) + b with V = b = 0 at first, and the label classifier starts
-    from the model's own last layer: training begins at the model as it is. A discriminator of one hidden layer tells
-    G(reference) from G(window); its gradient enters G reversed, times strength x lambda. All run on one thread,
-    seeded, so that the same data gives the same network.
+    from the model's own last layer. The window enters renormalised to the reference's statistics: training begins
+    where the closed form ends. A discriminator of one hidden layer tells G(reference) from G(window); its
+    gradient enters G reversed, times strength x lambda. All run on one thread, seeded, so that the same data gives the
+    same network.
 
     Parameters
     ----------
@@ -65,20 +74,23 @@ def train(reference: Floats, labels: Integers, window: Floats, start: Head, stre
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train(torch, reference, labels, window, start, strength, seed)
+        first = transport(window, reference)
+        bend, head = _train(torch, reference, labels, first.scores(window).astype(np.float32), start, strength, seed)
+        return Trained(Network(bend, head), Network(Bend(first, bend.inner.after(first), bend.outer), head))
     finally:
         torch.set_num_threads(threads)
 
 
-def reverse_accuracy(network: Network, reference: Floats, labels: Integers, window: Floats) -> float:
+def reverse_accuracy(trained: Trained, reference: Floats, labels: Integers, window: Floats) -> float:
     """Return the accuracy of reverse validation (Ganin et al. 2016, section 5.1.2), without target labels.
 
     A last layer is fitted on the window's features with the network's own answers as labels, and asked for the
     reference's true labels: it knows them only if the answers mean in the window what they mean there.
     """
-    seen, features = network.bend(window), network.bend(reference)
-    answers = network.head.probabilities(seen).argmax(axis=1)
-    blank = Head(np.zeros_like(network.head.weights), np.zeros_like(network.head.offsets))
+    seen, features = trained.window.bend(window), trained.reference.bend(reference)
+    head = trained.window.head
+    answers = head.probabilities(seen).argmax(axis=1)
+    blank = Head(np.zeros_like(head.weights), np.zeros_like(head.offsets))
     reverse = fit(seen, answers, np.ones(len(seen)), blank, REVERSE_PENALTY)
     return float((reverse.probabilities(features).argmax(axis=1) == labels).mean())
 
@@ -124,7 +136,7 @@ def _train(
     u, a, v, b, w, c = (value.detach().numpy().astype(np.float64) for value in (u, a, v, b, w, c))
     inner = Head(u / scale[:, None], a - (mean / scale) @ u)
     outer = Head(v * scale, b * scale)
-    return Network(Bend(inner, outer), Head(w / scale[:, None], c - (mean / scale) @ w))
+    return Network(Bend(Head(np.eye(d), np.zeros(d)), inner, outer), Head(w / scale[:, None], c - (mean / scale) @ w))
 
 
 def _reversal(torch: Any) -> Any:

@@ -75,20 +75,21 @@ def code(ranges: Ranges, size: Size) -> dict[str, str]:
 def _albumentations(one: Range) -> str:
     low, high = _written(one)
     pair = f"({low}, {high})"
+    percent = f"({_figure(100 * one.low)}, {_figure(100 * one.high)})"
     still = "saturation=(1, 1), hue=(0, 0), p=1"
     lines = {
         "rotation": f"A.Rotate(limit={pair}, {EDGES}),",
         "shift_x": f'A.Affine(translate_percent={{"x": {pair}, "y": (0, 0)}}, {EDGES}),',
         "shift_y": f'A.Affine(translate_percent={{"x": (0, 0), "y": {pair}}}, {EDGES}),',
         "brightness": f"A.MultiplicativeNoise(multiplier={pair}, per_channel=False, elementwise=False, p=1),",
-        "cast": f"A.Lambda(image=lambda x, **_: np.clip(x * (np.random.uniform{pair} * np.array([1, 0, -1]) + 1), 0, 255)"
-        ".astype(np.uint8)),  # red up, blue down",
+        "cast": "A.Lambda(image=lambda x, **_: np.clip("
+        f"x * (np.random.uniform{pair} * np.array([1, 0, -1]) + 1), 0, 255).astype(np.uint8)),  # red up, blue down",
         "blur": f"A.GaussianBlur(blur_limit=0, sigma_limit={pair}, p=1),",
         "resolution": f'A.Downscale(scale_range={pair}, interpolation_pair={{"downscale": cv2.INTER_AREA, "upscale": '
         "cv2.INTER_LINEAR}, p=1),",
         "noise": f"A.GaussNoise(std_range={pair}, per_channel=True, p=1),",
         "contrast": f"A.ColorJitter(brightness=(1, 1), contrast={pair}, {still}),",
-        "gamma": f"A.RandomGamma(gamma_limit=({_figure(100 * one.low)}, {_figure(100 * one.high)}), p=1),  # in percent",
+        "gamma": f"A.RandomGamma(gamma_limit={percent}, p=1),  # in percent",
         "jpeg": f'A.ImageCompression(compression_type="jpeg", quality_range=({math.floor(one.low)}, '
         f"{math.ceil(one.high)}), p=1),",
     }
@@ -145,12 +146,18 @@ def _keras(one: Range, size: Size) -> tuple[str, str]:
         "rotation": f"layers.RandomRotation({turns}, {filled})",
         "shift_x": f"layers.RandomTranslation(0, ({low}, {high}), {filled})",
         "shift_y": f"layers.RandomTranslation(({low}, {high}), 0, {filled})",
-        "blur": f"layers.RandomGaussianBlur((1, 1), {_kernel(one.high)}, {sigma}, (0, 255))",
     }
     if name in layers:
         return f"{name} = {layers[name]}", f"images = {name}(images, training=True)"
     lines = {
         "brightness": f"images = ops.clip(images * {value}, 0, 255)",
+        "blur": f"sigma = random.uniform{sigma}  # one for all images of a batch\n"
+        f"reach = {_kernel(one.high) // 2}\n"
+        'kernel = ops.exp(-(ops.arange(-reach, reach + 1, dtype="float32") ** 2) / (2 * sigma**2))\n'
+        "kernel = ops.repeat(ops.reshape(kernel / ops.sum(kernel), (-1, 1, 1, 1)), images.shape[-1], axis=2)\n"
+        'images = ops.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="symmetric")\n'
+        "images = ops.depthwise_conv(images, kernel)\n"
+        "images = ops.depthwise_conv(images, ops.transpose(kernel, (1, 0, 2, 3)))",
         "cast": f"images = ops.clip(images * (1 + {value} * ops.array([1.0, 0.0, -1.0])), 0, 255)  # red up, blue down",
         "resolution": f"side = random.uniform({low}, {high})  # one for all images of a batch\n"
         f"images = ops.image.resize(images, (round({height} * side), round({width} * side)), antialias=True)\n"

@@ -38,14 +38,14 @@ def domain_adversarial(context: Context) -> Remedy:
         old, y = reference.embeddings[fitted], labels[fitted]
         tried = {strength: train(old, y, embeddings, start, strength, seed) for strength in STRENGTHS}
         scores = {
-            strength: reverse_accuracy(network, reference.embeddings[held], labels[held], embeddings)
-            for strength, network in tried.items()
+            strength: reverse_accuracy(trained, reference.embeddings[held], labels[held], embeddings)
+            for strength, trained in tried.items()
         }
         best = max(STRENGTHS, key=lambda strength: scores[strength])
-        bend, head = tried[best]
-        held_out = head.probabilities(bend(reference.embeddings[held])).astype(np.float32)
+        same, head = tried[best].reference
+        held_out = head.probabilities(same(reference.embeddings[held])).astype(np.float32)
         details = {"strength": best, "reverse_accuracy": {str(strength): score for strength, score in scores.items()}}
-        return Adapted(head, Calibration(held_out, labels[held]), details, bend)
+        return Adapted(head, Calibration(held_out, labels[held]), details, tried[best].window.bend)
 
     calibration = Calibration(reference.probabilities, labels)
     summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."

@@ -54,9 +54,8 @@ def with_head(bundle: Bundle, head: Head, out: Path, bend: Bend | None = None) -
     weights, offsets = (_against_first(head.weights), _against_first(head.offsets)) if single else head
     read = graph.pooled(embedding, hidden.ndim)
     if bend is not None:
-        read = graph.add(
-            "Add", read, graph.add("Gemm", graph.add("Relu", graph.add("Gemm", read, *bend.inner)), *bend.outer)
-        )
+        bent = graph.add("Relu", graph.add("Gemm", read, *bend.inner))
+        read = graph.add("Add", graph.add("Gemm", read, *bend.straight), graph.add("Gemm", bent, *bend.outer))
     made = graph.add("Gemm", read, weights, offsets)
     if bundle.output.activation == "none":
         made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)

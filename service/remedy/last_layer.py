@@ -33,16 +33,21 @@ class Head(NamedTuple):
         """Return the softmax of the scores (m, k)."""
         return np.asarray(special.softmax(self.scores(embeddings), axis=1))
 
+    def after(self, first: "Head") -> "Head":
+        """Return the one layer that answers as this one does on what `first` makes of embeddings."""
+        return Head(first.weights @ self.weights, first.offsets @ self.weights + self.offsets)
+
 
 class Bend(NamedTuple):
-    """A layer that bends embeddings before the last one reads them: e + outer(relu(inner(e)))."""
+    """A layer that bends embeddings before the last one reads them: straight(e) + outer(relu(inner(e)))."""
 
+    straight: Head  # (d, d)
     inner: Head  # (d, h)
     outer: Head  # (h, d)
 
     def __call__(self, embeddings: NDArray[np.floating]) -> Matrix:
         """Return bent embeddings (m, d)."""
-        return embeddings + self.outer.scores(np.maximum(self.inner.scores(embeddings), 0))
+        return self.straight.scores(embeddings) + self.outer.scores(np.maximum(self.inner.scores(embeddings), 0))
 
 
 def distilled(embeddings: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Head:

@@ -77,7 +77,7 @@ def _resolution(pixels: Pixels, magnitudes: Magnitudes, _: np.random.Generator) 
     results = []
     for image, share in zip(pixels, magnitudes, strict=True):
         size = max(1, round(width * share)), max(1, round(height * share))
-        small = Image.fromarray(image).resize(size, Image.Resampling.BOX)
+        small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
         results.append(np.asarray(small.resize((width, height), Image.Resampling.BILINEAR)))
     return np.stack(results)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,18 +145,18 @@ class _Search:
         start = np.array([one.low for one in ranges])
         steps = [_spacing(operation, middle) for operation, middle in zip(operations, start, strict=True)]
 
+        simplex = np.vstack([start, start + np.diag(steps)])
+        tolerance = 0.01 * min(map(abs, steps))
+
         def points(middles: NDArray[np.float64]) -> Ranges:
             return tuple(Range(o, float(x), float(x)) for o, x in zip(operations, middles, strict=True))
 
-        options: Any = {
-            "initial_simplex": np.vstack([start, start + np.diag(steps)]),
-            "maxfev": REFINING * len(ranges),
-            "xatol": 0.01 * min(map(abs, steps)),
-            "fatol": 1e-5,
-        }
-        limits = optimize.Bounds(*np.array([operation.limits for operation in operations]).T)
-        found = optimize.minimize(
-            lambda middles: self.mmd2(points(middles)), start, method="Nelder-Mead", bounds=limits, options=options
+        found = optimize.minimize(  # type: ignore[call-overload]  # its stubs do not know bounds with this method
+            lambda middles: self.mmd2(points(middles)),
+            start,
+            method="Nelder-Mead",
+            bounds=[operation.limits for operation in operations],
+            options={"initial_simplex": simplex, "maxfev": REFINING * len(ranges), "xatol": tolerance, "fatol": 1e-5},
         )
         return min(ranges, points(found.x), key=self.mmd2)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.remedy.augment import augmentation
 from service.remedy.class_weights import class_weights
 from service.remedy.context import Context
 from service.remedy.domain_adversarial import domain_adversarial
@@ -54,6 +55,12 @@ CURES: tuple[Cure, ...] = (
         frozenset({"covariate"}),
         "the images look different: the reference's rows that look like them can teach the last layer",
         reweighted,
+    ),
+    Cure(
+        "augmentation",
+        frozenset({"covariate"}),
+        "the images look different: training images can be made to look like them",
+        augmentation,
     ),
     Cure(
         "domain-adversarial",

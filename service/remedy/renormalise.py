@@ -32,15 +32,14 @@ def renormalise(context: Context) -> Remedy:
     head = distilled(reference.embeddings, reference.probabilities)
 
     def fit(embeddings: Floats) -> Adapted:
-        matrix, offset = transport(embeddings, reference.embeddings)
-        return Adapted(Head(matrix @ head.weights, offset @ head.weights + head.offsets), calibration, {})
+        return Adapted(head.after(transport(embeddings, reference.embeddings)), calibration, {})
 
     summary = "Brings embeddings to the mean and covariance of the reference before the last layer; no training."
     return adaptation(context, "renormalise", summary, calibration, fit)
 
 
-def transport(source: Floats, target: Floats) -> tuple[Matrix, Matrix]:
-    """Return the map x @ A + b that carries rows of `source` (m, d) to mean and covariance of `target` (n, d).
+def transport(source: Floats, target: Floats) -> Head:
+    """Return the layer x @ A + b that carries rows of `source` (m, d) to mean and covariance of `target` (n, d).
 
     It is the one that moves least: A = S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2), the optimal transport between
     normal distributions (Knott and Smith 1984), where whitening and colouring would turn the space needlessly. Both
@@ -51,7 +50,7 @@ def transport(source: Floats, target: Floats) -> tuple[Matrix, Matrix]:
     s, t = before.covariance + ridge, after.covariance + ridge
     root, inverse = _power(s, 0.5), _power(s, -0.5)
     matrix = inverse @ _power(root @ t @ root, 0.5) @ inverse
-    return matrix, after.mean - before.mean @ matrix
+    return Head(matrix, after.mean - before.mean @ matrix)
 
 
 def _power(symmetric: Matrix, exponent: float) -> Matrix:

@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 from service.drift import Reference
 from service.drift.reference import Sample
 from service.errors import TidemarkError
-from service.store import feedback, references, streams, traffic
+from service.store import feedback, predictions, references, streams, traffic
 
 UNKNOWN = -1  # the label of a prediction without feedback
 MIN_ROWS = 200
 MAX_ROWS = 5_000  # of the span, the newest
+THUMBNAILS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Span:
     ids: tuple[UUID, ...]
     labels: NDArray[np.int64]  # (m,) what feedback said, UNKNOWN elsewhere
     sha256: str  # of the model file that predicted
+    thumbnails: tuple[bytes, ...] = ()  # encoded images of the newest predictions, where the log has them
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -65,4 +67,5 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
         raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
     known = feedback.of(connection, batch.ids)
     labels = np.array([known.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
-    return Span(stream, since, until, reference, sample, tuple(batch.ids), labels, row.model_sha256)
+    small = tuple(predictions.thumbnails(connection, batch.ids[-THUMBNAILS:]))
+    return Span(stream, since, until, reference, sample, tuple(batch.ids), labels, row.model_sha256, small)

@@ -74,17 +74,17 @@ def adaptation(
     details = whole.details | {"changed_answers": float((old.argmax(axis=1) != after.argmax(axis=1)).mean())}
     if known.sum() >= MIN_LABELS:
         words = f"{known.sum()} predictions of the span whose labels came back, each held back from the fit"
-        measured: tuple[Gain, ...] = gains(
-            old[known], after[known], span.labels[known], words, False, seed=context.seed
-        )
+        accuracy, loss = gains(old[known], after[known], span.labels[known], words, False, seed=context.seed)
+        measured = accuracy
+        details["log_loss"] = {"before": loss.before, "after": loss.after}
         details["confusion"] = {
             "classes": list(span.reference.class_names),
             "before": confusion(old[known], span.labels[known]),
             "after": confusion(after[known], span.labels[known]),
         }
     else:
-        measured = (judged(old, before(old), after, believed, context.seed),)
-    remedy = Remedy(name=name, kind="covariate", summary=summary, gains=measured, details=details)
+        measured = judged(old, before(old), after, believed, context.seed)
+    remedy = Remedy(name=name, kind="covariate", summary=summary, gains=(measured,), details=details)
     if context.bundle is None or not (remedy.gaining or context.force):
         return remedy
     written = with_head(context.bundle, whole.head, context.out / name, whole.bend)

@@ -230,6 +230,13 @@ def tags(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, dict[str, st
     return {row.id: row.tags for row in connection.execute(query)}
 
 
+def thumbnails(connection: Connection, ids: Sequence[UUID]) -> list[bytes]:
+    """Return the encoded images of predictions that were logged with one."""
+    c = predictions.c
+    logged = tuple_(c.id, c.at).in_([(key, time_of(key)) for key in ids])
+    return [bytes(image) for image in connection.scalars(select(c.thumbnail).where(logged, c.thumbnail.is_not(None)))]
+
+
 def after_cursor(columns: Any, model_id: int, after: Cursor) -> list[Any]:
     """Return the conditions that a row belongs to a model, lies after a cursor and below the transaction horizon."""
     return [
