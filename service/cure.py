@@ -15,9 +15,10 @@ from service.remedy import report, span
 from service.remedy.context import Context
 from service.remedy.kinds import kinds_of
 from service.remedy.outcome import Unfit
+from service.remedy.pictures import pictures
 from service.remedy.priors import model_of
 from service.remedy.registry import CURES, Cure
-from service.remedy.report import Skipped
+from service.remedy.report import Picture, Skipped
 from service.remedy.span import Span
 from service.settings import Settings
 from service.store import engine as engines
@@ -88,7 +89,8 @@ def _made(context: Context, chosen: Sequence[Cure], named: bool) -> dict[str, An
                 raise TidemarkError(f"{entry.name} {error}") from None
             skipped.append(Skipped(entry.name, str(error)))
     reasons = {entry.name: "it was asked for by name" if named else entry.why for entry in chosen}
-    return report.write(context, remedies, reasons, skipped)
+    shown = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
+    return report.write(context, remedies, reasons, skipped, shown)
 
 
 def _named(names: Sequence[str]) -> list[Cure]:

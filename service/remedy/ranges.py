@@ -22,8 +22,7 @@ ARRIVED = 0.05  # p-value above which images and window count as alike
 LEVEL = 0.01  # of chance that an operation is put in that does not bring the images nearer
 MIN_SHARE = 0.02  # of the first discrepancy that an operation has to take away
 WIDTHS = (0.1, 0.2, 0.35, 0.5)  # half of a range, as a share of the distance of its middle from the identity
-STEP = 0.04  # of that distance, by which the middle is moved to see how sure it is
-STEPS = 8
+STEPS = (0.02, 0.04, 0.08, 0.16, 0.32)  # of that distance, by which the middle is moved until that fits worse
 SURE = 0.01  # level at which a moved middle fits worse
 
 
@@ -171,12 +170,12 @@ class _Search:
         tried = [ranges, *(between(middle - away * width, middle + away * width) for width in WIDTHS)]
         best = min(tried, key=self.mmd2)
         low, high = ends = _named(best, operation)[1:]
-        for step in (-STEP * away, STEP * away):
-            for count in range(1, STEPS + 1):
-                moved = between(low + count * step, high + count * step)
+        for side in (-away, away):
+            for step in STEPS:
+                moved = between(low + side * step, high + side * step)
+                ends = min(ends[0], _named(moved, operation).low), max(ends[1], _named(moved, operation).high)
                 if float(np.quantile(self.target.reduction(self.distance(moved), self.distance(best)), SURE)) > 0:
                     break
-                ends = min(ends[0], _named(moved, operation).low), max(ends[1], _named(moved, operation).high)
         return between(*ends)
 
     def _others(self, chosen: Ranges) -> list[Operation]:
