@@ -6,6 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NAMES = ("brightness", "contrast", "sharpness", "noise", "entropy", "saturation", "width", "height")
+UNITS = {
+    "brightness": "0 to 1",
+    "contrast": "0 to 1",
+    "sharpness": "log variance of edges",
+    "noise": "0 to 1",
+    "entropy": "bits",
+    "saturation": "0 to 1",
+    "width": "pixels",
+    "height": "pixels",
+}
 LEVELS = 32  # grey levels of the entropy's histogram
 FLOOR = 1e-8
 

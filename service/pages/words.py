@@ -7,16 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-UNITS = {
-    "brightness": "0 to 1",
-    "contrast": "0 to 1",
-    "sharpness": "log variance of edges",
-    "noise": "0 to 1",
-    "entropy": "bits",
-    "saturation": "0 to 1",
-    "width": "pixels",
-    "height": "pixels",
-}
+from service.inference.properties import UNITS as UNITS
+
 FIGURES = re.compile(r" \([^()]* → [^()]*\)")  # of a property, in a summary
 SILENT = 60.0  # seconds without a look at waiting predictions, after which the monitor counts as gone
 

@@ -9,6 +9,7 @@ from scipy import linalg
 
 from service.drift.reference import Reference, Sample
 from service.drift.views import Views
+from service.inference.properties import UNITS
 from service.remedy.atypical import atypicality
 from service.remedy.span import Span
 
@@ -66,7 +67,7 @@ def histogram(name: str, reference: NDArray[np.floating], span: NDArray[np.float
             points += [f"{MARGIN + at * step:.1f},{y:.1f}", f"{MARGIN + (at + 1) * step:.1f},{y:.1f}"]
         parts.append(f'<polygon {style} points="{" ".join([*points, f"{WIDTH - MARGIN},{base}"])}"/>')
     parts += [_text(MARGIN, base + 13, f"{edges[0]:.3g}"), _text(WIDTH - MARGIN, base + 13, f"{edges[-1]:.3g}", "end")]
-    parts.append(_text(WIDTH / 2, base + 13, name, "middle"))
+    parts.append(_text(WIDTH / 2, base + 13, f"{name}, {UNITS.get(name, 'as measured')}", "middle"))
     said = f"{name}: mean {reference.mean():.3g} in the reference, {span.mean():.3g} in the span"
     return _svg(said, base + 18, parts)
 

@@ -137,7 +137,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]
         pytest.skip(f"no model given: set {MODEL_VARIABLE} to an ONNX classifier and {IMAGES_VARIABLE} to an .npz")
     folder = tmp_path_factory.mktemp("given")
     bundle = init_bundle(Path(model), folder / "bundle", name="given")
-    with np.load(images) as archive:
+    with np.load(images.split(os.pathsep)[0]) as archive:
         pixels, labels = archive["images"], archive["labels"].astype(np.int64)
     order = np.random.default_rng(1).permutation(len(labels))
     known, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]

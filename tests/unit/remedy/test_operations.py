@@ -1,0 +1,65 @@
+"""Each image operation does what its magnitude says, and nothing at its identity."""
+
+import numpy as np
+import pytest
+
+from service.inference.properties import NAMES, measure
+from service.remedy.operations import ORDERED, Operation
+
+BY_NAME = {operation.name: operation for operation in ORDERED}
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 20, 24), dtype=np.uint8)
+COLOURS = np.random.default_rng(1).integers(0, 256, (5, 20, 24, 3), dtype=np.uint8)
+
+
+def done(name: str, images: np.ndarray, magnitude: float) -> np.ndarray:
+    return BY_NAME[name].apply(images, np.full(len(images), magnitude), np.random.default_rng(2))
+
+
+@pytest.mark.parametrize("operation", [one for one in ORDERED if one.name != "jpeg"], ids=lambda one: one.name)
+def test_identity_changes_nothing(operation: Operation) -> None:
+    for images in (COLOURS,) if operation.colour else (IMAGES, COLOURS):
+        assert np.array_equal(done(operation.name, images, operation.identity), images)
+
+
+@pytest.mark.parametrize("operation", ORDERED, ids=lambda one: one.name)
+def test_shape_and_type_stay(operation: Operation) -> None:
+    for images in (COLOURS,) if operation.colour else (IMAGES, COLOURS):
+        for magnitude in (*operation.grid, *operation.limits):
+            changed = done(operation.name, images, magnitude)
+            assert (changed.shape, changed.dtype) == (images.shape, np.uint8)
+
+
+def test_each_image_has_its_own_magnitude() -> None:
+    changed = BY_NAME["brightness"].apply(IMAGES, np.linspace(0.2, 1, 5), np.random.default_rng(0))
+    assert np.allclose(changed.mean(axis=(1, 2)) / IMAGES.mean(axis=(1, 2)), np.linspace(0.2, 1, 5), atol=0.01)
+
+
+def test_turns_counter_clockwise_and_shifts_right_and_down() -> None:
+    spot = np.zeros((1, 21, 21), np.uint8)
+    spot[0, 10, 16] = 255  # right of the middle
+    assert np.argwhere(done("rotation", spot, 90)[0] > 99).tolist() == [[4, 10]]
+    assert np.argwhere(done("shift_x", spot, 2 / 21)[0] > 99).tolist() == [[10, 18]]
+    assert np.argwhere(done("shift_y", spot, 2 / 21)[0] > 99).tolist() == [[12, 16]]
+
+
+def test_moved_images_keep_their_edges() -> None:
+    flat = np.full((1, 20, 20), 77, np.uint8)
+    for name, magnitude in (("rotation", 33), ("shift_x", 0.2), ("shift_y", -0.3)):
+        assert (done(name, flat, magnitude) == 77).all()
+
+
+def test_light_grain_and_sharpness_are_as_properties_measure_them() -> None:
+    grey = np.full((4, 40, 40), 128, np.uint8)
+    assert abs(done("noise", grey, 0.1).std() / 255 - 0.1) < 0.005
+    sharp = measure(IMAGES, [24] * 5, [20] * 5)[:, NAMES.index("sharpness")]
+    for name, magnitude in (("blur", 1.0), ("resolution", 0.5)):
+        assert (measure(done(name, IMAGES, magnitude), [24] * 5, [20] * 5)[:, NAMES.index("sharpness")] < sharp).all()
+    narrow = done("contrast", IMAGES, 0.5)
+    assert np.allclose(narrow.std(axis=(1, 2)), IMAGES.std(axis=(1, 2)) / 2, rtol=0.02)
+    assert np.allclose(narrow.mean(axis=(1, 2)), IMAGES.mean(axis=(1, 2)), atol=1)
+    assert np.array_equal(done("gamma", IMAGES, 2.0), np.rint(255 * (IMAGES / 255) ** 2).astype(np.uint8))
+
+
+def test_cast_is_red_up_and_blue_down() -> None:
+    change = done("cast", COLOURS // 2, 0.3).mean(axis=(0, 1, 2)) / (COLOURS // 2).mean(axis=(0, 1, 2))
+    assert np.allclose(change, [1.3, 1, 0.7], atol=0.01)

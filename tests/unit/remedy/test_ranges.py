@@ -1,0 +1,35 @@
+"""Fitted ranges of image operations hold what was planted, and nothing is found where nothing was."""
+
+import numpy as np
+
+from service.remedy.operations import Pixels
+from service.remedy.ranges import Fit, fit_ranges
+from tests.unit.remedy.conftest import Shift, World, darker, see
+
+IMAGES, ROWS = 240, 240
+
+
+def fitted(world: World, shift: Shift) -> Fit:
+    sample, _ = world.span(shift, count=ROWS)
+
+    def look(pixels: Pixels):  # type: ignore[no-untyped-def]
+        return see(world.bundle, pixels)
+
+    with np.load(world.images) as archive:
+        return fit_ranges(archive["images"][:IMAGES], look, world.reference, sample, seed=0)
+
+
+def test_planted_darkness_is_found(digits: World) -> None:
+    found = fitted(digits, lambda images: darker(images, 0.5))
+    [brightness] = found.ranges
+    assert brightness.operation.name == "brightness"
+    assert brightness.low <= 0.5 <= brightness.high
+    assert brightness.high - brightness.low < 0.3
+    assert np.quantile(found.reductions, 0.01) > 0
+    assert found.after < 0.05 * found.before
+
+
+def test_nothing_is_found_where_nothing_was_planted(digits: World) -> None:
+    found = fitted(digits, lambda images: images)
+    assert found.ranges == ()
+    assert found.after == found.before
