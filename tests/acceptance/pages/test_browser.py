@@ -61,6 +61,16 @@ def assert_can_be_read(page: Page, width: int) -> None:
     assert [complaint for complaint in page.complaints if "404" not in complaint] == []
 
 
+def test_the_checks_see_planted_faults(live: Live, page: Page) -> None:
+    page.show(360, "light")
+    page.open(live.url + live.seeded.alert)
+    page.run(f"if (!window.axe) {{ {AXE} }}")
+    page.run("document.images[0].removeAttribute('alt'); document.querySelector('.dim').style.color = '#ccc'")
+    page.run("document.querySelector('table').style.width = '400px'")
+    assert {said.partition(":")[0] for said in page.run(VIOLATIONS)} == {"color-contrast", "image-alt", "link-name"}
+    assert any(said.startswith("beyond the edge") for said in page.run(f"({AUDIT})(360)"))
+
+
 def test_a_logged_prediction_is_told_behind_its_id(live: Live, page: Page) -> None:
     page.open(f"{live.url}/windows/{live.seeded.window}")
     page.follow('.images a[href^="/predictions/"]:not([href$="/thumbnail"])')
