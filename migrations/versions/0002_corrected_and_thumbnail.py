@@ -1,4 +1,5 @@
-"""Predictions keep their posterior at other class proportions, and a thumbnail, where there are such."""
+"""Predictions keep their posterior at other class proportions, and a thumbnail, where there are such; what is known of
+labels that came back is learnt anew, for it now says which they were."""
 
 from alembic import op
 
@@ -13,5 +14,7 @@ def upgrade() -> None:
         """
         ALTER TABLE predictions ADD COLUMN corrected bytea, ADD COLUMN thumbnail bytea;
         ALTER TABLE predictions ALTER COLUMN thumbnail SET STORAGE EXTERNAL;
+        ALTER TABLE "references" ALTER COLUMN thumbnails SET STORAGE EXTERNAL;
+        UPDATE streams SET concept = NULL;
         """
     )
