@@ -96,7 +96,7 @@ def live(app: FastAPI) -> Iterator[str]:
 
 
 def statuses(operation: APIOperation, mode: GenerationMode, count: int, base_url: str) -> set[int]:
-    """Send up to `count` requests of an operation; return the statuses of the answers, which are as its description says."""
+    """Send up to `count` requests of an operation; return the answers' statuses, which it describes."""
     found = set()
 
     @seed(0)
@@ -129,9 +129,7 @@ def test_no_request_is_answered_5xx(
                 operation = found.ok()
                 asked.setdefault(operation.label, set()).update(statuses(operation, mode, count, base_url))
     refused = {path for path, statuses in asked.items() if min(statuses) >= 400}
-    assert (
-        sorted(path for path in refused if "{" not in path) == []
-    )  # but windows, alerts and predictions that there are not
+    assert sorted(path for path in refused if "{" not in path) == []  # but what there is not
     assert len(asked) >= 20
 
 
