@@ -2,14 +2,16 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
+from typer.testing import CliRunner
 
+from service.cli import app as cli
 from tests.acceptance.ops.live import answers, client_of, free_port, running, until
 from tests.integration.test_inference_log import RESPONSE, URL
 from tests.statistics.worlds import Arrays, World
@@ -51,24 +53,26 @@ def stream(client: httpx.Client) -> dict[str, Any]:
     return dict(found)
 
 
-def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str) -> None:
+def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = observed_bundle(tmp_path / "bundle", ("a", "b", "c"))
     labels = WORLD.labels(500, RNG)
     np.savez(tmp_path / "held_out.npz", **WORLD.see(labels, RNG), labels=labels)
-    tidemark = [sys.executable, "-m", "service.cli"]
-    environment = os.environ | {
+    settings = {
         "TIDEMARK_DATABASE_URL": url,
         "TIDEMARK_DATA_DIR": str(tmp_path / "data"),
         "TIDEMARK_MONITOR_POLL": "0.2",
         "TIDEMARK_EXPECTED_RUN_TIME": "20000",
         "TIDEMARK_WINDOW_SIZE": "100",
     }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("service.build.power_table", lambda _: ())  # what the reference can see takes time to find out
     build = ["reference", "build", "--bundle", str(bundle.folder), "--arrays", str(tmp_path / "held_out.npz"), "--json"]
-    done = subprocess.run([*tidemark, *build], env=environment, capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(cli, build, catch_exceptions=False)
     assert json.loads(done.stdout)["rows"] == 500
     port = free_port()
-    up = [*tidemark, "up", "--bundle", str(bundle.folder), "--port", str(port)]
-    with running(up, tmp_path / "up.log", environment), client_of(port) as client:
+    up = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle.folder), "--port", str(port)]
+    with running(up, tmp_path / "up.log", os.environ), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"Tidemark, see {tmp_path}/up.log")
         send(client, WORLD.traffic(200, RNG))
         for number in range(5):

@@ -127,6 +127,8 @@ def test_no_request_is_answered_5xx(
         for schema, mode in ((schemas[0], GenerationMode.NEGATIVE), (schemas[1], GenerationMode.POSITIVE)):
             for found in schemathesis.openapi.from_dict(schema).get_all_operations():
                 operation = found.ok()
+                if mode is GenerationMode.NEGATIVE and operation.label.startswith("GET /v2"):
+                    continue  # any text may be a name
                 asked.setdefault(operation.label, set()).update(statuses(operation, mode, count, base_url))
     refused = {path for path, statuses in asked.items() if min(statuses) >= 400}
     assert sorted(path for path in refused if "{" not in path) == []  # but what there is not
