@@ -1,0 +1,40 @@
+"""An own Postgres for the tests that break it, and installations on it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.durability.installation import Assets, Installation
+from tests.acceptance.durability.postgres import OwnPostgres
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="package")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
+    return Assets.make(tmp_path_factory.mktemp("assets"))
+
+
+@pytest.fixture(scope="package")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
+    server = OwnPostgres(tmp_path_factory.mktemp("postgres") / "data")
+    yield server
+    server.start()
+    server.close()
+
+
+@pytest.fixture
+def install(tmp_path: Path, postgres: OwnPostgres, assets: Assets) -> Iterator[Callable[..., Installation]]:
+    """Makes an installation on a new database; its processes end with the test."""
+    made: list[Installation] = []
+
+    def make(**settings: object) -> Installation:
+        url = postgres.database(f"durable_{next(NUMBERS)}")
+        made.append(Installation(tmp_path, url, assets, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

