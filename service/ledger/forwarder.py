@@ -58,15 +58,17 @@ class Forwarder(threading.Thread):
                 if idle >= ADOPTION:
                     idle = 0.0
                     self._adopt(self._spool.path.parent)
+                if backoff != INTERVAL:
+                    logger.info("forwarding again")
                 backoff = INTERVAL
             except AWAY as error:
                 if backoff == INTERVAL:
                     logger.warning("database away, predictions wait in the spool: %s", _reason(error))
-                self._count("failures", 1)
+                self._failed()
                 backoff = min(2 * max(backoff, 0.25), MAX_BACKOFF)
             except Exception:
                 logger.exception("forwarding failed, predictions wait in the spool")
-                self._count("failures", 1)
+                self._failed()
                 backoff = MAX_BACKOFF
 
     def stop(self) -> None:
@@ -99,6 +101,12 @@ class Forwarder(threading.Thread):
                 self._model_ids = models.ids(connection)
             copy(raw, rows, self._model_ids)
         self._partitions = {day for day in self._partitions | days if day >= today}  # retention may drop the others
+
+    def _failed(self) -> None:
+        """Count it, and take nothing for granted of the database that is found next."""
+        self._count("failures", 1)
+        self._partitions.clear()
+        self._model_ids.clear()
 
     def _adopt(self, folder: Path) -> None:
         for orphan in Spool.adopt(folder):

@@ -12,6 +12,7 @@ from psycopg import Connection as RawConnection
 from psycopg import Error as DriverError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.alerts import delivery
 from service.alerts.lifecycle import Alerts
@@ -76,9 +77,8 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
                                 shutdown_graceful_timeout=10,
                             )
                         )
-        except* (DBAPIError, DriverError, ProcrastinateException, OSError) as group_error:
-            reason = str(group_error.exceptions[0]).strip().splitlines()[:1]
-            logger.warning("monitor interrupted, again in %.1f s: %s", backoff, reason)
+        except* (DBAPIError, PoolTimeout, DriverError, ProcrastinateException, OSError) as group:
+            logger.warning("monitor interrupted, again in %.1f s: %s", backoff, _reason(group))
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, MAX_BACKOFF)
 
@@ -94,6 +94,13 @@ def keep_days(engine: Engine, retention_days: int) -> None:
         logger.info("dropped %s", ", ".join(dropped))
     if left:
         logger.warning("somebody reads on in %s: dropped at the next look", ", ".join(left))
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the first error in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error.__cause__ or error).strip().partition("\n")[0]
 
 
 async def _dispatch(app: App, monitor: Monitor, poll: float) -> None:

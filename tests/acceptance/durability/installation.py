@@ -21,6 +21,7 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 from standardwebhooks.webhooks import Webhook
 
 from service.build import reference_arrays
@@ -218,8 +219,12 @@ class Installation:
         self.until(self.monitored, "the monitor to catch up")
 
     def until(self, found: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+        """Wait for something; a database that is away is no answer yet."""
         end = time.monotonic() + seconds
-        while not found():
+        while True:
+            with contextlib.suppress(OperationalError):
+                if found():
+                    return
             assert time.monotonic() < end, f"waited {seconds} s for {what}"
             self.revive()
             time.sleep(0.1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from service.store.engine import normalised
@@ -56,6 +57,17 @@ class OwnPostgres:
         with self._admin.connect() as connection:
             result = connection.execute(text(statement))
             return list(result.all()) if result.returns_rows else []
+
+    def await_up(self) -> None:
+        """Wait until it takes sessions: after a crash it recovers first."""
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.run("SELECT 1")
+                return
+            except OperationalError:
+                assert time.monotonic() < end
+                time.sleep(0.1)
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting of the server for all sessions, or back with None."""

@@ -1,4 +1,4 @@
-"""SIGKILL of every process at its worst moment and at random ones: what was acknowledged is there, once, and was seen."""
+"""SIGKILL of every process at its worst moment and at random ones: nothing acknowledged is lost or counted twice."""
 
 import os
 import random
@@ -37,14 +37,18 @@ def kill_postmaster(_: Installation, postgres: OwnPostgres) -> None:
 
 def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
     """SIGKILL a session's process: the postmaster ends all others and recovers."""
-    pids = postgres.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'tidemark' ORDER BY query_start DESC")
+    postgres.await_up()
+    pids = postgres.run(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidemark' ORDER BY query_start DESC"
+    )
     if pids:
         os.kill(pids[0][0], signal.SIGKILL)
 
 
-def kill_server_between_commit_and_discard(installation: Installation, _: OwnPostgres) -> None:
+def kill_server_between_commit_and_discard(installation: Installation, postgres: OwnPostgres) -> None:
     """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
-    (path,) = (installation.folder / "data" / "spool").glob("*.sqlite")
+    postgres.await_up()
+    path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as held:
         held.execute("BEGIN IMMEDIATE")
         (waiting,) = held.execute("SELECT count(*) FROM rows").fetchone()
@@ -58,16 +62,18 @@ def kill_server_between_commit_and_discard(installation: Installation, _: OwnPos
     installation.start("serve")
 
 
-def kill_server_in_copy(installation: Installation, _: OwnPostgres) -> None:
+def kill_server_in_copy(installation: Installation, postgres: OwnPostgres) -> None:
     """Keep the forwarder waiting inside its transaction, and kill the server there."""
+    postgres.await_up()
     with holding(installation.engine, "LOCK TABLE predictions IN SHARE ROW EXCLUSIVE MODE"):
         installation.until(lambda: installation.one(WAITING.format("predictions")), "the forwarder to write")
         installation.kill("serve")
     installation.start("serve")
 
 
-def kill_monitor_in_transaction(installation: Installation, _: OwnPostgres) -> None:
+def kill_monitor_in_transaction(installation: Installation, postgres: OwnPostgres) -> None:
     """Keep a monitor waiting after it has computed a window, before it commits, and kill it there."""
+    postgres.await_up()
     with holding(installation.engine, "LOCK TABLE windows IN SHARE ROW EXCLUSIVE MODE"):
         installation.until(lambda: installation.one(WAITING.format("windows")), "the monitor to store a window")
         installation.kill("monitor")
