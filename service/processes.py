@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvicorn
 
+from service.api.metrics import SHARED
 from service.api.slow_clients import PatientProtocol
 from service.errors import ConfigurationError
 from service.inference import bundle as bundles
@@ -83,7 +84,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="tidemark-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ[SHARED] = folder
         yield
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.api.problems import documented
 from service.errors import DatabaseError
+from service.store import engine as engines
 from service.store import schema
 
 router = APIRouter(tags=["health"])
@@ -37,6 +38,8 @@ def readyz(request: Request, response: Response) -> Readiness:
     database = "current"
     try:
         schema.check(state.engine)
+        if engines.read_only(state.engine):
+            database = "read-only: predictions wait in the spool"
     except DatabaseError as error:
         database = str(error)
     except (DBAPIError, PoolTimeout):

@@ -3,16 +3,18 @@
 import os
 from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from sqlalchemy import Engine
 
 from service.api.drift_metrics import DriftCollector
 from service.ledger.spool import Spool
 from service.store.predictions import LoggedPrediction
 
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the folder that prometheus_client reads
 STAGES = ("decode", "queue", "infer", "log", "total")
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -109,6 +111,7 @@ def text(metrics: Metrics, engine: Engine) -> bytes:
     """Return the Prometheus exposition of all workers and of the drift state in Postgres."""
     registry = metrics.registry
     if multiprocess(os.environ):
+        _forget_dead(Path(os.environ[SHARED]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     drift = CollectorRegistry()
@@ -118,7 +121,17 @@ def text(metrics: Metrics, engine: Engine) -> bytes:
 
 def multiprocess(environment: Mapping[str, str]) -> bool:
     """Tell whether prometheus_client shares its values among workers."""
-    return "PROMETHEUS_MULTIPROC_DIR" in environment
+    return SHARED in environment
+
+
+def _forget_dead(folder: Path) -> None:
+    """Drop the gauges of workers that are gone, by kill -9 as well; what they counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 router = APIRouter(tags=["health"])

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -25,7 +26,10 @@ LATER_COLUMNS = ("corrected", "thumbnail")  # that a spool left by an earlier ve
 COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
 INSERT = f"INSERT INTO rows ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PRAGMAS = ("page_count", "freelist_count", "page_size")
+DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
+
+logger = logging.getLogger(__name__)
 
 
 class Spool:
@@ -70,11 +74,22 @@ class Spool:
 
     @classmethod
     def adopt(cls, folder: Path) -> Iterable["Spool"]:
-        """Yield the spools in `folder` whose process is gone."""
+        """Yield the spools in `folder` whose process is gone; one that cannot be read holds no other back."""
         for path in sorted(folder.glob("*.sqlite")):
             lock = _lock(path)
-            if lock is not None:
-                yield cls(path, lock)
+            if lock is None:
+                continue
+            try:
+                orphan = cls(path, lock)
+            except sqlite3.OperationalError as error:
+                logger.warning("spool %s cannot be adopted now: %s", path, error)
+                lock.close()
+            except sqlite3.DatabaseError as error:
+                logger.error("spool %s is damaged (%s) and put aside as %s", path, error, DAMAGED)
+                path.rename(path.with_suffix(DAMAGED))
+                lock.close()
+            else:
+                yield orphan
 
     def append(self, predictions: Sequence[LoggedPrediction]) -> None:
         """Commit predictions in one transaction.

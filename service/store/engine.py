@@ -79,3 +79,9 @@ def check(engine: Engine) -> None:
         raise DatabaseError(f"cannot reach the database {where}: {reason}") from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
+
+
+def read_only(engine: Engine) -> bool:
+    """Tell whether the server takes no writes: a standby, or one that was set so."""
+    with engine.connect() as connection:
+        return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")

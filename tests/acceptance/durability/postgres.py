@@ -41,7 +41,12 @@ class OwnPostgres:
                     raise
                 time.sleep(0.25)
         self.url = normalised(self._server.get_uri())
-        self._admin = create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        self._admin = create_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            connect_args={"options": "-c default_transaction_read_only=off", "application_name": "admin"},
+        )
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,66 @@
+"""The disk under the spool fills: 503 before an answer that cannot be kept, and recovery without a hand."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.ledger.spool import MIN_FREE_BYTES
+from tests.acceptance.durability import verify
+from tests.acceptance.durability.installation import Installation
+from tests.acceptance.durability.load import Load
+
+DISK = MIN_FREE_BYTES + 16_000_000  # bytes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own for the data folder; Postgres has another."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("left", [MIN_FREE_BYTES // 2, 0])
+def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
+    small_disk: Path, install: Callable[..., Installation], left: int
+) -> None:
+    installation = install()
+    installation.start("serve")
+    installation.ready()
+    with Load(installation, models=("digits:1", "digits:2")) as load, installation.client() as client:
+        load.more(50)
+        ballast = small_disk / "ballast"
+        fill(ballast, left)
+        installation.until(lambda: load.refused, "a refusal")
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["spool"]) == (503, "full")
+        refused = len(load.refused)
+        installation.until(lambda: len(load.refused) > refused + 5, "further refusals")
+        assert client.get("/healthz").status_code == 200
+        ballast.unlink()
+        load.more(50)
+        assert client.get("/readyz").status_code == 200
+    assert set(load.statuses) == {200, 503}
+    for answer in load.refused:
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert int(answer.headers["retry-after"]) > 0
+        assert "disk" in answer.json()["detail"]
+    installation.until(lambda: installation.spooled() == 0, "the spool to drain")
+    verify.predictions_once(installation, load.ids)
+    assert installation.processes["serve"].poll() is None
+    assert installation.stop("serve") == 0
+
+
+def fill(ballast: Path, left: int) -> None:
+    """Take all space but `left` bytes."""
+    disk = os.statvfs(ballast.parent)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)

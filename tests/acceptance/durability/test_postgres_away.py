@@ -1,0 +1,116 @@
+"""Postgres away under load in every way it can be: answers go on, the spool grows and drains, nothing is lost."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from service.store.engine import conninfo
+from tests.acceptance.durability import verify
+from tests.acceptance.durability.installation import Installation
+from tests.acceptance.durability.load import Load
+from tests.acceptance.durability.postgres import OwnPostgres
+
+OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"
+QUICK, SLOW = 5.0, 60.0  # seconds away
+AWAY = "away: predictions wait in the spool"
+READ_ONLY = "read-only: predictions wait in the spool"
+
+
+@contextmanager
+def stopped(postgres: OwnPostgres) -> Iterator[None]:
+    postgres.signal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        postgres.start()
+
+
+@contextmanager
+def read_only(postgres: OwnPostgres) -> Iterator[None]:
+    postgres.set("default_transaction_read_only", "on")
+    try:
+        yield
+    finally:
+        postgres.set("default_transaction_read_only", None)
+
+
+@contextmanager
+def out_of_connections(postgres: OwnPostgres) -> Iterator[None]:
+    """End everybody's sessions and take all the places there are."""
+    url = conninfo(postgres.url)
+    with ExitStack() as stack:
+        admin = stack.enter_context(psycopg.connect(url, application_name="admin", autocommit=True))
+        while True:
+            try:
+                stack.enter_context(psycopg.connect(url, application_name="hog"))
+            except psycopg.OperationalError:
+                if not admin.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}").fetchall():
+                    break
+        yield
+
+
+def terminate(postgres: OwnPostgres) -> None:
+    """Leave every pool with sessions that are gone, as a failover does."""
+    postgres.run(f"SELECT pg_terminate_backend(pid) {OTHERS} AND pid <> pg_backend_pid()")
+
+
+def check_meanwhile(client: httpx.Client, database: str) -> None:
+    """What the server says of itself, and how it answers what needs the database."""
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    assert (ready.json()["database"], ready.json()["spool"]) == (database, "accepting")
+    metrics = client.get("/metrics")
+    assert metrics.status_code == 200
+    assert value(metrics.text, "tidemark_spool_pending") > 0
+    assert client.get("/healthz").status_code == 200
+    readable = database == READ_ONLY
+    assert ("tidemark_drift_evidence{" in metrics.text) == readable
+    for path in ("/drift", "/alerts", "/"):
+        answer = client.get(path)
+        assert answer.status_code == (200 if readable else 503), path
+        if not readable:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["retry-after"]
+            assert "Traceback" not in answer.text
+
+
+def value(metrics: str, name: str) -> float:
+    return sum(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
+
+
+@pytest.mark.parametrize("seconds", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+def test_predictions_go_on_while_postgres_is_away(
+    install: Callable[..., Installation], postgres: OwnPostgres, seconds: float
+) -> None:
+    installation = install()
+    installation.start("serve")
+    installation.start("monitor")
+    installation.ready()
+    with Load(installation) as load, installation.client() as client:
+        load.more(100)
+        for away, database in ((stopped, AWAY), (read_only, READ_ONLY), (out_of_connections, AWAY)):
+            with away(postgres):
+                load.more(50)
+                before = installation.spooled()
+                end = time.monotonic() + seconds
+                check_meanwhile(client, database)
+                while time.monotonic() < end:
+                    load.more(20)
+                assert installation.spooled() > before
+            installation.until(lambda: installation.spooled() < 50, "the spool to drain")
+            terminate(postgres)
+            load.more(20)
+    assert set(load.statuses) == {200}
+    installation.settle()
+    verify.predictions_once(installation, load.ids)
+    verify.windows_once(installation, "digits:1")
+    verify.evidence_as_undisturbed(installation, "digits:1")
+    verify.alerts_told(installation, at_least=0)
+    assert installation.processes["monitor"].poll() is None
+    assert "Traceback" not in installation.log("serve").read_text()
+    assert "Traceback" not in installation.log("monitor").read_text()

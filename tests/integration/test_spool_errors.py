@@ -1,0 +1,105 @@
+"""SQLite errors in the spool: the batch is refused as a whole, what was kept stays, and the worker goes on."""
+
+import itertools
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from service.errors import Overloaded
+from service.ledger import spool as spools
+from service.ledger.forwarder import Forwarder
+from service.ledger.spool import Spool
+from tests.integration.test_ledger import registered, row, stored
+
+__all__ = ["registered"]
+BATCH = 50  # predictions
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(spool: Spool) -> int:
+    """Append until it is refused; return how many were kept."""
+    for kept in itertools.count(step=BATCH):
+        try:
+            spool.append([[row() for _ in range(BATCH)]])
+        except Overloaded as error:
+            assert "cannot be written" in str(error)
+            return kept
+    raise AssertionError
+
+
+def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    with largest_file(200_000):
+        kept = fill(spool)
+        assert kept > 0
+        with pytest.raises(Overloaded):
+            spool.append([[row() for _ in range(20 * BATCH)]])
+    assert spool.pending == kept == len(spool.peek(1_000_000)[0])
+    spool.append([[row()]])
+    Forwarder(spool, registered).drain(spool)
+    assert (spool.pending, stored(registered)) == (0, kept + 1)
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
+    registered: Engine, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "MIN_FREE_BYTES", 0)  # another program may take what is left at any time
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(100_000))
+    spool = Spool.create(small_disk)
+    kept = fill(spool)
+    assert spool.pending == kept == len(spool.peek(1_000_000)[0])
+    ballast.unlink()
+    Forwarder(spool, registered).drain(spool)
+    assert (spool.pending, stored(registered)) == (0, kept)
+    spool.append([[row()]])
+    assert spool.pending == 1
+    spool.close()
+
+
+def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine, tmp_path: Path) -> None:
+    dead = [Spool.create(tmp_path) for _ in range(2)]
+    for spool in dead:
+        spool.append([[row() for _ in range(3)]])
+        spool._lock_file.close()  # what the kernel does when a process dies
+        spool._reader.close()
+        spool._writer.close()
+    damaged = dead[0].path
+    damaged.write_bytes(b"x" * 4096)
+    Path(f"{damaged}-wal").unlink(missing_ok=True)
+    mine = Spool.create(tmp_path)
+    Forwarder(mine, registered)._adopt(tmp_path)
+    assert stored(registered) == 3
+    assert not damaged.exists()
+    assert damaged.with_suffix(".damaged").read_bytes() == b"x" * 4096
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(damaged.with_suffix(".damaged")).execute("SELECT * FROM rows")
