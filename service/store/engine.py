@@ -75,8 +75,10 @@ def check(engine: Engine) -> None:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
     except DBAPIError as error:
         where = engine.url.render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[-1]
-        raise DatabaseError(f"cannot reach the database {where}: {reason}") from None
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise DatabaseError(
+            f"cannot reach the database {where}: {reason}; is it running, and is TIDEMARK_DATABASE_URL right?"
+        ) from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
 

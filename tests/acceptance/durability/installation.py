@@ -124,15 +124,17 @@ class Installation:
                 reference_id = references.save(connection, key, assets.reference)
                 references.save_calibration(connection, reference_id, assets.calibration)
 
-    def start(self, name: str, *, prefix: tuple[str, ...] = (), workers: int = 1, **settings: object) -> None:
-        """Start a process called `serve…` or `monitor…`; a server keeps its port."""
+    def start(
+        self, name: str, *, prefix: tuple[str, ...] = (), workers: int = 1, code: str = "", **settings: object
+    ) -> None:
+        """Start a process called `serve…` or `monitor…`, or one that runs `code`; a server keeps its port."""
         command = [*prefix, sys.executable, "-m", "service.cli"]
         if name.startswith("serve"):
             port = self.ports.setdefault(name, free_port())
             named = [word for path in self.assets.bundles for word in ("--bundle", str(path))]
             command += ["serve", *named, "--port", str(port), "--workers", str(workers)]
         else:
-            command += ["monitor"]
+            command = [sys.executable, "-c", code] if code else [*command, "monitor"]
         environment = self.environment | {f"TIDEMARK_{key}": str(value) for key, value in settings.items()}
         self._commands[name] = command, environment
         self._run(name)

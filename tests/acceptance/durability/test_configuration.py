@@ -1,0 +1,158 @@
+"""What cannot work ends start-up with exit code 2 and one line that says what to do."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from service.store import engine as engines
+from service.store import schema
+from tests.acceptance.durability.installation import Assets
+from tests.acceptance.durability.postgres import OwnPostgres
+from tests.acceptance.ops.live import answers, client_of, free_port, running, until
+
+TOKEN = "T0K3N"
+PASSWORD = "s3same"
+
+
+def tidemark(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run a command with these settings, without the prefix, and no other."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    environment = inherited | {f"TIDEMARK_{name}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "service.cli", *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Check that a command ended as a bad configuration does, with these parts in its line."""
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tidemark: ")
+    assert not [part for part in parts if part not in line], line
+    assert not [secret for secret in (TOKEN, PASSWORD) if secret in line], line
+
+
+@pytest.fixture(scope="module")
+def url(postgres: OwnPostgres) -> str:
+    """A database with the current schema."""
+    url = postgres.database("configured")
+    engine = engines.connect(url)
+    schema.migrate(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def guarded(postgres: OwnPostgres, url: str) -> Iterator[str]:
+    """The same database for a user whose password is asked for."""
+    postgres.run(f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
+    rules = postgres.folder / "pg_hba.conf"
+    trusting = rules.read_text()
+    rules.write_text("local all guarded scram-sha-256\n" + trusting)
+    postgres.run("SELECT pg_reload_conf()")
+    yield make_url(url).set(username="guarded", password=PASSWORD).render_as_string(hide_password=False)
+    rules.write_text(trusting)
+    postgres.run("SELECT pg_reload_conf()")
+    postgres.run("DROP ROLE guarded")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield int(listening.getsockname()[1])
+
+
+def test_an_unreachable_database() -> None:
+    address = f"postgresql://somebody:{PASSWORD}@127.0.0.1:1/tidemark"
+    refused(tidemark("migrate", DATABASE_URL=address), "127.0.0.1:1", "refused", "TIDEMARK_DATABASE_URL")
+
+
+def test_a_wrong_password(guarded: str) -> None:
+    create_engine(guarded, poolclass=NullPool).connect().close()
+    wrong = make_url(guarded).set(password=TOKEN).render_as_string(hide_password=False)
+    with pytest.raises(OperationalError):
+        create_engine(wrong, poolclass=NullPool).connect()
+    refused(tidemark("monitor", DATABASE_URL=wrong), "password authentication failed", "guarded")
+
+
+def test_a_database_that_is_not_there(url: str) -> None:
+    wrong = make_url(url).set(database="nowhere").render_as_string(hide_password=False)
+    refused(tidemark("migrate", DATABASE_URL=wrong), 'database "nowhere" does not exist')
+
+
+@pytest.mark.parametrize("command", ["monitor", "serve"])
+def test_an_outdated_schema_names_the_command(postgres: OwnPostgres, assets: Assets, command: str) -> None:
+    empty = postgres.database(f"empty_{command}")
+    words = [] if command == "monitor" else ["--bundle", assets.bundles[0], "--port", free_port()]
+    refused(tidemark(command, *words, DATABASE_URL=empty), "schema is empty", "run `tidemark migrate`")
+
+
+def test_an_unwritable_data_folder(url: str, assets: Assets, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    words = ["--bundle", assets.bundles[0], "--port", free_port()]
+    refused(tidemark("serve", *words, DATABASE_URL=url, DATA_DIR=file / "data"), "TIDEMARK_DATA_DIR", str(file))
+    refused(tidemark("migrate", DATA_DIR=file / "data"), "TIDEMARK_DATA_DIR", str(file))
+
+
+def test_a_port_in_use(url: str, assets: Assets, tmp_path: Path, taken: int) -> None:
+    words = ["--bundle", assets.bundles[0], "--port", taken]
+    done = tidemark("serve", *words, DATABASE_URL=url, DATA_DIR=tmp_path)
+    refused(done, f"127.0.0.1:{taken}", "in use", "try another --port")
+
+
+def test_a_bundle_that_is_missing(url: str, tmp_path: Path) -> None:
+    done = tidemark("up", "--bundle", tmp_path / "none", DATABASE_URL=url, DATA_DIR=tmp_path)
+    refused(done, str(tmp_path / "none"), "tidemark model init")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("DATABASE_URL", f"mysql://x:{PASSWORD}@h/d", "Postgres is needed"),
+        ("DATABASE_URL", f"x:{PASSWORD}", "expected postgresql://"),
+        ("WINDOW_SIZE", "many", "valid integer"),
+        ("WINDOW_STRIDE", "9000", "must not exceed"),
+        ("WEBHOOK_URLS", f"ftp://h/{TOKEN}", "entry 1"),
+        ("WEBHOOK_SECRET", f"whsec_{TOKEN}", "base64"),
+        ("API_KEYS", f"predict:{TOKEN}", "entry 1"),
+    ],
+)
+def test_nonsense_settings(name: str, value: str, part: str) -> None:
+    refused(
+        tidemark("migrate", **{name: value}), f"TIDEMARK_{name}" if name != "WINDOW_STRIDE" else "window_stride", part
+    )
+
+
+def test_two_installations_on_one_folder_share_its_server(assets: Assets, tmp_path: Path) -> None:
+    """The second `up` needs a port of its own; a reference can be built meanwhile; the last to leave ends the server."""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    settings |= {"TIDEMARK_DATA_DIR": str(tmp_path / "data")}
+    ports = free_port(), free_port()
+    commands = [
+        [sys.executable, "-m", "service.cli", "up", "--bundle", str(assets.bundles[0]), "--port", str(port)]
+        for port in ports
+    ]
+    pid = tmp_path / "data" / "postgres" / "postmaster.pid"
+    with running(commands[0], tmp_path / "first.log", settings), client_of(ports[0]) as first:
+        until(lambda: answers(first, "/readyz"), "the first")
+        same = tidemark("up", "--bundle", assets.bundles[0], "--port", ports[0], DATA_DIR=tmp_path / "data")
+        refused(same, "in use")
+        with running(commands[1], tmp_path / "second.log", settings), client_of(ports[1]) as second:
+            until(lambda: answers(second, "/readyz"), "the second")
+            done = tidemark("migrate", "--json", DATA_DIR=tmp_path / "data")
+            assert done.returncode == 0, done.stderr
+            assert answers(first, "/readyz")
+        assert answers(first, "/drift")
+        assert pid.exists()
+    assert not pid.exists()
