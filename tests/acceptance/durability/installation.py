@@ -52,6 +52,7 @@ class Assets:
     """What every installation is made from: bundles `digits:1` and `digits:2`, their reference, requests."""
 
     bundles: tuple[Path, Path]
+    images: Path
     reference: dict[str, NDArray[Any]]
     calibration: dict[str, Any]
     bodies: dict[Kind, list[bytes]]
@@ -73,7 +74,7 @@ class Assets:
         traffic = Traffic(held_out, np.random.default_rng(2))
         kinds: tuple[Kind, ...] = ("none", "covariate")
         bodies = {kind: [body(traffic.draw(kind, IMAGES)[0]) for _ in range(BODIES)] for kind in kinds}
-        return cls((made[0], made[1]), arrays, calibration, bodies)
+        return cls((made[0], made[1]), folder / "held_out.npz", arrays, calibration, bodies)
 
 
 def body(images: NDArray[np.uint8]) -> bytes:
