@@ -36,7 +36,7 @@ def largest_file(size: int) -> Iterator[None]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", folder], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", folder], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
 ) -> None:
     monkeypatch.setattr(spools, "MIN_FREE_BYTES", 0)  # another program may take what is left at any time
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(100_000))
+    ballast.write_bytes(bytes(2_000_000))
     spool = Spool.create(small_disk)
     kept = fill(spool)
     assert spool.pending == kept == len(spool.peek(1_000_000)[0])
