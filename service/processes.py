@@ -180,7 +180,7 @@ class _Child:
 
     def wait(self) -> None:
         try:
-            self.process.wait(GRACE + 3)
+            self.process.wait(GRACE + 5)
         except subprocess.TimeoutExpired:
             self.process.kill()
 

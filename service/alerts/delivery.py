@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 from procrastinate import App, JobContext, RetryDecision
+from procrastinate.exceptions import JobAborted
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 from sqlalchemy import Connection, Engine
@@ -34,6 +35,7 @@ REMIND = "remind"
 QUEUE = "deliveries"
 
 AWAY = (DBAPIError, PoolTimeout)
+STOPPED = (asyncio.CancelledError, JobAborted)  # the monitor ends in the middle of an attempt
 TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # says nothing of the URL
 
 T = TypeVar("T")
@@ -56,7 +58,7 @@ class BackOff(BaseRetryStrategy):
     """Exponential back-off with jitter; a receiver's Retry-After is honoured, up to an hour."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        if not isinstance(exception, (DeliveryFailed, *AWAY)):
+        if not isinstance(exception, (DeliveryFailed, *AWAY, *STOPPED)):
             return None
         delay = min(FIRST_RETRY * 2.0 ** min(job.attempts, 20), MAX_RETRY) * random.uniform(0.5, 1.0)
         if isinstance(exception, DeliveryFailed) and exception.retry_after:

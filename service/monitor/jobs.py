@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
+import time
 from typing import Any, cast
 
 from procrastinate import App, PsycopgConnector
@@ -28,10 +29,16 @@ STREAMS_QUEUE = "streams"
 CONCURRENCY = 8  # stream jobs at a time, each in a thread; deliveries have a worker of their own
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
+LONGEST = 3 * delivery.TIMEOUT  # seconds, that a delivery can be in hand
+GRACE = 12.0  # seconds for jobs to end; deliveries are done in fewer
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 DAYS_AHEAD = 3
 
 logger = logging.getLogger(__name__)
+
+
+class WorkerStopped(Exception):
+    """A worker ended that nobody stopped."""
 
 
 def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
@@ -66,18 +73,8 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
                     group.create_task(_dispatch(app, monitor, settings.monitor_poll))
                     group.create_task(_clear_stalled(app))
                     for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
-                        group.create_task(
-                            app.run_worker_async(
-                                queues=[queue],
-                                concurrency=concurrency,
-                                fetch_job_polling_interval=1.0,
-                                delete_jobs="always",
-                                install_signal_handlers=False,
-                                stalled_worker_timeout=STALLED,
-                                shutdown_graceful_timeout=10,
-                            )
-                        )
-        except* (DBAPIError, PoolTimeout, DriverError, ProcrastinateException, OSError) as group:
+                        group.create_task(_work(app, queue, concurrency))
+        except* (DBAPIError, PoolTimeout, DriverError, ProcrastinateException, OSError, WorkerStopped) as group:
             logger.warning("monitor interrupted, again in %.1f s: %s", backoff, _reason(group))
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, MAX_BACKOFF)
@@ -103,6 +100,20 @@ def _reason(error: BaseException) -> str:
     return str(error.__cause__ or error).strip().partition("\n")[0]
 
 
+async def _work(app: App, queue: str, concurrency: int) -> None:
+    """Work on a queue until cancelled; a worker that loses its connection stops as if it had been asked to."""
+    await app.run_worker_async(
+        queues=[queue],
+        concurrency=concurrency,
+        fetch_job_polling_interval=1.0,
+        delete_jobs="always",
+        install_signal_handlers=False,
+        stalled_worker_timeout=STALLED,
+        shutdown_graceful_timeout=GRACE,
+    )
+    raise WorkerStopped(f"the worker of {queue} lost its connection")
+
+
 async def _dispatch(app: App, monitor: Monitor, poll: float) -> None:
     """Put a job into the queue for each stream that has something new; one that waits already is enough."""
     while True:
@@ -116,11 +127,21 @@ async def _dispatch(app: App, monitor: Monitor, poll: float) -> None:
 
 
 async def _clear_stalled(app: App) -> None:
-    """Give the deliveries of dead workers to a living one; their stream jobs come again by themselves."""
+    """Give the deliveries of dead workers to a living one; their stream jobs come again by themselves.
+
+    So does a delivery whose worker lives, but lost the database just when it was to say what came of it.
+    """
+    since: dict[tuple[int | None, int], float] = {}
     while True:
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
             if job.task_name == delivery.DELIVER:
                 await app.job_manager.retry_job(job)
             else:
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
+        jobs = await app.job_manager.list_jobs_async(task=delivery.DELIVER, status=Status.DOING.value)
+        doing = {(job.id, job.attempts): job for job in jobs}
+        since = {key: since.get(key, time.monotonic()) for key in doing}
+        for key, first_seen in since.items():
+            if time.monotonic() - first_seen > LONGEST:
+                await app.job_manager.retry_job(doing[key])
         await asyncio.sleep(HOUSEKEEPING)

@@ -221,6 +221,16 @@ class Installation:
         self.until(lambda: self.spooled(data) == 0, "the spools to drain")
         self.until(self.monitored, "the monitor to catch up")
 
+    def state(self) -> str:
+        """Describe how far everything is, for a test that fails."""
+        with self.engine.connect() as connection:
+            query = text("SELECT status, task_name, queueing_lock, count(*) FROM procrastinate_jobs GROUP BY 1, 2, 3")
+            jobs = connection.execute(query).all()
+            deliveries = connection.execute(text("SELECT outcome, count(*) FROM deliveries GROUP BY 1")).all()
+            seen = connection.execute(text("SELECT seen, status->>'evidence' FROM streams ORDER BY id")).all()
+        running = {name: process.poll() for name, process in self.processes.items()}
+        return f"stored {self.stored()}, streams {seen}, deliveries {deliveries}, jobs {jobs}, processes {running}"
+
     def until(self, found: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         """Wait for something; a database that is away is no answer yet."""
         end = time.monotonic() + seconds
@@ -228,7 +238,7 @@ class Installation:
             with contextlib.suppress(OperationalError):
                 if found():
                     return
-            assert time.monotonic() < end, f"waited {seconds} s for {what}"
+            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self.state()}"
             self.revive()
             time.sleep(0.1)
 
