@@ -31,8 +31,12 @@ STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dea
 HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
 LONGEST = 3 * delivery.TIMEOUT  # seconds, that a delivery can be in hand
 GRACE = 12.0  # seconds for jobs to end; deliveries are done in fewer
+FIRST_BACKOFF = 0.5  # seconds
+STABLE = 30.0  # seconds without an interruption, after which the next one is a first one
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 DAYS_AHEAD = 3
+
+AWAY = (DBAPIError, PoolTimeout)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,10 @@ def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
 
     @app.task(name=ADVANCE, queue=STREAMS_QUEUE)
     def advance(stream_id: int) -> None:
-        monitor.advance(stream_id)
+        try:
+            monitor.advance(stream_id)
+        except AWAY as error:  # the stream is found again as long as it waits
+            logger.warning("stream %d not looked at, database away: %s", stream_id, _reason(error))
 
     @app.periodic(cron="7 * * * *")
     @app.task(name=RETAIN, queue=STREAMS_QUEUE, queueing_lock=RETAIN)
@@ -63,18 +70,20 @@ def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
 
 async def run(settings: Settings, engine: Engine, url: str) -> None:
     """Work until cancelled; a database that is away is waited for."""
-    backoff = 0.5
+    backoff = FIRST_BACKOFF
     while True:
+        started = time.monotonic()
         app, monitor = build(settings, engine, url)
         try:
             async with app.open_async():
-                backoff = 0.5
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_dispatch(app, monitor, settings.monitor_poll))
                     group.create_task(_clear_stalled(app))
                     for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
                         group.create_task(_work(app, queue, concurrency))
-        except* (DBAPIError, PoolTimeout, DriverError, ProcrastinateException, OSError, WorkerStopped) as group:
+        except* (*AWAY, DriverError, ProcrastinateException, OSError, WorkerStopped) as group:
+            if time.monotonic() - started > STABLE:
+                backoff = FIRST_BACKOFF
             logger.warning("monitor interrupted, again in %.1f s: %s", backoff, _reason(group))
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, MAX_BACKOFF)
