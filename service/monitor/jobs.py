@@ -75,12 +75,11 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
         started = time.monotonic()
         app, monitor = build(settings, engine, url)
         try:
-            async with app.open_async():
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_dispatch(app, monitor, settings.monitor_poll))
-                    group.create_task(_clear_stalled(app))
-                    for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
-                        group.create_task(_work(app, queue, concurrency))
+            async with app.open_async(), asyncio.TaskGroup() as group:
+                group.create_task(_dispatch(app, monitor, settings.monitor_poll))
+                group.create_task(_clear_stalled(app))
+                for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
+                    group.create_task(_work(app, queue, concurrency))
         except* (*AWAY, DriverError, ProcrastinateException, OSError, WorkerStopped) as group:
             if time.monotonic() - started > STABLE:
                 backoff = FIRST_BACKOFF
