@@ -179,8 +179,12 @@ class Installation:
 
     def workers(self, name: str = "serve") -> list[int]:
         """Return the process ids of a server's workers."""
-        children = psutil.Process(self.processes[name].pid).children(recursive=True)
-        return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self.processes[name].pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child.pid)
+        return found
 
     def close(self) -> None:
         for name in self.processes:
