@@ -45,11 +45,9 @@ class WorkerStopped(Exception):
     """A worker ended that nobody stopped."""
 
 
-def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
-    """Return the worker's application with its tasks, and the monitor that they run."""
+def build(settings: Settings, engine: Engine, url: str, monitor: Monitor) -> App:
+    """Return a worker's application with its tasks."""
     app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=CONCURRENCY + 4))
-    alerts = Alerts(open_queue(conninfo(url)), settings.webhook_urls, settings.public_url)
-    monitor = Monitor(settings, engine, alerts)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
     delivery.register(app, engine, secret)
 
@@ -65,15 +63,17 @@ def build(settings: Settings, engine: Engine, url: str) -> tuple[App, Monitor]:
     def retain(timestamp: int) -> None:
         keep_days(engine, settings.retention_days)
 
-    return app, monitor
+    return app
 
 
 async def run(settings: Settings, engine: Engine, url: str) -> None:
     """Work until cancelled; a database that is away is waited for."""
+    alerts = Alerts(open_queue(conninfo(url)), settings.webhook_urls, settings.public_url)
+    monitor = Monitor(settings, engine, alerts)  # outlives interruptions, with the tests that it has prepared
     backoff = FIRST_BACKOFF
     while True:
         started = time.monotonic()
-        app, monitor = build(settings, engine, url)
+        app = build(settings, engine, url, monitor)
         try:
             async with app.open_async(), asyncio.TaskGroup() as group:
                 group.create_task(_dispatch(app, monitor, settings.monitor_poll))

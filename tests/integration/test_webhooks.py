@@ -180,6 +180,16 @@ def test_a_database_that_breaks_during_an_attempt_does_not_lose_the_alert(
     work_until(engine, url, lambda: delivered(engine) == [("delivered", 1, 204)])
 
 
+def test_a_stop_in_the_middle_of_an_attempt_does_not_lose_the_alert(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver]
+) -> None:
+    hook = receiver(204, hang=True)
+    fire(engine, url, stream_id, hooks(hook))
+    work_until(engine, url, lambda: bool(hook.requests))
+    assert len(waits(engine)) == 1
+    assert delivered(engine) == [("pending", 0, None)]
+
+
 def test_no_secret_reaches_a_log_or_the_answer(
     engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], caplog: pytest.LogCaptureFixture
 ) -> None:

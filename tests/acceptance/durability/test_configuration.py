@@ -16,7 +16,7 @@ from service.store import engine as engines
 from service.store import schema
 from tests.acceptance.durability.installation import Assets
 from tests.acceptance.durability.postgres import OwnPostgres
-from tests.acceptance.ops.live import answers, client_of, free_port, running, until
+from tests.acceptance.ops.live import free_port
 
 TOKEN = "T0K3N"
 PASSWORD = "s3same"
@@ -130,28 +130,3 @@ def test_a_bundle_that_is_missing(url: str, tmp_path: Path) -> None:
 )
 def test_nonsense_settings(name: str, value: str, part: str) -> None:
     refused(tidemark("migrate", **{name: value}), name if part != "must not exceed" else name.lower(), part)
-
-
-def test_two_installations_on_one_folder_share_its_server(assets: Assets, tmp_path: Path) -> None:
-    """The second `up` needs a port of its own; a reference can be built meanwhile; the last to leave ends it."""
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
-    settings |= {"TIDEMARK_DATA_DIR": str(tmp_path / "data")}
-    ports = free_port(), free_port()
-    commands = [
-        [sys.executable, "-m", "service.cli", "up", "--bundle", str(assets.bundles[0]), "--port", str(port)]
-        for port in ports
-    ]
-    pid = tmp_path / "data" / "postgres" / "postmaster.pid"
-    with running(commands[0], tmp_path / "first.log", settings), client_of(ports[0]) as first:
-        until(lambda: answers(first, "/readyz"), "the first")
-        same = tidemark("up", "--bundle", assets.bundles[0], "--port", ports[0], DATA_DIR=tmp_path / "data")
-        refused(same, "in use")
-        with running(commands[1], tmp_path / "second.log", settings), client_of(ports[1]) as second:
-            until(lambda: answers(second, "/readyz"), "the second")
-            words = ["--bundle", assets.bundles[0], "--images", assets.images, "--limit", 100]
-            done = tidemark("reference", "build", *words, DATA_DIR=tmp_path / "data")
-            assert done.returncode == 0, done.stderr
-            assert answers(first, "/readyz")
-        assert answers(first, "/drift")
-        assert pid.exists()
-    assert not pid.exists()
