@@ -9,7 +9,7 @@ import httpx
 from service.demo.stages import Kind
 from tests.acceptance.durability.installation import Installation
 
-PAUSE = 0.08  # seconds between a client's requests
+PAUSE = 0.25  # seconds between a client's requests
 
 
 class Load:

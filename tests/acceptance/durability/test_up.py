@@ -4,15 +4,24 @@ import contextlib
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
-from tests.acceptance.durability.installation import Assets
+from tests.acceptance.durability.installation import PATIENCE, Assets
 from tests.acceptance.durability.test_configuration import refused, tidemark
-from tests.acceptance.ops.live import answers, client_of, free_port, running, until
+from tests.acceptance.ops.live import answers, client_of, free_port, running
+
+
+def until(found: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.2)
 
 
 def up(assets: Assets, port: int) -> list[str]:
