@@ -27,7 +27,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("left", [MIN_FREE_BYTES // 2, 0])
+@pytest.mark.parametrize("left", [MIN_FREE_BYTES // 2, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
     small_disk: Path, install: Callable[..., Installation], left: int
 ) -> None:

@@ -53,6 +53,7 @@ def rows_not_yet_committed(installation: Installation, model: str) -> Iterator[t
         connection.commit()
 
 
+@pytest.mark.slow
 def test_replicas_share_the_work_and_each_prediction_counts_once(install: Callable[..., Installation]) -> None:
     installation = install()
     shim = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)

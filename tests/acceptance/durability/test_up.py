@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.acceptance.durability.installation import PATIENCE, Assets
 from tests.acceptance.durability.test_configuration import refused, tidemark
@@ -72,6 +73,7 @@ def test_what_is_killed_comes_back_by_itself(assets: Assets, tmp_path: Path) -> 
     assert not postmaster.exists()
 
 
+@pytest.mark.slow
 def test_two_installations_on_one_folder_share_its_server(assets: Assets, tmp_path: Path) -> None:
     """The second `up` needs a port of its own; a reference can be built meanwhile; the last to leave ends it."""
     settings = environment(tmp_path / "data")
