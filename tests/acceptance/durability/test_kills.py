@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import Installation
+from tests.acceptance.durability.installation import IMAGES, Installation
 from tests.acceptance.durability.load import Load
 from tests.acceptance.durability.postgres import OwnPostgres, holding
 
@@ -48,6 +48,7 @@ def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
 def kill_server_between_commit_and_discard(installation: Installation, postgres: OwnPostgres) -> None:
     """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
     postgres.await_up()
+    installation.until(lambda: installation.spooled() < 4 * IMAGES, "a forwarder that does not back off")
     path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as held:
         held.execute("BEGIN IMMEDIATE")
