@@ -1,6 +1,7 @@
 """Concept shift: do the labels that come back still agree with what confidence promised?"""
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ class ConceptMonitor:
         if reference.labels is None:
             raise ValueError("concept shift is told against the reference's true labels; it has none")
         self._reference = reference
-        self._calibration = Calibration(reference.probabilities, reference.labels)
+        self._calibration = _calibration(reference)
         self._prior = np.bincount(reference.labels, minlength=reference.classes) / len(reference)
         self.reference_accuracy = float((reference.probabilities.argmax(axis=1) == reference.labels).mean())
         self.count = 0
@@ -187,3 +188,11 @@ class _Recent(NamedTuple):
 
     def last(self, count: int) -> "_Recent":
         return _Recent(self.predicted[-count:], self.labels[-count:], self.promised[-count:])
+
+
+@lru_cache(maxsize=8)
+def _calibration(reference: Reference) -> Calibration:
+    """Return a reference's calibration of probabilities, which takes long to fit."""
+    if reference.labels is None:
+        raise ValueError("a reference without labels has no calibration")
+    return Calibration(reference.probabilities, reference.labels)

@@ -10,17 +10,17 @@ from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
 from service.calibrate import calibrate
-from service.drift import StreamDetector
 from service.errors import TidemarkError
 from service.monitor import busiest
-from service.monitor.watcher import load
+from service.monitor.monitor import Monitor
+from service.monitor.watcher import Watcher
 from service.settings import Settings
-from service.store import models, predictions, references, streams, traffic
+from service.store import models, predictions, streams, traffic
 from service.store.predictions import HALF, Cursor, LoggedPrediction
 from tests.integration.test_monitor import WORLD, Installation
 from tests.statistics.worlds import Arrays, rows
 
-CALIBRATION: dict[str, Any] = {}  # of the reference that all these tests have, simulated once
+WATCHERS: dict[tuple[int, int | None], Watcher] = {}  # of the reference that all these tests have, prepared once
 
 
 class Sliced(Installation):
@@ -29,11 +29,11 @@ class Sliced(Installation):
     def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
         super().__init__(engine, url, slice_tags=("camera",), **settings)
         self.settings = self.settings.model_copy(update={"window_size": 400, "window_stride": 400})
-        with engine.begin() as connection:
-            reference_id = streams.get(connection, self.stream_id).reference_id
-            if not CALIBRATION:
-                CALIBRATION.update(StreamDetector(load(connection, reference_id), 1000).calibration())
-            references.save_calibration(connection, reference_id, CALIBRATION)
+
+    def monitor(self) -> Monitor:
+        monitor = super().monitor()
+        monitor._watchers = WATCHERS
+        return monitor
 
     def tagged(self, arrays: Arrays, cameras: Any) -> list[Any]:
         logged = [
