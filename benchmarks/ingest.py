@@ -225,6 +225,7 @@ def _predictions(count: int) -> list[LoggedPrediction]:
 def _analyse(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
+        connection.execute(text("CHECKPOINT"))  # else the fill is still being written while it is measured
 
 
 def _quickest(ask: Callable[[], Any]) -> float:
