@@ -33,7 +33,7 @@ BATCH = 25
 CALM, DRIFTED = 400, 400  # predictions
 REFERENCE_ROWS = 1500
 QUEUE_LIMIT = 40  # images; two batches at once do not fit
-PATIENCE = 30.0  # seconds
+PATIENCE = 120.0  # seconds
 NO_RECEIVER = "http://127.0.0.1:9/"  # the discard port: deliveries stay pending
 
 
@@ -52,6 +52,7 @@ def tidemark(folder: Path) -> Iterator[httpx.Client]:
         "TIDEMARK_DATA_DIR": str(folder / "data"),
         "TIDEMARK_MONITOR_POLL": "0.2",
         "TIDEMARK_QUEUE_LIMIT": str(QUEUE_LIMIT),
+        "TIDEMARK_SLICE_TAGS": "camera",
         "TIDEMARK_WEBHOOK_URLS": NO_RECEIVER,
         "TIDEMARK_WINDOW_SIZE": "200",
     }
@@ -70,13 +71,19 @@ def build_reference(folder: Path, images: Path) -> None:
 
 
 def drift(client: httpx.Client) -> None:
-    """Send calm and then drifted scans with their labels, one request that is no image, and more than fits."""
+    """Send calm and then drifted scans with their labels."""
     _, held_out = halves()
     traffic = Traffic(held_out, np.random.default_rng(2))
     for _ in range(CALM // BATCH):
         send(client, traffic, "none")
     for _ in range(DRIFTED // BATCH):
         send(client, traffic, "covariate")
+
+
+def strain(client: httpx.Client) -> None:
+    """Send one request that is no image, and more than fits."""
+    _, held_out = halves()
+    traffic = Traffic(held_out, np.random.default_rng(3))
     assert client.post("/predict", content=b"no image", headers={"content-type": "image/png"}).status_code == 400
     with ThreadPoolExecutor(8) as pool:
         until(lambda: 503 in pool.map(lambda _: crowd(client, traffic), range(8)), "a full queue")
@@ -84,7 +91,8 @@ def drift(client: httpx.Client) -> None:
 
 def send(client: httpx.Client, traffic: Traffic, kind: Kind) -> None:
     images, labels = traffic.draw(kind, BATCH)
-    answer = client.post("/predict", json={"images": [png(image) for image in images]}).raise_for_status()
+    body = {"images": [png(image) for image in images], "tags": {"camera": "7"}}
+    answer = client.post("/predict", json=body).raise_for_status()
     ids = [prediction["id"] for prediction in answer.json()["predictions"]]
     items = [{"id": key, "label": str(label)} for key, label in zip(ids, labels, strict=True)]
     client.post("/feedback", json={"items": items}).raise_for_status()
@@ -168,5 +176,5 @@ def free_port() -> int:
 def until(found: Callable[[], object], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not found():
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s for {what}"
         time.sleep(0.2)

@@ -16,9 +16,14 @@ from tests.acceptance.ops.queries import DASHBOARDS, asked_by_rules, asked_of_da
 
 ALL = {"model": ".*", "version": ".*", "slice": ".*", "__rate_interval": "1m"}
 ONE = ALL | {"model": "digits", "version": "1"}
-LAST = (  # what comes last after the traffic
-    'ALERTS{alertname="TidemarkDriftDetected"}',
-    "tidemark_feedback_accuracy",
+SLICE = ONE | {"slice": "camera=7"}
+DRIFTED = (  # what comes last after the drifted traffic
+    'ALERTS{alertname="TidemarkDriftDetected", slice=""}',
+    'ALERTS{alertname="TidemarkDriftDetected", slice="camera=7"}',
+    'tidemark_feedback_accuracy{slice=""}',
+    'tidemark_feedback_accuracy{slice="camera=7"}',
+)
+STRAINED = (  # and what after the strain, of which rates have to be young
     'rate(tidemark_predict_requests_total{status="503"}[1m])',
     "rate(tidemark_predict_seconds_count[1m]) > 0",
 )
@@ -49,7 +54,10 @@ def prometheus(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
         patch.setenv("TIDEMARK_DATABASE_URL", database_url)
         with live.tidemark(folder) as tidemark, live.prometheus(tidemark.base_url.port or 0, folder) as client:
             live.drift(tidemark)
-            for query in LAST:
+            for query in DRIFTED:
+                await_data(client, query)
+            live.strain(tidemark)
+            for query in STRAINED:
                 await_data(client, query)
             yield client
 
@@ -58,6 +66,11 @@ def prometheus(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_every_panel_and_annotation_has_data(prometheus: httpx.Client, values: dict[str, str]) -> None:
     empty = [name for name, query in asked_of_dashboards(values) if not asked(prometheus, query)]
     assert empty == []
+
+
+def test_every_panel_of_drift_has_data_of_a_slice(prometheus: httpx.Client) -> None:
+    drift = [(name, query) for name, query in asked_of_dashboards(SLICE) if name.startswith("Tidemark: Drift")]
+    assert [name for name, query in drift if not asked(prometheus, query)] == []
 
 
 def test_every_rule_has_data(prometheus: httpx.Client) -> None:
@@ -78,11 +91,10 @@ def test_only_the_drift_alert_fires(prometheus: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=[path.stem for path in DASHBOARDS])
 def test_the_variables_offer_what_there_is(prometheus: httpx.Client, path: Path) -> None:
-    """Model and version; there is no slice to choose in this installation."""
     offered = {}
     for variable in dashboard(path)["templating"]["list"]:
         query = substituted(variable["query"]["query"], ALL)
         series, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
         answer = prometheus.get(f"/api/v1/label/{label}/values", params={"match[]": series}).json()
         offered[variable["name"]] = answer["data"]
-    assert offered == {"model": ["digits"], "version": ["1"], "slice": []}
+    assert offered == {"model": ["digits"], "version": ["1"], "slice": ["camera=7"]}
