@@ -94,7 +94,8 @@ def verdict(remedy: Remedy) -> tuple[str, str]:
     if not remedy.gains:
         return "not measured", "dim"
     if remedy.gaining:
-        return ("gains, as estimated" if all(gain.estimated for gain in remedy.gains) else "gains"), "better"
+        shown = any(gain.gains and not gain.estimated for gain in remedy.gains)
+        return "gains" if shown else "gains, as estimated", "better"
     if any(gain.high < 0 for gain in remedy.gains):
         return "loses", "worse"
     return "does not gain", "unsure"

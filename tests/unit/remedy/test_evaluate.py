@@ -5,6 +5,7 @@ import pytest
 
 from service.remedy.evaluate import folds, further_labels, gain, gains
 from service.remedy.outcome import Gain, Remedy
+from service.remedy.report import verdict
 
 
 def test_each_fold_has_its_share_of_every_class() -> None:
@@ -59,10 +60,26 @@ def test_the_further_labels_are_those_that_show_the_gain() -> None:
     assert further_labels(gain("accuracy", np.ones(9), np.zeros(9), "", False), 9) is None
 
 
-def test_a_remedy_gains_where_some_metric_does_and_none_surely_loses() -> None:
-    def of(low: float, high: float) -> Gain:
-        return Gain("accuracy", 0.5, 0.5, (low + high) / 2, low, high, "", True)
+def of(low: float, high: float, estimated: bool = True) -> Gain:
+    return Gain("accuracy", 0.5, 0.5, (low + high) / 2, low, high, "", estimated)
 
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((), "not measured"),
+        ((of(0.1, 0.2),), "gains, as estimated"),
+        ((of(0.1, 0.2), of(-0.1, 0.2, estimated=False)), "gains, as estimated"),
+        ((of(-0.1, 0.2), of(0.1, 0.2, estimated=False)), "gains"),
+        ((of(0.1, 0.2), of(-0.2, -0.1, estimated=False)), "loses"),
+        ((of(-0.1, 0.2),), "does not gain"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_was_measured(gains: tuple[Gain, ...], said: str) -> None:
+    assert verdict(Remedy("n", "label", "", gains))[0] == said
+
+
+def test_a_remedy_gains_where_some_metric_does_and_none_surely_loses() -> None:
     assert Remedy("n", "label", "", (of(0.1, 0.2), of(-0.1, 0.1))).gaining
     assert not Remedy("n", "label", "", (of(0.1, 0.2), of(-0.2, -0.1))).gaining
     assert not Remedy("n", "label", "", (of(-0.1, 0.1),)).gaining
