@@ -188,6 +188,29 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     np.testing.assert_allclose(written, priors(said), atol=2e-2)
 
 
+@digits_only
+def test_darker_images_are_answered_as_before_by_what_was_written(world: World, tmp_path: Path) -> None:
+    bright = world.fresh
+    world.fresh = lambda labels, rng: (bright(labels, rng) * 0.4).astype(np.uint8)
+    labels = world.commoner(0, 600, factor=1.0)
+    images, said = world.log(labels)
+    names = ("--remedy", "renormalise", "--remedy", "augmentation")
+    facts = world.remedy("--out", tmp_path / "out", *world.with_model(), *names)
+    assert facts["kinds"] == ["covariate"]
+    assert [made["name"] for made in facts["remedies"]] == ["renormalise", "augmentation"]
+    for made in facts["remedies"]:
+        assert made["exported"]
+        answered, _ = Model(bundles.load(tmp_path / "out" / made["name"]), threads=1).predict(images)
+        assert hits(answered, labels).mean() > hits(said, labels).mean() + 0.05
+    [operation] = json.loads((tmp_path / "out" / "augmentation.json").read_text())["operations"]
+    assert operation["name"] == "brightness"
+    assert operation["low"] <= 0.4 <= operation["high"]
+    assert set(facts["remedies"][1]["code"]) >= {"albumentations", "torchvision", "keras"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert "Embeddings by class" in page
+
+
 def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tmp_path: Path) -> None:
     labels = world.commoner(0, 1000, factor=1.0)
     swapped = np.select([labels == 3, labels == 8], [8, 3], labels)
