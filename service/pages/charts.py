@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
+from service.inference.properties import UNITS
 from service.pages import words
 from service.pages.past import Past
 
@@ -180,7 +181,7 @@ def histogram(name: str, edges: Sequence[float], reference: Sequence[float], win
     means = [sum(m * s for m, s in zip(middle, shares, strict=False)) for shares in (reference, window)]
     parts.append(_text(LEFT, 97, words.amount(edges[0])) + _text(RIGHT, 97, words.amount(edges[-1]), "end"))
     said = f"mean about {words.amount(means[0])} in the reference, {words.amount(means[1])} in the window"
-    unit = words.UNITS.get(name, "as measured")
+    unit = UNITS.get(name, "as measured")
     return _figure(f"{name.capitalize()} ({unit}), share of images", said, 101, parts)
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from service.inference.properties import UNITS as UNITS
-
 FIGURES = re.compile(r" \([^()]* → [^()]*\)")  # of a property, in a summary
 SILENT = 60.0  # seconds without a look at waiting predictions, after which the monitor counts as gone
 
