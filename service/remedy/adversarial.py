@@ -82,7 +82,7 @@ def train(reference: Floats, labels: Integers, window: Floats, start: Head, stre
 
 
 def reverse_accuracy(trained: Trained, reference: Floats, labels: Integers, window: Floats) -> float:
-    """Return the accuracy of reverse validation (Ganin et al. 2016, section 5.1.2), without target labels.
+    """Return the accuracy of reverse validation (Zhong et al. 2010), which Ganin et al. (2016) choose by, too.
 
     A last layer is fitted on the window's features with the network's own answers as labels, and asked for the
     reference's true labels: it knows them only if the answers mean in the window what they mean there.
@@ -141,7 +141,7 @@ def _train(
 
 def _reversal(torch: Any) -> Any:
     class Reversal(torch.autograd.Function):  # type: ignore[misc]
-        """The gradient-reversal layer (eq. 17): itself forwards, minus lambda times the gradient backwards."""
+        """The gradient-reversal layer (section 4.2): itself forwards, minus lambda times the gradient backwards."""
 
         @staticmethod
         def forward(context: Any, values: Any, strength: float) -> Any:

@@ -68,7 +68,7 @@ def test_a_turn_of_25_degrees_is_regained_or_told_to_be_beyond_reach(world: Worl
 @pytest.mark.slow
 def test_calm_spans_are_seldom_claimed_to_gain(world: World, tmp_path: Path) -> None:
     """Of bootstrapped calm spans at most the share that 5 % would make, with its 99 % binomial room."""
-    spans = 40
+    spans = 20
     rng = np.random.default_rng(0)
     everything, _ = world.span(lambda images: images, count=4 * ROWS)
     claims = 0
@@ -79,4 +79,4 @@ def test_calm_spans_are_seldom_claimed_to_gain(world: World, tmp_path: Path) -> 
         context = world.context(chosen, tmp_path)
         claims += renormalise(context).gaining
     print(f"{claims} of {spans} calm spans claimed")
-    assert claims <= 6
+    assert claims <= 4
