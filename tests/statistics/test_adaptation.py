@@ -72,11 +72,11 @@ def test_calm_spans_are_seldom_claimed_to_gain(world: World, tmp_path: Path) -> 
     rng = np.random.default_rng(0)
     everything, _ = world.span(lambda images: images, count=4 * ROWS)
     claims = 0
-    for _ in range(spans):
+    for number in range(spans):
         chosen = everything.rows(
             rng.choice(len(everything), min(ROWS, len(everything)), replace=len(everything) < ROWS)
         )
-        context = world.context(chosen, tmp_path)
+        context = world.context(chosen, tmp_path / str(number))
         claims += renormalise(context).gaining
     print(f"{claims} of {spans} calm spans claimed")
     assert claims <= 4
