@@ -99,8 +99,8 @@ def judged(old: Floats, old_believed: Matrix, new: Floats, new_believed: Matrix,
     Each answer is right with the probability that the mean of both calibrated posteriors gives it. Where both answers
     agree nothing is gained. Judged by the new posterior alone every changed answer would look like a gain, and by the
     old one like a loss; their mean favours neither, so that an adaptation to nothing gains nothing. Where a model is
-    too sure of what it no longer knows, the estimate lies below the truth. The interval is wider by DOUBT on both sides:
-    the bootstrap knows how rows vary, and not that the judges err on all of them together.
+    too sure of what it no longer knows, the estimate lies below the truth. The interval is wider by DOUBT on both
+    sides: the bootstrap knows how rows vary, and not that the judges err on all of them together.
     """
     rows = np.arange(len(old))
     mean = (old_believed + new_believed) / 2
