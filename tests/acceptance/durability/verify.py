@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields
 
 import numpy as np
 from sqlalchemy import text
@@ -83,13 +84,5 @@ def in_commit_order(installation: Installation, model_id: int) -> Batch:
 
 def part(batch: Batch, first: int, size: int) -> Batch:
     """Return consecutive predictions out of a batch."""
-    rows = slice(first, first + size)
-    properties = None if batch.properties is None else batch.properties[rows]
-    return Batch(
-        batch.ids[rows],
-        batch.at[rows],
-        batch.cursors[rows],
-        batch.embeddings[rows],
-        batch.probabilities[rows],
-        properties,
-    )
+    columns = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return Batch(**{name: None if rows is None else rows[first : first + size] for name, rows in columns.items()})
