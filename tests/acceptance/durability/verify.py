@@ -44,7 +44,7 @@ def windows_once(installation: Installation, stream_name: str) -> None:
     watcher = prepare(installation.engine, stream.reference_id, None, settings)
     logged = in_commit_order(installation, stream.model_id)
     for row in [row for row in regular if not row.alarming][:: max(len(regular) // SAMPLED, 1)]:
-        report = explain(watcher.reference, watcher.test, part(logged, row.first, row.size))
+        report = explain(watcher, part(logged, row.first, row.size))
         assert (row.p_value, row.kind) == (report["p_value"], report["kind"])
 
 
