@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from sqlalchemy import Engine
 
 from service.api.metrics import SHARED
 from service.api.slow_clients import PatientProtocol
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, DatabaseError
 from service.inference import bundle as bundles
 from service.inference.bundle import AnyBundle, Bundle
 from service.inference.session import cores
@@ -35,6 +36,7 @@ MONITOR_NICENESS = 10  # a monitor on the machine of a server gives way to it
 HANG_SECONDS = 60  # in a transaction, after which a monitor loses its stream to another
 GRACE = 10  # seconds for open requests to end
 STABLE = 60.0  # seconds after which a child that dies is restarted at once
+DATABASE_PAUSE = 0.5  # seconds between attempts to reach it
 FAILED_TO_START = 2  # exit code of an error that a restart does not mend
 
 logger = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ def monitor() -> None:
 
     with engines.database(settings) as url:
         engine = engines.connect(url, hang_timeout=HANG_SECONDS)
-        engines.check(engine)
+        _reach(engine)
         schema.check(engine)
         os.nice(MONITOR_NICENESS)
         asyncio.run(until_stopped(url))
@@ -204,12 +206,23 @@ def _check(folders: Sequence[Path], url: str, priors: Sequence[Path] = (), shado
         served[name] = bundle
     corrections(priors, answering)
     engine = engines.connect(url)
-    engines.check(engine)
+    _reach(engine)
     schema.check(engine)
     with engine.begin() as connection:
         for bundle in served.values():
             models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
     engine.dispose()
+
+
+def _reach(engine: Engine) -> None:
+    """Raise where the database cannot be used; a child of `up`, which has used it just now, waits until it is back."""
+    while True:
+        try:
+            return engines.check(engine)
+        except DatabaseError:
+            if PARENT_VARIABLE not in os.environ:
+                raise
+            time.sleep(DATABASE_PAUSE)
 
 
 def _check_port(host: str, port: int) -> None:
