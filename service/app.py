@@ -1,6 +1,7 @@
 """Wires the rooms together into one server process."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ from service.store import engine as engines
 from service.store import models, schema
 
 SHOWN = 1.0  # seconds between looks at the spool for the metrics that all workers share
+COLLECTED = 50_000  # objects made between two looks of the garbage collector, each of which holds every request up
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +118,8 @@ def create_app(
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
         showing = asyncio.create_task(_show(counted, spool))
+        gc.freeze()  # what is there now stays: the collector need not look at it again and again
+        gc.set_threshold(COLLECTED)
         logger.info("serving %s", ", ".join(model.name for model in state.models.all))
         yield
         for model in state.models.answering:

@@ -18,7 +18,7 @@ from service.api import health
 from service.api.bodies import IMAGES_PER_REQUEST, query_tags, read_body
 from service.api.kept import Kept, kept
 from service.api.models import Served
-from service.api.predict import TAG, counted
+from service.api.predict import TAG, Counted
 from service.api.problems import Problem, documented
 from service.api.tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
 from service.inference.bundle import InputSpec
@@ -175,7 +175,7 @@ async def infer(request: Request) -> Response:
     `parameters.ids` of the answer are the logged predictions, for `POST /feedback`.
     """
     served = _served(request)
-    with counted(served.metrics):
+    with Counted(served.metrics):
         return await _infer(request, served)
 
 

@@ -81,14 +81,15 @@ class Forwarder(threading.Thread):
             logger.warning("%d predictions stay in the spool: %s", self._spool.pending, _reason(error))
 
     def drain(self, spool: Spool) -> None:
-        """Forward all that is pending now."""
-        while True:
+        """Forward all that is pending now; what comes in meanwhile waits for the next time, to make one large COPY."""
+        more = True
+        while more:
             rows, last = spool.peek(ROWS)
-            if not rows:
-                return
-            self._write(rows)
-            spool.discard(last)
-            self._count("rows", len(rows))
+            if rows:
+                self._write(rows)
+                spool.discard(last)
+                self._count("rows", len(rows))
+            more = len(rows) == ROWS
 
     def _write(self, rows: list[LoggedPrediction]) -> None:
         today = dt.datetime.now(dt.UTC).date()

@@ -24,8 +24,11 @@ CREATE TABLE IF NOT EXISTS rows (
 """
 LATER_COLUMNS = ("corrected", "thumbnail")  # that a spool left by an earlier version lacks
 COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
-INSERT = f"INSERT INTO rows ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-PRAGMAS = ("page_count", "freelist_count", "page_size")
+ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROWS = 1000  # of one INSERT; SQLite takes 32,766 values
+SIZE = (
+    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
@@ -106,7 +109,12 @@ class Spool:
             try:
                 with self._writer:
                     self._writer.execute("BEGIN IMMEDIATE")
-                    self._writer.executemany(INSERT, rows)
+                    for first in range(0, len(rows), ROWS):  # a statement a row would take the GIL as often
+                        part = rows[first : first + ROWS]
+                        values = ", ".join([ROW] * len(part))
+                        self._writer.execute(
+                            f"INSERT INTO rows ({COLUMNS}) VALUES {values}", [value for row in part for value in row]
+                        )
             except sqlite3.OperationalError as error:
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=5) from error
             self.pending += len(rows)
@@ -124,8 +132,7 @@ class Spool:
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
-        pages, free, size = (self._reader.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS)
-        return int((pages - free) * size)
+        return int(self._reader.execute(SIZE).fetchone()[0])
 
     def close(self) -> None:
         """Release the file; remove it if nothing is left in it."""
