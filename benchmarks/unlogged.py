@@ -2,11 +2,11 @@
 
 from fastapi import FastAPI
 
-from service import app
+from service import worker as server
 from service.ledger.spool import Spool
 
 
 def worker() -> FastAPI:
     """Return the server of `tidemark serve`, its spool a sink."""
     Spool.append = lambda self, predictions: None  # type: ignore[method-assign]
-    return app.worker()
+    return server.worker()

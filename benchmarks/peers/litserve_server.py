@@ -11,7 +11,7 @@ class Classifier(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.session = shared.session()
 
-    def decode_request(self, request: dict) -> np.ndarray:
+    def decode_request(self, request) -> np.ndarray:  # a type would make it a body of JSON
         return shared.pixels(request["file"].file.read())
 
     def batch(self, inputs: list[np.ndarray]) -> np.ndarray:

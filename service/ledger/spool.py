@@ -197,4 +197,6 @@ def _encode(row: LoggedPrediction) -> tuple[object, ...]:
 
 def _decode(row: Sequence[Any]) -> LoggedPrediction:
     identifier, *rest, tags, corrected, thumbnail = row
-    return LoggedPrediction._make((UUID(bytes=identifier), *rest, json.loads(tags), corrected, thumbnail))
+    return LoggedPrediction._make(
+        (UUID(bytes=identifier), *rest, {} if tags == "{}" else json.loads(tags), corrected, thumbnail)
+    )
