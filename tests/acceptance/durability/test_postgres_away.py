@@ -17,6 +17,7 @@ from tests.acceptance.durability.postgres import OwnPostgres
 
 OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"
 QUICK, SLOW = 5.0, 60.0  # seconds away
+REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
 AWAY = "away: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
@@ -46,12 +47,15 @@ def out_of_connections(postgres: OwnPostgres) -> Iterator[None]:
     url = conninfo(postgres.url)
     with ExitStack() as stack:
         admin = stack.enter_context(psycopg.connect(url, application_name="admin", autocommit=True))
-        while True:
+        refused = 0
+        while refused < REFUSED:  # a session that is ending holds its place a moment longer
             try:
                 stack.enter_context(psycopg.connect(url, application_name="hog"))
+                refused = 0
             except psycopg.OperationalError:
-                if not admin.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}").fetchall():
-                    break
+                others = admin.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}").fetchall()
+                refused = 0 if others else refused + 1
+                time.sleep(0.05)
         yield
 
 
