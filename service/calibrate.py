@@ -31,12 +31,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         engines.check(engine)
         schema.check(engine)
         with engine.connect() as connection:
-            row = streams.find(connection, stream)
-            if row is None:
-                names = ", ".join(found.stream for found in streams.every(connection)) or "none"
-                raise TidemarkError(f"no stream {stream!r}; there are: {names}")
-            if row.reference_id is None:
-                raise TidemarkError(f"stream {stream!r} has no reference; run `tidemark reference build` first")
+            row = streams.watched(connection, stream)
             batch = traffic.between(connection, row, since, until, MAX_ROWS)
             reference = load(connection, row.reference_id)
         found = 0 if batch is None else len(batch)

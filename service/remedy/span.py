@@ -50,12 +50,7 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
     TidemarkError
         No such stream, no reference, too few predictions, or predictions that do not fit the reference.
     """
-    row = streams.find(connection, stream)
-    if row is None:
-        names = ", ".join(found.stream for found in streams.every(connection)) or "none"
-        raise TidemarkError(f"no stream {stream!r}; there are: {names}")
-    if row.reference_id is None:
-        raise TidemarkError(f"stream {stream!r} has no reference; run `tidemark reference build` first")
+    row = streams.watched(connection, stream)
     batch = traffic.between(connection, row, since, until, MAX_ROWS)
     found = 0 if batch is None else len(batch)
     if batch is None or found < MIN_ROWS:

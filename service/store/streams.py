@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, case, func, or_, select, text, true, tuple_, update
 
+from service.errors import TidemarkError
 from service.store.predictions import HORIZON
 from service.store.tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
 
@@ -32,6 +33,23 @@ def every(connection: Connection) -> Sequence[Row[Any]]:
 def find(connection: Connection, name: str) -> Row[Any] | None:
     """Return the stream called `model:version[/slice]`, or None."""
     return connection.execute(_query().where(stream_name == name)).one_or_none()
+
+
+def watched(connection: Connection, name: str) -> Row[Any]:
+    """Return the stream that a person named, which has a reference.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, or no reference yet.
+    """
+    row = find(connection, name)
+    if row is None:
+        names = ", ".join(found.stream for found in every(connection)) or "none"
+        raise TidemarkError(f"no stream {name!r}; there are: {names}")
+    if row.reference_id is None:
+        raise TidemarkError(f"stream {name!r} has no reference; run `tidemark reference build` first")
+    return row
 
 
 def get(connection: Connection, stream_id: int) -> Row[Any]:
