@@ -17,7 +17,7 @@ import numpy as np
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Connection, Engine, text
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from benchmarks.world import World
 from service.alerts.lifecycle import Alerts
@@ -31,12 +31,13 @@ from service.pages import routes
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, predictions, references, schema, sizes, streams, traffic
-from service.store.predictions import HALF, STAGED, LoggedPrediction
+from service.store.logged import COPIED, HALF, Logged, logged
 from service.vacuum_report import described
 
 D, K, PROPERTIES = 512, 10, 8
 FORWARDED = 50_000
 WATCHED = 5_000
+BATCH = 25  # predictions at a time, as a busy server's
 SLICES, DAYS = 20, 30
 ROUNDS = 15
 TODAY = dt.datetime.now(dt.UTC).date()
@@ -82,12 +83,13 @@ def _pace(engine: Engine, folder: Path) -> None:
     made = _predictions(FORWARDED)
     spooled = _spooled(engine, folder, made)
     with engine.begin() as connection:
-        plain = f"CREATE TABLE plain AS SELECT {STAGED} FROM predictions LIMIT 0"
+        plain = f"CREATE TABLE plain AS SELECT {COPIED} FROM predictions LIMIT 0"
         connection.execute(text(plain))
         raw = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
-            predictions._copy_into("plain", raw.cursor(), made[first : first + ROWS], {"m:1": 1})
+            rows = [batch.copied(1) for batch in made[first // BATCH : (first + ROWS) // BATCH]]
+            predictions.copy_into("plain", raw.cursor(), rows)
         bare = FORWARDED / (time.perf_counter() - started)
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)
@@ -190,15 +192,16 @@ def _place(connection: Connection, seq: int) -> None:
     connection.execute(text(f"UPDATE streams SET (cursor_xid, cursor_seq) = ({found})"), place)
 
 
-def _spooled(engine: Engine, folder: Path, made: list[LoggedPrediction]) -> tuple[float, float]:
+def _spooled(engine: Engine, folder: Path, made: list[Logged]) -> tuple[float, float]:
     """Forward predictions; return rows a second and seconds of processor time a row."""
     spool = Spool.create(folder / "spool")
-    for first in range(0, len(made), 256):
-        spool.append(made[first : first + 256])
+    for batch in made:
+        spool.append(batch)
     forwarder = Forwarder(spool, engine)
     started, used = time.perf_counter(), _processor()
     forwarder.drain(spool)
-    pace, cost = len(made) / (time.perf_counter() - started), (_processor() - used) / len(made)
+    count = sum(map(len, made))
+    pace, cost = count / (time.perf_counter() - started), (_processor() - used) / count
     spool.close()
     return pace, cost
 
@@ -208,18 +211,16 @@ def _processor() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _predictions(count: int) -> list[LoggedPrediction]:
+def _predictions(count: int) -> list[Logged]:
+    """Return predictions in batches, each with a tag."""
     rng = np.random.default_rng(1)
-    embeddings = rng.normal(size=(count, D)).astype(HALF)
-    probabilities = rng.dirichlet(np.ones(K), count).astype(HALF)
-    properties = np.zeros(PROPERTIES, "<f4").tobytes()
-    return [
-        LoggedPrediction(
-            uuid7(), "m:1", int(p.argmax()), float(p.max()), p.tobytes(), e.tobytes(), properties,
-            {"camera": str(number % SLICES)},
-        )
-        for number, (e, p) in enumerate(zip(embeddings, probabilities, strict=True))
-    ]  # fmt: skip
+    made = []
+    for first in range(0, count, BATCH):
+        ids = b"".join(uuid7().bytes for _ in range(BATCH))
+        tags = [b'{"camera":"%d"}' % ((first + number) % SLICES) for number in range(BATCH)]
+        said, embeddings = rng.dirichlet(np.ones(K), BATCH), rng.normal(size=(BATCH, D))
+        made.append(logged("m:1", ids, said, embeddings, np.zeros((BATCH, PROPERTIES)), tags))
+    return made
 
 
 def _analyse(engine: Engine) -> None:

@@ -26,7 +26,7 @@ from service.inference.thumbnails import thumbnail
 from service.settings import Settings
 from service.store import engine as engines
 from service.store import models, references, schema
-from service.store.predictions import HALF
+from service.store.logged import HALF, halved
 
 FEW_ROWS = 500
 FEW_OF_A_CLASS = 20
@@ -127,8 +127,7 @@ def reference_arrays(
     for images, labels in _progress(labelled.batches(), len(labelled), bundle):
         pixels = np.stack([image.pixels for image in images])
         probabilities, embeddings = model.predict(pixels)
-        limit = np.finfo(HALF).max
-        parts["embeddings"].append(np.clip(embeddings, -limit, limit).astype(HALF))
+        parts["embeddings"].append(halved(embeddings))
         parts["probabilities"].append(probabilities.astype(HALF))
         parts["properties"].append(measure(pixels, [i.width for i in images], [i.height for i in images]))
         parts["labels"].append(labels)

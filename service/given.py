@@ -11,7 +11,7 @@ from service.errors import TidemarkError
 from service.inference.bundle import AnyBundle, Bundle
 from service.inference.properties import NAMES
 from service.inference.session import Model
-from service.store.predictions import HALF
+from service.store.logged import HALF, halved
 
 KEPT = ("embeddings", "probabilities", "labels", "properties")
 
@@ -44,8 +44,7 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
         _check_running(bundle, arrays, path)
     else:
         arrays.pop("properties", None)
-    limit = np.finfo(HALF).max
-    arrays["embeddings"] = np.clip(arrays["embeddings"], -limit, limit).astype(HALF)
+    arrays["embeddings"] = halved(arrays["embeddings"])
     arrays["probabilities"] = arrays["probabilities"].astype(HALF)
     arrays["class_names"] = np.array(bundle.labels)
     if "properties" in arrays:

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 
 from service.api.bodies import TAGS
 from service.api.problems import Problem, described
-from service.store.predictions import id_at
+from service.store.prediction_id import id_at
 
 STRUCTURED = "application/cloudevents+json"
 REQUEST = "org.kubeflow.serving.inference.request"

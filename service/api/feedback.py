@@ -13,6 +13,7 @@ from service.api.problems import Problem, documented
 from service.ledger import spool
 from service.store import feedback, models, predictions
 from service.store.feedback import Predicted
+from service.store.logged import HALF
 
 router = APIRouter(tags=["predictions"])
 
@@ -100,7 +101,7 @@ def get_prediction(prediction_id: UUID, request: Request) -> LoggedAnswer:
 
 
 def _corrected(labels: list[str], data: bytes) -> CorrectedAnswer:
-    probabilities = np.frombuffer(data, predictions.HALF)
+    probabilities = np.frombuffer(data, HALF)
     index = int(probabilities.argmax())
     return CorrectedAnswer(label=labels[index], confidence=float(probabilities[index]))
 

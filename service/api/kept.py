@@ -1,13 +1,13 @@
 """What is kept of predictions before an answer may leave: their rows in the spool, and their counts."""
 
-import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from service.api.metrics import ModelMetrics
 from service.api.problems import Problem, unavailable
@@ -16,7 +16,9 @@ from service.inference.predictor import Asked, Predictions, TooManyImages
 from service.inference.session import ModelFailed
 from service.inference.thumbnails import thumbnail
 from service.ledger.spool import Spool
-from service.store.predictions import HALF, SINGLE, LoggedPrediction
+from service.store.logged import Logged, logged
+
+TOP = 5  # classes named in an answer
 
 Matrix = NDArray[np.float64]
 Correction = Callable[[NDArray[np.float32]], Matrix]  # of probabilities (m, k) for other class proportions
@@ -24,16 +26,30 @@ Correction = Callable[[NDArray[np.float32]], Matrix]  # of probabilities (m, k) 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A request's predictions, logged."""
+    """A request's predictions, logged: some rows of a batch."""
 
-    rows: list[LoggedPrediction]
-    predictions: Predictions
-    corrected: Matrix | None = None  # (m, k), probabilities at other class proportions
+    ids: list[str]
+    asked: Asked
+    tops: list[list[int]]  # of each image the likeliest classes of `answered`, at most `TOP`,
+    shares: list[list[float]]  # and their probabilities
+    batch: Predictions
+    batch_corrected: Matrix | None = None  # (m, k), probabilities at other class proportions
+
+    @property
+    def predictions(self) -> Predictions:
+        """What the model said."""
+        return self.batch.rows(self.asked.rows)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the answer is corrected for other class proportions."""
+        return self.batch_corrected is not None
 
     @property
     def answered(self) -> NDArray[np.floating]:
         """The probabilities (m, k) that the answer is made of."""
-        return self.predictions.probabilities if self.corrected is None else self.corrected
+        said = self.batch.probabilities if self.batch_corrected is None else self.batch_corrected
+        return said[self.asked.rows]
 
 
 class Keeper:
@@ -70,12 +86,19 @@ class Keeper:
         """
         started = time.perf_counter()
         corrected = None if self._correction is None else self._correction(predictions.probabilities)
-        rows = logged(self._model, predictions, requests, corrected, self._thumbnails)
-        self._spool.append(rows)
+        ids = [uuid7() for _ in range(len(predictions))]
+        tags = [asked.tags for asked in requests for _ in range(asked.rows.stop - asked.rows.start)]
+        octets = b"".join([key.bytes for key in ids])
+        batch = as_logged(self._model, octets, predictions, tags, corrected, self._thumbnails)
+        self._spool.append(batch)
         self._metrics.observe("log", time.perf_counter() - started)
-        self._metrics.predicted(rows)
+        self._metrics.predicted(batch)
+        answered = predictions.probabilities if corrected is None else corrected
+        tops = np.argsort(-answered, axis=1, kind="stable")[:, :TOP]
+        shares = np.take_along_axis(answered, tops, axis=1)
+        names, likeliest, likely = list(map(str, ids)), tops.tolist(), shares.tolist()
         return [
-            Kept(rows[asked.rows], predictions.rows(asked.rows), None if corrected is None else corrected[asked.rows])
+            Kept(names[asked.rows], asked, likeliest[asked.rows], likely[asked.rows], predictions, corrected)
             for asked in requests
         ]
 
@@ -98,26 +121,22 @@ async def kept(predicting: Awaitable[Kept]) -> Kept:
         raise Problem(503, str(error)) from None
 
 
-def logged(
+def as_logged(
     model: str,
+    ids: bytes,
     predictions: Predictions,
-    requests: Sequence[Asked],
+    tags: Sequence[dict[str, str]],
     corrected: Matrix | None = None,
     thumbnails: bool = False,
-) -> list[LoggedPrediction]:
-    """Return predictions as they are logged, under new ids."""
-    m = len(predictions)
-    limit = np.finfo(HALF).max
-    probabilities = predictions.probabilities.astype(HALF)
-    embeddings = np.clip(predictions.embeddings, -limit, limit).astype(HALF)
-    properties = predictions.properties.astype(SINGLE)
-    confidences = predictions.probabilities[np.arange(m), predictions.indices].tolist()
-    tags = [asked.tags for asked in requests for _ in range(asked.rows.stop - asked.rows.start)]
-    moved = [None] * m if corrected is None else [row.tobytes() for row in corrected.astype(HALF)]
-    pictures = map(thumbnail, predictions.pixels) if thumbnails else itertools.repeat(None, m)
-    indices = predictions.indices.tolist()
-    columns = zip(indices, confidences, probabilities, embeddings, properties, tags, moved, pictures, strict=True)
-    return [
-        LoggedPrediction(uuid7(), model, label, confidence, p.tobytes(), e.tobytes(), a.tobytes(), own, other, picture)
-        for label, confidence, p, e, a, own, other, picture in columns
-    ]
+) -> Logged:
+    """Return predictions as they are logged."""
+    return logged(
+        model,
+        ids,
+        predictions.probabilities,
+        predictions.embeddings,
+        predictions.properties,
+        [orjson.dumps(own) for own in tags] if any(tags) else None,
+        corrected,
+        [thumbnail(pixels) for pixels in predictions.pixels] if thumbnails else None,
+    )

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from service.api.drift_metrics import DriftCollector
 from service.ledger.spool import Spool
-from service.store.predictions import LoggedPrediction
+from service.store.logged import Logged
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the folder that prometheus_client reads
 STAGES = ("decode", "queue", "infer", "log", "total")
@@ -91,12 +91,12 @@ class ModelMetrics:
         else:
             self._seconds[stage].observe(value)
 
-    def predicted(self, rows: Sequence[LoggedPrediction]) -> None:
+    def predicted(self, batch: Logged) -> None:
         """Count acknowledged predictions."""
-        for index, count in Counts(row.label for row in rows).items():
+        for index, count in Counts(batch.labels.tolist()).items():
             self._predictions[index].inc(count)
-        for row in rows:
-            self._confidence.observe(row.confidence)
+        for confidence in batch.confidences.tolist():
+            self._confidence.observe(confidence)
 
     def answered(self, status: int) -> None:
         """Count an answer of a prediction endpoint."""

@@ -8,12 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from service.api.models import Known
 from service.api.problems import Problem
 from service.store import models
-from service.store.predictions import HALF, LoggedPrediction
+from service.store.logged import Logged, logged
 
 OBSERVED_PER_REQUEST = 1000
 SKEW = dt.timedelta(minutes=1)  # by which another server's clock may be ahead
@@ -52,9 +53,9 @@ async def log(state: Any, model: Known, observed: Observed) -> None:
         state.embedding_sizes[model.name] = known
     if size != known:
         raise Problem(422, f"prediction 0: embedding has {size} values, those of {model.name} have {known}")
-    logged = rows(model, observed)
-    await asyncio.to_thread(state.spool.append, logged)
-    model.metrics.predicted(logged)
+    batch = rows(model, observed)
+    await asyncio.to_thread(state.spool.append, batch)
+    model.metrics.predicted(batch)
 
 
 def check(model: Known, observed: Observed) -> None:
@@ -75,25 +76,15 @@ def check(model: Known, observed: Observed) -> None:
     _refuse(~np.isfinite(e), "embedding holds NaN, infinity or more than FP32 can")
 
 
-def rows(model: Known, observed: Observed) -> list[LoggedPrediction]:
+def rows(model: Known, observed: Observed) -> Logged:
     """Return checked predictions as they are logged; their images were never seen, so that they have no properties."""
-    limit = np.finfo(HALF).max
-    embeddings = np.clip(observed.embeddings, -limit, limit).astype(HALF)
-    probabilities = np.clip(observed.probabilities, 0, 1)
-    indices = probabilities.argmax(axis=1).tolist()
-    return [
-        LoggedPrediction(
-            id=key,
-            model=model.name,
-            label=index,
-            confidence=float(p[index]),
-            probabilities=p.astype(HALF).tobytes(),
-            embedding=e.tobytes(),
-            properties=None,
-            tags=tags,
-        )
-        for key, index, p, e, tags in zip(observed.ids, indices, probabilities, embeddings, observed.tags, strict=True)
-    ]
+    return logged(
+        model.name,
+        b"".join([key.bytes for key in observed.ids]),
+        np.clip(observed.probabilities, 0, 1),
+        observed.embeddings,
+        tags=[orjson.dumps(tags) for tags in observed.tags] if any(observed.tags) else None,
+    )
 
 
 def milliseconds(at: dt.datetime, retention_days: int) -> int:

@@ -17,7 +17,7 @@ from service.api.open_inference import JSON_LENGTH, SMALL_BYTES
 from service.api.predict import TAG
 from service.api.problems import Problem, described, documented
 from service.api.tensors import array, sections, split
-from service.store.predictions import id_at
+from service.store.prediction_id import id_at
 
 BODY_BYTES = 32_000_000
 BINARY = "application/octet-stream"

@@ -220,11 +220,12 @@ def _row(spec: InputSpec) -> tuple[int, ...]:
 def _answer(served: Served, asked: InferBody, found: Kept) -> Response:
     bundle, kinds = served.bundle, _outputs(served)
     labels = np.array(bundle.labels, dtype=object)
+    answered, said = found.answered, found.predictions
     values = {
-        "probabilities": found.answered.astype(np.float32, copy=False),
-        "label": labels[found.answered.argmax(axis=1)],
-        "raw_probabilities": found.predictions.probabilities,
-        "raw_label": labels[found.predictions.indices],
+        "probabilities": answered.astype(np.float32, copy=False),
+        "label": labels[answered.argmax(axis=1)],
+        "raw_probabilities": said.probabilities,
+        "raw_label": labels[said.indices],
     }
     binary = asked.parameters.get("binary_data_output") is True
     wanted = [(output.name, output.parameters.get("binary_data", binary) is True) for output in asked.outputs]
@@ -235,7 +236,7 @@ def _answer(served: Served, asked: InferBody, found: Kept) -> Response:
     answer: dict[str, Any] = {"model_name": bundle.name, "model_version": bundle.version}
     if asked.id is not None:
         answer["id"] = asked.id
-    answer["parameters"] = {"ids": [str(row.id) for row in found.rows]}
+    answer["parameters"] = {"ids": found.ids}
     answer["outputs"] = [output for output, _ in outputs]
     text = orjson.dumps(answer, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
     data = b"".join(part for _, part in outputs)

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import numpy as np
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -15,8 +14,6 @@ from service.api.models import Served
 from service.api.problems import Problem, documented
 from service.inference.bundle import Bundle
 from service.inference.images import NotAnImage, TooManyPixels
-
-TOP = 5  # classes named in an answer
 
 router = APIRouter(tags=["predict"])
 
@@ -126,19 +123,18 @@ class Counted:
 
 def _answer(bundle: Bundle, found: Kept) -> bytes:
     labels = bundle.labels
-    tops = np.argsort(-found.answered, axis=1, kind="stable")[:, :TOP]
-    confidences = np.take_along_axis(found.answered, tops, axis=1)
     predictions: list[dict[str, Any]] = [
         {
-            "id": str(row.id),
+            "id": key,
             "label": labels[top[0]],
             "index": top[0],
-            "confidence": confidence[0],
-            "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, confidence, strict=True)],
+            "confidence": shares[0],
+            "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, shares, strict=True)],
         }
-        for row, top, confidence in zip(found.rows, tops.tolist(), confidences.tolist(), strict=True)
+        for key, top, shares in zip(found.ids, found.tops, found.shares, strict=True)
     ]
-    if found.corrected is not None:
-        for answer, row in zip(predictions, found.rows, strict=True):
-            answer["raw"] = {"label": labels[row.label], "index": row.label, "confidence": row.confidence}
+    if found.corrected:
+        said = found.predictions
+        for answer, index, row in zip(predictions, said.indices.tolist(), said.probabilities, strict=True):
+            answer["raw"] = {"label": labels[index], "index": index, "confidence": float(row[index])}
     return orjson.dumps({"model": {"name": bundle.name, "version": bundle.version}, "predictions": predictions})

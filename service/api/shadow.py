@@ -15,15 +15,15 @@ from uuid import UUID
 
 from PIL import Image
 
-from service.api.kept import Kept, logged
+from service.api.kept import Kept, as_logged
 from service.api.metrics import ModelMetrics
 from service.inference.bundle import Bundle, InputSpec
 from service.inference.images import DecodedImage, decode, fit, in_mode
-from service.inference.predictor import Asked, predicted
+from service.inference.predictor import predicted
 from service.inference.session import Model, ModelFailed
 from service.ledger.spool import Spool
 from service.settings import Settings
-from service.store.predictions import id_at
+from service.store.prediction_id import id_at
 
 SHADOW_TAG = "shadow_of"  # holds the id of the default model's prediction for the same image
 THREADS = 1  # of the model in shadow: the others are for the answers
@@ -100,10 +100,10 @@ class Shadow:
         kept : what the default model answered.
         files : the images' files; None where they came as a tensor.
         """
-        again = files if self._decodes and files is not None else [None] * len(kept.rows)
+        again = files if self._decodes and files is not None else [None] * len(kept.ids)
         shown = [
-            Shown(row.id, row.tags, image, data)
-            for row, image, data in zip(kept.rows, kept.predictions.images, again, strict=True)
+            Shown(UUID(key), kept.asked.tags, image, data)
+            for key, image, data in zip(kept.ids, kept.predictions.images, again, strict=True)
         ]
         size = sum(image.size for image in shown)
         with self._ready:
@@ -155,16 +155,14 @@ class Shadow:
                 self._log([shown])
             return
         finished = time.perf_counter()
-        requests = [
-            Asked(slice(row, row + 1), shown.tags | {SHADOW_TAG: str(shown.id)}) for row, shown in enumerate(batch)
-        ]
-        own = logged(self.name, predictions, requests, thumbnails=self._thumbnails)
-        rows = [row._replace(id=self.id_of(shown.id)) for row, shown in zip(own, batch, strict=True)]
-        self._spool.append(rows)
+        ids = b"".join([self.id_of(shown.id).bytes for shown in batch])
+        tags = [shown.tags | {SHADOW_TAG: str(shown.id)} for shown in batch]
+        logged = as_logged(self.name, ids, predictions, tags, thumbnails=self._thumbnails)
+        self._spool.append(logged)
         self._metrics.observe("decode", decoded - started)
         self._metrics.observe("infer", finished - decoded)
         self._metrics.observe("log", time.perf_counter() - finished)
-        self._metrics.predicted(rows)
+        self._metrics.predicted(logged)
 
     def _seen(self, shown: Shown) -> DecodedImage:
         """Return an image as this model sees it: decoded again only where its input asks for other pixels."""

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +15,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.ledger.spool import Spool
 from service.store import models
-from service.store.predictions import LoggedPrediction, copy, ensure_partitions
+from service.store.logged import Logged
+from service.store.predictions import copy, ensure_partitions
 
-ROWS = 5000  # of one COPY
+ROWS = 5000  # of one COPY, about
 INTERVAL = 0.25  # seconds between looks at the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 ADOPTION = 30.0  # seconds between looks for spools of dead workers
@@ -84,23 +85,24 @@ class Forwarder(threading.Thread):
         """Forward all that is pending now; what comes in meanwhile waits for the next time, to make one large COPY."""
         more = True
         while more:
-            rows, last = spool.peek(ROWS)
-            if rows:
-                self._write(rows)
+            batches, last = spool.peek(ROWS)
+            count = sum(map(len, batches))
+            if batches:
+                self._write(batches)
                 spool.discard(last)
-                self._count("rows", len(rows))
-            more = len(rows) == ROWS
+                self._count("rows", count)
+            more = count >= ROWS
 
-    def _write(self, rows: list[LoggedPrediction]) -> None:
+    def _write(self, batches: Sequence[Logged]) -> None:
         today = dt.datetime.now(dt.UTC).date()
-        days = {row.at.date() for row in rows} | {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}
+        days = {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}.union(*(batch.days for batch in batches))
         with self._engine.begin() as connection:
             raw = cast("RawConnection[Any]", connection.connection.driver_connection)
             if not days <= self._partitions:
                 ensure_partitions(raw, days)
-            if not {row.model for row in rows} <= self._model_ids.keys():
+            if not {batch.model for batch in batches} <= self._model_ids.keys():
                 self._model_ids = models.ids(connection)
-            copy(raw, rows, self._model_ids)
+            copy(raw, batches, self._model_ids)
         self._partitions = {day for day in self._partitions | days if day >= today}  # retention may drop the others
 
     def _failed(self) -> None:

@@ -1,34 +1,31 @@
 """The spool: every prediction is committed to a local SQLite file before its answer leaves."""
 
 import fcntl
-import json
 import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from uuid_utils import uuid7
 
 from service.errors import ConfigurationError, Overloaded
-from service.store.predictions import LoggedPrediction
+from service.ledger import earlier_spool
+from service.store.logged import HALF, LABEL, SINGLE, Logged
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, model TEXT, label INTEGER, confidence REAL,
-    probabilities BLOB, embedding BLOB, properties BLOB, tags TEXT, corrected BLOB, thumbnail BLOB
-)
-"""
-LATER_COLUMNS = ("corrected", "thumbnail")  # that a spool left by an earlier version lacks
-COLUMNS = "id, model, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
-ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ROWS = 1000  # of one INSERT; SQLite takes 32,766 values
+COLUMNS = "model, ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails"
+SCHEMA = f"CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER, {COLUMNS})"
+INSERT = f"INSERT INTO batches (count, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
+LENGTH = np.dtype("<u4")  # of a byte string among several
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
@@ -50,11 +47,8 @@ class Spool:
         self._writer = _open(path, sync)
         self._reader = _open(path, sync)
         self._writer.execute(SCHEMA)
-        present = {row[1] for row in self._writer.execute("PRAGMA table_info(rows)")}
-        for column in LATER_COLUMNS:
-            if column not in present:
-                self._writer.execute(f"ALTER TABLE rows ADD COLUMN {column} BLOB")
-        self.pending: int = self._writer.execute("SELECT count(*) FROM rows").fetchone()[0]
+        earlier_spool.convert(self._writer, self._insert)
+        self.pending: int = self._writer.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()[0]
 
     @classmethod
     def create(cls, folder: Path, sync: str = "normal", max_bytes: int = 2_000_000_000) -> "Spool":
@@ -94,7 +88,7 @@ class Spool:
             else:
                 yield orphan
 
-    def append(self, predictions: Sequence[LoggedPrediction]) -> None:
+    def append(self, batch: Logged) -> None:
         """Commit predictions in one transaction.
 
         Raises
@@ -102,33 +96,32 @@ class Spool:
         Overloaded
             The spool or its disk is full: none of them is kept.
         """
-        rows = [_encode(row) for row in predictions]
         if (reason := self._fullness()) is not None:
             raise Overloaded(reason, retry_after=5)
         with self._turn:
             try:
-                with self._writer:
-                    self._writer.execute("BEGIN IMMEDIATE")
-                    for first in range(0, len(rows), ROWS):  # a statement a row would take the GIL as often
-                        part = rows[first : first + ROWS]
-                        values = ", ".join([ROW] * len(part))
-                        self._writer.execute(
-                            f"INSERT INTO rows ({COLUMNS}) VALUES {values}", [value for row in part for value in row]
-                        )
+                self._insert(batch)  # a statement by itself is a transaction
             except sqlite3.OperationalError as error:
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=5) from error
-            self.pending += len(rows)
+            self.pending += len(batch)
 
-    def peek(self, limit: int) -> tuple[list[LoggedPrediction], int]:
-        """Return the oldest predictions and the number to give to `discard` once they are safe elsewhere."""
-        rows = self._reader.execute(f"SELECT seq, {COLUMNS} FROM rows ORDER BY seq LIMIT ?", (limit,)).fetchall()
-        return [_decode(row[1:]) for row in rows], rows[-1][0] if rows else 0
+    def peek(self, limit: int) -> tuple[list[Logged], int]:
+        """Return the oldest batches, at least `limit` predictions if there are as many, and the number to give to
+        `discard` once they are safe elsewhere."""
+        batches: list[Logged] = []
+        last = count = 0
+        with closing(self._reader.execute(f"SELECT seq, count, {COLUMNS} FROM batches ORDER BY seq")) as rows:
+            while count < limit and (row := rows.fetchone()) is not None:
+                last = row[0]
+                count += row[1]
+                batches.append(_decode(row[1:]))
+        return batches, last
 
     def discard(self, last: int) -> None:
-        """Forget the predictions up to and including `last`."""
-        with self._turn, self._writer:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self.pending -= self._writer.execute("DELETE FROM rows WHERE seq <= ?", (last,)).rowcount
+        """Forget the batches up to and including `last`."""
+        with self._turn:
+            gone = self._writer.execute("DELETE FROM batches WHERE seq <= ? RETURNING count", (last,)).fetchall()
+            self.pending -= sum(count for (count,) in gone)
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
@@ -148,6 +141,9 @@ class Spool:
         """Tell whether a prediction would be refused."""
         return self._fullness() is not None
 
+    def _insert(self, batch: Logged) -> None:
+        self._writer.execute(INSERT, _encode(batch))
+
     def _fullness(self) -> str | None:
         if self.bytes() > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
@@ -157,20 +153,30 @@ class Spool:
         return None
 
 
-def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, LoggedPrediction]:
+class Found(NamedTuple):
+    """A prediction in a spool."""
+
+    model: str  # name:version
+    label: int
+    probabilities: bytes  # float16 (k,)
+
+
+def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, Found]:
     """Return those of `ids` that are still in a spool of this folder, whichever worker holds it."""
-    found: dict[UUID, LoggedPrediction] = {}
-    marks = ", ".join("?" * len(ids))
+    wanted = set(ids)
+    found: dict[UUID, Found] = {}
     for path in folder.glob("*.sqlite"):
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
-            query = f"SELECT {COLUMNS} FROM rows WHERE id IN ({marks})"
-            rows = connection.execute(query, [key.bytes for key in ids]).fetchall()
+            for row in connection.execute(f"SELECT count, {COLUMNS} FROM batches"):
+                batch = _decode(row)
+                for place, key in enumerate(batch.uuids):
+                    if key in wanted:
+                        found[key] = Found(batch.model, int(batch.labels[place]), batch.probabilities[place].tobytes())
         except sqlite3.OperationalError:  # its worker has just closed and removed it
             continue
         finally:
             connection.close()
-        found.update((row.id, row) for row in map(_decode, rows))
     return found
 
 
@@ -191,12 +197,52 @@ def _lock(path: Path) -> IO[bytes] | None:
     return file
 
 
-def _encode(row: LoggedPrediction) -> tuple[object, ...]:
-    return (row.id.bytes, *row[1:7], json.dumps(row.tags) if row.tags else "{}", *row[8:])
-
-
-def _decode(row: Sequence[Any]) -> LoggedPrediction:
-    identifier, *rest, tags, corrected, thumbnail = row
-    return LoggedPrediction._make(
-        (UUID(bytes=identifier), *rest, {} if tags == "{}" else json.loads(tags), corrected, thumbnail)
+def _encode(batch: Logged) -> tuple[object, ...]:
+    return (
+        len(batch),
+        batch.model,
+        batch.ids,
+        batch.labels.tobytes(),
+        batch.confidences.tobytes(),
+        batch.probabilities.tobytes(),
+        batch.embeddings.tobytes(),
+        None if batch.properties is None else batch.properties.tobytes(),
+        _packed(batch.tags),
+        None if batch.corrected is None else batch.corrected.tobytes(),
+        _packed(batch.thumbnails),
     )
+
+
+def _decode(row: Sequence[Any]) -> Logged:
+    count, model, ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails = row
+
+    def matrix(data: bytes, kind: np.dtype[Any]) -> NDArray[Any]:
+        return np.frombuffer(data, kind).reshape(count, -1)
+
+    return Logged(
+        model,
+        ids,
+        np.frombuffer(labels, LABEL),
+        np.frombuffer(confidences, SINGLE),
+        matrix(probabilities, HALF),
+        matrix(embeddings, HALF),
+        None if properties is None else matrix(properties, SINGLE),
+        _unpacked(tags, count),
+        None if corrected is None else matrix(corrected, HALF),
+        _unpacked(thumbnails, count),
+    )
+
+
+def _packed(values: Sequence[bytes] | None) -> bytes | None:
+    """Return byte strings as their lengths and then all of them."""
+    if values is None:
+        return None
+    return np.fromiter(map(len, values), LENGTH, len(values)).tobytes() + b"".join(values)
+
+
+def _unpacked(data: bytes | None, count: int) -> list[bytes] | None:
+    if data is None:
+        return None
+    ends = np.frombuffer(data, LENGTH, count).cumsum() + count * LENGTH.itemsize
+    starts = [count * LENGTH.itemsize, *ends[:-1]]
+    return [data[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -12,14 +12,12 @@ from psycopg import Connection as RawConnection
 from psycopg import Cursor as RawCursor
 from psycopg import sql
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
 from sqlalchemy import Connection, Row, cast, literal, select, text, tuple_
 
+from service.store.logged import COPIED, HALF, SIGNATURE, SINGLE, TRAILER, Logged
+from service.store.prediction_id import time_of
 from service.store.tables import XID8, feedback, models, predictions
 
-HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
-SINGLE = np.dtype("<f4")  # of image properties
-LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 PARTITION_LOCK = 0x71DF
 PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order
 STAGE = """
@@ -28,32 +26,11 @@ CREATE TEMP TABLE IF NOT EXISTS stage (
     probabilities bytea, embedding bytea, properties bytea, tags jsonb, corrected bytea, thumbnail bytea
 ) ON COMMIT DELETE ROWS
 """
-STAGED = "id, at, model_id, label, confidence, probabilities, embedding, properties, tags, corrected, thumbnail"
-TYPES = ["uuid", "timestamptz", "int4", "int4", "float4", "bytea", "bytea", "bytea", "jsonb", "bytea", "bytea"]
 
 HORIZON = text("pg_snapshot_xmin(pg_current_snapshot())")  # no transaction that still runs lies below it
 
 _c = predictions.c
 READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties, _c.tags)
-
-
-class LoggedPrediction(NamedTuple):
-    """One prediction on its way to its row; arrays are little-endian bytes."""
-
-    id: UUID  # version 7
-    model: str  # name:version
-    label: int
-    confidence: float
-    probabilities: bytes  # float16 (k,)
-    embedding: bytes  # float16 (d,)
-    properties: bytes | None  # float32 (p,)
-    tags: dict[str, str]
-    corrected: bytes | None = None  # float16 (k,), the probabilities at other class proportions
-    thumbnail: bytes | None = None  # an encoded image
-
-    @property
-    def at(self) -> dt.datetime:
-        return time_of(self.id)
 
 
 class Cursor(NamedTuple):
@@ -97,41 +74,32 @@ class Batch:
         )
 
 
-def time_of(prediction_id: UUID) -> dt.datetime:
-    """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond; of any other id, some moment."""
-    return dt.datetime.fromtimestamp(min(prediction_id.int >> 80, LATEST) / 1000, tz=dt.UTC)
-
-
-def id_at(milliseconds: int, noise: bytes) -> UUID:
-    """Return the UUIDv7 of a moment of the Unix epoch whose other 74 bits are those of 10 bytes."""
-    bits = int.from_bytes(noise[:10], "big")
-    high, low = bits >> 68, bits & (1 << 62) - 1  # 12 and 62 bits
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
-
-
-def copy(connection: RawConnection[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> int:
-    """Write rows by binary COPY in the connection's transaction; return how many were new.
+def copy(connection: RawConnection[Any], batches: Sequence[Logged], model_ids: dict[str, int]) -> int:
+    """Write predictions by binary COPY in the connection's transaction; return how many were new.
 
     A row that is there already (a replay after a crash) is left as it is: the rows then go through a temporary table.
     """
+    rows = [batch.copied(model_ids[batch.model]) for batch in batches]
     with connection.cursor() as cursor:
         cursor.execute("SAVEPOINT straight")
         try:
-            _copy_into("predictions", cursor, rows, model_ids)
-            return len(rows)
+            copy_into("predictions", cursor, rows)
+            return sum(map(len, batches))
         except UniqueViolation:
             cursor.execute("ROLLBACK TO SAVEPOINT straight")
             cursor.execute(STAGE)
-            _copy_into("stage", cursor, rows, model_ids)
-            cursor.execute(f"INSERT INTO predictions ({STAGED}) SELECT {STAGED} FROM stage ON CONFLICT DO NOTHING")
+            copy_into("stage", cursor, rows)
+            cursor.execute(f"INSERT INTO predictions ({COPIED}) SELECT {COPIED} FROM stage ON CONFLICT DO NOTHING")
             return cursor.rowcount
 
 
-def _copy_into(table: str, cursor: RawCursor[Any], rows: Sequence[LoggedPrediction], model_ids: dict[str, int]) -> None:
-    with cursor.copy(f"COPY {table} ({STAGED}) FROM STDIN (FORMAT BINARY)") as writer:
-        writer.set_types(TYPES)
-        for row in rows:
-            writer.write_row((row.id, row.at, model_ids[row.model], *row[2:7], Jsonb(row.tags), *row[8:]))
+def copy_into(table: str, cursor: RawCursor[Any], rows: Iterable[bytes]) -> None:
+    """Write the rows of a binary COPY into a table that has the columns `COPIED`."""
+    with cursor.copy(f"COPY {table} ({COPIED}) FROM STDIN (FORMAT BINARY)") as writer:
+        writer.write(SIGNATURE)
+        for part in rows:
+            writer.write(part)
+        writer.write(TRAILER)
 
 
 def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:

@@ -27,7 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from service.store.feedback import Labelled
-from service.store.predictions import HALF, Cursor, ensure_partitions, time_of
+from service.store.logged import HALF
+from service.store.prediction_id import time_of
+from service.store.predictions import Cursor, ensure_partitions
 from service.store.tables import XID8, slice_feedback, slice_predictions, streams
 
 

@@ -1,9 +1,11 @@
 """The way from a prediction to its row: spooled before the answer, forwarded after it, never lost, never twice."""
 
+import dataclasses
 import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
@@ -13,7 +15,8 @@ from service.ledger import spool as spools
 from service.ledger.forwarder import Forwarder
 from service.ledger.spool import Spool
 from service.store import models
-from service.store.predictions import LoggedPrediction
+from service.store.logged import Logged, logged
+from tests.predictions import new_ids
 
 EARLIER_SCHEMA = """
 CREATE TABLE rows (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, model TEXT, label INTEGER, confidence REAL,
@@ -21,9 +24,23 @@ CREATE TABLE rows (seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB, model TEXT, l
 """
 
 
-def row() -> LoggedPrediction:
-    common = uuid7(), "m:1", 0, 0.9, b"\x00\x3c", b"\x00\x3c" * 8, b"\x00" * 8, {"a": "b"}
-    return LoggedPrediction(*common, corrected=b"\x00\x38", thumbnail=b"\xff\xd8")
+def batch(m: int = 1) -> Logged:
+    """Return predictions that have all that a prediction may have."""
+    whole = (
+        np.full((m, 2), 0.5),
+        np.ones((m, 8)),
+        np.ones((m, 2)),
+        [b'{"a":"b"}'] * m,
+        np.ones((m, 1)),
+        [b"\xff\xd8"] * m,
+    )
+    return logged("m:1", new_ids(m), *whole)
+
+
+def same(one: Logged, other: Logged) -> bool:
+    return type(other) is Logged and all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Logged)
+    )
 
 
 def stored(engine: Engine) -> int:
@@ -40,60 +57,80 @@ def registered(engine: Engine) -> Engine:
 
 def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
-    rows = [row() for _ in range(5)]
-    spool.append(rows)
-    assert spool.pending == 5
+    first = batch(2)
+    bare = logged("n:2", new_ids(3), np.eye(3), np.arange(12.0).reshape(3, 4))
+    thirds = batch(1)
+    for one in (first, bare, thirds):
+        spool.append(one)
+    assert spool.pending == 6
     got, last = spool.peek(3)
-    assert got == rows[:3]
+    assert len(got) == 2
+    assert same(got[0], first)
+    assert same(got[1], bare)
+    found = spools.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
+    assert found == {
+        bare.uuids[1]: ("n:2", 1, np.array([0, 1, 0], "<f2").tobytes()),
+        first.uuids[0]: ("m:1", 0, np.array([0.5, 0.5], "<f2").tobytes()),
+    }
     spool.discard(last)
-    assert spool.peek(10)[0] == rows[3:]
-    assert spools.find(tmp_path, [rows[4].id, rows[0].id]) == {rows[4].id: rows[4]}
+    (left,), _ = spool.peek(10)
+    assert same(left, thirds)
+    assert spool.pending == 1
+    assert spools.find(tmp_path, first.uuids) == {}
     spool.close()
 
 
 def test_a_spool_of_an_earlier_version_is_adopted(registered: Engine, tmp_path: Path) -> None:
-    early = row()._replace(corrected=None, thumbnail=None)
+    early = [batch() for _ in range(3)]
     path = tmp_path / "early.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute(EARLIER_SCHEMA)
         marks = "(?, ?, ?, ?, ?, ?, ?, ?)"
         columns = "(id, model, label, confidence, probabilities, embedding, properties, tags)"
-        connection.execute(f"INSERT INTO rows {columns} VALUES {marks}", (early.id.bytes, *early[1:7], '{"a": "b"}'))
+        for number, one in enumerate(early):
+            arrays = [part.tobytes() for part in (one.probabilities, one.embeddings, one.properties)]
+            properties = None if number == 1 else arrays[2]
+            row = (one.ids, "m:1", 0, 0.5, *arrays[:2], properties, '{"a":"b"}')
+            connection.execute(f"INSERT INTO rows {columns} VALUES {marks}", row)
     connection.close()
     (spool,) = Spool.adopt(tmp_path)
-    assert spool.peek(10)[0] == [early]
+    got, _ = spool.peek(10)
+    for one, kept, number in zip(early, got, range(3), strict=True):
+        properties = None if number == 1 else one.properties
+        assert same(kept, dataclasses.replace(one, properties=properties, corrected=None, thumbnails=None))
+    assert spool.pending == 3
     Forwarder(spool, registered).drain(spool)
-    spool.append([row()])
-    assert (spool.pending, stored(registered)) == (1, 1)
+    spool.append(batch())
+    assert (spool.pending, stored(registered)) == (1, 3)
     spool.close()
 
 
 def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, max_bytes=100_000)
     while not spool.full():
-        spool.append([row(), row()])
+        spool.append(batch(2))
     with pytest.raises(Overloaded, match="has not taken"):
-        spool.append([row()])
+        spool.append(batch())
     pending = spool.pending
     spool.discard(spool.peek(pending)[1])
-    spool.append([row()])
+    spool.append(batch())
     assert spool.pending == 1
 
 
 def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     forwarder = Forwarder(spool, registered)
-    spool.append([row() for _ in range(7)])
+    spool.append(batch(7))
     forwarder.drain(spool)
     assert (spool.pending, stored(registered)) == (0, 7)
     with registered.connect() as connection:
         kept = connection.execute(text("SELECT DISTINCT corrected, thumbnail, tags FROM predictions")).one()
-    assert tuple(kept) == (b"\x00\x38", b"\xff\xd8", {"a": "b"})
+    assert tuple(kept) == (b"\x00\x3c", b"\xff\xd8", {"a": "b"})
 
 
 def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
-    spool.append([row() for _ in range(7)])
+    spool.append(batch(7))
     forwarder = Forwarder(spool, registered)
     forwarder._write(spool.peek(100)[0])  # as if the process died between commit and discard
     forwarder.drain(spool)
@@ -104,8 +141,8 @@ def test_the_spool_of_a_dead_worker_is_adopted_and_that_of_a_living_one_is_not(
     registered: Engine, tmp_path: Path
 ) -> None:
     dead, living, mine = (Spool.create(tmp_path) for _ in range(3))
-    dead.append([row() for _ in range(4)])
-    living.append([row() for _ in range(2)])
+    dead.append(batch(4))
+    living.append(batch(2))
     dead._lock_file.close()  # what the kernel does when a process dies
     forwarder = Forwarder(mine, registered)
     forwarder.start()
@@ -124,7 +161,7 @@ def test_a_database_that_is_away_only_makes_the_spool_grow(registered: Engine, t
     with registered.begin() as connection:
         connection.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
     forwarder.start()
-    spool.append([row()])
+    spool.append(batch())
     deadline = time.monotonic() + 10
     while "failures" not in failures and time.monotonic() < deadline:
         time.sleep(0.05)

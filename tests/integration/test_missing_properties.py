@@ -6,8 +6,10 @@ from sqlalchemy import Engine
 from service.drift import Reference
 from service.monitor.missing import filled
 from service.store import predictions
+from service.store.logged import logged
 from service.store.predictions import Cursor
 from tests.integration.test_monitor import WORLD, Installation
+from tests.predictions import new_ids, write
 
 
 def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) -> None:
@@ -16,12 +18,14 @@ def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) 
     monitor = installation.monitor()
 
     def send(n: int, without: float, move: float = 0.0) -> None:
-        rows = installation.rows(WORLD.traffic(n, installation.rng, move=move))
-        rows = [row._replace(properties=None) if i % 10 < 10 * without else row for i, row in enumerate(rows)]
+        arrays = WORLD.traffic(n, installation.rng, move=move)
+        parts = zip(arrays["probabilities"], arrays["embeddings"], arrays["properties"], strict=True)
+        batches = [
+            logged("m:1", new_ids(1), p[None], e[None], None if number % 10 < 10 * without else own[None])
+            for number, (p, e, own) in enumerate(parts)
+        ]
         with engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
-            predictions.copy(raw, rows, {"m:1": installation.model_id})
+            write(connection, *batches)
         monitor.advance(installation.stream_id)
 
     send(600, without=1.0)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
-from uuid_utils.compat import uuid7
 
 from service.alerts.lifecycle import Alerts
 from service.alerts.queue import open_queue
@@ -19,7 +18,8 @@ from service.settings import Settings
 from service.store import alerts, feedback, models, predictions, references, streams, windows
 from service.store import engine as engines
 from service.store.engine import conninfo
-from service.store.predictions import HALF, LoggedPrediction
+from service.store.logged import HALF, logged
+from tests.predictions import new_ids, write
 from tests.statistics.worlds import Arrays, World
 
 WORLD = World()
@@ -52,22 +52,12 @@ class Installation:
     def monitor(self) -> Monitor:
         return Monitor(self.settings, self.engine, Alerts(open_queue(conninfo(self.url)), (), "http://x"))
 
-    def rows(self, arrays: Arrays) -> list[LoggedPrediction]:
-        return [
-            LoggedPrediction(
-                uuid7(), "m:1", int(p.argmax()), float(p.max()), p.astype(HALF).tobytes(), e.astype(HALF).tobytes(),
-                a.astype("<f4").tobytes(), {},
-            )
-            for e, p, a in zip(arrays["embeddings"], arrays["probabilities"], arrays["properties"], strict=True)
-        ]  # fmt: skip
-
-    def log(self, arrays: Arrays) -> list[UUID]:
-        rows = self.rows(arrays)
+    def log(self, arrays: Arrays, tags: list[bytes] | None = None) -> list[UUID]:
+        said, embeddings, properties = (arrays[name] for name in ("probabilities", "embeddings", "properties"))
+        batch = logged("m:1", new_ids(len(said)), said, embeddings, properties, tags)
         with self.engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
-            predictions.copy(raw, rows, {"m:1": self.model_id})
-        return [row.id for row in rows]
+            write(connection, batch)
+        return batch.uuids
 
     def send(self, n: int, monitor: Monitor | None = None, **change: Any) -> None:
         self.log(WORLD.traffic(n, self.rng, **change))

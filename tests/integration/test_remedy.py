@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
-from uuid_utils.compat import uuid7
 
 from service.build import reference_arrays
 from service.cli import app
@@ -27,8 +26,9 @@ from service.inference.labelled import LabelledImages
 from service.inference.session import Model
 from service.remedy.evaluate import hits, log_losses
 from service.remedy.priors_file import corrections
-from service.store import feedback, models, predictions, references
-from service.store.predictions import HALF, LoggedPrediction
+from service.store import feedback, models, references
+from service.store.logged import HALF, logged
+from tests.predictions import new_ids, write
 from tests.unit.inference.conftest import mlp
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
@@ -58,23 +58,20 @@ class World:
         and what the model said."""
         images = self.fresh(labels, self.rng)
         said, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
-        rows = [
-            LoggedPrediction(uuid7(), self.stream, int(p.argmax()), float(p.max()), p.tobytes(), e.tobytes(), None, {})
-            for p, e in zip(said, embeddings, strict=True)
-        ]
+        batch = logged(self.stream, new_ids(len(said)), said, embeddings)
         with self.engine.begin() as connection:
-            raw: Any = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
-            predictions.copy(raw, rows, models.ids(connection))
+            write(connection, batch)
             items = [
                 {
-                    "prediction_id": row.id,
+                    "prediction_id": key,
                     "model_id": models.ids(connection)[self.stream],
                     "label": int(label),
-                    "predicted": row.label,
-                    "probabilities": row.probabilities,
+                    "predicted": int(predicted),
+                    "probabilities": p.tobytes(),
                 }
-                for row, label in zip(rows, [] if told is None else told, strict=told is not None)
+                for key, predicted, p, label in zip(
+                    batch.uuids, batch.labels, said, [] if told is None else told, strict=told is not None
+                )
                 if label >= 0
             ]
             if items:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
@@ -15,16 +16,18 @@ from service.ledger.forwarder import DAYS_AHEAD, Forwarder
 from service.ledger.spool import Spool
 from service.monitor.jobs import keep_days
 from service.store import feedback, models, predictions, retention
-from service.store.predictions import Cursor, LoggedPrediction
+from service.store.logged import Logged, logged
+from service.store.predictions import Cursor
+from tests.predictions import write
 
 TODAY = dt.datetime.now(dt.UTC).date()
 LONG_AGO = TODAY - dt.timedelta(days=40)
 
 
-def logged(day: dt.date, number: int = 0) -> LoggedPrediction:
+def prediction(day: dt.date, number: int = 0) -> Logged:
     moment = dt.datetime.combine(day, dt.time(12), dt.UTC)
     identifier = UUID(int=(int(moment.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | number)
-    return LoggedPrediction(identifier, "m:1", 0, 0.9, b"\x00\x3c", b"\x00\x3c" * 8, None, {})
+    return logged("m:1", identifier.bytes, np.ones((1, 1)), np.ones((1, 8)))
 
 
 def days(engine: Engine, parent: str = "predictions") -> list[dt.date]:
@@ -37,40 +40,43 @@ def days(engine: Engine, parent: str = "predictions") -> list[dt.date]:
 
 
 @pytest.fixture
-def write(engine: Engine) -> Any:
+def written(engine: Engine) -> Any:
     with engine.begin() as connection:
         model_id = models.register(connection, "m", "1", "a" * 64, ["x"])
 
-    def write(*rows: LoggedPrediction) -> int:
+    def written(*batches: Logged) -> int:
         with engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
-            predictions.copy(raw, rows, {"m:1": model_id})
+            write(connection, *batches)
         return model_id
 
-    return write
+    return written
 
 
-def test_old_days_are_dropped_and_feedback_survives(engine: Engine, write: Any) -> None:
-    old, new = logged(LONG_AGO), logged(TODAY)
-    model_id = write(old, new)
+def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any) -> None:
+    old, new = prediction(LONG_AGO), prediction(TODAY)
+    model_id = written(old, new)
     with engine.begin() as connection:
-        known = feedback.find(connection, [old.id])[old.id]
-        row = {"prediction_id": old.id, "model_id": model_id, "predicted": 0, "probabilities": known.probabilities}
+        known = feedback.find(connection, [old.uuids[0]])[old.uuids[0]]
+        row = {
+            "prediction_id": old.uuids[0],
+            "model_id": model_id,
+            "predicted": 0,
+            "probabilities": known.probabilities,
+        }
         feedback.save(connection, [row | {"label": 0}])
     keep_days(engine, retention_days=30)
     ahead = [TODAY + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
     assert days(engine) == days(engine, "slice_predictions") == ahead
     with engine.connect() as connection:
-        assert predictions.get(connection, old.id) is None
-        assert predictions.get(connection, new.id) is not None
+        assert predictions.get(connection, old.uuids[0]) is None
+        assert predictions.get(connection, new.uuids[0]) is not None
         labels = feedback.read(connection, model_id, Cursor(), 10)
     assert labels is not None
-    assert labels.ids == [old.id]
+    assert labels.ids == [old.uuids[0]]
 
 
-def test_a_reader_holds_up_nobody_and_the_day_goes_at_the_next_look(engine: Engine, write: Any) -> None:
-    write(logged(LONG_AGO), logged(TODAY))
+def test_a_reader_holds_up_nobody_and_the_day_goes_at_the_next_look(engine: Engine, written: Any) -> None:
+    written(prediction(LONG_AGO), prediction(TODAY))
     before = TODAY - dt.timedelta(days=30)
     name = f"predictions_{LONG_AGO:%Y%m%d}"
     with engine.connect() as reading:
@@ -82,14 +88,14 @@ def test_a_reader_holds_up_nobody_and_the_day_goes_at_the_next_look(engine: Engi
             with engine.begin() as other:  # while the day waits for its reader
                 other.execute(text("SET LOCAL statement_timeout = '5s'"))
                 other.execute(text("SELECT count(*) FROM predictions"))
-        write(logged(TODAY, 1))
+        written(prediction(TODAY, 1))
         assert outcome == [([f"slice_{name}"], [name])]
     assert retention.drop_days(engine, before) == ([name], [])
     assert days(engine) == [TODAY]
 
 
-def test_what_a_process_that_died_left_behind_is_dropped(engine: Engine, write: Any) -> None:
-    write(logged(LONG_AGO), logged(TODAY))
+def test_what_a_process_that_died_left_behind_is_dropped(engine: Engine, written: Any) -> None:
+    written(prediction(LONG_AGO), prediction(TODAY))
     name = f"predictions_{LONG_AGO:%Y%m%d}"
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE predictions DETACH PARTITION {name}"))
@@ -97,32 +103,32 @@ def test_what_a_process_that_died_left_behind_is_dropped(engine: Engine, write: 
     assert (sorted(dropped), left) == ([name, f"slice_{name}"], [])
 
 
-def test_a_server_alone_makes_the_next_days(engine: Engine, write: Any, tmp_path: Path) -> None:
+def test_a_server_alone_makes_the_next_days(engine: Engine, written: Any, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     forwarder = Forwarder(spool, engine)
-    write(logged(TODAY))
-    spool.append([logged(TODAY, 1)])
+    written(prediction(TODAY))
+    spool.append(prediction(TODAY, 1))
     forwarder.drain(spool)
     assert days(engine) == [TODAY + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
 
 
 def test_predictions_that_come_after_their_day_was_dropped_are_taken(
-    engine: Engine, write: Any, tmp_path: Path
+    engine: Engine, written: Any, tmp_path: Path
 ) -> None:
     spool = Spool.create(tmp_path)
     forwarder = Forwarder(spool, engine)
-    write(logged(TODAY))
+    written(prediction(TODAY))
     for number in range(2):
-        spool.append([logged(LONG_AGO, number)])
+        spool.append(prediction(LONG_AGO, number))
         forwarder.drain(spool)
         assert days(engine)[0] == LONG_AGO
         retention.drop_days(engine, TODAY)
 
 
 def test_the_vacuum_report_weighs_days(
-    engine: Engine, url: str, write: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    engine: Engine, url: str, written: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(*(logged(TODAY, number) for number in range(200)))
+    written(*(prediction(TODAY, number) for number in range(200)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE predictions"))
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)

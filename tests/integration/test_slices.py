@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import Engine, text
-from uuid_utils.compat import uuid7
 
 from service.calibrate import calibrate
 from service.errors import TidemarkError
@@ -15,8 +14,8 @@ from service.monitor import busiest
 from service.monitor.monitor import Monitor
 from service.monitor.watcher import Watcher
 from service.settings import Settings
-from service.store import models, predictions, streams, traffic
-from service.store.predictions import HALF, Cursor, LoggedPrediction
+from service.store import models, streams, traffic
+from service.store.predictions import Cursor
 from tests.integration.test_monitor import WORLD, Installation
 from tests.statistics.worlds import Arrays, rows
 
@@ -36,20 +35,7 @@ class Sliced(Installation):
         return monitor
 
     def tagged(self, arrays: Arrays, cameras: Any) -> list[Any]:
-        logged = [
-            LoggedPrediction(
-                uuid7(), "m:1", int(p.argmax()), float(p.max()), p.astype(HALF).tobytes(), e.astype(HALF).tobytes(),
-                a.astype("<f4").tobytes(), {"camera": str(camera)} if camera else {},
-            )
-            for e, p, a, camera in zip(
-                arrays["embeddings"], arrays["probabilities"], arrays["properties"], cameras, strict=True
-            )
-        ]  # fmt: skip
-        with self.engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in logged})
-            predictions.copy(raw, logged, {"m:1": self.model_id})
-        return [row.id for row in logged]
+        return self.log(arrays, [b'{"camera":"%s"}' % str(camera).encode() if camera else b"{}" for camera in cameras])
 
     def advance(self, monitor: Any = None) -> None:
         monitor = monitor or self.monitor()

@@ -15,7 +15,7 @@ from service.errors import Overloaded
 from service.ledger import spool as spools
 from service.ledger.forwarder import Forwarder
 from service.ledger.spool import Spool
-from tests.integration.test_ledger import registered, row, stored
+from tests.integration.test_ledger import batch, registered, stored
 
 __all__ = ["registered"]
 BATCH = 50  # predictions
@@ -47,7 +47,7 @@ def fill(spool: Spool) -> int:
     """Append until it is refused; return how many were kept."""
     for kept in itertools.count(step=BATCH):
         try:
-            spool.append([row() for _ in range(BATCH)])
+            spool.append(batch(BATCH))
         except Overloaded:
             return kept
     raise AssertionError
@@ -59,9 +59,9 @@ def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, 
         kept = fill(spool)
         assert kept > 0
         with pytest.raises(Overloaded):
-            spool.append([row() for _ in range(20 * BATCH)])
-    assert spool.pending == kept == len(spool.peek(1_000_000)[0])
-    spool.append([row()])
+            spool.append(batch(20 * BATCH))
+    assert spool.pending == kept == sum(map(len, spool.peek(1_000_000)[0]))
+    spool.append(batch())
     Forwarder(spool, registered).drain(spool)
     assert (spool.pending, stored(registered)) == (0, kept + 1)
     spool.close()
@@ -76,11 +76,11 @@ def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
     ballast.write_bytes(bytes(2_000_000))
     spool = Spool.create(small_disk)
     kept = fill(spool)
-    assert spool.pending == kept == len(spool.peek(1_000_000)[0])
+    assert spool.pending == kept == sum(map(len, spool.peek(1_000_000)[0]))
     ballast.unlink()
     Forwarder(spool, registered).drain(spool)
     assert (spool.pending, stored(registered)) == (0, kept)
-    spool.append([row()])
+    spool.append(batch())
     assert spool.pending == 1
     spool.close()
 
@@ -88,7 +88,7 @@ def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
 def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine, tmp_path: Path) -> None:
     dead = [Spool.create(tmp_path) for _ in range(2)]
     for spool in dead:
-        spool.append([row() for _ in range(3)])
+        spool.append(batch(3))
         spool._lock_file.close()  # what the kernel does when a process dies
         spool._reader.close()
         spool._writer.close()

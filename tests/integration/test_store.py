@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 from collections.abc import Callable
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -13,15 +12,16 @@ from uuid_utils.compat import uuid7
 from service.errors import DatabaseError, ReferenceMismatch
 from service.store import engine as engines
 from service.store import feedback, models, predictions, schema
-from service.store.predictions import HALF, Cursor, LoggedPrediction
+from service.store.logged import Logged, logged
+from service.store.prediction_id import time_of
+from service.store.predictions import Cursor
+from tests.predictions import new_ids, write
 
 LABELS = ["cat", "dog"]
 
 
-def logged(identifier: UUID | None = None) -> LoggedPrediction:
-    probabilities = np.array([0.25, 0.75], HALF).tobytes()
-    embedding = np.arange(4).astype(HALF).tobytes()
-    return LoggedPrediction(identifier or uuid7(), "m:1", 1, 0.75, probabilities, embedding, None, {"camera": "7"})
+def prediction() -> Logged:
+    return logged("m:1", new_ids(1), np.array([[0.25, 0.75]]), np.arange(4.0)[None], tags=[b'{"camera":"7"}'])
 
 
 @pytest.fixture
@@ -31,34 +31,32 @@ def model_id(engine: Engine) -> int:
 
 
 @pytest.fixture
-def write(engine: Engine, model_id: int) -> Callable[[list[LoggedPrediction]], int]:
-    def write(rows: list[LoggedPrediction]) -> int:
+def written(engine: Engine, model_id: int) -> Callable[[list[Logged]], int]:
+    def written(batches: list[Logged]) -> int:
         with engine.begin() as connection:
-            raw = connection.connection.driver_connection
-            predictions.ensure_partitions(raw, {row.at.date() for row in rows})
-            return predictions.copy(raw, rows, {"m:1": model_id})
+            return write(connection, *batches)
 
-    return write
+    return written
 
 
-def test_a_replay_adds_nothing(write: Callable[[list[LoggedPrediction]], int]) -> None:
-    rows = [logged() for _ in range(50)]
-    assert write(rows) == 50
-    assert write(rows) == 0
-    assert write([*rows[:10], logged()]) == 1
+def test_a_replay_adds_nothing(written: Callable[[list[Logged]], int]) -> None:
+    rows = [prediction() for _ in range(50)]
+    assert written(rows) == 50
+    assert written(rows) == 0
+    assert written([*rows[:10], prediction()]) == 1
 
 
 def test_rows_come_back_as_they_were_logged(
-    engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+    engine: Engine, model_id: int, written: Callable[[list[Logged]], int]
 ) -> None:
-    rows = [logged() for _ in range(3)]
-    write(rows)
+    rows = [prediction() for _ in range(3)]
+    written(rows)
     with engine.connect() as connection:
         batch = predictions.read(connection, model_id, Cursor(), 10)
-        one = predictions.get(connection, rows[0].id)
+        one = predictions.get(connection, rows[0].uuids[0])
     assert batch is not None
-    assert batch.ids == [row.id for row in rows]
-    assert batch.at == [row.at for row in rows]
+    assert batch.ids == [row.uuids[0] for row in rows]
+    assert batch.at == [time_of(row.uuids[0]) for row in rows]
     assert batch.embeddings.tolist() == [[0, 1, 2, 3]] * 3
     assert batch.probabilities.tolist() == [[0.25, 0.75]] * 3
     assert one is not None
@@ -66,15 +64,15 @@ def test_rows_come_back_as_they_were_logged(
 
 
 def test_an_open_transaction_holds_later_ones_back_and_none_is_skipped(
-    url: str, engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+    url: str, engine: Engine, model_id: int, written: Callable[[list[Logged]], int]
 ) -> None:
-    early, late = [logged() for _ in range(2)], [logged() for _ in range(3)]
-    write([logged()])
+    early, late = [prediction() for _ in range(2)], [prediction() for _ in range(3)]
+    written([prediction()])
     slow = create_engine(url)
     with slow.connect() as held:
         transaction = held.begin()
-        predictions.copy(held.connection.driver_connection, early, {"m:1": model_id})
-        write(late)
+        write(held, *early)
+        written(late)
         with engine.connect() as connection:
             first = predictions.read(connection, model_id, Cursor(), 10)
         assert first is not None
@@ -84,7 +82,7 @@ def test_an_open_transaction_holds_later_ones_back_and_none_is_skipped(
     with engine.connect() as connection:
         rest = predictions.read(connection, model_id, first.cursors[-1], 10)
     assert rest is not None
-    assert rest.ids == [row.id for row in early + late]
+    assert rest.ids == [row.uuids[0] for row in early + late]
 
 
 def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
@@ -109,15 +107,20 @@ def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
 
 
 def test_feedback_overwrites_and_is_read_once(
-    engine: Engine, model_id: int, write: Callable[[list[LoggedPrediction]], int]
+    engine: Engine, model_id: int, written: Callable[[list[Logged]], int]
 ) -> None:
-    rows = [logged() for _ in range(2)]
-    write(rows)
+    rows = [prediction() for _ in range(2)]
+    written(rows)
     with engine.begin() as connection:
-        found = feedback.find(connection, [rows[0].id, uuid7()])
-        assert list(found) == [rows[0].id]
-        known = found[rows[0].id]
-        row = {"prediction_id": rows[0].id, "model_id": model_id, "predicted": 1, "probabilities": known.probabilities}
+        found = feedback.find(connection, [rows[0].uuids[0], uuid7()])
+        assert list(found) == [rows[0].uuids[0]]
+        known = found[rows[0].uuids[0]]
+        row = {
+            "prediction_id": rows[0].uuids[0],
+            "model_id": model_id,
+            "predicted": 1,
+            "probabilities": known.probabilities,
+        }
         feedback.save(connection, [row | {"label": 1}])
     with engine.begin() as connection:
         first = feedback.read(connection, model_id, Cursor(), 10)

@@ -210,7 +210,7 @@ class Installation:
         for path in (self.folder / data / "spool").glob("*.sqlite"):
             with contextlib.suppress(sqlite3.OperationalError):
                 connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
-                waiting += connection.execute("SELECT count(*) FROM rows").fetchone()[0]
+                waiting += connection.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()[0]
                 connection.close()
         return waiting
 

@@ -52,9 +52,9 @@ def kill_server_between_commit_and_discard(installation: Installation, postgres:
     path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as held:
         held.execute("BEGIN IMMEDIATE")
-        (waiting,) = held.execute("SELECT count(*) FROM rows").fetchone()
+        (waiting,) = held.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()
         if waiting:
-            query = "SELECT id FROM rows ORDER BY seq LIMIT 1"
+            query = "SELECT substr(ids, 1, 16) FROM batches ORDER BY seq LIMIT 1"
             first = held.execute(query).fetchone()[0].hex()
             found = f"SELECT count(*) FROM predictions WHERE id = '{first}'"
             installation.until(lambda: installation.one(found), "the forwarder's commit", 4)

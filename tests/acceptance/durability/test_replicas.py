@@ -8,15 +8,17 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import text
-from uuid_utils.compat import uuid7
 
 from service.store import predictions
-from service.store.predictions import LoggedPrediction, time_of
+from service.store.logged import logged
+from service.store.prediction_id import time_of
+from service.store.predictions import Cursor
 from tests.acceptance.durability import verify
 from tests.acceptance.durability.installation import Installation
 from tests.acceptance.durability.load import Load
 from tests.acceptance.durability.postgres import holding
 from tests.acceptance.durability.test_kills import WAITING
+from tests.predictions import new_ids, write
 
 SERVERS, MONITORS = ("serve-a", "serve-b"), ("monitor-a", "monitor-b")
 AHEAD = "+200s"  # of the second server's clock
@@ -44,12 +46,12 @@ def rows_not_yet_committed(installation: Installation, model: str) -> Iterator[t
     """Keep a transaction open that has copied rows; give their ids and its own. Commit it at the end."""
     with installation.engine.connect() as connection:
         model_id = installation.stream(model).model_id
-        columns = "label, confidence, probabilities, embedding, properties, tags"
-        query = text(f"SELECT {columns} FROM predictions WHERE model_id = :model LIMIT 30")
-        rows = [LoggedPrediction(uuid7(), model, *row) for row in connection.execute(query, {"model": model_id})]
-        predictions.copy(connection.connection.driver_connection, rows, {model: model_id})
+        there = predictions.read(connection, model_id, Cursor(), 30)
+        assert there is not None
+        batch = logged(model, new_ids(len(there)), there.probabilities, there.embeddings, there.properties)
+        write(connection, batch)
         xid = connection.execute(text("SELECT pg_current_xact_id()::text")).scalar_one()
-        yield [str(row.id) for row in rows], int(xid)
+        yield list(map(str, batch.uuids)), int(xid)
         connection.commit()
 
 

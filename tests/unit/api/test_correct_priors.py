@@ -17,7 +17,7 @@ from service.inference.bundle import Bundle
 from service.inference.session import Model
 from service.processes import _check
 from service.remedy.priors_file import CalibrationValues, ClassShare, Priors, corrections
-from service.store.predictions import HALF
+from service.store.logged import HALF
 from service.store.tables import predictions
 from tests.unit.api.test_predict import png
 

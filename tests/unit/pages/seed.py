@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, insert, literal, select
 
 from service.inference.thumbnails import thumbnail
 from service.store import models, predictions, references, tables
-from service.store.predictions import LoggedPrediction
+from service.store.logged import logged
+from tests.predictions import write
 
 AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
 ALERT = UUID("01920000-0000-7000-8000-000000000001")
@@ -155,16 +156,15 @@ def concept() -> dict[str, Any]:
 
 
 def _log(connection: Connection, model_id: int) -> None:
-    properties = np.array([0.4, 0.125, 28], dtype="<f4").tobytes()
-    halves = np.zeros(10, dtype="<f2").tobytes()
-    tags = {"camera": "7"}
-    rows = [
-        LoggedPrediction(prediction_id(row), "mnist:1", 3, 0.75, halves, halves, properties, tags, thumbnail=PICTURE)
-        for row in range(IMAGES)
-        if row != DROPPED
-    ]
-    raw = connection.connection.driver_connection
-    predictions.copy(raw, rows, {"mnist:1": model_id})  # type: ignore[arg-type]
+    ids = [prediction_id(row).bytes for row in range(IMAGES) if row != DROPPED]
+    m = len(ids)
+    properties = np.tile([0.4, 0.125, 28], (m, 1))
+    said = np.tile(np.where(np.arange(10) == 3, 0.75, 0.25 / 9), (m, 1))
+    batch = logged(
+        "mnist:1", b"".join(ids), said, np.zeros((m, 10)), properties, [b'{"camera":"7"}'] * m, thumbnails=[PICTURE] * m
+    )
+    write(connection, batch)
+    halves = batch.probabilities[0].tobytes()
     known = {"prediction_id": prediction_id(0), "model_id": model_id, "predicted": 3, "probabilities": halves}
     connection.execute(insert(tables.feedback).values(**known, label=8))
 

@@ -1,0 +1,18 @@
+"""Ids of predictions: UUIDs of version 7, so that an id tells when its prediction was made."""
+
+import datetime as dt
+from uuid import UUID
+
+LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
+
+
+def time_of(prediction_id: UUID) -> dt.datetime:
+    """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond; of any other id, some moment."""
+    return dt.datetime.fromtimestamp(min(prediction_id.int >> 80, LATEST) / 1000, tz=dt.UTC)
+
+
+def id_at(milliseconds: int, noise: bytes) -> UUID:
+    """Return the UUIDv7 of a moment of the Unix epoch whose other 74 bits are those of 10 bytes."""
+    bits = int.from_bytes(noise[:10], "big")
+    high, low = bits >> 68, bits & (1 << 62) - 1  # 12 and 62 bits
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
