@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import UUID
@@ -26,6 +27,7 @@ SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 LENGTH = np.dtype("<u4")  # of a byte string among several
+CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log: beyond it `append` makes the checkpoint itself
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
@@ -96,9 +98,9 @@ class Spool:
         Overloaded
             The spool or its disk is full: none of them is kept.
         """
-        if (reason := self._fullness()) is not None:
-            raise Overloaded(reason, retry_after=5)
         with self._turn:
+            if (reason := self._fullness()) is not None:
+                raise Overloaded(reason, retry_after=5)
             try:
                 self._insert(batch)  # a statement by itself is a transaction
             except sqlite3.OperationalError as error:
@@ -106,26 +108,28 @@ class Spool:
             self.pending += len(batch)
 
     def peek(self, limit: int) -> tuple[list[Logged], int]:
-        """Return the oldest batches, at least `limit` predictions if there are as many, and the number to give to
-        `discard` once they are safe elsewhere."""
-        batches: list[Logged] = []
+        """Return the oldest predictions, at least `limit` if there are as many, in as few batches as their kinds allow,
+        and the number to give to `discard` once they are safe elsewhere."""
+        rows: list[tuple[Any, ...]] = []
         last = count = 0
-        with closing(self._reader.execute(f"SELECT seq, count, {COLUMNS} FROM batches ORDER BY seq")) as rows:
-            while count < limit and (row := rows.fetchone()) is not None:
+        with closing(self._reader.execute(f"SELECT seq, count, {COLUMNS} FROM batches ORDER BY seq")) as found:
+            while count < limit and (row := found.fetchone()) is not None:
                 last = row[0]
                 count += row[1]
-                batches.append(_decode(row[1:]))
-        return batches, last
+                rows.append(row[1:])
+        return [_decode(list(alike)) for _, alike in groupby(rows, _kind)], last
 
     def discard(self, last: int) -> None:
         """Forget the batches up to and including `last`."""
         with self._turn:
             gone = self._writer.execute("DELETE FROM batches WHERE seq <= ? RETURNING count", (last,)).fetchall()
             self.pending -= sum(count for (count,) in gone)
+        self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
-        return int(self._reader.execute(SIZE).fetchone()[0])
+        with self._turn:
+            return self._bytes()
 
     def close(self) -> None:
         """Release the file; remove it if nothing is left in it."""
@@ -139,13 +143,17 @@ class Spool:
 
     def full(self) -> bool:
         """Tell whether a prediction would be refused."""
-        return self._fullness() is not None
+        with self._turn:
+            return self._fullness() is not None
+
+    def _bytes(self) -> int:
+        return int(self._writer.execute(SIZE).fetchone()[0])
 
     def _insert(self, batch: Logged) -> None:
         self._writer.execute(INSERT, _encode(batch))
 
     def _fullness(self) -> str | None:
-        if self.bytes() > self.max_bytes:
+        if self._bytes() > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
         disk = os.statvfs(self.path.parent)
         if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
@@ -169,7 +177,7 @@ def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, Found]:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
             for row in connection.execute(f"SELECT count, {COLUMNS} FROM batches"):
-                batch = _decode(row)
+                batch = _decode([row])
                 for place, key in enumerate(batch.uuids):
                     if key in wanted:
                         found[key] = Found(batch.model, int(batch.labels[place]), batch.probabilities[place].tobytes())
@@ -184,6 +192,8 @@ def _open(path: Path, sync: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
+    connection.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite would write pages full of zeros
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection
 
 
@@ -213,23 +223,37 @@ def _encode(batch: Logged) -> tuple[object, ...]:
     )
 
 
-def _decode(row: Sequence[Any]) -> Logged:
-    count, model, ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails = row
+def _kind(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what batches have in common that can be one: the model, which parts there are, and their widths."""
+    count, model, _, _, _, probabilities, embeddings, properties, tags, corrected, thumbnails = row
+    parts = (probabilities, embeddings, properties, corrected)
+    widths = [None if part is None else len(part) // count for part in parts]
+    return (model, *widths, tags is None, thumbnails is None)
 
-    def matrix(data: bytes, kind: np.dtype[Any]) -> NDArray[Any]:
-        return np.frombuffer(data, kind).reshape(count, -1)
+
+def _decode(rows: Sequence[Sequence[Any]]) -> Logged:
+    """Return batches of one kind as one."""
+    counts, models, *parts = zip(*rows, strict=True)
+    ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails = parts
+    m = sum(counts)
+
+    def matrix(blobs: Sequence[bytes], kind: np.dtype[Any]) -> NDArray[Any]:
+        return np.frombuffer(b"".join(blobs), kind).reshape(m, -1)
+
+    def strings(blobs: Sequence[bytes]) -> list[bytes]:
+        return [value for blob, count in zip(blobs, counts, strict=True) for value in _unpacked(blob, count)]
 
     return Logged(
-        model,
-        ids,
-        np.frombuffer(labels, LABEL),
-        np.frombuffer(confidences, SINGLE),
+        models[0],
+        b"".join(ids),
+        np.frombuffer(b"".join(labels), LABEL),
+        np.frombuffer(b"".join(confidences), SINGLE),
         matrix(probabilities, HALF),
         matrix(embeddings, HALF),
-        None if properties is None else matrix(properties, SINGLE),
-        _unpacked(tags, count),
-        None if corrected is None else matrix(corrected, HALF),
-        _unpacked(thumbnails, count),
+        None if properties[0] is None else matrix(properties, SINGLE),
+        None if tags[0] is None else strings(tags),
+        None if corrected[0] is None else matrix(corrected, HALF),
+        None if thumbnails[0] is None else strings(thumbnails),
     )
 
 
@@ -240,9 +264,7 @@ def _packed(values: Sequence[bytes] | None) -> bytes | None:
     return np.fromiter(map(len, values), LENGTH, len(values)).tobytes() + b"".join(values)
 
 
-def _unpacked(data: bytes | None, count: int) -> list[bytes] | None:
-    if data is None:
-        return None
-    ends = np.frombuffer(data, LENGTH, count).cumsum() + count * LENGTH.itemsize
-    starts = [count * LENGTH.itemsize, *ends[:-1]]
-    return [data[start:end] for start, end in zip(starts, ends, strict=True)]
+def _unpacked(data: bytes, count: int) -> list[bytes]:
+    first = count * LENGTH.itemsize
+    ends = (first + np.frombuffer(data, LENGTH, count).cumsum()).tolist()
+    return [data[start:end] for start, end in zip([first, *ends], ends, strict=False)]
