@@ -136,6 +136,7 @@ def create_app(
         summary="Serves an image classifier and notices when the world it was trained on has moved",
         version="1",
         lifespan=lifespan,
+        telemetry={"metrics": False, "logs": False},  # `/metrics` is ours; asking whether they are wanted takes time
     )
     problems.install(app)
     app.add_middleware(HotPath, path="/predict", endpoint=predict.predict)

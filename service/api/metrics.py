@@ -77,6 +77,7 @@ class ModelMetrics:
         own = (model, version)
         self._own = own
         self._requests = metrics.requests
+        self._statuses: dict[int, Counter] = {}
         self._predictions = [metrics.predictions.labels(*own, label) for label in class_names]
         self._seconds = {stage: metrics.seconds.labels(*own, stage) for stage in STAGES}
         self._batch_size = metrics.batch_size.labels(*own)
@@ -100,7 +101,9 @@ class ModelMetrics:
 
     def answered(self, status: int) -> None:
         """Count an answer of a prediction endpoint."""
-        self._requests.labels(*self._own, str(status)).inc()
+        if status not in self._statuses:
+            self._statuses[status] = self._requests.labels(*self._own, str(status))
+        self._statuses[status].inc()
 
     def dropped(self, count: int) -> None:
         """Count images that this model was not shown in shadow."""

@@ -18,6 +18,8 @@ UNITS = {
 }
 LEVELS = 32  # grey levels of the entropy's histogram
 FLOOR = 1e-8
+GREYS = 256
+MOMENTS = (np.arange(GREYS)[:, None] / (GREYS - 1)) ** [1, 2]
 
 
 def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) -> NDArray[np.float32]:
@@ -35,20 +37,16 @@ def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) ->
     saturation, the mean of (max - min) / max over the channels; width and height.
     """
     grey, saturation = _grey_and_saturation(pixels)
-    counts = _histogram(grey, 256)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    levels = np.arange(256) / 255
-    brightness = shares @ levels
-    contrast = np.sqrt(np.maximum(shares @ levels**2 - brightness**2, 0))
+    counts = _histogram(grey)
+    shares = counts / counts[0].sum()
+    brightness, power = (shares @ MOMENTS).T
     laplacian = _laplacian(grey)
-    mean = laplacian.mean(axis=(1, 2)) / 255
-    steps = _histogram(np.abs(laplacian), 4 * 255 + 1)
-    variance = steps @ (np.arange(4 * 255 + 1) / 255) ** 2 / steps.sum(axis=1) - mean**2
+    variance = np.square(laplacian).mean(axis=1) - np.square(laplacian.mean(axis=1))
     columns = (
         brightness,
-        contrast,
+        np.sqrt(np.maximum(power - brightness**2, 0)),
         np.log(np.maximum(variance, 0) + FLOOR),
-        _median(steps) / 255,
+        _median(np.abs(laplacian, out=laplacian)),
         _entropy(shares),
         saturation,
         np.asarray(widths),
@@ -68,34 +66,34 @@ def _grey_and_saturation(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], 
     return (mixed >> 8).astype(np.uint8), saturation
 
 
-def _histogram(values: NDArray[Any], bins: int) -> NDArray[np.int64]:
-    """Count the values 0..bins-1 of each image: (m, bins)."""
-    m = len(values)
-    shifted = values.reshape(m, -1) + bins * np.arange(m)[:, None]
-    return np.bincount(shifted.ravel(), minlength=bins * m).reshape(m, bins)
+def _histogram(grey: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the grey values of each image: (m, 256)."""
+    m = len(grey)
+    shifted = grey.reshape(m, -1) + GREYS * np.arange(m)[:, None]
+    return np.bincount(shifted.ravel(), minlength=GREYS * m).reshape(m, GREYS)
 
 
-def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """Return the four-neighbour Laplacian with the borders repeated."""
-    laplacian = grey * np.int16(-4)
-    laplacian[:, 1:] += grey[:, :-1]
-    laplacian[:, :1] += grey[:, :1]
-    laplacian[:, :-1] += grey[:, 1:]
-    laplacian[:, -1:] += grey[:, -1:]
-    laplacian[:, :, 1:] += grey[:, :, :-1]
-    laplacian[:, :, :1] += grey[:, :, :1]
-    laplacian[:, :, :-1] += grey[:, :, 1:]
-    laplacian[:, :, -1:] += grey[:, :, -1:]
-    return laplacian
+def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the four-neighbour Laplacian (m, H·W) of greys between 0 and 1, with the borders repeated."""
+    m, height, width = grey.shape
+    framed = np.empty((m, height + 2, width + 2), np.int16)
+    inner = framed[:, 1:-1, 1:-1]
+    inner[:] = grey
+    framed[:, 0], framed[:, -1] = framed[:, 1], framed[:, -2]
+    framed[:, :, 0], framed[:, :, -1] = framed[:, :, 1], framed[:, :, -2]
+    laplacian = framed[:, :-2, 1:-1] + framed[:, 2:, 1:-1]
+    laplacian += framed[:, 1:-1, :-2]
+    laplacian += framed[:, 1:-1, 2:]
+    laplacian -= 4 * inner
+    return np.multiply(laplacian.reshape(m, -1), np.float32(1 / 255), dtype=np.float32)
 
 
-def _median(counts: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the median of each image's values from their histogram."""
-    total = counts.sum(axis=1, keepdims=True)
-    running = counts.cumsum(axis=1)
-    low, high = (running > (total - 1) // 2).argmax(axis=1), (running > total // 2).argmax(axis=1)
-    middle: NDArray[Any] = (low + high) / 2
-    return middle
+def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of each row (m, n) from one partition; NumPy's own asks for two, which is ten times slower."""
+    n = values.shape[1]
+    parted = np.partition(values, n // 2, axis=1)
+    upper: NDArray[np.float32] = parted[:, n // 2]
+    return upper if n % 2 else (parted[:, : n // 2].max(axis=1) + upper) / 2
 
 
 def _entropy(shares: NDArray[np.float64]) -> NDArray[Any]:
