@@ -33,6 +33,7 @@ from service.worker import BUNDLE_VARIABLE, PRIORS_VARIABLE, SHADOW_VARIABLE, fo
 
 PARENT_VARIABLE = "TIDEMARK_PARENT"  # a child of `up` ends when this process is gone
 MONITOR_NICENESS = 10  # a monitor on the machine of a server gives way to it
+MONITOR_BLAS = {"OPENBLAS_NUM_THREADS": "1"}  # so that it leaves the server a core, unless the environment says other
 HANG_SECONDS = 60  # in a transaction, after which a monitor loses its stream to another
 GRACE = 10  # seconds for open requests to end
 STABLE = 60.0  # seconds after which a child that dies is restarted at once
@@ -133,8 +134,8 @@ def up(folders: Sequence[Path], host: str, port: int, priors: Sequence[Path] = (
         named = [word for folder in folders for word in ("--bundle", str(folder))]
         named += [word for folder in shadows for word in ("--shadow", str(folder))]
         named += [word for file in priors for word in ("--correct-priors", str(file))]
-        commands = [["serve", *named, "--host", host, "--port", str(port)], ["monitor"]]
-        children = [_Child(command, environment) for command in commands]
+        server = ["serve", *named, "--host", host, "--port", str(port)]
+        children = [_Child(server, environment), _Child(["monitor"], MONITOR_BLAS | environment)]
         try:
             while not stopping.wait(0.2):
                 for child in children:

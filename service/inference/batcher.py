@@ -1,14 +1,18 @@
-"""Adaptive micro-batching: one worker thread runs a batch while the next one gathers."""
+"""Adaptive micro-batching: what arrives together, or while a batch runs, makes the next one."""
 
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from service.errors import Overloaded
+
+BRIEF = 0.010  # seconds: batches that take less on average run in the event loop itself
+WEIGHT = 0.25  # of the newest batch in that average
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,13 +34,17 @@ class Batcher(Generic[T, R]):
     """Gathers items of concurrent callers into batches for one function; made and used inside a running event loop.
 
     An idle batcher runs an item at once; under load the items that arrive during a run make the next batch, so
-    that batches grow just as far as the load asks for. A batch goes to the thread and its results come back in one
-    step each, however large it is.
+    that batches grow just as far as the load asks for.
+
+    Brief batches run in the event loop: handing one to a thread and its results back costs as much again, and on a
+    machine with few cores the two threads wait for each other. Once batches prove to take longer, they go to a thread
+    of their own, so that the loop goes on receiving meanwhile. A batch that waits for more items (`wait_ms`) does so in
+    the thread.
 
     Parameters
     ----------
-    run : takes a list of items, gives as many results; called in the batcher's own thread, one call at a time. A
-        result that is an exception is raised to its own caller, an exception that `run` raises to all of the batch.
+    run : takes a list of items, gives as many results; one call at a time. A result that is an exception is raised to
+        its own caller, an exception that `run` raises to all of the batch.
     max_batch : sum of the sizes of one call's items; a larger item is run alone.
     wait_ms : how long a batch that is not full waits for more.
     patience : seconds that an item may wait for its run; after them `submit` raises `TooLate`.
@@ -53,10 +61,13 @@ class Batcher(Generic[T, R]):
         self._max_batch = max_batch
         self._wait = wait_ms / 1000
         self._patience = patience
-        self._queue: SimpleQueue[_Waiting[T, R] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._here: deque[_Waiting[T, R]] = deque()  # for the loop; once there is a thread, its queue has them
+        self._average = 0.0  # seconds
+        self._queue: SimpleQueue[_Waiting[T, R] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if self._wait:
+            self._start_thread()
 
     async def submit(self, item: T, size: int = 1) -> R:
         """Return the result of `item`, which takes `size` of a batch's places.
@@ -67,27 +78,62 @@ class Batcher(Generic[T, R]):
             Its turn did not come in time; it was not run.
         """
         future: asyncio.Future[R] = self._loop.create_future()
-        self._queue.put(_Waiting(item, size, time.monotonic() + self._patience, future))
+        waiting = _Waiting(item, size, time.monotonic() + self._patience, future)
+        if self._thread is not None:
+            self._queue.put(waiting)
+        else:
+            if not self._here:
+                self._loop.call_soon(self._run_here)  # after the callers that are ready as well
+            self._here.append(waiting)
         return await future
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        while self._here:
+            self._run_here()
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _run_here(self) -> None:
+        if not self._here:
+            return
+        batch = [self._here.popleft()]
+        room = self._max_batch - batch[0].size
+        while self._here and self._here[0].size <= room:
+            batch.append(self._here.popleft())
+            room -= batch[-1].size
+        started = time.perf_counter()
+        _deliver(batch, self._results(batch))
+        self._average += WEIGHT * (time.perf_counter() - started - self._average)
+        if self._average > BRIEF:
+            self._start_thread()
+        elif self._here:
+            self._loop.call_soon(self._run_here)
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+        while self._here:
+            self._queue.put(self._here.popleft())
 
     def _work(self) -> None:
         for batch in self._batches():
-            now = time.monotonic()
-            late = [waiting for waiting in batch if waiting.deadline < now]
-            timely = [waiting for waiting in batch if waiting.deadline >= now] if late else batch
-            try:
-                results = self._run([waiting.item for waiting in timely]) if timely else []
-                if len(results) != len(timely):
-                    raise ValueError(f"{len(results)} results of a batch of {len(timely)}")
-            except Exception as error:
-                results = [error] * len(timely)
-            too_late = TooLate(f"waited for {self._patience:g} s and was not run")
-            self._loop.call_soon_threadsafe(_deliver, late + timely, [too_late] * len(late) + list(results))
+            self._loop.call_soon_threadsafe(_deliver, batch, self._results(batch))
+
+    def _results(self, batch: list[_Waiting[T, R]]) -> list[R | Exception]:
+        now = time.monotonic()
+        timely = [waiting.item for waiting in batch if waiting.deadline >= now]
+        try:
+            found = self._run(timely) if timely else []
+            if len(found) != len(timely):
+                raise ValueError(f"{len(found)} results of a batch of {len(timely)}")
+        except Exception as error:
+            found = [error] * len(timely)
+        if len(timely) == len(batch):
+            return list(found)
+        late, each = TooLate(f"waited for {self._patience:g} s and was not run"), iter(found)
+        return [next(each) if waiting.deadline >= now else late for waiting in batch]
 
     def _batches(self) -> Iterator[list[_Waiting[T, R]]]:
         following = self._queue.get()

@@ -1,4 +1,4 @@
-"""From encoded images or prepared tensors to predictions: decoded in threads, run in batches, measured on the way."""
+"""From encoded images or prepared tensors to predictions: decoded, run in batches, measured on the way."""
 
 import asyncio
 import time
@@ -83,7 +83,7 @@ class Predictor(Generic[R]):
 
     Parameters
     ----------
-    finish : makes of a batch's predictions each request's result, in the thread that runs the model; what it raises is
+    finish : makes of a batch's predictions each request's result, in the thread that ran the model; what it raises is
         raised to all of them.
     queue_limit : images that may be decoded, wait or run at a time.
     patience : seconds that a request may wait for the model.

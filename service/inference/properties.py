@@ -85,7 +85,8 @@ def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     laplacian += framed[:, 1:-1, :-2]
     laplacian += framed[:, 1:-1, 2:]
     laplacian -= 4 * inner
-    return np.multiply(laplacian.reshape(m, -1), np.float32(1 / 255), dtype=np.float32)
+    scaled: NDArray[np.float32] = np.multiply(laplacian.reshape(m, -1), np.float32(1 / 255), dtype=np.float32)
+    return scaled
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:

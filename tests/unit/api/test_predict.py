@@ -57,7 +57,7 @@ def test_a_model_that_fails_is_told(client: TestClient, monkeypatch: pytest.Monk
 def test_a_model_that_is_busy_is_a_503_that_says_when_to_come_again(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, changes: dict[str, float], detail: str
 ) -> None:
-    client = serve(max_batch=1, **changes)
+    client = serve(max_batch=1, batch_wait_ms=0.01, **changes)  # which has a thread run the model
     begun, free, run = threading.Event(), threading.Event(), Model.run
 
     def held(model: Model, tensor: np.ndarray) -> object:

@@ -1,6 +1,8 @@
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,13 @@ class Recorder:
         await asyncio.to_thread(self.begun.wait, 10)
 
 
+def in_thread(run: Recorder, **parameters: Any) -> Batcher[int, int]:
+    """Return a batcher that has found its batches to take long."""
+    batcher = Batcher(run, **parameters)
+    batcher._start_thread()
+    return batcher
+
+
 def drive(scenario: Callable[[Recorder], Coroutine[Any, Any, None]]) -> Recorder:
     run = Recorder()
     asyncio.run(scenario(run))
@@ -47,7 +56,7 @@ def test_an_idle_batcher_runs_an_item_at_once() -> None:
 
 def test_what_arrives_during_a_run_makes_the_next_batches() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=4)
+        batcher = in_thread(run, max_batch=4)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
         await run.held()
@@ -63,7 +72,7 @@ def test_what_arrives_during_a_run_makes_the_next_batches() -> None:
 
 def test_a_batch_holds_as_much_as_there_is_room_for_and_a_larger_item_is_run_alone() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=4)
+        batcher = in_thread(run, max_batch=4)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
         await run.held()
@@ -90,7 +99,7 @@ def test_a_wait_gathers_what_comes_a_little_later() -> None:
 
 def test_an_error_reaches_its_own_batch_only() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=2)
+        batcher = in_thread(run, max_batch=2)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
         await run.held()
@@ -127,7 +136,7 @@ def test_a_result_that_is_an_error_reaches_its_own_caller_only() -> None:
 
 def test_what_waited_too_long_is_not_run() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=1, patience=0.05)
+        batcher = in_thread(run, max_batch=1, patience=0.05)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(1))
         await run.held()
@@ -145,7 +154,7 @@ def test_what_waited_too_long_is_not_run() -> None:
 
 def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run)
+        batcher = in_thread(run)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
         await run.held()
@@ -163,12 +172,58 @@ def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
     drive(scenario)
 
 
-def test_close_finishes_what_waits() -> None:
+@pytest.mark.parametrize("make", [Batcher, in_thread])
+def test_close_finishes_what_waits(make: Callable[..., Batcher[int, int]]) -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run, max_batch=1)
+        batcher = make(run, max_batch=1)
         waiting = [asyncio.create_task(batcher.submit(item)) for item in range(5)]
         await asyncio.sleep(0)
         await batcher.close()
-        assert [task.result() for task in waiting] == [2 * item for item in range(5)]
+        assert await asyncio.gather(*waiting) == [2 * item for item in range(5)]
 
-    drive(scenario)
+    assert drive(scenario).batches == [[0], [1], [2], [3], [4]]
+
+
+def test_what_is_submitted_together_runs_together_in_the_loop_and_others_get_their_turn() -> None:
+    turns: list[int] = []
+
+    async def scenario(run: Recorder) -> None:
+        batcher = Batcher(run, max_batch=4)
+
+        async def other() -> None:
+            for _ in range(4):
+                turns.append(len(run.batches))
+                await asyncio.sleep(0)
+
+        sizes = {0: 1, 1: 1, 2: 3, 3: 9, 13: 1, 5: 1}
+        waiting = [asyncio.create_task(batcher.submit(item, size)) for item, size in sizes.items()]
+        answers = await asyncio.gather(*waiting, other(), return_exceptions=True)
+        assert answers[:4] == [0, 2, 4, 6]
+        assert [isinstance(answer, ValueError) for answer in answers[4:6]] == [True, True]
+        assert batcher._thread is None
+        await batcher.close()
+
+    assert drive(scenario).batches == [[0, 1], [2], [3], [13, 5]]
+    assert turns == [0, 1, 2, 3]
+
+
+def test_batches_that_take_long_go_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slow batch among brief ones does not decide; what waits already comes along in its order."""
+    seconds = iter([0.0] * 3 + [0.03] + [0.0] * 3 + [0.05] * 2)
+    clock = [0.0]
+    names: list[str] = []
+    times = SimpleNamespace(perf_counter=lambda: clock[0], monotonic=time.monotonic)
+    monkeypatch.setattr("service.inference.batcher.time", times)
+
+    async def scenario(run: Recorder) -> None:
+        def slow(items: list[int]) -> Sequence[int]:
+            names.append(threading.current_thread().name)
+            clock[0] += next(seconds)
+            return run(items)
+
+        batcher: Batcher[int, int] = Batcher(slow, max_batch=1)
+        assert await asyncio.gather(*map(batcher.submit, range(9))) == [2 * item for item in range(9)]
+        await batcher.close()
+
+    assert drive(scenario).batches == [[item] for item in range(9)]
+    assert names == ["MainThread"] * 8 + ["batcher"]
