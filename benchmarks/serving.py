@@ -29,8 +29,8 @@ from service.inference.graph import init_bundle
 from service.inference.images import decode
 from service.inference.session import Model
 
-ROUNDS = 5
-SECONDS = 3  # of one run
+ROUNDS = 3
+SECONDS = 5  # of one run; the first moments, when connections are made, are then less than 1 % of it
 CONCURRENCIES = (1, 8, 64)
 PICTURES = 256
 PHOTO = (500, 375)  # pixels, width and height of the photographs
