@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -28,6 +29,7 @@ from service.api.kept import Correction, Keeper
 from service.api.models import Known, Served, ServedModels
 from service.api.security_headers import SecurityHeaders
 from service.api.shadow import Shadow
+from service.api.shared_look import SharedLook
 from service.errors import ConfigurationError
 from service.inference.bundle import AnyBundle, Bundle
 from service.inference.predictor import Predictor
@@ -115,6 +117,8 @@ def create_app(
         state.embedding_sizes = _embedding_sizes(state.models, pinned)
         state.replays = inference_log.Replays()
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
+        state.database = SharedLook(partial(health.database_state, engine))
+        state.drift_metrics = SharedLook(partial(metrics.drift, engine))
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
         showing = asyncio.create_task(_show(counted, spool))

@@ -1,5 +1,7 @@
 """Counters and histograms of this server, and `/metrics`, which shows them beside the drift scores of Postgres."""
 
+import asyncio
+import logging
 import os
 from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,8 @@ from sqlalchemy import Engine
 from service.api.drift_metrics import DriftCollector
 from service.ledger.spool import Spool
 from service.store.logged import Logged
+
+logger = logging.getLogger(__name__)
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the folder that prometheus_client reads
 STAGES = ("decode", "queue", "infer", "log", "total")
@@ -110,16 +114,22 @@ class ModelMetrics:
         self._shadow_dropped.inc(count)
 
 
-def text(metrics: Metrics, engine: Engine) -> bytes:
-    """Return the Prometheus exposition of all workers and of the drift state in Postgres."""
+def counted(metrics: Metrics, spool: Spool) -> bytes:
+    """Return the Prometheus exposition of what all workers count."""
+    metrics.spool(spool)
     registry = metrics.registry
     if multiprocess(os.environ):
         _forget_dead(Path(os.environ[SHARED]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    drift = CollectorRegistry()
-    drift.register(DriftCollector(engine))
-    return generate_latest(registry) + generate_latest(drift)
+    return generate_latest(registry)
+
+
+def drift(engine: Engine) -> bytes:
+    """Return the Prometheus exposition of the drift state in Postgres."""
+    registry = CollectorRegistry()
+    registry.register(DriftCollector(engine))
+    return generate_latest(registry)
 
 
 def multiprocess(environment: Mapping[str, str]) -> bool:
@@ -141,7 +151,11 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics", response_class=Response, summary="Prometheus metrics")
-def metrics_page(request: Request) -> Response:
+async def metrics_page(request: Request) -> Response:
     state = request.app.state
-    state.metrics.spool(state.spool)
-    return Response(text(state.metrics, state.engine), media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(counted, state.metrics, state.spool)
+    try:
+        text += await state.drift_metrics()
+    except TimeoutError:
+        logger.warning("drift metrics left out, the database does not answer")
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -97,9 +97,9 @@ async def live() -> Live:
 
 
 @router.get("/health/ready", summary="The server may get traffic", responses=documented(503))
-def ready(request: Request, response: Response) -> Ready:
+async def ready(request: Request, response: Response) -> Ready:
     """Answer as `/readyz` does."""
-    return Ready(ready=health.readyz(request, response).ready)
+    return Ready(ready=(await health.readyz(request, response)).ready)
 
 
 @router.get(MODEL, dependencies=NAMED, summary="Model metadata", responses=documented(404))
@@ -123,9 +123,9 @@ async def model(request: Request) -> ModelMetadata:
 @router.get(
     f"{VERSION}/ready", dependencies=VERSIONED, summary="The model may get traffic", responses=documented(404, 503)
 )
-def model_ready(request: Request, response: Response) -> ModelReady:
+async def model_ready(request: Request, response: Response) -> ModelReady:
     """Answer as `/readyz` does: the model is loaded before the server answers at all."""
-    return ModelReady(name=_served(request).bundle.name, ready=health.readyz(request, response).ready)
+    return ModelReady(name=_served(request).bundle.name, ready=(await health.readyz(request, response)).ready)
 
 
 class OutputTensor(TensorMetadata):

@@ -52,7 +52,7 @@ class Scores:
         views = self._clipped(reference.sample)
         self._roots = {view: _whitening(rows) for view, rows in views.items()}
         self._lengths = {view: np.sort(_squared_lengths(rows)) for view, rows in views.items() if view != "P"}
-        sizes: list[tuple[View, int]] = [("E", self._roots["E"].shape[1]), *_layout(views)]
+        sizes: list[tuple[View, int]] = [("E", self._roots["E"].shape[1]), *self._layout(views)]
         stops = np.cumsum([width for _, width in sizes]).tolist()
         self.groups = tuple(
             Group(view, slice(stop - width, stop)) for (view, width), stop in zip(sizes, stops, strict=True)
@@ -92,6 +92,13 @@ class Scores:
         views = self._views(sample)
         return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in ("E", "P", "A") if view in views}
 
+    def _layout(self, views: dict[View, Floats]) -> list[tuple[View, int]]:
+        """Return view and width of each group that `_fill` writes."""
+        wide: list[tuple[View, int]] = [
+            (view, (rows if view == "E" else self._roots[view]).shape[1]) for view, rows in views.items()
+        ]
+        return wide + [(view, 1) for view in self._lengths]
+
     def _fill(self, rows: Floats, views: dict[View, Floats], tails: Matrix) -> None:
         """Write the grouped scores into `rows` (m, columns of the groups but the first), not yet centred."""
         at = 0
@@ -108,13 +115,6 @@ class Scores:
             inside = np.searchsorted(lengths, _squared_lengths(views[view]), side="right")
             tails.append((len(lengths) - inside + 0.5) / (len(lengths) + 1))
         return np.stack(tails, axis=1)
-
-
-def _layout(views: dict[View, Floats]) -> list[tuple[View, int]]:
-    """Return view and width of each group of a row."""
-    wide: list[tuple[View, int]] = [(view, rows.shape[1]) for view, rows in views.items()]
-    lengths: list[tuple[View, int]] = [(view, 1) for view in views if view != "P"]
-    return wide + lengths
 
 
 def _squared_lengths(rows: Floats) -> Floats:

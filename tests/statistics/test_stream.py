@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.drift import Reference, StreamDetector
+from service.drift import Reference, StreamDetector, WindowTest
 from service.drift.calibration import BEYOND_REFERENCE
 from tests.statistics.worlds import World, rows
 
@@ -210,3 +210,18 @@ def test_bad_input_is_a_clear_error(reference, calibration):
     with pytest.raises(ValueError, match="1000 rows"):
         StreamDetector(reference, calm=arrays)
     assert detector.count == 0
+
+
+def test_a_model_may_have_more_classes_than_are_whitened() -> None:
+    """Of 150 log-probabilities the 128 leading components are scored."""
+    world = World(k=150, d=16)
+    rng = np.random.default_rng(0)
+    reference = world.reference(600, rng)
+    detector = StreamDetector(reference, expected_run_time=10_000, seed=0)
+    detector.update(**world.traffic(500, rng))
+    assert not detector.drift_detected
+    detector.update(**world.traffic(100, rng, move=0.5))
+    assert detector.drift_detected
+    window = WindowTest(reference, window_size=200, seed=0, level=0.01)
+    assert window(**world.traffic(200, rng)).kind == "none"
+    assert window(**world.traffic(200, rng, move=0.5)).kind == "covariate"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -20,6 +21,7 @@ QUICK, SLOW = 5.0, 60.0  # seconds away
 REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
 AWAY = "away: predictions wait in the spool"
+SILENT = "does not answer: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
 
 
@@ -59,6 +61,20 @@ def out_of_connections(postgres: OwnPostgres) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hanging(postgres: OwnPostgres) -> Iterator[None]:
+    """Stop all of its processes where they are: connections stay, nothing answers."""
+    postmaster = psutil.Process(postgres.pid)
+    processes = [postmaster, *postmaster.children()]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def terminate(postgres: OwnPostgres) -> None:
     """Leave every pool with sessions that are gone, as a failover does."""
     postgres.run(f"SELECT pg_terminate_backend(pid) {OTHERS} AND pid <> pg_backend_pid()")
@@ -82,6 +98,21 @@ def check_meanwhile(client: httpx.Client, database: str) -> None:
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"]
             assert "Traceback" not in answer.text
+
+
+def check_while_it_hangs(client: httpx.Client) -> None:
+    """The server answers what it is probed and scraped for in time, however often, and says what hangs."""
+    for _ in range(30):  # more than there are connections and threads
+        asked = time.monotonic()
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["database"]) == (200, SILENT)
+        assert time.monotonic() - asked < 5
+        client.get("/metrics").raise_for_status()
+        client.get("/healthz").raise_for_status()
+    metrics = client.get("/metrics")
+    assert metrics.status_code == 200
+    assert value(metrics.text, "tidemark_spool_pending") > 0
+    assert EVIDENCE not in metrics.text
 
 
 def value(metrics: str, name: str) -> float:
@@ -118,4 +149,28 @@ def test_predictions_go_on_while_postgres_is_away(
     verify.evidence_as_undisturbed(installation, "digits:1")
     verify.alerts_told(installation, at_least=0)
     assert installation.processes["monitor"].poll() is None
+    assert "Traceback" not in installation.log("serve").read_text()
+
+
+def test_predictions_go_on_while_postgres_hangs(install: Callable[..., Installation], postgres: OwnPostgres) -> None:
+    installation = install()
+    installation.start("serve")
+    installation.start("monitor")
+    installation.ready()
+    with Load(installation) as load, installation.client() as client:
+        load.more(100)
+        installation.until(lambda: EVIDENCE in client.get("/metrics").text, "the monitor's first step")
+        with hanging(postgres):
+            load.more(50)
+            check_while_it_hangs(client)
+            load.more(50)
+            assert installation.spooled() >= 100
+        installation.until(lambda: client.get("/readyz").json()["database"] == "current", "the database to answer")
+        installation.until(lambda: EVIDENCE in client.get("/metrics").text, "the drift metrics")
+        load.more(20)
+    assert set(load.statuses) == {200}
+    installation.settle()
+    verify.predictions_once(installation, load.ids)
+    verify.windows_once(installation, "digits:1")
+    verify.evidence_as_undisturbed(installation, "digits:1")
     assert "Traceback" not in installation.log("serve").read_text()
