@@ -17,7 +17,9 @@ Matrix = NDArray[np.float64]
 CLIP = 4.0  # deviations: one prediction's influence is bounded, so that its tail does not decide
 ODDS = (0.05, 0.4, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
 MAX_CLASSES = 200  # with alternatives of their own, the commonest first
+MIN_CLASS_ROWS = 30  # of the reference: the share of a rarer class is too uncertain to be held against
 MAX_RANK = 128  # principal components that are whitened
+RANK_ROWS = 20  # of the reference for each whitened component of P: with many classes it would fit the rows else
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
 OUTLYING_POWER = 0.1  # their tail probabilities then have the density 0.1 p^(0.1 - 1)
 
@@ -46,11 +48,13 @@ class Scores:
         labels = predicted if reference.labels is None else reference.labels
         self._calibration = Calibration(reference.probabilities, labels)
         prior = self._calibration(reference.probabilities).mean(axis=0)
-        self._classes = np.sort(np.argsort(-prior, kind="stable")[:MAX_CLASSES])
+        known = np.count_nonzero(prior * len(reference) >= MIN_CLASS_ROWS)
+        self._classes = np.sort(np.argsort(-prior, kind="stable")[: min(known, MAX_CLASSES)])
         self._slopes = (np.array(ODDS) - 1)[None, :]
         self._floors = np.log1p(prior[self._classes, None] * self._slopes)
         views = self._clipped(reference.sample)
-        self._roots = {view: _whitening(rows) for view, rows in views.items()}
+        ranks = {"P": min(MAX_RANK, max(len(reference) // RANK_ROWS, 1))}
+        self._roots = {view: _whitening(rows, ranks.get(view, MAX_RANK)) for view, rows in views.items()}
         self._lengths = {view: np.sort(_squared_lengths(rows)) for view, rows in views.items() if view != "P"}
         sizes: list[tuple[View, int]] = [("E", self._roots["E"].shape[1]), *self._layout(views)]
         stops = np.cumsum([width for _, width in sizes]).tolist()
@@ -121,11 +125,11 @@ def _squared_lengths(rows: Floats) -> Floats:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
-def _whitening(rows: Floats) -> Floats:
-    """Return the matrix (columns, at most MAX_RANK) that turns rows into whitened principal components."""
+def _whitening(rows: Floats, rank: int = MAX_RANK) -> Floats:
+    """Return the matrix (columns, at most `rank`) that turns rows into whitened principal components."""
     covariance = Moments.of(rows).covariance
     _, vectors = linalg.eigh(covariance)
-    leading = vectors[:, ::-1][:, :MAX_RANK]
+    leading = vectors[:, ::-1][:, :rank]
     return np.asarray(inverse_root(covariance) @ leading, dtype=np.float32)
 
 

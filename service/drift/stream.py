@@ -48,7 +48,8 @@ class StreamDetector:
     Raises
     ------
     ValueError
-        Arrays that do not fit the reference; a run time out of range; calm traffic of fewer than 1,000 rows.
+        Arrays or a calibration that do not fit the reference; a run time out of range; calm traffic of fewer than
+        1,000 rows.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class StreamDetector:
             self._calibrated = calm is not None
         else:
             self._calibration = Calibration.from_dict(calibration)
+            fitted = len(self._calibration.scale.ratio_start), calibration.get("columns", self._scores.columns)
+            if fitted != (len(self._scores.ratio_views), self._scores.columns):
+                raise ValueError("the calibration is of another reference, or of an earlier version")
             self._calibrated = bool(calibration["calibrated"])
         self.expected_run_time = float(expected_run_time)
         self.threshold = self._calibration.threshold(expected_run_time)
@@ -142,6 +146,7 @@ class StreamDetector:
         return self._calibration.to_dict() | {
             "expected_run_time": self.expected_run_time,
             "calibrated": self._calibrated,
+            "columns": self._scores.columns,
         }
 
     @classmethod

@@ -1,6 +1,7 @@
 """One step of one stream, in one transaction: read, update the evidence, test full windows, raise or resolve alerts."""
 
 import datetime as dt
+import logging
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ from service.store import streams, traffic, windows
 from service.store.arrays import pack, unpack
 from service.store.feedback import Labelled
 from service.store.predictions import Batch, Cursor
+
+logger = logging.getLogger(__name__)
 
 HISTORY = 200  # points of evidence kept for the charts
 MAX_STEP = 2000  # predictions of one transaction
@@ -54,11 +57,7 @@ class Step:
         self._labels = None if watcher.reference.labels is None else Labels(connection, row, watcher.reference)
         self._status: dict[str, Any] = dict(row.status)
         self._changes: dict[str, Any] = {}
-        if row.detector is None:
-            self._detector = watcher.detector(settings)
-        else:
-            state = unpack(row.detector) | {"expected_run_time": np.asarray(self._run_time)}
-            self._detector = StreamDetector.restore(watcher.reference, state)
+        self._detector = self._restored() or watcher.detector(settings)
 
     def take(self) -> bool:
         """Move the stream forward; tell whether there may be more to do at once."""
@@ -78,6 +77,17 @@ class Step:
         fed = self._take_labels() if self._labels else None
         self._save(batch)
         return batch is not None or fed is not None or self._seen >= boundary
+
+    def _restored(self) -> StreamDetector | None:
+        """Return the detector as the last step left it; None at the first step."""
+        if self._row.detector is None:
+            return None
+        state = unpack(self._row.detector) | {"expected_run_time": np.asarray(self._run_time)}
+        try:
+            return StreamDetector.restore(self._watcher.reference, state)
+        except ValueError as error:
+            logger.warning("stream %d: its evidence starts anew: %s", self._row.id, error)
+            return None
 
     def _update(self, batch: Batch) -> None:
         reference = self._watcher.reference

@@ -44,15 +44,25 @@ def prepare(engine: Engine, reference_id: int, calibration_id: int | None, setti
         shown = list(references.load_thumbnails(connection, reference_id))
         if calibration_id is not None:
             calm, calibration = calibrations.load(connection, calibration_id)
-    if calibration is None:
-        calibration = StreamDetector(reference, settings.expected_run_time, SEED).calibration()
-        with engine.begin() as connection:
-            references.save_calibration(connection, reference_id, calibration)
+    if calibration is None or not _fits(reference, calibration):
+        calibration = StreamDetector(reference, settings.expected_run_time, SEED, calm).calibration()
+        if calm is None:
+            with engine.begin() as connection:
+                references.save_calibration(connection, reference_id, calibration)
     if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
         calm = None  # declared when windows were smaller
     test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
     neighbours = Neighbours(reference, np.array(shown)) if shown else None
     return Watcher(reference_id, reference, test, neighbours, calibration)
+
+
+def _fits(reference: Reference, calibration: Mapping[str, Any]) -> bool:
+    """Tell whether this version can use a calibration; one that an earlier version made may be of other scores."""
+    try:
+        StreamDetector(reference, calibration=calibration)
+    except ValueError:
+        return False
+    return True
 
 
 def load(connection: Connection, reference_id: int) -> Reference:

@@ -13,10 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from service.alerts.lifecycle import Alerts
 from service.alerts.queue import open_queue
 from service.calibrate import calibrate
+from service.drift import StreamDetector
 from service.monitor.monitor import Monitor
 from service.settings import Settings
 from service.store import alerts, feedback, models, predictions, references, streams, windows
 from service.store import engine as engines
+from service.store.arrays import pack
 from service.store.engine import conninfo
 from service.store.logged import HALF, logged
 from tests.predictions import new_ids, write
@@ -269,3 +271,26 @@ def test_a_monitor_that_hangs_loses_its_stream(installation: Installation) -> No
         with pytest.raises(DBAPIError):
             held.execute(text("SELECT 1"))
     hanging.dispose()
+
+
+def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
+    engine: Engine, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation = Installation(engine, url)
+    installation.send(500)
+    other = StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), expected_run_time=20_000)
+    with engine.begin() as connection:
+        reference_id = installation.stream().reference_id
+        references.save_calibration(connection, reference_id, other.calibration())
+        connection.execute(text("UPDATE streams SET detector = :state"), {"state": pack(other.state())})
+    installation.send(500)
+    stream = installation.stream()
+    assert (stream.seen, stream.state) == (1000, "calm")
+    assert "its evidence starts anew" in caplog.text
+    with engine.connect() as connection:
+        kept = references.load_calibration(connection, reference_id)
+    assert kept is not None
+    assert len(kept["ratio_start"]) != len(other.calibration()["ratio_start"])
+    caplog.clear()
+    installation.send(20)
+    assert "anew" not in caplog.text

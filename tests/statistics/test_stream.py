@@ -212,16 +212,32 @@ def test_bad_input_is_a_clear_error(reference, calibration):
     assert detector.count == 0
 
 
-def test_a_model_may_have_more_classes_than_are_whitened() -> None:
-    """Of 150 log-probabilities the 128 leading components are scored."""
-    world = World(k=150, d=16)
-    rng = np.random.default_rng(0)
-    reference = world.reference(600, rng)
+def test_expected_run_time_is_kept_with_more_classes_than_the_reference_can_tell_apart():
+    """150 classes, 4 to 13 reference rows each: without a least number of rows they alarmed 2.5 to 6 times as often."""
+    world = World(k=150)
+    rng = np.random.default_rng(4)
+    asked, total, found = 2000, 5000, 0
+    for seed, n in enumerate([600] * 4 + [2000] * 4):
+        detector = StreamDetector(world.reference(n, rng), expected_run_time=asked, seed=seed)
+        found += alarms(detector, lambda n: world.traffic(n, rng), total)
+    expected = 8 * total / asked
+    assert stats.poisson.ppf(0.005, expected / 1.5) <= found <= stats.poisson.ppf(0.995, expected / 0.8)
+
+
+def test_more_classes_than_are_whitened_are_watched_and_explained():
+    world = World(k=150)
+    rng = np.random.default_rng(5)
+    reference = world.reference(3000, rng)
     detector = StreamDetector(reference, expected_run_time=10_000, seed=0)
-    detector.update(**world.traffic(500, rng))
-    assert not detector.drift_detected
-    detector.update(**world.traffic(100, rng, move=0.5))
+    detector.update(**world.traffic(200, rng, move=0.5))
     assert detector.drift_detected
     window = WindowTest(reference, window_size=200, seed=0, level=0.01)
     assert window(**world.traffic(200, rng)).kind == "none"
     assert window(**world.traffic(200, rng, move=0.5)).kind == "covariate"
+
+
+def test_a_calibration_of_other_scores_is_refused(reference, calibration):
+    with pytest.raises(ValueError, match="calibration is of another reference"):
+        StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), calibration=calibration)
+    with pytest.raises(ValueError, match="of an earlier version"):
+        StreamDetector(reference, calibration=calibration | {"columns": 1})
