@@ -19,7 +19,7 @@ from service.store.logged import Logged
 from service.store.predictions import copy, ensure_partitions
 
 ROWS = 5000  # of one COPY, about
-INTERVAL = 0.25  # seconds between looks at the spool
+INTERVAL = 0.5  # seconds between looks at the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 ADOPTION = 30.0  # seconds between looks for spools of dead workers
 DAYS_AHEAD = 3  # partitions made before they are needed
@@ -66,7 +66,7 @@ class Forwarder(threading.Thread):
                 if backoff == INTERVAL:
                     logger.warning("database away, predictions wait in the spool: %s", _reason(error))
                 self._failed()
-                backoff = min(2 * max(backoff, 0.25), MAX_BACKOFF)
+                backoff = min(2 * backoff, MAX_BACKOFF)
             except Exception:
                 logger.exception("forwarding failed, predictions wait in the spool")
                 self._failed()

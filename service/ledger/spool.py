@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -29,6 +30,7 @@ SIZE = (
 LENGTH = np.dtype("<u4")  # of a byte string among several
 CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log: beyond it `append` makes the checkpoint itself
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
+CHECKED = 0.1  # seconds between two looks at how full it is: asking costs a fifth of an `append`
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Spool:
         self.path = path
         self.max_bytes = max_bytes
         self._lock_file = lock
+        self._check_at = 0.0
         self._turn = threading.Lock()  # SQLite has one writer; waiting here beats polling its busy handler
         self._writer = _open(path, sync)
         self._reader = _open(path, sync)
@@ -99,8 +102,10 @@ class Spool:
             The spool or its disk is full: none of them is kept.
         """
         with self._turn:
-            if (reason := self._fullness()) is not None:
-                raise Overloaded(reason, retry_after=5)
+            if time.monotonic() >= self._check_at:
+                if (reason := self._fullness()) is not None:
+                    raise Overloaded(reason, retry_after=5)
+                self._check_at = time.monotonic() + CHECKED
             try:
                 self._insert(batch)  # a statement by itself is a transaction
             except sqlite3.OperationalError as error:
@@ -144,6 +149,7 @@ class Spool:
     def full(self) -> bool:
         """Tell whether a prediction would be refused."""
         with self._turn:
+            self._check_at = 0.0
             return self._fullness() is not None
 
     def _bytes(self) -> int:
