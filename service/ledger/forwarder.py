@@ -19,7 +19,7 @@ from service.store.logged import Logged
 from service.store.predictions import copy, ensure_partitions
 
 ROWS = 5000  # of one COPY, about
-INTERVAL = 0.5  # seconds between looks at the spool
+INTERVAL = 0.25  # seconds between looks at the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 ADOPTION = 30.0  # seconds between looks for spools of dead workers
 DAYS_AHEAD = 3  # partitions made before they are needed
