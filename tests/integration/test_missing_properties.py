@@ -7,21 +7,31 @@ from service.drift import Reference
 from service.monitor.missing import filled
 from service.store import predictions
 from service.store.logged import logged
+from service.store.prediction_id import id_at
 from service.store.predictions import Cursor
 from tests.integration.test_monitor import WORLD, Installation
-from tests.predictions import new_ids, write
+from tests.predictions import write
+
+MOMENT = 1_795_000_000_000  # milliseconds of the epoch
 
 
 def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) -> None:
     """The share of predictions without properties goes from all to half, whose own properties still count."""
     installation = Installation(engine, url)
     monitor = installation.monitor()
+    noise = np.random.default_rng(1)  # of the ids, which pick the properties that stand in
 
     def send(n: int, without: float, move: float = 0.0) -> None:
         arrays = WORLD.traffic(n, installation.rng, move=move)
         parts = zip(arrays["probabilities"], arrays["embeddings"], arrays["properties"], strict=True)
         batches = [
-            logged("m:1", new_ids(1), p[None], e[None], None if number % 10 < 10 * without else own[None])
+            logged(
+                "m:1",
+                id_at(MOMENT, noise.bytes(10)).bytes,
+                p[None],
+                e[None],
+                None if number % 10 < 10 * without else own[None],
+            )
             for number, (p, e, own) in enumerate(parts)
         ]
         with engine.begin() as connection:
