@@ -118,7 +118,7 @@ def create_app(
         state.replays = inference_log.Replays()
         state.settings, state.engine, state.metrics, state.spool = settings, engine, counted, spool
         state.database = SharedLook(partial(health.database_state, engine))
-        state.drift_metrics = SharedLook(partial(metrics.drift, engine))
+        state.drift_metrics = SharedLook(partial(metrics.drift_text, engine))
         state.queue = open_queue(engines.conninfo(url))
         forwarder.start()
         showing = asyncio.create_task(_show(counted, spool))

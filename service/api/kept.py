@@ -29,9 +29,9 @@ class Kept:
     """A request's predictions, logged: some rows of a batch."""
 
     ids: list[str]
-    asked: Asked
     tops: list[list[int]]  # of each image the likeliest classes of `answered`, at most `TOP`,
-    shares: list[list[float]]  # and their probabilities
+    confidences: list[list[float]]  # and their probabilities
+    asked: Asked
     batch: Predictions
     batch_corrected: Matrix | None = None  # (m, k), probabilities at other class proportions
 
@@ -95,10 +95,10 @@ class Keeper:
         self._metrics.predicted(batch)
         answered = predictions.probabilities if corrected is None else corrected
         tops = np.argsort(-answered, axis=1, kind="stable")[:, :TOP]
-        shares = np.take_along_axis(answered, tops, axis=1)
-        names, likeliest, likely = list(map(str, ids)), tops.tolist(), shares.tolist()
+        keys, classes = list(map(str, ids)), tops.tolist()
+        confidences = np.take_along_axis(answered, tops, axis=1).tolist()
         return [
-            Kept(names[asked.rows], asked, likeliest[asked.rows], likely[asked.rows], predictions, corrected)
+            Kept(keys[asked.rows], classes[asked.rows], confidences[asked.rows], asked, predictions, corrected)
             for asked in requests
         ]
 

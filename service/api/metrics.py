@@ -114,7 +114,7 @@ class ModelMetrics:
         self._shadow_dropped.inc(count)
 
 
-def counted(metrics: Metrics, spool: Spool) -> bytes:
+def server_text(metrics: Metrics, spool: Spool) -> bytes:
     """Return the Prometheus exposition of what all workers count."""
     metrics.spool(spool)
     registry = metrics.registry
@@ -125,7 +125,7 @@ def counted(metrics: Metrics, spool: Spool) -> bytes:
     return generate_latest(registry)
 
 
-def drift(engine: Engine) -> bytes:
+def drift_text(engine: Engine) -> bytes:
     """Return the Prometheus exposition of the drift state in Postgres."""
     registry = CollectorRegistry()
     registry.register(DriftCollector(engine))
@@ -153,7 +153,7 @@ router = APIRouter(tags=["health"])
 @router.get("/metrics", response_class=Response, summary="Prometheus metrics")
 async def metrics_page(request: Request) -> Response:
     state = request.app.state
-    text = await asyncio.to_thread(counted, state.metrics, state.spool)
+    text = await asyncio.to_thread(server_text, state.metrics, state.spool)
     try:
         text += await state.drift_metrics()
     except TimeoutError:

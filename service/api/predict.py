@@ -128,10 +128,10 @@ def _answer(bundle: Bundle, found: Kept) -> bytes:
             "id": key,
             "label": labels[top[0]],
             "index": top[0],
-            "confidence": shares[0],
-            "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, shares, strict=True)],
+            "confidence": confidences[0],
+            "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, confidences, strict=True)],
         }
-        for key, top, shares in zip(found.ids, found.tops, found.shares, strict=True)
+        for key, top, confidences in zip(found.ids, found.tops, found.confidences, strict=True)
     ]
     if found.corrected:
         said = found.predictions

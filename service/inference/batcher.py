@@ -4,9 +4,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from service.errors import Overloaded
@@ -62,9 +61,10 @@ class Batcher(Generic[T, R]):
         self._wait = wait_ms / 1000
         self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._here: deque[_Waiting[T, R]] = deque()  # for the loop; once there is a thread, its queue has them
+        self._waiting: deque[_Waiting[T, R]] = deque()
         self._average = 0.0  # seconds
-        self._queue: SimpleQueue[_Waiting[T, R] | None] = SimpleQueue()
+        self._changed = threading.Condition()  # that the thread waits for
+        self._closing = False
         self._thread: threading.Thread | None = None
         if self._wait:
             self._start_thread()
@@ -80,46 +80,63 @@ class Batcher(Generic[T, R]):
         future: asyncio.Future[R] = self._loop.create_future()
         waiting = _Waiting(item, size, time.monotonic() + self._patience, future)
         if self._thread is not None:
-            self._queue.put(waiting)
+            with self._changed:
+                self._waiting.append(waiting)
+                self._changed.notify()
         else:
-            if not self._here:
+            if not self._waiting:
                 self._loop.call_soon(self._run_here)  # after the callers that are ready as well
-            self._here.append(waiting)
+            self._waiting.append(waiting)
         return await future
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
-        while self._here:
+        while self._thread is None and self._waiting:
             self._run_here()
         if self._thread is not None:
-            self._queue.put(None)
+            with self._changed:
+                self._closing = True
+                self._changed.notify()
             await asyncio.to_thread(self._thread.join)
 
     def _run_here(self) -> None:
-        if not self._here:
+        if self._thread is not None or not self._waiting:
             return
-        batch = [self._here.popleft()]
-        room = self._max_batch - batch[0].size
-        while self._here and self._here[0].size <= room:
-            batch.append(self._here.popleft())
-            room -= batch[-1].size
+        batch = self._next()
         started = time.perf_counter()
         _deliver(batch, self._results(batch))
         self._average += WEIGHT * (time.perf_counter() - started - self._average)
         if self._average > BRIEF:
             self._start_thread()
-        elif self._here:
+        elif self._waiting:
             self._loop.call_soon(self._run_here)
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
-        while self._here:
-            self._queue.put(self._here.popleft())
 
     def _work(self) -> None:
-        for batch in self._batches():
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._wait:
+                    self._changed.wait_for(self._enough, self._wait)
+                if not self._waiting:
+                    return
+                batch = self._next()
             self._loop.call_soon_threadsafe(_deliver, batch, self._results(batch))
+
+    def _enough(self) -> bool:
+        return self._closing or sum(waiting.size for waiting in self._waiting) >= self._max_batch
+
+    def _next(self) -> list[_Waiting[T, R]]:
+        """Take a batch from what waits."""
+        batch = [self._waiting.popleft()]
+        room = self._max_batch - batch[0].size
+        while self._waiting and self._waiting[0].size <= room:
+            batch.append(self._waiting.popleft())
+            room -= batch[-1].size
+        return batch
 
     def _results(self, batch: list[_Waiting[T, R]]) -> list[R | Exception]:
         now = time.monotonic()
@@ -134,25 +151,6 @@ class Batcher(Generic[T, R]):
             return list(found)
         late, each = TooLate(f"waited for {self._patience:g} s and was not run"), iter(found)
         return [next(each) if waiting.deadline >= now else late for waiting in batch]
-
-    def _batches(self) -> Iterator[list[_Waiting[T, R]]]:
-        following = self._queue.get()
-        while following is not None:
-            batch, room = [following], self._max_batch - following.size
-            closes = time.monotonic() + self._wait
-            try:
-                while (following := self._before(closes, room)) is not None and following.size <= room:
-                    batch.append(following)
-                    room -= following.size
-                yield batch
-            except Empty:
-                yield batch
-                following = self._queue.get()
-
-    def _before(self, closes: float, room: int) -> _Waiting[T, R] | None:
-        if room <= 0:
-            raise Empty
-        return self._queue.get(timeout=max(closes - time.monotonic(), 0.0)) if self._wait else self._queue.get_nowait()
 
 
 def _deliver(batch: Sequence[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:

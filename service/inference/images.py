@@ -106,7 +106,7 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """Return an image in mode L or RGB as an array, as `np.asarray` does in half more time."""
+    """Return an image in mode L or RGB as an array; `np.asarray` does the same and takes half as long again."""
     channels = () if image.mode == "L" else (3,)
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, *channels)
 

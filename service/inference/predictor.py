@@ -39,12 +39,17 @@ class Predictions:
     probabilities: NDArray[np.float32]  # (m, k)
     embeddings: NDArray[np.float32]  # (m, d)
     properties: NDArray[np.float32]  # (m, p), in the order of properties.NAMES
-    indices: NDArray[np.intp]  # (m,), of the predicted classes
     pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
     images: list[DecodedImage]
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.probabilities)
+
+    @property
+    def indices(self) -> NDArray[np.intp]:
+        """The predicted classes (m,)."""
+        classes: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return classes
 
     def rows(self, part: slice) -> "Predictions":
         """Return a part of the rows."""
@@ -52,7 +57,6 @@ class Predictions:
             self.probabilities[part],
             self.embeddings[part],
             self.properties[part],
-            self.indices[part],
             self.pixels[part],
             self.images[part],
         )
@@ -71,11 +75,6 @@ class _Queued:
     images: list[DecodedImage]
     tags: dict[str, str]
     since: float
-
-
-def split(predictions: Predictions, requests: Sequence[Asked]) -> list[Predictions]:
-    """Return each request's own predictions."""
-    return [predictions.rows(asked.rows) for asked in requests]
 
 
 class Predictor(Generic[R]):
@@ -249,4 +248,4 @@ def predicted(
         observe("batch", len(tensor))
     probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
     measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
-    return Predictions(probabilities, embeddings, measured, probabilities.argmax(axis=1), pixels, images)
+    return Predictions(probabilities, embeddings, measured, pixels, images)

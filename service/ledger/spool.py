@@ -20,6 +20,7 @@ from uuid_utils import uuid7
 from service.errors import ConfigurationError, Overloaded
 from service.ledger import earlier_spool
 from service.store.logged import HALF, LABEL, SINGLE, Logged
+from service.store.prediction_id import uuids
 
 COLUMNS = "model, ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails"
 SCHEMA = f"CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER, {COLUMNS})"
@@ -30,7 +31,7 @@ SIZE = (
 LENGTH = np.dtype("<u4")  # of a byte string among several
 CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log: beyond it `append` makes the checkpoint itself
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
-CHECKED = 0.1  # seconds between two looks at how full it is: asking costs a fifth of an `append`
+CHECK_SECONDS = 0.1  # between two looks at how full it is: asking costs a fifth of an `append`
 MIN_FREE_BYTES = 64_000_000  # of the disk: below it the spool refuses before SQLite must
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Spool:
             if time.monotonic() >= self._check_at:
                 if (reason := self._fullness()) is not None:
                     raise Overloaded(reason, retry_after=5)
-                self._check_at = time.monotonic() + CHECKED
+                self._check_at = time.monotonic() + CHECK_SECONDS
             try:
                 self._insert(batch)  # a statement by itself is a transaction
             except sqlite3.OperationalError as error:
@@ -182,11 +183,13 @@ def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, Found]:
     for path in folder.glob("*.sqlite"):
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
-            for row in connection.execute(f"SELECT count, {COLUMNS} FROM batches"):
-                batch = _decode([row])
-                for place, key in enumerate(batch.uuids):
+            query = "SELECT count, model, ids, labels, probabilities FROM batches"
+            for count, model, keys, labels, probabilities in connection.execute(query):
+                width = len(probabilities) // count
+                for place, key in enumerate(uuids(keys)):
                     if key in wanted:
-                        found[key] = Found(batch.model, int(batch.labels[place]), batch.probabilities[place].tobytes())
+                        label = int(np.frombuffer(labels, LABEL)[place])
+                        found[key] = Found(model, label, probabilities[place * width : (place + 1) * width])
         except sqlite3.OperationalError:  # its worker has just closed and removed it
             continue
         finally:

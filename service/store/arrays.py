@@ -9,10 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def pack(arrays: Mapping[str, ArrayLike | None]) -> bytes:
-    """Return named arrays and scalars as the bytes of an npz file; None is left out."""
+    """Return named arrays and scalars as the bytes of an npz file; None is left out.
+
+    Raises
+    ------
+    ValueError
+        An array holds objects instead of numbers.
+    """
     buffer = io.BytesIO()
     present: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
-    np.savez(buffer, **present)
+    np.savez(buffer, allow_pickle=False, **present)
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ from service.store.embedded import embedded
 
 MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
 CONNECT_TIMEOUT = 5  # seconds
-LOST = {  # a connection over a network that swallows what is sent breaks within a minute, not within hours
+KEEPALIVE = {  # a connection over a network that swallows what is sent breaks within a minute, not within hours
     "keepalives_idle": "20",  # seconds
     "keepalives_interval": "10",
     "keepalives_count": "3",
@@ -53,7 +53,7 @@ def normalised(url: str) -> str:
 def conninfo(url: str) -> str:
     """Return the same URL as libpq and procrastinate read it."""
     parsed = make_url(url)
-    return parsed.set(drivername="postgresql", query=LOST | parsed.query).render_as_string(hide_password=False)
+    return parsed.set(drivername="postgresql", query=KEEPALIVE | parsed.query).render_as_string(hide_password=False)
 
 
 def connect(url: str, pool_size: int = 5, hang_timeout: int | None = None) -> Engine:
@@ -63,7 +63,7 @@ def connect(url: str, pool_size: int = 5, hang_timeout: int | None = None) -> En
     that a process that hangs loses its locks.
     """
     arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "tidemark"}
-    arguments |= LOST | make_url(url).query
+    arguments |= {name: value for name, value in KEEPALIVE.items() if name not in make_url(url).query}
     if hang_timeout is not None:
         arguments["options"] = f"-c idle_in_transaction_session_timeout={hang_timeout}s"
     return create_engine(

@@ -10,12 +10,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from service.store.prediction_id import LATEST
+from service.store.prediction_id import ID_BYTES, LATEST, uuids
 
 HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
 SINGLE = np.dtype("<f4")  # of image properties and confidences
 LABEL = np.dtype("<i4")
-ID_BYTES = 16
 UNTAGGED = b"{}"
 
 COPIED = "id, at, model_id, label, confidence, probabilities, embedding, properties, corrected, tags, thumbnail"
@@ -49,7 +48,7 @@ class Logged:
     @property
     def uuids(self) -> list[UUID]:
         """The ids."""
-        return [UUID(bytes=self.ids[at : at + ID_BYTES]) for at in range(0, len(self.ids), ID_BYTES)]
+        return uuids(self.ids)
 
     @property
     def days(self) -> set[dt.date]:

@@ -3,6 +3,7 @@
 import datetime as dt
 from uuid import UUID
 
+ID_BYTES = 16
 LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 
 
@@ -16,3 +17,8 @@ def id_at(milliseconds: int, noise: bytes) -> UUID:
     bits = int.from_bytes(noise[:10], "big")
     high, low = bits >> 68, bits & (1 << 62) - 1  # 12 and 62 bits
     return UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+
+
+def uuids(ids: bytes) -> list[UUID]:
+    """Return ids that stand one after the other."""
+    return [UUID(bytes=ids[at : at + ID_BYTES]) for at in range(0, len(ids), ID_BYTES)]

@@ -119,10 +119,9 @@ def value(metrics: str, name: str) -> float:
     return sum(float(line.split()[1]) for line in metrics.splitlines() if line.startswith(f"{name} "))
 
 
-@pytest.mark.parametrize("seconds", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
-def test_predictions_go_on_while_postgres_is_away(
-    install: Callable[..., Installation], postgres: OwnPostgres, seconds: float
-) -> None:
+@contextmanager
+def under_load(install: Callable[..., Installation]) -> Iterator[tuple[Installation, Load, httpx.Client]]:
+    """Give an installation that is asked and watched; afterwards check that nothing was lost or counted twice."""
     installation = install()
     installation.start("serve")
     installation.start("monitor")
@@ -130,6 +129,20 @@ def test_predictions_go_on_while_postgres_is_away(
     with Load(installation) as load, installation.client() as client:
         load.more(100)
         installation.until(lambda: EVIDENCE in client.get("/metrics").text, "the monitor's first step")
+        yield installation, load, client
+    assert set(load.statuses) == {200}
+    installation.settle()
+    verify.predictions_once(installation, load.ids)
+    verify.windows_once(installation, "digits:1")
+    verify.evidence_as_undisturbed(installation, "digits:1")
+    assert "Traceback" not in installation.log("serve").read_text()
+
+
+@pytest.mark.parametrize("seconds", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+def test_predictions_go_on_while_postgres_is_away(
+    install: Callable[..., Installation], postgres: OwnPostgres, seconds: float
+) -> None:
+    with under_load(install) as (installation, load, client):
         for away, database in ((stopped, AWAY), (read_only, READ_ONLY), (out_of_connections, AWAY)):
             with away(postgres):
                 load.more(50)
@@ -142,24 +155,12 @@ def test_predictions_go_on_while_postgres_is_away(
             installation.until(lambda: installation.spooled() < 50, "the spool to drain")
             terminate(postgres)
             load.more(20)
-    assert set(load.statuses) == {200}
-    installation.settle()
-    verify.predictions_once(installation, load.ids)
-    verify.windows_once(installation, "digits:1")
-    verify.evidence_as_undisturbed(installation, "digits:1")
     verify.alerts_told(installation, at_least=0)
     assert installation.processes["monitor"].poll() is None
-    assert "Traceback" not in installation.log("serve").read_text()
 
 
 def test_predictions_go_on_while_postgres_hangs(install: Callable[..., Installation], postgres: OwnPostgres) -> None:
-    installation = install()
-    installation.start("serve")
-    installation.start("monitor")
-    installation.ready()
-    with Load(installation) as load, installation.client() as client:
-        load.more(100)
-        installation.until(lambda: EVIDENCE in client.get("/metrics").text, "the monitor's first step")
+    with under_load(install) as (installation, load, client):
         with hanging(postgres):
             load.more(50)
             check_while_it_hangs(client)
@@ -168,9 +169,3 @@ def test_predictions_go_on_while_postgres_hangs(install: Callable[..., Installat
         installation.until(lambda: client.get("/readyz").json()["database"] == "current", "the database to answer")
         installation.until(lambda: EVIDENCE in client.get("/metrics").text, "the drift metrics")
         load.more(20)
-    assert set(load.statuses) == {200}
-    installation.settle()
-    verify.predictions_once(installation, load.ids)
-    verify.windows_once(installation, "digits:1")
-    verify.evidence_as_undisturbed(installation, "digits:1")
-    assert "Traceback" not in installation.log("serve").read_text()

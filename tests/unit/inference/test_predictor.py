@@ -12,7 +12,7 @@ from service.errors import Overloaded
 from service.inference.bundle import Bundle
 from service.inference.graph import init_bundle
 from service.inference.images import NotAnImage, TooManyPixels
-from service.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages, split
+from service.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages
 from service.inference.properties import measure
 from service.inference.session import Model, ModelFailed
 
@@ -28,6 +28,11 @@ def png(pixels: np.ndarray) -> bytes:
 
 LARGE = png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8))
 WIDE_IN_FEW_BYTES = png(np.zeros((400, 300), np.uint8))
+
+
+def split(predictions: Predictions, requests: Sequence[Asked]) -> list[Predictions]:
+    """Return each request's own predictions."""
+    return [predictions.rows(asked.rows) for asked in requests]
 
 
 def predictor_of(bundle: Bundle, **changes: Any) -> Predictor[Predictions]:
