@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any, cast
 
 from procrastinate import App, PsycopgConnector
@@ -31,6 +32,7 @@ STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dea
 HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
 LONGEST = 3 * delivery.TIMEOUT  # seconds, that a delivery can be in hand
 GRACE = 12.0  # seconds for jobs to end; deliveries are done in fewer
+ASKED_AGAIN = GRACE + 3  # seconds after which a task that was to end is asked again
 FIRST_BACKOFF = 0.5  # seconds
 STABLE = 30.0  # seconds without an interruption, after which the next one is a first one
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
@@ -75,15 +77,17 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
         started = time.monotonic()
         app = build(settings, engine, url, monitor)
         try:
-            async with app.open_async(), asyncio.TaskGroup() as group:
-                group.create_task(_dispatch(app, monitor, settings.monitor_poll))
-                group.create_task(_clear_stalled(app))
-                for queue, concurrency in ((STREAMS_QUEUE, CONCURRENCY), (delivery.QUEUE, delivery.CONCURRENCY)):
-                    group.create_task(_work(app, queue, concurrency))
-        except* (*AWAY, DriverError, ProcrastinateException, OSError, WorkerStopped) as group:
+            async with app.open_async():
+                await _together(
+                    _dispatch(app, monitor, settings.monitor_poll),
+                    _clear_stalled(app),
+                    _work(app, STREAMS_QUEUE, CONCURRENCY),
+                    _work(app, delivery.QUEUE, delivery.CONCURRENCY),
+                )
+        except (*AWAY, DriverError, ProcrastinateException, OSError, WorkerStopped) as error:
             if time.monotonic() - started > STABLE:
                 backoff = FIRST_BACKOFF
-            logger.warning("monitor interrupted, again in %.1f s: %s", backoff, _reason(group))
+            logger.warning("monitor interrupted, again in %.1f s: %s", backoff, _reason(error))
         await asyncio.sleep(backoff)
         backoff = min(2 * backoff, MAX_BACKOFF)
 
@@ -101,10 +105,27 @@ def keep_days(engine: Engine, retention_days: int) -> None:
         logger.warning("somebody reads on in %s: dropped at the next look", ", ".join(left))
 
 
+async def _together(*works: Coroutine[Any, Any, None]) -> None:
+    """Work on all until one ends; then end the others and raise what it raised.
+
+    Those that go on are asked again, unlike by a TaskGroup: a cancellation that meets the end of what a task waits for
+    can get lost (https://github.com/python/cpython/issues/86296, in `wait_for` before Python 3.12).
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        going_on = {task for task in tasks if not task.done()}
+        while going_on:
+            for task in going_on:
+                task.cancel()
+            _, going_on = await asyncio.wait(going_on, timeout=ASKED_AGAIN)
+    for task in ended:
+        task.result()
+
+
 def _reason(error: BaseException) -> str:
-    """Return the first line of the first error in a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """Return the first line of what an error says."""
     return str(error.__cause__ or error).strip().partition("\n")[0]
 
 
