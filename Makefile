@@ -31,6 +31,7 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@mkdir -p $(VENV)/src && ln -sfn ../../service $(VENV)/src/tidemark   # where type checkers and editors find the package
 	@touch $@
 
 clean:

@@ -103,7 +103,7 @@ Made = tuple[str, Bodies, list[str], dict[str, str]]
 def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int], Made]:
     def make(job: Job, folder: Path, port: int) -> Made:
         environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")}
-        cli = [sys.executable, "-m", "service.cli"]
+        cli = [sys.executable, "-m", "tidemark.cli"]
         build = ["reference", "build", "--bundle", str(job.bundle), "--images", str(job.reference)]
         subprocess.run([*cli, *(build if monitored else ["migrate"])], env=environment, check=True, capture_output=True)
         command = [*cli, *arguments, "--bundle", str(job.bundle), "--port", str(port)]
@@ -115,8 +115,8 @@ def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int
 def _unlogged(job: Job, folder: Path, port: int) -> Made:
     script = (
         "import json, sys, uvicorn\n"
-        "from service.settings import Settings\n"
-        "from service.store import engine, schema\n"
+        "from tidemark.settings import Settings\n"
+        "from tidemark.store import engine, schema\n"
         "import os\n"
         "with engine.database(Settings.load()) as url:\n"
         "    schema.migrate(engine.connect(url))\n"

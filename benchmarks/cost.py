@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import environments
 from benchmarks.world import World
-from service.drift import Reference, StreamDetector, WindowTest
+from tidemark.drift import Reference, StreamDetector, WindowTest
 
 N, M, D, K, PERMUTATIONS = 5000, 500, 512, 10, 100
 ROUNDS = 3

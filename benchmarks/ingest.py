@@ -20,19 +20,19 @@ from sqlalchemy import Connection, Engine, text
 from uuid_utils import uuid7
 
 from benchmarks.world import World
-from service.alerts.lifecycle import Alerts
-from service.alerts.queue import open_queue
-from service.api import drift
-from service.api.drift_metrics import DriftCollector
-from service.ledger.forwarder import ROWS, Forwarder
-from service.ledger.spool import Spool
-from service.monitor.monitor import Monitor
-from service.pages import routes
-from service.settings import Settings
-from service.store import engine as engines
-from service.store import models, predictions, references, schema, sizes, streams, traffic
-from service.store.logged import COPIED, HALF, Logged, logged
-from service.vacuum_report import described
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.api.endpoints import drift
+from tidemark.api.endpoints.drift_metrics import DriftCollector
+from tidemark.commands.storage_report import described
+from tidemark.monitor.monitor import Monitor
+from tidemark.pages import routes
+from tidemark.settings import Settings
+from tidemark.spool.forwarder import ROWS, Forwarder
+from tidemark.spool.spool import Spool
+from tidemark.store import engine as engines
+from tidemark.store import models, predictions, references, schema, sizes, streams, traffic
+from tidemark.store.logged import COPIED, HALF, Logged, logged
 
 D, K, PROPERTIES = 512, 10, 8
 FORWARDED = 50_000

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.world import World, reference, rows
-from service.drift import WindowTest
+from tidemark.drift import WindowTest
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
 PUBLISHED = (0.21, 0.29, 0.40, 0.44, 0.47, 0.56, 0.67)

@@ -23,11 +23,11 @@ from benchmarks.environments import Missing
 from benchmarks.load import Load
 from benchmarks.networks import SIDE, mobilenet
 from benchmarks.world import World
-from service.demo.installation import MODEL
-from service.inference import bundle as bundles
-from service.inference.graph import init_bundle
-from service.inference.images import decode
-from service.inference.session import Model
+from tidemark.demo.installation import MODEL
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.images import decode
+from tidemark.inference.session import Model
 
 ROUNDS = 3
 SECONDS = 5  # of one run; the first moments, when connections are made, are then less than 1 % of it

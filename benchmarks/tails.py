@@ -7,9 +7,9 @@ does not hold, against the thresholds without that factor.
 import numpy as np
 
 from benchmarks.world import World, reference, rows
-from service.drift import StreamDetector
-from service.drift import calibration as room
-from service.drift.stream import _scored
+from tidemark.drift import StreamDetector
+from tidemark.drift import calibration as room
+from tidemark.drift.stream import _scored
 
 RUN_TIMES = (5_000, 20_000, 100_000)
 REFERENCES = 10

@@ -2,8 +2,8 @@
 
 from fastapi import FastAPI
 
-from service import worker as server
-from service.ledger.spool import Spool
+from tidemark.server import worker as server
+from tidemark.spool.spool import Spool
 
 
 def worker() -> FastAPI:

@@ -10,13 +10,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.demo.installation import MODEL
-from service.demo.scans import halves, scan
-from service.drift import Reference
-from service.inference import bundle as bundles
-from service.inference.graph import init_bundle
-from service.inference.properties import measure
-from service.inference.session import Model
+from tidemark.demo.installation import MODEL
+from tidemark.demo.scans import halves, scan
+from tidemark.drift import Reference
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.properties import measure
+from tidemark.inference.session import Model
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -1,9 +1,9 @@
-"""Alembic's environment: one connection, handed over by `service.store.schema`."""
+"""Alembic's environment: one connection, handed over by `tidemark.store.schema`."""
 
 from alembic import context
 
-from service.store.schema import compared
-from service.store.tables import metadata
+from tidemark.store.schema import compared
+from tidemark.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from service import logs
-from service.errors import TidemarkError
+from . import logs
+from .errors import TidemarkError
 
 app = typer.Typer(
     help="Serves an image classifier and notices when the world it was trained on has moved.",
@@ -66,7 +66,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """The main job on real scans of digits: serve, plant shifts, find and name them, deliver the alerts."""
-    from service.demo.run import run
+    from .demo.run import run
 
     outcome = run(port=port, once=once, seed=seed, quiet=as_json)
     if as_json:
@@ -85,7 +85,7 @@ def model_init(
     as_json: JsonOption = False,
 ) -> None:
     """Inspect an ONNX classifier, find its embedding and write a bundle."""
-    from service.inference.graph import init_bundle
+    from .inference.bundle_builder import init_bundle
 
     bundle = init_bundle(onnx, out, name=name, version=version, labels=labels, preset=preset)
     facts = {
@@ -119,7 +119,7 @@ def reference_build(
     as_json: JsonOption = False,
 ) -> None:
     """Store what data held out from fitting looks like to the model: run it over images, or take what it answered."""
-    from service.build import build_reference
+    from .commands.reference import build_reference
 
     facts = build_reference(bundle, images, limit, out, thumbnails, arrays)
     accuracy = "" if facts["accuracy"] is None else ", accuracy {accuracy:.4f}"
@@ -134,8 +134,8 @@ def reference_build(
 @app.command()
 def migrate(as_json: JsonOption = False) -> None:
     """Bring the database schema up to date."""
-    from service.settings import Settings
-    from service.store import engine, schema
+    from .settings import Settings
+    from .store import engine, schema
 
     with engine.database(Settings.load()) as url:
         connected = engine.connect(url)
@@ -148,7 +148,7 @@ def migrate(as_json: JsonOption = False) -> None:
 @db.command("vacuum-report")
 def db_vacuum_report(as_json: JsonOption = False) -> None:
     """Show what the tables and days weigh, what a prediction costs, and what to do about it."""
-    from service.vacuum_report import show, vacuum_report
+    from .commands.storage_report import show, vacuum_report
 
     report = vacuum_report()
     print(json.dumps(report, indent=2)) if as_json else show(report)
@@ -163,7 +163,7 @@ def up(
     correct_priors: PriorsOption = None,
 ) -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
-    from service.processes import up as start
+    from .server.processes import up as start
 
     raise typer.Exit(start(bundle, host, port, correct_priors or (), shadow or ()))
 
@@ -178,7 +178,7 @@ def serve(
     correct_priors: PriorsOption = None,
 ) -> None:
     """The API alone, for several machines."""
-    from service.processes import serve as start
+    from .server.processes import serve as start
 
     start(bundle, host, port, workers, correct_priors or (), shadow or ())
 
@@ -186,7 +186,7 @@ def serve(
 @app.command()
 def monitor() -> None:
     """A monitor worker alone, for several machines."""
-    from service.processes import monitor as start
+    from .server.processes import monitor as start
 
     start()
 
@@ -199,7 +199,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Declare a span of logged traffic calm: its bursts and cycles no longer raise alarms."""
-    from service.calibrate import calibrate as learn
+    from .commands.calibrate import calibrate as learn
 
     facts = learn(stream, _utc(since), _utc(until))
     if "warning" in facts:
@@ -224,7 +224,7 @@ def remedy(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a span of logged traffic into cures, each with the gain that it was measured to bring."""
-    from service.cure import cure
+    from .commands.remedy import cure
 
     end = dt.datetime.now(dt.UTC) if until is None else _utc(until)
     facts = cure(stream, _utc(since), end, out, names or (), bundle, images, force)
@@ -245,7 +245,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Test one window offline: exit 0 in control, 1 drifted."""
-    from service.check import check as compare
+    from .commands.check import check as compare
 
     report = compare(reference, window)
     _say(report, as_json, "{kind}: p = {p_value:.4g}. {summary}")

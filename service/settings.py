@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.errors import ConfigurationError
+from .errors import ConfigurationError
 
 WEBHOOK_FORMATS = ("standard", "slack", "alertmanager")
 SECRET_BYTES = 24  # as Standard Webhooks recommends

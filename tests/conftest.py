@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from service.settings import Settings
-from service.store import engine as engines
-from service.store import schema
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store import schema
 
 DATABASES = itertools.count()
 

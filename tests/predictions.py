@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection
 from uuid_utils import uuid7
 
-from service.store import models, predictions
-from service.store.logged import Logged
+from tidemark.store import models, predictions
+from tidemark.store.logged import Logged
 
 
 def new_ids(count: int) -> bytes:

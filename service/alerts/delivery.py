@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from standardwebhooks.webhooks import Webhook
 
-from service.store import alerts
+from ..store import alerts
 
 TIMEOUT = 10.0  # seconds for one attempt, all of it
 FIRST_RETRY = 1.0  # seconds

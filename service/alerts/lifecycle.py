@@ -9,11 +9,11 @@ from procrastinate import App
 from sqlalchemy import Connection, Row
 from uuid_utils.compat import uuid7
 
-from service.alerts.delivery import DELIVER, GIVE_UP, QUEUE
-from service.alerts.formats import render
-from service.alerts.queue import defer
-from service.settings import WebhookReceiver
-from service.store import alerts
+from ..settings import WebhookReceiver
+from ..store import alerts
+from .delivery import DELIVER, GIVE_UP, QUEUE
+from .formats import render
+from .queue import defer
 
 
 class Alerts:

@@ -16,9 +16,9 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from service.api.security_headers import HEADERS
-from service.errors import Overloaded
-from service.inference.session import ModelFailed
+from ..errors import Overloaded
+from ..inference.session import ModelFailed
+from .middleware.security_headers import HEADERS
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from service.demo.scans import Scans, scan
-from service.errors import TidemarkError
-from service.inference.graph import init_bundle
+from ..errors import TidemarkError
+from ..inference.bundle_builder import init_bundle
+from .scans import Scans, scan
 
 MODEL = Path(__file__).parent / "digits.onnx"
 REFERENCE_ROWS = 4000
@@ -39,7 +39,7 @@ def installation(port: int, held_out: Scans, seed: int, settings: dict[str, str]
         images = str(folder / "held_out.npz")
         _run(["reference", "build", "--bundle", str(bundle), "--images", images, "--thumbnails"], environment)
         with (folder / "up.log").open("wb") as log:
-            command = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle), "--port", str(port)]
+            command = [sys.executable, "-P", "-m", "tidemark.cli", "up", "--bundle", str(bundle), "--port", str(port)]
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             _await_ready(client, process, folder / "up.log")
@@ -59,7 +59,11 @@ def _write_reference(path: Path, held_out: Scans, seed: int) -> None:
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "service.cli", *command], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "tidemark.cli", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise TidemarkError(f"tidemark {' '.join(command[:2])} failed: {done.stderr.strip().splitlines()[-1]}")

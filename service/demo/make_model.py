@@ -1,4 +1,4 @@
-"""Makes the demo's classifier, `python -m service.demo.make_model`: a small network fitted on one half of the scans."""
+"""Make the demo's classifier, a small network fitted on one half of the scans: `python -m tidemark.demo.make_model`."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.demo.scans import SIDE, halves, scan
+from .scans import SIDE, halves, scan
 
 MODEL = Path(__file__).parent / "digits.onnx"
 POOL = 2  # pixels a side are averaged before the first layer

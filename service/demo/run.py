@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from service.demo.installation import installation
-from service.demo.receiver import Receiver
-from service.demo.scans import halves
-from service.demo.screen import Screen
-from service.demo.stages import STAGES, Found, Stage, Traffic
+from .installation import installation
+from .receiver import Receiver
+from .scans import halves
+from .screen import Screen
+from .stages import STAGES, Found, Stage, Traffic
 
 BATCH = 20  # predictions between two looks at the drift state
 RATE = 150.0  # predictions a second

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from service.errors import TidemarkError
+from ..errors import TidemarkError
 
 SIDE = 28  # pixels
 TOP = 16  # grey levels of the original scans

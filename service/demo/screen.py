@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from service.demo.receiver import Received
-from service.demo.stages import Found, Stage
+from .receiver import Received
+from .stages import Found, Stage
 
 BAR = 24  # characters of the evidence bar
 

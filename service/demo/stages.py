@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.demo.scans import Scans, darker_and_blurred, scan
+from .scans import Scans, darker_and_blurred, scan
 
 Kind = Literal["none", "covariate", "label", "concept"]
 

@@ -1,10 +1,10 @@
 """Drift statistics: arrays in, results out. Imports numpy and scipy only."""
 
-from service.drift.concept import ConceptMonitor
-from service.drift.power import power_table
-from service.drift.reference import Reference
-from service.drift.report import WindowReport
-from service.drift.stream import StreamDetector
-from service.drift.window import WindowTest
+from .concept import ConceptMonitor
+from .power import power_table
+from .reference import Reference
+from .report import WindowReport
+from .stream import StreamDetector
+from .window import WindowTest
 
 __all__ = ["ConceptMonitor", "Reference", "StreamDetector", "WindowReport", "WindowTest", "power_table"]

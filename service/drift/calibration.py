@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from service.drift.blocks import block_length, stationary_bootstrap
-from service.drift.scan import (
+from .blocks import block_length, stationary_bootstrap
+from .scores import Scores
+from .window_statistics import (
     BLOCK,
     TAIL,
     Scale,
@@ -18,7 +19,6 @@ from service.drift.scan import (
     window_evidence,
     window_lengths,
 )
-from service.drift.scores import Scores
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.drift.label_shift import Calibration
-from service.drift.performance import at_proportions, wilson_interval
-from service.drift.reference import Reference
-from service.drift.report import Agreement, LabelEvidence
+from .label_shift import Calibration
+from .performance import at_proportions, wilson_interval
+from .reference import Reference
+from .report import Agreement, LabelEvidence
 
 Matrix = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.proportions import total_variation
-from service.drift.report import Kind
-from service.drift.residual import Residual
+from .proportions import total_variation
+from .report import Kind
+from .residual import Residual
 
 Matrix = NDArray[np.float64]
 

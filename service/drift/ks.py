@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.draws import Draws, MeanDifferences
+from .permutations import Draws, MeanDifferences
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.draws import Draws
+from .permutations import Draws
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

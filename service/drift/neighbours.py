@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.reference import Reference, Sample
-from service.drift.report import Neighbour
-from service.drift.views import Views
+from .reference import Reference, Sample
+from .report import Neighbour
+from .views import Views
 
 
 class Neighbours:

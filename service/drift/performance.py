@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from service.drift.report import Performance
+from .report import Performance
 
 Matrix = NDArray[np.float64]
 

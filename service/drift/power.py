@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.drift.reference import Reference, Sample
-from service.drift.window import MIN_WINDOW, WindowTest
+from .reference import Reference, Sample
+from .window import MIN_WINDOW, WindowTest
 
 POWER = 0.8
 LEVEL = 0.01

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift import combination, label_shift
-from service.drift.views import View
-from service.drift.whitening import Moments, inverse_root
+from . import combination, label_shift
+from .views import View
+from .whitening import Moments, inverse_root
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from service.drift.label_shift import Calibration
-from service.drift.reference import Reference, Sample
-from service.drift.views import View, Views
-from service.drift.whitening import Moments, inverse_root
+from .label_shift import Calibration
+from .reference import Reference, Sample
+from .views import View, Views
+from .whitening import Moments, inverse_root
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

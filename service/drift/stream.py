@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.drift.calibration import Calibration, calibrate
-from service.drift.reference import Reference
-from service.drift.scan import BLOCK, LONGEST, norms, quadratic, ratio_evidence, window_evidence, window_lengths
-from service.drift.scores import Scores
-from service.drift.views import View
+from .calibration import Calibration, calibrate
+from .reference import Reference
+from .scores import Scores
+from .views import View
+from .window_statistics import BLOCK, LONGEST, norms, quadratic, ratio_evidence, window_evidence, window_lengths
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.drift.report import Kind, LabelShift, Performance, PropertyShift
+from .report import Kind, LabelShift, Performance, PropertyShift
 
 WORDS = {
     "brightness": ("brighter", "darker"),

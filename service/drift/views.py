@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.reference import Reference, Sample
+from .reference import Reference, Sample
 
 View = Literal["E", "P", "A", "L"]
 

@@ -6,17 +6,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.drift import blocks, combination, proportions, witness
-from service.drift.battery import GROUPS, Battery, CalmNull, Outcome
-from service.drift.draws import Draws
-from service.drift.kind import name_kind
-from service.drift.label_shift import Calibration, black_box, maximum_likelihood
-from service.drift.performance import ConfidenceEstimate, at_proportions
-from service.drift.reference import Reference, Sample
-from service.drift.report import LabelShift, Performance, PropertyShift, Result, WindowReport
-from service.drift.residual import Residual, ResidualTest
-from service.drift.summary import summarise
-from service.drift.views import View, Views
+from . import blocks, combination, proportions, witness
+from .kind import name_kind
+from .label_shift import Calibration, black_box, maximum_likelihood
+from .performance import ConfidenceEstimate, at_proportions
+from .permutations import Draws
+from .reference import Reference, Sample
+from .report import LabelShift, Performance, PropertyShift, Result, WindowReport
+from .residual import Residual, ResidualTest
+from .summary import summarise
+from .test_statistics import GROUPS, Battery, CalmNull, Outcome
+from .views import View, Views
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.mmd import Discrepancy
-from service.drift.report import ClassMove, Witness
+from .mmd import Discrepancy
+from .report import ClassMove, Witness
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.errors import Overloaded
+from ..errors import Overloaded
 
 BRIEF = 0.010  # seconds: batches that take less on average run in the event loop itself
 WEIGHT = 0.25  # of the newest batch in that average

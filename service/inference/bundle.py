@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from service.errors import TidemarkError
+from ..errors import TidemarkError
 
 MODEL_FILE = "model.onnx"
 SPEC_FILE = "model.toml"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
-from service.errors import TidemarkError
-from service.inference.bundle import InputSpec
+from ..errors import TidemarkError
+from .bundle import InputSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 DRAFT_FACTOR = 4  # a JPEG is decoded at reduced scale only down to this multiple of the model's input

@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import Overloaded, TidemarkError
-from service.inference import properties
-from service.inference.batcher import Batcher
-from service.inference.bundle import Bundle
-from service.inference.images import DecodedImage, ImageRefused, TooManyPixels, decode
-from service.inference.session import Model, ModelFailed, cores
+from ..errors import Overloaded, TidemarkError
+from . import properties
+from .batcher import Batcher
+from .bundle import Bundle
+from .images import DecodedImage, ImageRefused, TooManyPixels, decode
+from .session import Model, ModelFailed, cores
 
 SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread and back would take longer
 SMALL_PIXELS = 128 * 128

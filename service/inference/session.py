@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.errors import TidemarkError
-from service.inference.bundle import BrokenBundle, Bundle, file_sha256
+from ..errors import TidemarkError
+from .bundle import BrokenBundle, Bundle, file_sha256
 
 TOLERANCE = 0.01  # of the sum of probabilities, wide enough for float16
 
@@ -162,7 +162,7 @@ def _session(bundle: Bundle, threads: int) -> tuple[onnxruntime.InferenceSession
 def _with_embedding(bundle: Bundle) -> tuple[str, bytes]:
     import onnx
 
-    from service.inference import anatomy
+    from . import onnx_inspect as anatomy
 
     proto = onnx.load(bundle.model_path)
     try:

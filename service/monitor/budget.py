@@ -1,6 +1,6 @@
 """How the false alarms that a model is allowed are shared among its streams."""
 
-from service.settings import Settings
+from ..settings import Settings
 
 
 def run_time(settings: Settings) -> float:

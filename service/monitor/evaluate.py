@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from service.drift import Reference
-from service.monitor.watcher import Watcher
-from service.store.predictions import Batch
+from ..drift import Reference
+from ..store.predictions import Batch
+from .prepared_reference import Watcher
 
 NEIGHBOURS = 3  # of each witness
 BINS = 24  # of a property's histogram

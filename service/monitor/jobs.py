@@ -16,13 +16,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.alerts import delivery
-from service.alerts.lifecycle import Alerts
-from service.alerts.queue import open_queue
-from service.monitor.monitor import Monitor
-from service.settings import Settings
-from service.store import predictions, retention
-from service.store.engine import conninfo
+from ..alerts import delivery
+from ..alerts.lifecycle import Alerts
+from ..alerts.queue import open_queue
+from ..settings import Settings
+from ..store import predictions, retention
+from ..store.engine import conninfo
+from .monitor import Monitor
 
 ADVANCE = "advance"
 RETAIN = "retain"

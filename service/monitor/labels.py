@@ -7,12 +7,12 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Row
 
-from service.drift import ConceptMonitor, Reference
-from service.drift.concept import RECENT, tolerance_of
-from service.store import traffic
-from service.store.arrays import pack, unpack
-from service.store.feedback import Labelled
-from service.store.predictions import Cursor
+from ..drift import ConceptMonitor, Reference
+from ..drift.concept import RECENT, tolerance_of
+from ..store import traffic
+from ..store.arrays import pack, unpack
+from ..store.feedback import Labelled
+from ..store.predictions import Cursor
 
 HISTORY = 60  # points of evidence kept for the chart
 SHOWN = 12  # images whose labels disagree

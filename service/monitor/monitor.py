@@ -6,11 +6,11 @@ import time
 
 from sqlalchemy import Engine
 
-from service.alerts.lifecycle import Alerts
-from service.monitor.progress import Step
-from service.monitor.watcher import Watcher, prepare
-from service.settings import Settings
-from service.store import calibrations, streams
+from ..alerts.lifecycle import Alerts
+from ..settings import Settings
+from ..store import calibrations, streams
+from .prepared_reference import Watcher, prepare
+from .stream_step import Step
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from service.alerts.lifecycle import Alerts
-from service.monitor.busiest import OTHER, Busiest
-from service.settings import Settings
-from service.store import alerts as alert_rows
-from service.store import predictions, slices
-from service.store.feedback import Labelled
-from service.store.predictions import Batch
+from ..alerts.lifecycle import Alerts
+from ..settings import Settings
+from ..store import alerts as alert_rows
+from ..store import predictions, slices
+from ..store.feedback import Labelled
+from ..store.predictions import Batch
+from .heavy_hitters import OTHER, Busiest
 
 
 class Slices:

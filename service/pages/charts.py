@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from service.inference.properties import UNITS
-from service.pages import words
-from service.pages.past import Past
+from ..inference.properties import UNITS
+from . import formatting as words
+from .evidence_history import Past
 
 WIDTH = 340
 LEFT, RIGHT = 8, 332

@@ -10,8 +10,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader
 from sqlalchemy import Row
 
-from service.pages import advice, charts, images, past, words
-from service.store import alerts, streams, windows
+from ..store import alerts, streams, windows
+from . import charts
+from . import evidence_history as past
+from . import formatting as words
+from . import guidance as advice
+from . import report_images as images
 
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
@@ -19,7 +23,7 @@ ORDER = ("drifting", "warming_up", "calm")
 STATIC = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
-templates = Environment(loader=PackageLoader("service.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 templates.globals.update(advice=advice, charts=charts, past=past, words=words)
 
 
@@ -92,7 +96,7 @@ def static(name: str) -> Response:
     """Give a style sheet or script of the pages."""
     if name not in STATIC:
         raise HTTPException(404, detail=f"no file {name}")
-    content = resources.files("service.pages").joinpath("static", name).read_bytes()
+    content = resources.files(__package__).joinpath("static", name).read_bytes()
     return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.report import LabelShift, WindowReport
-from service.inference.bundle import Bundle
-from service.inference.labelled import LabelledImages
-from service.remedy.outcome import Unfit
-from service.remedy.span import Span
+from ..drift.report import LabelShift, WindowReport
+from ..inference.bundle import Bundle
+from ..inference.labelled_images import LabelledImages
+from .result import Unfit
+from .span import Span
 
 
 @dataclass(frozen=True, eq=False)

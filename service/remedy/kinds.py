@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from service.drift import ConceptMonitor
-from service.drift.concept import tolerance_of
-from service.drift.report import WindowReport
-from service.remedy.span import Span
+from ..drift import ConceptMonitor
+from ..drift.concept import tolerance_of
+from ..drift.report import WindowReport
+from .span import Span
 
 CHUNK = 50  # labels between two looks at the evidence
 

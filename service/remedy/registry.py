@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.remedy.augment import augmentation
-from service.remedy.class_weights import class_weights
-from service.remedy.context import Context
-from service.remedy.domain_adversarial import domain_adversarial
-from service.remedy.outcome import Remedy
-from service.remedy.priors import corrected_posterior
-from service.remedy.recent_labels import recent_labels
-from service.remedy.relabel import relabel
-from service.remedy.renormalise import renormalise
-from service.remedy.reweighted import reweighted
+from .adaptation.domain_adversarial import domain_adversarial
+from .adaptation.importance_weighting import reweighted
+from .adaptation.recent_labels import recent_labels
+from .adaptation.renormalise import renormalise
+from .augmentation.remedy import augmentation
+from .context import Context
+from .label_shift.class_weights import class_weights
+from .label_shift.corrected_posterior import corrected_posterior
+from .relabel import relabel
+from .result import Remedy
 
 
 @dataclass(frozen=True, slots=True)

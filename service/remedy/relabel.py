@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from service.remedy.atypical import atypicality
-from service.remedy.context import Context
-from service.remedy.outcome import Remedy, Unfit
+from .context import Context
+from .result import Remedy, Unfit
+from .witness_scores import atypicality
 
 Matrix = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from service.drift import Reference
-from service.drift.reference import Sample
-from service.errors import TidemarkError
-from service.store import feedback, predictions, references, streams, traffic
+from ..drift import Reference
+from ..drift.reference import Sample
+from ..errors import TidemarkError
+from ..store import feedback, predictions, references, streams, traffic
 
 UNKNOWN = -1  # the label of a prediction without feedback
 MIN_ROWS = 200

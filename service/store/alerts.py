@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from service.store.streams import stream_name
-from service.store.tables import alerts, deliveries, models, streams
+from .streams import stream_name
+from .tables import alerts, deliveries, models, streams
 
 
 def firing(connection: Connection, stream_id: int) -> Sequence[Row[Any]]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection, insert, select, update
 
-from service.store.arrays import pack, unpack
-from service.store.tables import calibrations, streams
+from .arrays import pack, unpack
+from .tables import calibrations, streams
 
 
 class Calm(NamedTuple):

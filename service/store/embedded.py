@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.errors import ConfigurationError, DatabaseError
+from ..errors import ConfigurationError, DatabaseError
 
 USER_ATTEMPTS = 5  # at making the system user that an embedded server runs as under root
 USER_PAUSE = 0.3  # seconds between them

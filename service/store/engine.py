@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from service.errors import ConfigurationError, DatabaseError
-from service.settings import Settings
-from service.store.embedded import embedded
+from ..errors import ConfigurationError, DatabaseError
+from ..settings import Settings
+from .embedded import embedded
 
 MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
 CONNECT_TIMEOUT = 5  # seconds

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from service.store.logged import HALF
-from service.store.prediction_id import time_of
-from service.store.predictions import Cursor, after_cursor
-from service.store.tables import feedback, models, predictions
+from .logged import HALF
+from .prediction_id import time_of
+from .predictions import Cursor, after_cursor
+from .tables import feedback, models, predictions
 
 
 class Predicted(NamedTuple):

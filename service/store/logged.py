@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from service.store.prediction_id import ID_BYTES, LATEST, uuids
+from .prediction_id import ID_BYTES, LATEST, uuids
 
 HALF = np.dtype("<f2")  # of embeddings and probabilities on disk
 SINGLE = np.dtype("<f4")  # of image properties and confidences

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from service.errors import ReferenceMismatch
-from service.store.tables import models, references, streams
+from ..errors import ReferenceMismatch
+from .tables import models, references, streams
 
 
 def register(connection: Connection, name: str, version: str, sha256: str, labels: list[str]) -> int:

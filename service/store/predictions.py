@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Row, cast, literal, select, text, tuple_
 
-from service.store.logged import COPIED, HALF, SIGNATURE, SINGLE, TRAILER, Logged
-from service.store.prediction_id import time_of
-from service.store.tables import XID8, feedback, models, predictions
+from .logged import COPIED, HALF, SIGNATURE, SINGLE, TRAILER, Logged
+from .prediction_id import time_of
+from .tables import XID8, feedback, models, predictions
 
 PARTITION_LOCK = 0x71DF
 PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select, update
 
-from service.store.arrays import pack, unpack
-from service.store.tables import references, streams
+from .arrays import pack, unpack
+from .tables import references, streams
 
 
 def save(

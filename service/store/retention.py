@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from service.store.predictions import PARTITIONED
+from .predictions import PARTITIONED
 
 LOCK_TIMEOUT = 5.0  # seconds that a partition waits for those who read it
 LOCK_NOT_AVAILABLE = "55P03"

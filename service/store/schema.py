@@ -13,9 +13,9 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from service.errors import DatabaseError
+from ..errors import DatabaseError
 
-MIGRATIONS = "tidemark_migrations"
+MIGRATIONS = "tidemark.migrations"
 LOCK_TIMEOUT = 3  # seconds that a change waits for a table
 LOCK_PAUSE = 0.5  # seconds in which others may have it
 LOCK_ATTEMPTS = 40

@@ -26,11 +26,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from service.store.feedback import Labelled
-from service.store.logged import HALF
-from service.store.prediction_id import time_of
-from service.store.predictions import Cursor, ensure_partitions
-from service.store.tables import XID8, slice_feedback, slice_predictions, streams
+from .feedback import Labelled
+from .logged import HALF
+from .prediction_id import time_of
+from .predictions import Cursor, ensure_partitions
+from .tables import XID8, slice_feedback, slice_predictions, streams
 
 
 def active(connection: Connection, model_id: int) -> dict[str, int]:

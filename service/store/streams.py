@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, case, func, or_, select, text, true, tuple_, update
 
-from service.errors import TidemarkError
-from service.store.predictions import HORIZON
-from service.store.tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
+from ..errors import TidemarkError
+from .predictions import HORIZON
+from .tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
 
 COUNTED = 1000  # predictions that wait, up to which they are counted
 

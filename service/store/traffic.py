@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, select, true, tuple_
 
-from service.store import feedback, predictions
-from service.store.feedback import Labelled
-from service.store.predictions import READ, Batch, Cursor, batch_of, place
-from service.store.tables import predictions as logged
-from service.store.tables import slice_feedback, slice_predictions
+from . import feedback, predictions
+from .feedback import Labelled
+from .predictions import READ, Batch, Cursor, batch_of, place
+from .tables import predictions as logged
+from .tables import slice_feedback, slice_predictions
 
 _s = slice_predictions.c
 

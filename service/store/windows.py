@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, FromClause, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service.store.streams import stream_name
-from service.store.tables import models, streams, windows
+from .streams import stream_name
+from .tables import models, streams, windows
 
 
 def save(connection: Connection, **values: Any) -> int:

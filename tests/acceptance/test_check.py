@@ -14,7 +14,7 @@ WORLD = World()
 
 
 def check(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "service.cli", "check", *map(str, arguments)]
+    command = [sys.executable, "-m", "tidemark.cli", "check", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

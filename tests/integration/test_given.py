@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from service.build import build_reference
-from service.errors import TidemarkError
-from service.inference.bundle import AnyBundle, Bundle
-from service.inference.properties import NAMES
-from service.store import models, references
 from tests.statistics.worlds import World
 from tests.unit.api.conftest import observed_bundle
+from tidemark.commands.reference import build_reference
+from tidemark.errors import TidemarkError
+from tidemark.inference.bundle import AnyBundle, Bundle
+from tidemark.inference.properties import NAMES
+from tidemark.store import models, references
 
 WORLD = World()
 LABELS = ("a", "b", "c", "d", "e")
@@ -22,7 +22,7 @@ LABELS = ("a", "b", "c", "d", "e")
 @pytest.fixture(autouse=True)
 def _database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
-    monkeypatch.setattr("service.build.power_table", lambda _: ())
+    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda _: ())
 
 
 def arrays(**changes: Any) -> dict[str, Any]:

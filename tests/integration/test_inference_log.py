@@ -12,10 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api.cloud_events import REQUEST, RESPONSE, STRUCTURED
-from service.inference.bundle import AnyBundle, load_any
 from tests.integration.test_observe import E, P, counted, logged
 from tests.unit.api.conftest import observed_bundle
+from tidemark.api.cloud_events.event import REQUEST, RESPONSE, STRUCTURED
+from tidemark.inference.bundle import AnyBundle, load_any
 
 Serve = Callable[..., TestClient]
 URL = "/observe/cloudevents"

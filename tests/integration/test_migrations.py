@@ -8,9 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, text
 
-from service.errors import DatabaseError
-from service.store import engine as engines
-from service.store import schema
+from tidemark.errors import DatabaseError
+from tidemark.store import engine as engines
+from tidemark.store import schema
 
 REVISIONS = schema.revisions()[::-1]  # oldest first
 TABLES = (

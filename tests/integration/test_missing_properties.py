@@ -3,14 +3,14 @@
 import numpy as np
 from sqlalchemy import Engine
 
-from service.drift import Reference
-from service.monitor.missing import filled
-from service.store import predictions
-from service.store.logged import logged
-from service.store.prediction_id import id_at
-from service.store.predictions import Cursor
 from tests.integration.test_monitor import WORLD, Installation
 from tests.predictions import write
+from tidemark.drift import Reference
+from tidemark.monitor.missing_properties import filled
+from tidemark.store import predictions
+from tidemark.store.logged import logged
+from tidemark.store.prediction_id import id_at
+from tidemark.store.predictions import Cursor
 
 MOMENT = 1_795_000_000_000  # milliseconds of the epoch
 

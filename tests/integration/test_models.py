@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.errors import ConfigurationError
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.processes import _check
 from tests.unit.api.test_predict import png
 from tests.unit.inference.conftest import mlp
+from tidemark.errors import ConfigurationError
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.server.processes import _check
 
 Serve = Callable[..., TestClient]
 PNG = {"Content-Type": "image/png"}

@@ -10,19 +10,19 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from service.alerts.lifecycle import Alerts
-from service.alerts.queue import open_queue
-from service.calibrate import calibrate
-from service.drift import StreamDetector
-from service.monitor.monitor import Monitor
-from service.settings import Settings
-from service.store import alerts, feedback, models, predictions, references, streams, windows
-from service.store import engine as engines
-from service.store.arrays import pack
-from service.store.engine import conninfo
-from service.store.logged import HALF, logged
 from tests.predictions import new_ids, write
 from tests.statistics.worlds import Arrays, World
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.commands.calibrate import calibrate
+from tidemark.drift import StreamDetector
+from tidemark.monitor.monitor import Monitor
+from tidemark.settings import Settings
+from tidemark.store import alerts, feedback, models, predictions, references, streams, windows
+from tidemark.store import engine as engines
+from tidemark.store.arrays import pack
+from tidemark.store.engine import conninfo
+from tidemark.store.logged import HALF, logged
 
 WORLD = World()
 NAMES = ["a", "b", "c", "d", "e"]

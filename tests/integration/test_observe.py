@@ -13,11 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api.open_inference import JSON_LENGTH
-from service.inference.bundle import AnyBundle
-from service.store import models, predictions
-from service.store.predictions import Batch, Cursor
 from tests.unit.api.test_predict import png
+from tidemark.api.open_inference.endpoints import JSON_LENGTH
+from tidemark.inference.bundle import AnyBundle
+from tidemark.store import models, predictions
+from tidemark.store.predictions import Batch, Cursor
 
 Serve = Callable[..., TestClient]
 RNG = np.random.default_rng(5)

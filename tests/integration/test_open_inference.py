@@ -13,11 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.inference.bundle import Bundle
-from service.inference.session import Model
-from service.store import models, predictions
-from service.store.predictions import Batch, Cursor
 from tests.unit.api.test_predict import images, png
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.session import Model
+from tidemark.store import models, predictions
+from tidemark.store.predictions import Batch, Cursor
 
 INFER = "/v2/models/pets/infer"
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from service.store import models, predictions, references, streams, traffic, windows
-from service.store.predictions import Cursor
+from tidemark.store import models, predictions, references, streams, traffic, windows
+from tidemark.store.predictions import Cursor
 
 DAYS, ROWS, SLICES = 8, 24_000, 6
 LOGGED = """

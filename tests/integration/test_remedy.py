@@ -17,23 +17,23 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
-from service.build import reference_arrays
-from service.cli import app
-from service.inference import bundle as bundles
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.inference.labelled import LabelledImages
-from service.inference.session import Model
-from service.remedy.evaluate import hits, log_losses
-from service.remedy.priors_file import corrections
-from service.store import feedback, models, references
-from service.store.logged import HALF, logged
 from tests.predictions import new_ids, write
 from tests.unit.inference.conftest import mlp
+from tidemark.cli import app
+from tidemark.commands.reference import reference_arrays
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.labelled_images import LabelledImages
+from tidemark.inference.session import Model
+from tidemark.remedy.label_shift.priors_file import corrections
+from tidemark.remedy.paired_bootstrap import hits, log_losses
+from tidemark.store import feedback, models, references
+from tidemark.store.logged import HALF, logged
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
-from service.demo.installation import MODEL
-from service.demo.scans import halves, scan
+from tidemark.demo.installation import MODEL
+from tidemark.demo.scans import halves, scan
 
 REFERENCE_ROWS = 2000
 GIVEN_ROWS = 4000

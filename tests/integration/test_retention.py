@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from service.cli import db_vacuum_report
-from service.ledger.forwarder import DAYS_AHEAD, Forwarder
-from service.ledger.spool import Spool
-from service.monitor.jobs import keep_days
-from service.store import feedback, models, predictions, retention
-from service.store.logged import Logged, logged
-from service.store.predictions import Cursor
 from tests.predictions import write
+from tidemark.cli import db_vacuum_report
+from tidemark.monitor.jobs import keep_days
+from tidemark.spool.forwarder import DAYS_AHEAD, Forwarder
+from tidemark.spool.spool import Spool
+from tidemark.store import feedback, models, predictions, retention
+from tidemark.store.logged import Logged, logged
+from tidemark.store.predictions import Cursor
 
 TODAY = dt.datetime.now(dt.UTC).date()
 LONG_AGO = TODAY - dt.timedelta(days=40)

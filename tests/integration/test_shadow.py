@@ -11,16 +11,16 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api import shadow as shadows
-from service.errors import ConfigurationError
-from service.inference import images as decoding
-from service.inference.bundle import AnyBundle, Bundle
-from service.inference.graph import init_bundle
-from service.inference.session import Model, ModelFailed
-from service.processes import _check
 from tests.integration.test_open_inference import PIXELS, RAW, binary
 from tests.unit.api.test_predict import images, png
 from tests.unit.inference.conftest import mlp
+from tidemark.errors import ConfigurationError
+from tidemark.inference import images as decoding
+from tidemark.inference.bundle import AnyBundle, Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.session import Model, ModelFailed
+from tidemark.server.processes import _check
+from tidemark.serving import shadow as shadows
 
 Serve = Callable[..., TestClient]
 PNG = {"Content-Type": "image/png"}

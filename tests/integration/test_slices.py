@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from service.calibrate import calibrate
-from service.errors import TidemarkError
-from service.monitor import busiest
-from service.monitor.monitor import Monitor
-from service.monitor.watcher import Watcher
-from service.settings import Settings
-from service.store import models, streams, traffic
-from service.store.predictions import Cursor
 from tests.integration.test_monitor import WORLD, Installation
 from tests.statistics.worlds import Arrays, rows
+from tidemark.commands.calibrate import calibrate
+from tidemark.errors import TidemarkError
+from tidemark.monitor import heavy_hitters as busiest
+from tidemark.monitor.monitor import Monitor
+from tidemark.monitor.prepared_reference import Watcher
+from tidemark.settings import Settings
+from tidemark.store import models, streams, traffic
+from tidemark.store.predictions import Cursor
 
 WATCHERS: dict[tuple[int, int | None], Watcher] = {}  # of the reference that all these tests have, prepared once
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.errors import Overloaded
-from service.ledger import spool as spools
-from service.ledger.forwarder import Forwarder
-from service.ledger.spool import Spool
-from tests.integration.test_ledger import batch, registered, stored
+from tests.integration.test_spool import batch, registered, stored
+from tidemark.errors import Overloaded
+from tidemark.spool import spool as spools
+from tidemark.spool.forwarder import Forwarder
+from tidemark.spool.spool import Spool
 
 __all__ = ["registered"]
 BATCH = 50  # predictions

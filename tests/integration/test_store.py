@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from uuid_utils.compat import uuid7
 
-from service.errors import DatabaseError, ReferenceMismatch
-from service.store import engine as engines
-from service.store import feedback, models, predictions, schema
-from service.store.logged import Logged, logged
-from service.store.prediction_id import time_of
-from service.store.predictions import Cursor
 from tests.predictions import new_ids, write
+from tidemark.errors import DatabaseError, ReferenceMismatch
+from tidemark.store import engine as engines
+from tidemark.store import feedback, models, predictions, schema
+from tidemark.store.logged import Logged, logged
+from tidemark.store.prediction_id import time_of
+from tidemark.store.predictions import Cursor
 
 LABELS = ["cat", "dog"]
 
@@ -158,7 +158,7 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    from service.store.tables import metadata
+    from tidemark.store.tables import metadata
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": schema.compared, "compare_type": True})

@@ -14,15 +14,15 @@ import pytest
 from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, text
 
-from service.alerts import delivery, lifecycle
-from service.alerts.delivery import BackOff, DeliveryFailed
-from service.alerts.queue import open_queue
-from service.errors import ConfigurationError
-from service.settings import Settings, WebhookReceiver
-from service.store import alerts
-from service.store.engine import conninfo
 from tests.integration.receiver import Receiver
 from tests.integration.test_alerts import SECRET, delivered, fire, stream_id
+from tidemark.alerts import delivery, lifecycle
+from tidemark.alerts.delivery import BackOff, DeliveryFailed
+from tidemark.alerts.queue import open_queue
+from tidemark.errors import ConfigurationError
+from tidemark.settings import Settings, WebhookReceiver
+from tidemark.store import alerts
+from tidemark.store.engine import conninfo
 
 __all__ = ["stream_id"]
 JOB = cast("Any", SimpleNamespace(attempts=0))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.remedy.augment import augmentation
-from service.remedy.domain_adversarial import domain_adversarial
-from service.remedy.outcome import Remedy
-from service.remedy.renormalise import renormalise
 from tests.unit.remedy.conftest import ROWS, World, blurred, darker, digits, given, noisy, see, turned
+from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
+from tidemark.remedy.adaptation.renormalise import renormalise
+from tidemark.remedy.augmentation.remedy import augmentation
+from tidemark.remedy.result import Remedy
 
 __all__ = ["digits", "given"]
 

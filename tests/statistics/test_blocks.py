@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.drift.blocks import block_length, design_effect, stationary_bootstrap
+from tidemark.drift.blocks import block_length, design_effect, stationary_bootstrap
 
 
 def autoregressive(rho: float, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.drift import StreamDetector
-from service.monitor.budget import run_time
-from service.settings import Settings
 from tests.statistics.worlds import World, rows
+from tidemark.drift import StreamDetector
+from tidemark.monitor.budget import run_time
+from tidemark.settings import Settings
 
 WORLD = World()
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.drift import ConceptMonitor, Reference
 from tests.statistics.worlds import World
+from tidemark.drift import ConceptMonitor, Reference
 
 WORLD = World(k=6, spread=1.2)
 RUN_TIME, SHARE = 100_000, 0.1

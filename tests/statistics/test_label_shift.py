@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from service.drift.label_shift import (
-    Calibration,
-    black_box,
-    maximum_likelihood,
-    maximum_likelihood_of_redraws,
-)
-from service.drift.performance import at_proportions, wilson_interval
 from tests.statistics.worlds import World
+from tidemark.drift.label_shift import Calibration, black_box, maximum_likelihood, maximum_likelihood_of_redraws
+from tidemark.drift.performance import at_proportions, wilson_interval
 
 WORLD = World()
 

@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics.pairwise import rbf_kernel
 
-from service.drift import combination
-from service.drift.draws import Draws, MeanDifferences
-from service.drift.ks import GRID, KolmogorovSmirnov, distance
-from service.drift.mmd import MMD, gaussian
-from service.drift.proportions import g_statistic
+from tidemark.drift import combination
+from tidemark.drift.ks import GRID, KolmogorovSmirnov, distance
+from tidemark.drift.mmd import MMD, gaussian
+from tidemark.drift.permutations import Draws, MeanDifferences
+from tidemark.drift.proportions import g_statistic
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.drift import Reference, StreamDetector, WindowTest
-from service.drift.calibration import BEYOND_REFERENCE
 from tests.statistics.worlds import World, rows
+from tidemark.drift import Reference, StreamDetector, WindowTest
+from tidemark.drift.calibration import BEYOND_REFERENCE
 
 WORLD = World()
 
@@ -182,8 +182,8 @@ def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
 
 def test_extrapolated_tail_holds(reference, calibration):
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
-    from service.drift import calibration as room
-    from service.drift.stream import _scored
+    from tidemark.drift import calibration as room
+    from tidemark.drift.stream import _scored
 
     scores, own = _scored(reference)
     fitted = room.Calibration.from_dict(calibration)._replace(margin=1.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.drift import Reference, WindowTest, power_table
 from tests.statistics.worlds import World, rows
+from tidemark.drift import Reference, WindowTest, power_table
 
 WORLD = World()
 

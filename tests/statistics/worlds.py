@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from service.drift import Reference
+from tidemark.drift import Reference
 
 Arrays = dict[str, NDArray[Any]]
 

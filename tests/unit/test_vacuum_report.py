@@ -3,8 +3,8 @@
 import datetime as dt
 from typing import Any
 
-from service.store.sizes import Size
-from service.vacuum_report import described
+from tidemark.commands.storage_report import described
+from tidemark.store.sizes import Size
 
 TODAY = dt.date(2026, 3, 10)
 NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)

@@ -24,19 +24,19 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from standardwebhooks.webhooks import Webhook
 
-from service.build import reference_arrays
-from service.demo.installation import MODEL
-from service.demo.scans import halves, scan
-from service.demo.stages import Kind, Traffic
-from service.drift import Reference, StreamDetector
-from service.inference import bundle as bundles
-from service.inference.graph import init_bundle
-from service.inference.labelled import LabelledImages
-from service.settings import Settings
-from service.store import engine as engines
-from service.store import models, references, schema, streams
 from tests.acceptance.ops.live import answers, client_of, free_port
 from tests.integration.receiver import Receiver
+from tidemark.commands.reference import reference_arrays
+from tidemark.demo.installation import MODEL
+from tidemark.demo.scans import halves, scan
+from tidemark.demo.stages import Kind, Traffic
+from tidemark.drift import Reference, StreamDetector
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.labelled_images import LabelledImages
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store import models, references, schema, streams
 
 REFERENCE_ROWS = 600
 IMAGES = 5  # of a request
@@ -129,7 +129,7 @@ class Installation:
         self, name: str, *, prefix: tuple[str, ...] = (), workers: int = 1, code: str = "", **settings: object
     ) -> None:
         """Start a process called `serve…` or `monitor…`, or one that runs `code`; a server keeps its port."""
-        command = [*prefix, sys.executable, "-m", "service.cli"]
+        command = [*prefix, sys.executable, "-m", "tidemark.cli"]
         if name.startswith("serve"):
             port = self.ports.setdefault(name, free_port())
             named = [word for path in self.assets.bundles for word in ("--bundle", str(path))]

@@ -6,8 +6,8 @@ from collections import Counter
 
 import httpx
 
-from service.demo.stages import Kind
 from tests.acceptance.durability.installation import Installation
+from tidemark.demo.stages import Kind
 
 PAUSE = 0.25  # seconds between a client's requests
 

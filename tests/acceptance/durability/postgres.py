@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from service.store.engine import normalised
+from tidemark.store.engine import normalised
 
 ATTEMPTS = 40  # to start a server whose backends still end
 

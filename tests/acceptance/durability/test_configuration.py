@@ -12,11 +12,11 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from service.store import engine as engines
-from service.store import schema
 from tests.acceptance.durability.installation import Assets
 from tests.acceptance.durability.postgres import OwnPostgres
 from tests.acceptance.ops.live import free_port
+from tidemark.store import engine as engines
+from tidemark.store import schema
 
 TOKEN = "T0K3N"
 PASSWORD = "s3same"
@@ -26,7 +26,7 @@ def tidemark(*words: object, **settings: object) -> subprocess.CompletedProcess[
     """Run a command with these settings, without the prefix, and no other."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
     environment = inherited | {f"TIDEMARK_{name}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "service.cli", *map(str, words)]
+    command = [sys.executable, "-m", "tidemark.cli", *map(str, words)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 

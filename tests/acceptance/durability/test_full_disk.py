@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.ledger.spool import MIN_FREE_BYTES
 from tests.acceptance.durability import verify
 from tests.acceptance.durability.installation import Installation
 from tests.acceptance.durability.load import Load
+from tidemark.spool.spool import MIN_FREE_BYTES
 
 DISK = MIN_FREE_BYTES + 16_000_000  # bytes
 

@@ -10,11 +10,11 @@ import psutil
 import psycopg
 import pytest
 
-from service.store.engine import conninfo
 from tests.acceptance.durability import verify
 from tests.acceptance.durability.installation import Installation
 from tests.acceptance.durability.load import Load
 from tests.acceptance.durability.postgres import OwnPostgres
+from tidemark.store.engine import conninfo
 
 OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"
 QUICK, SLOW = 5.0, 60.0  # seconds away

@@ -9,21 +9,21 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from service.store import predictions
-from service.store.logged import logged
-from service.store.prediction_id import time_of
-from service.store.predictions import Cursor
 from tests.acceptance.durability import verify
 from tests.acceptance.durability.installation import Installation
 from tests.acceptance.durability.load import Load
 from tests.acceptance.durability.postgres import holding
 from tests.acceptance.durability.test_kills import WAITING
 from tests.predictions import new_ids, write
+from tidemark.store import predictions
+from tidemark.store.logged import logged
+from tidemark.store.prediction_id import time_of
+from tidemark.store.predictions import Cursor
 
 SERVERS, MONITORS = ("serve-a", "serve-b"), ("monitor-a", "monitor-b")
 AHEAD = "+200s"  # of the second server's clock
 HANG = 12  # seconds, of the 60 after which a monitor loses its stream
-MONITOR = f"import service.processes as p; p.HANG_SECONDS = {HANG}; p.monitor()"
+MONITOR = f"import tidemark.server.processes as p; p.HANG_SECONDS = {HANG}; p.monitor()"
 
 
 def shared_metrics(worker: int) -> Path:

@@ -26,7 +26,7 @@ def until(found: Callable[[], object], what: str) -> None:
 
 
 def up(assets: Assets, port: int) -> list[str]:
-    return [sys.executable, "-m", "service.cli", "up", "--bundle", str(assets.bundles[0]), "--port", str(port)]
+    return [sys.executable, "-m", "tidemark.cli", "up", "--bundle", str(assets.bundles[0]), "--port", str(port)]
 
 
 def environment(folder: Path) -> dict[str, str]:

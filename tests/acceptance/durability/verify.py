@@ -7,12 +7,12 @@ from dataclasses import fields
 import numpy as np
 from sqlalchemy import text
 
-from service.monitor.evaluate import explain
-from service.monitor.watcher import prepare
-from service.store import predictions
-from service.store.arrays import unpack
-from service.store.predictions import Batch, Cursor
 from tests.acceptance.durability.installation import Installation
+from tidemark.monitor.evaluate import explain
+from tidemark.monitor.prepared_reference import prepare
+from tidemark.store import predictions
+from tidemark.store.arrays import unpack
+from tidemark.store.predictions import Batch, Cursor
 
 SAMPLED = 4  # windows of a stream that are computed again
 

@@ -19,15 +19,15 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from service.build import reference_arrays, store
-from service.demo.installation import MODEL
-from service.demo.scans import halves, scan
-from service.demo.stages import Kind, Traffic
-from service.drift import Reference
-from service.inference import bundle as bundles
-from service.inference.graph import init_bundle
-from service.inference.labelled import LabelledImages
 from tests.acceptance.ops.queries import PROMETHEUS
+from tidemark.commands.reference import reference_arrays, store
+from tidemark.demo.installation import MODEL
+from tidemark.demo.scans import halves, scan
+from tidemark.demo.stages import Kind, Traffic
+from tidemark.drift import Reference
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.labelled_images import LabelledImages
 
 BATCH = 25
 CALM, DRIFTED = 400, 400  # predictions
@@ -56,7 +56,7 @@ def tidemark(folder: Path) -> Iterator[httpx.Client]:
         "TIDEMARK_WEBHOOK_URLS": NO_RECEIVER,
         "TIDEMARK_WINDOW_SIZE": "200",
     }
-    command = [sys.executable, "-m", "service.cli", "up", "--bundle", str(bundle), "--port", str(port)]
+    command = [sys.executable, "-m", "tidemark.cli", "up", "--bundle", str(bundle), "--port", str(port)]
     with running(command, folder / "tidemark.log", os.environ | settings), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"Tidemark, see {folder}/tidemark.log")
         yield client

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.settings import Settings
 from tests.acceptance.ops.queries import ROOT
+from tidemark.settings import Settings
 
 OWN = ("migrate", "api", "monitor")
 SET_BY_THE_IMAGE = {"TIDEMARK_DATA_DIR"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.demo.installation import MODEL
+from tidemark.demo.installation import MODEL
 
 ROOT = Path(__file__).parents[3]
 VENV_BYTES = 270_000_000  # 400 MB less the base image, python:3.12-slim
@@ -124,7 +124,7 @@ def test_the_environment_serves(built: Path, tmp_path: Path, empty_url: str) -> 
     for command in (
         [tidemark, "model", "init", str(MODEL), "--out", str(tmp_path / "bundle")],
         [tidemark, "migrate"],
-        [python, "-c", "import service.app, service.build, service.monitor.jobs"],
+        [python, "-c", "import tidemark.server.app, tidemark.commands.reference, tidemark.monitor.jobs"],
     ):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

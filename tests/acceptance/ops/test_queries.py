@@ -8,11 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from service.store import engine as engines
-from service.store import schema
 from tests.acceptance.ops import live
 from tests.acceptance.ops.live import asked, await_data
 from tests.acceptance.ops.queries import DASHBOARDS, asked_by_rules, asked_of_dashboards, dashboard, substituted
+from tidemark.store import engine as engines
+from tidemark.store import schema
 
 ALL = {"model": ".*", "version": ".*", "slice": ".*", "__rate_interval": "1m"}
 ONE = ALL | {"model": "digits", "version": "1"}

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from service.api.drift_metrics import KINDS
 from tests.acceptance.ops.queries import PROMETHEUS, ROOT, rules
+from tidemark.api.endpoints.drift_metrics import KINDS
 
 
 def checked(tool: str, *arguments: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.alerts.formats import render
+from tidemark.alerts.formats import render
 
 AT = dt.datetime(2026, 11, 25, 14, 2, tzinfo=dt.UTC)
 BLOCKS = {"header": {"type", "text"}, "section": {"type", "text"}, "context": {"type", "elements"}}

@@ -12,15 +12,15 @@ import pytest
 import uvicorn
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from service.app import create_app
-from service.demo.installation import MODEL
-from service.inference import bundle as bundles
-from service.inference.graph import init_bundle
-from service.settings import Settings
-from service.store import engine as engines
-from service.store import schema
 from tests.acceptance.pages.browser import Page, chromium
 from tests.unit.pages.seed import Seeded, seed
+from tidemark.demo.installation import MODEL
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.server.app import create_app
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store import schema
 
 SCREENSHOTS = Path(__file__).parents[3] / ".ci/artefacts/screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")

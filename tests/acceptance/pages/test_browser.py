@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 from sqlalchemy import update
 
-from service.store import tables
 from tests.acceptance.pages.browser import Page
 from tests.acceptance.pages.conftest import Live
+from tidemark.store import tables
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 AXE = resources.files("axe_core_python").joinpath("axe.min.js").read_text()

@@ -8,16 +8,16 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from service.drift import Reference, WindowTest
-from service.drift.reference import Sample
-from service.remedy import report
-from service.remedy.context import Context
-from service.remedy.outcome import Gain
-from service.remedy.registry import CURES
-from service.remedy.report import Skipped
-from service.remedy.span import UNKNOWN, Span
 from tests.acceptance.pages.browser import Page
 from tests.acceptance.pages.test_browser import assert_can_be_read
+from tidemark.drift import Reference, WindowTest
+from tidemark.drift.reference import Sample
+from tidemark.remedy.context import Context
+from tidemark.remedy.registry import CURES
+from tidemark.remedy.report import report
+from tidemark.remedy.report.report import Skipped
+from tidemark.remedy.result import Gain
+from tidemark.remedy.span import UNKNOWN, Span
 
 NAMES = ("tench", "goldfish", "great white shark", "hammerhead & <co>")
 MADE = ("corrected-posterior", "class-weights", "recent-labels", "relabel")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.app import create_app
-from service.inference.bundle import AnyBundle, Bundle, load_any
-from service.inference.graph import init_bundle
-from service.settings import Settings
 from tests.unit.inference.conftest import mlp
+from tidemark.inference.bundle import AnyBundle, Bundle, load_any
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.server.app import create_app
+from tidemark.settings import Settings
 
 
 @pytest.fixture

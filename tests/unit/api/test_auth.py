@@ -6,9 +6,9 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from service.api.auth import ApiKeys, needed
-from service.errors import ConfigurationError
-from service.settings import ApiKey, Settings
+from tidemark.api.middleware.api_keys import ApiKeys, needed
+from tidemark.errors import ConfigurationError
+from tidemark.settings import ApiKey, Settings
 
 KEYS = {"p": "predict", "f": "feedback", "r": "read", "pf": "predict+feedback", "a": "admin"}
 

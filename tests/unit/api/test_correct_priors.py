@@ -11,15 +11,15 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
-from service.drift.label_shift import PriorCorrection
-from service.errors import ConfigurationError
-from service.inference.bundle import Bundle
-from service.inference.session import Model
-from service.processes import _check
-from service.remedy.priors_file import CalibrationValues, ClassShare, Priors, corrections
-from service.store.logged import HALF
-from service.store.tables import predictions
 from tests.unit.api.test_predict import png
+from tidemark.drift.label_shift import PriorCorrection
+from tidemark.errors import ConfigurationError
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.session import Model
+from tidemark.remedy.label_shift.priors_file import CalibrationValues, ClassShare, Priors, corrections
+from tidemark.server.processes import _check
+from tidemark.store.logged import HALF
+from tidemark.store.tables import predictions
 
 Serve = Callable[..., TestClient]
 CORRECTION = PriorCorrection(0.8, np.array([0.1, 0.0, -0.1, 0.0]), np.array([0.02, 0.05, 2.0, 9.0]))

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
-from service.inference.session import Model, ModelFailed
+from tidemark.inference.session import Model, ModelFailed
 
 Serve = Callable[..., TestClient]
 

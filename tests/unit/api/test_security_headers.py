@@ -5,8 +5,8 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 
-from service.api import problems
-from service.api.security_headers import SecurityHeaders
+from tidemark.api import problems
+from tidemark.api.middleware.security_headers import SecurityHeaders
 
 
 @pytest.fixture

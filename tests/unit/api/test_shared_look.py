@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from service.api import shared_look
-from service.api.shared_look import SharedLook
+from tidemark.api import single_flight as shared_look
+from tidemark.api.single_flight import SharedLook
 
 
 class Database:

@@ -12,8 +12,9 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from service.api import bodies, slow_clients
-from service.api.slow_clients import PatientProtocol
+from tidemark.api import request_bodies as bodies
+from tidemark.server import uvicorn_protocol as slow_clients
+from tidemark.server.uvicorn_protocol import PatientProtocol
 
 Serve = Callable[..., TestClient]
 SECONDS = 0.3

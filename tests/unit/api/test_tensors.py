@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.problems import Problem
-from service.api.tensors import InputTensor, array, encoded, split
+from tidemark.api.open_inference.tensors import InputTensor, array, encoded, split
+from tidemark.api.problems import Problem
 
 ROW = (1, 2, 3)
 VALUES = np.arange(12, dtype=np.float32).reshape(2, *ROW)

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import Engine
 
-from service.build import SHOWN, build_reference
-from service.errors import TidemarkError
-from service.inference.bundle import Bundle
-from service.store import references
+from tidemark.commands.reference import SHOWN, build_reference
+from tidemark.errors import TidemarkError
+from tidemark.inference.bundle import Bundle
+from tidemark.store import references
 
 Serve = Callable[..., TestClient]
 PATIENCE = 15.0  # seconds

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 
-from service.demo.make_model import MODEL
-from service.demo.scans import SIDE, darker_and_blurred, halves, scan
-from service.inference.graph import init_bundle
-from service.inference.properties import NAMES, measure
-from service.inference.session import Model
+from tidemark.demo.make_model import MODEL
+from tidemark.demo.scans import SIDE, darker_and_blurred, halves, scan
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.properties import NAMES, measure
+from tidemark.inference.session import Model
 
 
 def test_the_halves_are_fixed_apart_and_complete() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from service.drift.label_shift import corrected
+from tidemark.drift.label_shift import corrected
 
 
 def test_posteriors_follow_the_priors_by_bayes() -> None:

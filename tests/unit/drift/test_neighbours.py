@@ -1,7 +1,7 @@
 import numpy as np
 
-from service.drift import Reference
-from service.drift.neighbours import Neighbours
+from tidemark.drift import Reference
+from tidemark.drift.neighbours import Neighbours
 
 RNG = np.random.default_rng(0)
 SCALES = np.array([1.0, 100.0, 0.5])  # a unit with large numbers must not decide alone

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.inference.batcher import Batcher, TooLate
+from tidemark.inference.batcher import Batcher, TooLate
 
 
 class Recorder:
@@ -213,7 +213,7 @@ def test_batches_that_take_long_go_to_a_thread(monkeypatch: pytest.MonkeyPatch) 
     clock = [0.0]
     names: list[str] = []
     times = SimpleNamespace(perf_counter=lambda: clock[0], monotonic=time.monotonic)
-    monkeypatch.setattr("service.inference.batcher.time", times)
+    monkeypatch.setattr("tidemark.inference.batcher.time", times)
 
     async def scenario(run: Recorder) -> None:
         def slow(items: list[int]) -> Sequence[int]:

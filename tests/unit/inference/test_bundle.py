@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from service.inference.bundle import BrokenBundle, Bundle, load, load_any
-from service.inference.graph import init_bundle
+from tidemark.inference.bundle import BrokenBundle, Bundle, load, load_any
+from tidemark.inference.bundle_builder import init_bundle
 
 Make = Callable[..., Path]
 

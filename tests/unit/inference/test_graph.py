@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from service.inference.bundle import BrokenBundle, Bundle
-from service.inference.graph import init_bundle
-from service.inference.session import Model
+from tidemark.inference.bundle import BrokenBundle, Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.session import Model
 
 Make = Callable[..., Path]
 Weights = Callable[..., np.ndarray]

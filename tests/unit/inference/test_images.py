@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.inference.bundle import InputSpec
-from service.inference.images import NotAnImage, TooManyPixels, decode
+from tidemark.inference.bundle import InputSpec
+from tidemark.inference.images import NotAnImage, TooManyPixels, decode
 
 MANY = 25_000_000
 

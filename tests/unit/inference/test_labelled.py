@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.inference.labelled import BrokenImages, LabelledImages
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.labelled_images import BrokenImages, LabelledImages
 
 Make = Callable[..., Path]
 RNG = np.random.default_rng(0)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import Overloaded
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.inference.images import NotAnImage, TooManyPixels
-from service.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages
-from service.inference.properties import measure
-from service.inference.session import Model, ModelFailed
+from tidemark.errors import Overloaded
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.images import NotAnImage, TooManyPixels
+from tidemark.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages
+from tidemark.inference.properties import measure
+from tidemark.inference.session import Model, ModelFailed
 
 Make = Callable[..., Path]
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, 8, 8), dtype=np.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from service.inference.properties import NAMES, measure
+from tidemark.inference.properties import NAMES, measure
 
 
 def row(pixels: np.ndarray) -> dict[str, float]:

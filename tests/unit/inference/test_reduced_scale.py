@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
-from service.demo.installation import MODEL
-from service.demo.scans import halves, scan
-from service.inference import images
-from service.inference.graph import init_bundle
-from service.inference.images import decode
-from service.inference.session import Model
+from tidemark.demo.installation import MODEL
+from tidemark.demo.scans import halves, scan
+from tidemark.inference import images
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.images import decode
+from tidemark.inference.session import Model
 
 SIDE = 1000  # pixels of the photographs; the model reads 28
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.inference.bundle import BrokenBundle, Bundle, load
-from service.inference.graph import init_bundle
-from service.inference.session import Model, ModelFailed, activated
+from tidemark.inference.bundle import BrokenBundle, Bundle, load
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.session import Model, ModelFailed, activated
 
 Make = Callable[..., Path]
 Weights = Callable[..., np.ndarray]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.inference.thumbnails import thumbnail
+from tidemark.inference.thumbnails import thumbnail
 
 ROWS, COLUMNS = np.mgrid[0:224, 0:160]
 RAMP = np.stack([ROWS, COLUMNS, 255 - ROWS], axis=2).astype(np.uint8)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from service.monitor.busiest import CANDIDATES, OTHER, REVIEW, Busiest
+from tidemark.monitor.heavy_hitters import CANDIDATES, OTHER, REVIEW, Busiest
 
 
 def traffic(n: int, shares: dict[str, float], seed: int = 0) -> list[str]:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from service.monitor import jobs
+from tidemark.monitor import jobs
 
 
 async def forever(ended: list[str]) -> None:

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.pages import routes
-from service.settings import Settings
 from tests.unit.pages.seed import Seeded, seed
+from tidemark.pages import routes
+from tidemark.settings import Settings
 
 
 @pytest.fixture

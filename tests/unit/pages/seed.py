@@ -8,10 +8,10 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Engine, insert, literal, select
 
-from service.inference.thumbnails import thumbnail
-from service.store import models, predictions, references, tables
-from service.store.logged import logged
 from tests.predictions import write
+from tidemark.inference.thumbnails import thumbnail
+from tidemark.store import models, predictions, references, tables
+from tidemark.store.logged import logged
 
 AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
 ALERT = UUID("01920000-0000-7000-8000-000000000001")

@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select, update
 from typer.main import get_command
 
-from service.cli import app
-from service.pages import advice
-from service.store import tables
 from tests.unit.pages.seed import AT, Seeded, prediction_id
+from tidemark.cli import app
+from tidemark.pages import guidance as advice
+from tidemark.store import tables
 
 MOST = 100_000  # bytes
 JSON = {"Accept": "application/json"}

@@ -4,7 +4,8 @@ import datetime as dt
 
 import pytest
 
-from service.pages import advice, words
+from tidemark.pages import formatting as words
+from tidemark.pages import guidance as advice
 
 
 def test_moment_is_utc_whatever_the_offset() -> None:

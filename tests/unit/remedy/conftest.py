@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from service.drift import Reference, WindowTest
-from service.drift.reference import Sample
-from service.inference.bundle import Bundle
-from service.inference.graph import init_bundle
-from service.inference.properties import NAMES, measure
-from service.inference.session import Model
-from service.remedy.context import Context
-from service.remedy.span import UNKNOWN, Span
+from tidemark.drift import Reference, WindowTest
+from tidemark.drift.reference import Sample
+from tidemark.inference.bundle import Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.properties import NAMES, measure
+from tidemark.inference.session import Model
+from tidemark.remedy.context import Context
+from tidemark.remedy.span import UNKNOWN, Span
 
 MODEL, IMAGES = "TIDEMARK_TEST_MODEL", "TIDEMARK_TEST_IMAGES"
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -68,8 +68,8 @@ def world(
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> World:
     pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
-    from service.demo.make_model import MODEL as DIGITS
-    from service.demo.scans import halves, scan
+    from tidemark.demo.make_model import MODEL as DIGITS
+    from tidemark.demo.scans import halves, scan
 
     folder = tmp_path_factory.mktemp("digits")
     _, held_out = halves()

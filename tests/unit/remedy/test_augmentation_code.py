@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.remedy.augmentation_code import code
-from service.remedy.operations import ORDERED
-from service.remedy.ranges import Range
+from tidemark.remedy.augmentation.code_samples import code
+from tidemark.remedy.augmentation.operations import ORDERED
+from tidemark.remedy.augmentation.range_search import Range
 
 BY_NAME = {operation.name: operation for operation in ORDERED}
 

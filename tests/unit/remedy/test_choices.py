@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from service.drift import Reference
-from service.drift.reference import Sample
-from service.remedy.atypical import atypicality
-from service.remedy.class_weights import stratified
-from service.remedy.relabel import first_of_each
+from tidemark.drift import Reference
+from tidemark.drift.reference import Sample
+from tidemark.remedy.label_shift.class_weights import stratified
+from tidemark.remedy.relabel import first_of_each
+from tidemark.remedy.witness_scores import atypicality
 
 
 def test_a_resample_has_the_wanted_shares_and_repeats_as_little_as_it_can() -> None:

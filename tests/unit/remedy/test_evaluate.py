@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from service.remedy.evaluate import folds, further_labels, gain, gains
-from service.remedy.outcome import Gain, Remedy
-from service.remedy.report import verdict
+from tidemark.remedy.paired_bootstrap import folds, further_labels, gain, gains
+from tidemark.remedy.report.report import verdict
+from tidemark.remedy.result import Gain, Remedy
 
 
 def test_each_fold_has_its_share_of_every_class() -> None:

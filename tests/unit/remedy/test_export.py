@@ -9,14 +9,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from service.drift.label_shift import PriorCorrection
-from service.inference import bundle as bundles
-from service.inference.bundle import BrokenBundle, Bundle
-from service.inference.graph import init_bundle
-from service.inference.session import Model
-from service.remedy.export import with_head, with_priors
-from service.remedy.last_layer import Head
 from tests.unit.inference.conftest import Nodes, build, mlp, random
+from tidemark.drift.label_shift import PriorCorrection
+from tidemark.inference import bundle as bundles
+from tidemark.inference.bundle import BrokenBundle, Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.session import Model
+from tidemark.remedy.adaptation.head import Head
+from tidemark.remedy.adaptation.onnx_export import with_head, with_priors
 
 BODY: Nodes = [
     ("Conv", ["image", "kernel"], ["map"], {"kernel_shape": [3, 3]}),
@@ -165,7 +165,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_was_written_wrongly_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
-    monkeypatch.setattr("service.remedy.export.LOG_OFFSET", 0.1)
+    monkeypatch.setattr("tidemark.remedy.adaptation.onnx_export.LOG_OFFSET", 0.1)
     with pytest.raises(BrokenBundle, match="is off by"):
         with_priors(bundle, plain(1, 1, 9, 1), tmp_path / "corrected")
     assert not (tmp_path / "corrected").exists()

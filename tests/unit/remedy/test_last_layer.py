@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import special
 
-from service.remedy.evaluate import hits, log_losses
-from service.remedy.last_layer import PENALTIES, Head, choose_penalty, distilled, fit
+from tidemark.remedy.adaptation.head import PENALTIES, Head, choose_penalty, distilled, fit
+from tidemark.remedy.paired_bootstrap import hits, log_losses
 
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(0, 2, (3, 5))

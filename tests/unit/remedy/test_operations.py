@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.inference.properties import NAMES, measure
-from service.remedy.operations import ORDERED, Operation
+from tidemark.inference.properties import NAMES, measure
+from tidemark.remedy.augmentation.operations import ORDERED, Operation
 
 BY_NAME = {operation.name: operation for operation in ORDERED}
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 20, 24), dtype=np.uint8)

@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from service.drift import Reference
-from service.drift.reference import Sample
-from service.remedy.gallery import gallery
-from service.remedy.pictures import pictures
-from service.remedy.span import UNKNOWN, Span
 from tests.unit.remedy.conftest import NOW
+from tidemark.drift import Reference
+from tidemark.drift.reference import Sample
+from tidemark.remedy.augmentation.gallery import gallery
+from tidemark.remedy.report.pictures import pictures
+from tidemark.remedy.span import UNKNOWN, Span
 
 RNG = np.random.default_rng(0)
 

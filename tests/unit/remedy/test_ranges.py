@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from service.remedy.operations import Pixels
-from service.remedy.ranges import Fit, fit_ranges
 from tests.unit.remedy.conftest import Shift, World, darker, see
+from tidemark.remedy.augmentation.operations import Pixels
+from tidemark.remedy.augmentation.range_search import Fit, fit_ranges
 
 IMAGES, ROWS = 240, 240
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.inference import bundle as bundles
-from service.inference.session import Model
-from service.remedy.adversarial import reverse_accuracy, train
-from service.remedy.domain_adversarial import domain_adversarial
-from service.remedy.last_layer import Head
-from service.remedy.outcome import Unfit
-from service.remedy.renormalise import renormalise, transport
-from service.remedy.reweighted import density_ratio, effective_size
-from service.remedy.unlabelled import judged
 from tests.unit.remedy.conftest import World, darker
+from tidemark.inference import bundle as bundles
+from tidemark.inference.session import Model
+from tidemark.remedy.adaptation.adversarial_training import reverse_accuracy, train
+from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
+from tidemark.remedy.adaptation.head import Head
+from tidemark.remedy.adaptation.importance_weighting import density_ratio, effective_size
+from tidemark.remedy.adaptation.renormalise import renormalise, transport
+from tidemark.remedy.adaptation.unsupervised import judged
+from tidemark.remedy.result import Unfit
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,1 @@
+"""CloudEvents as KServe's inference logger sends them."""

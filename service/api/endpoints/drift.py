@@ -1,0 +1,82 @@
+"""The drift state of every stream, and the window reports."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
+from sqlalchemy import Row
+
+from ...serving.model_registry import named
+from ...store import streams, windows
+from ..problems import Problem, documented
+
+router = APIRouter(tags=["drift"])
+
+
+class Streams(BaseModel):
+    streams: list[dict[str, Any]]
+
+
+class Windows(BaseModel):
+    windows: list[dict[str, Any]]
+
+
+@router.get("/drift", summary="State of every stream", responses=documented(503))
+def get_drift(request: Request) -> Streams:
+    """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores."""
+    with request.app.state.engine.connect() as connection:
+        lags, last = streams.lags(connection), windows.last_of_each(connection)
+        return Streams(
+            streams=[_stream(row, lags.get(row.id, 0), last.get(row.id)) for row in streams.every(connection)]
+        )
+
+
+@router.get("/drift/windows", summary="Window reports, newest first", responses=documented(422, 503))
+def get_windows(
+    request: Request,
+    stream: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    before: int | None = None,
+) -> Windows:
+    """Return window reports; `before` is the id of the last one of the page before."""
+    with request.app.state.engine.connect() as connection:
+        rows = windows.newest(connection, stream and named(stream), limit, before)
+    return Windows(windows=[windows.as_json(row) for row in rows])
+
+
+@router.get("/drift/windows/{window_id}", summary="One window report", responses=documented(404, 422, 503))
+def get_window(window_id: int, request: Request) -> dict[str, Any]:
+    """Return one window report."""
+    with request.app.state.engine.connect() as connection:
+        row = windows.get(connection, window_id)
+    if row is None:
+        raise Problem(404, f"no window {window_id}")
+    return windows.as_json(row)
+
+
+def _stream(row: Row[Any], lag: int, last: Row[Any] | None) -> dict[str, Any]:
+    status = row.status
+    rate = status.get("rate")
+    expected = status.get("expected_run_time")
+    return {
+        "stream": row.stream,
+        "model": {"name": row.model_name, "version": row.model_version},
+        "slice": row.slice or None,
+        "state": row.state,
+        "kind": row.kind,
+        "since": row.since.isoformat() if row.since else None,
+        "reference": row.reference_id,
+        "predictions": row.seen,
+        "lag": lag,
+        "evidence": status.get("evidence"),
+        "threshold": status.get("threshold"),
+        "change_point": status.get("change_point"),
+        "false_alarm_budget": {
+            "expected_run_time": expected,
+            "rate": rate,
+            "seconds": expected / rate if expected and rate else None,
+        },
+        "feedback": status.get("feedback"),
+        "note": status.get("note"),
+        "last_window": windows.as_json(last) if last else None,
+    }

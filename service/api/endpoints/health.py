@@ -1,0 +1,60 @@
+"""Whether this process lives, and whether it may get traffic."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ...errors import DatabaseError
+from ...store import engine as engines
+from ...store import schema
+from ..problems import documented
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Readiness(BaseModel):
+    ready: bool
+    model: str
+    models: list[str]
+    database: str
+    spool: str
+
+
+@router.get("/healthz", summary="The process lives")
+async def healthz() -> Health:
+    """Answer as long as the event loop turns."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", summary="The server may get traffic", responses=documented(503))
+async def readyz(request: Request, response: Response) -> Readiness:
+    """Ready while predictions can be kept: in the database, or in the spool until the database is back."""
+    state = request.app.state
+    try:
+        database = await state.database()
+    except TimeoutError:
+        database = "does not answer: predictions wait in the spool"
+    spool = "full" if await asyncio.to_thread(state.spool.full) else "accepting"
+    ready = spool == "accepting" and not database.startswith("the database schema")
+    response.status_code = 200 if ready else 503
+    names = [served.name for served in state.models.all]
+    return Readiness(ready=ready, model=names[0], models=names, database=database, spool=spool)
+
+
+def database_state(engine: Engine) -> str:
+    """Return what the database can do for a server, in words."""
+    try:
+        schema.check(engine)
+        return "read-only: predictions wait in the spool" if engines.read_only(engine) else "current"
+    except DatabaseError as error:
+        return str(error)
+    except (DBAPIError, PoolTimeout):
+        return "away: predictions wait in the spool"

@@ -1,0 +1,1 @@
+"""ASGI middleware: API keys, security headers, and the short way to `/predict`."""

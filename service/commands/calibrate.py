@@ -1,0 +1,60 @@
+"""`tidemark calibrate`: declares a span of logged traffic calm, bursts and daily cycles included."""
+
+import datetime as dt
+from typing import Any
+
+from ..drift import StreamDetector, WindowTest
+from ..errors import TidemarkError
+from ..monitor.budget import run_time
+from ..monitor.missing_properties import filled
+from ..monitor.prepared_reference import load
+from ..settings import Settings
+from ..store import calibrations, schema, streams, traffic
+from ..store import engine as engines
+
+MAX_ROWS = 20_000  # of the span, the newest
+MIN_ROWS = 2_000
+FEW_INDEPENDENT = 200  # predictions that the span counts for: below, its own error makes the detector slow
+
+
+def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, Any]:
+    """Calibrate a stream's null distribution on its traffic between two times; the reference stays.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, no reference, or too few predictions in the span.
+    """
+    settings = Settings.load()
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.check(engine)
+        with engine.connect() as connection:
+            row = streams.watched(connection, stream)
+            batch = traffic.between(connection, row, since, until, MAX_ROWS)
+            reference = load(connection, row.reference_id)
+        found = 0 if batch is None else len(batch)
+        needed = max(MIN_ROWS, 10 * settings.window_size)
+        if batch is None or found < needed:
+            raise TidemarkError(f"{found} predictions of {stream} in that span; at least {needed} are needed")
+        calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
+        if reference.properties is not None:
+            calm["properties"] = filled(reference, batch)
+        detector = StreamDetector(reference, run_time(settings), calm=calm)
+        report = WindowTest(reference, settings.window_size, calm=calm)(
+            **{name: values[: settings.window_size] for name, values in calm.items()}
+        )
+        effect = report.design_effect or 1.0
+        with engine.begin() as connection:
+            calibrations.save(
+                connection, row.id, row.reference_id, (since, until), effect, calm, detector.calibration()
+            )
+        engine.dispose()
+    facts = {"stream": stream, "predictions": found, "design_effect": round(effect, 2), "threshold": detector.threshold}
+    if found / effect < FEW_INDEPENDENT:
+        facts["warning"] = (
+            f"the span counts for {found / effect:.0f} independent predictions only: declare a longer one, "
+            "or detection will be slow"
+        )
+    return facts

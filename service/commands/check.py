@@ -1,0 +1,47 @@
+"""`tidemark check`: one offline test of a window against a reference, for a CI job that gates a data set."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..drift import Reference, WindowTest
+from ..drift.window import MIN_WINDOW
+from ..errors import TidemarkError
+
+
+def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
+    """Return the window report of two .npz files.
+
+    Raises
+    ------
+    TidemarkError
+        A file is no npz, lacks an array, or holds arrays that do not fit the other's.
+    """
+    known, seen = load_arrays(reference_path), load_arrays(window_path)
+    try:
+        reference = Reference.of(known)
+        test = WindowTest(reference, window_size=max(len(seen["embeddings"]), MIN_WINDOW))
+        return dict(test(seen["embeddings"], seen["probabilities"], seen.get("properties")).to_dict())
+    except ValueError as error:
+        raise TidemarkError(f"{reference_path} and {window_path}: {error}") from None
+
+
+def load_arrays(path: Path) -> dict[str, Any]:
+    """Return the arrays of an .npz with at least `embeddings` and `probabilities`.
+
+    Raises
+    ------
+    TidemarkError
+        It is no npz, or lacks one of them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise TidemarkError(f"{path}: expected an .npz: {error}") from None
+    for name in ("embeddings", "probabilities"):
+        if name not in arrays:
+            raise TidemarkError(f"{path}: expected the array {name}, found {', '.join(arrays) or 'nothing'}")
+    return arrays

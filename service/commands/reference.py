@@ -1,0 +1,203 @@
+"""`tidemark reference build`: what held-out training data looks like through a model, stored for the monitor."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from sqlalchemy import Connection
+
+from ..drift import Reference, StreamDetector, power_table
+from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
+from ..inference import bundle as bundles
+from ..inference.bundle import AnyBundle, Bundle
+from ..inference.images import DecodedImage
+from ..inference.labelled_images import LabelledImages
+from ..inference.properties import NAMES, measure
+from ..inference.session import Model
+from ..inference.thumbnails import thumbnail
+from ..settings import Settings
+from ..store import engine as engines
+from ..store import models, references, schema
+from ..store.logged import HALF, halved
+from .reference_arrays import given_arrays
+
+FEW_ROWS = 500
+FEW_OF_A_CLASS = 20
+SHOWN = 512  # thumbnails of a reference
+NAMED = 5  # unreadable files that are named
+HELD_OUT = (
+    "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
+    "so that honest traffic would look drifted for ever."
+)
+
+
+def build_reference(
+    folder: Path,
+    images: Path | None,
+    limit: int | None,
+    out: Path | None,
+    thumbnails: bool = False,
+    given: Path | None = None,
+) -> dict[str, Any]:
+    """Make a reference and store it, or write it to `out`.
+
+    Parameters
+    ----------
+    images : labelled images that the bundle's model is run over.
+    limit : use a random part of the images of this size.
+    thumbnails : keep small pictures of some of the images.
+    given : instead of images, an .npz of what the model answered elsewhere.
+
+    Returns
+    -------
+    What was built, as the command prints it.
+    """
+    if thumbnails and out is not None:
+        raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
+    bundle: AnyBundle
+    gallery = None
+    if images is not None and given is None:
+        bundle = running = bundles.load(folder)
+        labelled = LabelledImages(running, images, limit)
+        gallery = Gallery(len(bundle.labels)) if thumbnails else None
+        arrays, skipped = reference_arrays(running, labelled, gallery), labelled_warnings(labelled)
+        met = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
+    elif given is not None and images is None and limit is None and not thumbnails:
+        bundle = bundles.load_any(folder)
+        arrays, skipped, met = given_arrays(bundle, given), [], {}
+    else:
+        raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
+    labels = arrays.get("labels")
+    try:
+        reference = Reference(arrays["embeddings"], arrays["probabilities"], labels, arrays.get("properties"))
+    except ValueError as error:
+        raise TidemarkError(f"{images or given}: {error}") from None
+    print(HELD_OUT, file=sys.stderr)
+    for warning in [*warnings(bundle, len(reference), labels), *skipped]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if out is not None:
+        np.savez_compressed(out, allow_pickle=False, **arrays)
+        stored = str(out)
+    else:
+        stored = f"reference {store(bundle, arrays, reference, gallery.images if gallery else None)}"
+    hit = None if labels is None else float((arrays["probabilities"].argmax(axis=1) == labels).mean())
+    return {
+        "model": f"{bundle.name}:{bundle.version}",
+        "model_sha256": bundle.sha256,
+        "rows": len(reference),
+        "accuracy": hit,
+        **met,
+        "thumbnails": len(gallery.images) if gallery else 0,
+        "power": [row._asdict() for row in power_table(reference)],
+        "stored": stored,
+    }
+
+
+@dataclass
+class Gallery:
+    """Thumbnails of the first images of each class, and so, images being in random order, of a random part."""
+
+    classes: int
+    images: dict[int, bytes] = field(default_factory=dict)  # by row
+    _met: int = 0
+    _shown: Counter[int] = field(default_factory=Counter)
+
+    def add(self, images: Sequence[DecodedImage], labels: NDArray[np.int64]) -> None:
+        """Take the next rows of the reference."""
+        for row, (image, label) in enumerate(zip(images, labels.tolist(), strict=True), start=self._met):
+            if self._shown[label] < -(-SHOWN // self.classes) and len(self.images) < SHOWN:
+                self.images[row] = thumbnail(image.pixels)
+                self._shown[label] += 1
+        self._met += len(images)
+
+
+def reference_arrays(
+    bundle: Bundle, labelled: LabelledImages, gallery: Gallery | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return a reference's arrays; numbers are rounded to float16 as those of logged traffic are."""
+    model = Model(bundle)
+    parts: dict[str, list[NDArray[Any]]] = {"embeddings": [], "probabilities": [], "labels": [], "properties": []}
+    for images, labels in _progress(labelled.batches(), len(labelled), bundle):
+        pixels = np.stack([image.pixels for image in images])
+        probabilities, embeddings = model.predict(pixels)
+        parts["embeddings"].append(halved(embeddings))
+        parts["probabilities"].append(probabilities.astype(HALF))
+        parts["properties"].append(measure(pixels, [i.width for i in images], [i.height for i in images]))
+        parts["labels"].append(labels)
+        if gallery is not None:
+            gallery.add(images, labels)
+    if not parts["labels"]:
+        raise TidemarkError(f"{labelled.path}: none of {len(labelled)} images can be read")
+    arrays = {name: np.concatenate(rows) for name, rows in parts.items()}
+    return arrays | {"class_names": np.array(bundle.labels), "property_names": np.array(NAMES)}
+
+
+def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[str]:
+    """Return what makes this many rows, with these classes, a weak reference."""
+    found = []
+    if rows < FEW_ROWS:
+        found.append(f"{rows} rows are few: with fewer than {FEW_ROWS} small shifts are not seen")
+    if labels is None:
+        found.append("labels are not known: neither the kind of a shift nor the accuracy will be told")
+        return found
+    counts = np.bincount(labels, minlength=len(bundle.labels))
+    rare = [f"{name} ({count})" for name, count in zip(bundle.labels, counts, strict=True) if count < FEW_OF_A_CLASS]
+    if rare:
+        found.append(f"classes with fewer than {FEW_OF_A_CLASS} rows: {', '.join(rare)}; their shifts are not told")
+    return found
+
+
+def labelled_warnings(labelled: LabelledImages) -> list[str]:
+    """Return what was wrong with labelled images that have been read."""
+    found = []
+    if labelled.duplicates:
+        found.append(
+            f"{labelled.duplicates} images are exact duplicates of others: the reference is smaller than it looks"
+        )
+    for name in labelled.unreadable[:NAMED]:
+        found.append(f"skipped {name}")
+    if len(labelled.unreadable) > NAMED:
+        found.append(f"skipped {len(labelled.unreadable)} unreadable files in all")
+    return found
+
+
+def store(
+    bundle: AnyBundle, arrays: dict[str, NDArray[Any]], reference: Reference, thumbnails: dict[int, bytes] | None = None
+) -> int:
+    """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
+    settings = Settings.load()
+    calibration = StreamDetector(reference, settings.expected_run_time).calibration()
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.migrate(engine)
+        with engine.begin() as connection:
+            labels = list(bundle.labels)
+            model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
+            if not isinstance(bundle, Bundle):
+                _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
+            reference_id = references.save(connection, model_id, arrays, thumbnails)
+            references.save_calibration(connection, reference_id, calibration)
+        engine.dispose()
+    return reference_id
+
+
+def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, size: int) -> None:
+    known = models.pin_embedding_size(connection, model_id, size)
+    if known != size:
+        raise ReferenceMismatch(
+            f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {known}: "
+            "give this model a new version"
+        )
+
+
+def _progress(batches: Iterable[Any], total: int, bundle: Bundle) -> Iterable[Any]:
+    steps = -(-total // 64)
+    return track(batches, f"{bundle.name}:{bundle.version}", total=steps, console=Console(stderr=True), transient=True)

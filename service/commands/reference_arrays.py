@@ -1,0 +1,67 @@
+"""`tidemark reference build --arrays`: a reference of what a model that is served elsewhere answered."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TidemarkError
+from ..inference.bundle import AnyBundle, Bundle
+from ..inference.properties import NAMES
+from ..inference.session import Model
+from ..store.logged import HALF, halved
+from .check import load_arrays
+
+KEPT = ("embeddings", "probabilities", "labels", "properties")
+
+
+def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
+    """Return a reference's arrays from an .npz with `embeddings` and `probabilities`, and where known the rest.
+
+    Numbers are rounded to float16 as those of logged traffic are. Properties are left out where the model is served
+    elsewhere, for its traffic has none.
+
+    Raises
+    ------
+    TidemarkError
+        No such file, or arrays that are not this model's.
+    """
+    found = load_arrays(path)
+    names = tuple(found["class_names"].tolist()) if "class_names" in found else bundle.labels
+    if names != bundle.labels:
+        raise TidemarkError(f"{path}: class_names are {_some(names)}, the labels in model.toml {_some(bundle.labels)}")
+    for name in ("embeddings", "probabilities"):
+        if found[name].ndim != 2 or found[name].dtype.kind not in "fiu":
+            raise TidemarkError(
+                f"{path}: expected {name} as rows of numbers, found {found[name].dtype} {found[name].shape}"
+            )
+    columns, classes = found["probabilities"].shape[1], len(bundle.labels)
+    if columns != classes:
+        raise TidemarkError(f"{path}: probabilities have {columns} columns, model.toml has {classes} labels")
+    arrays = {name: found[name] for name in KEPT if name in found}
+    if isinstance(bundle, Bundle):
+        _check_running(bundle, arrays, path)
+    else:
+        arrays.pop("properties", None)
+    arrays["embeddings"] = halved(arrays["embeddings"])
+    arrays["probabilities"] = arrays["probabilities"].astype(HALF)
+    arrays["class_names"] = np.array(bundle.labels)
+    if "properties" in arrays:
+        arrays["property_names"] = np.array(NAMES)
+    return arrays
+
+
+def _check_running(bundle: Bundle, arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Raise what would not fit the predictions that the bundle's model is going to log."""
+    size = Model(bundle).embedding_size
+    if arrays["embeddings"].shape[1] != size:
+        raise TidemarkError(f"{path}: embeddings have {arrays['embeddings'].shape[1]} columns, the model's have {size}")
+    if "properties" in arrays and arrays["properties"].shape[1:] != (len(NAMES),):
+        raise TidemarkError(
+            f"{path}: expected properties in the columns {', '.join(NAMES)}, found {arrays['properties'].shape}"
+        )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

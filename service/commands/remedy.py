@@ -1,0 +1,114 @@
+"""`tidemark remedy`: from a span of logged traffic to cures, each with its measured gain."""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..drift import WindowTest
+from ..errors import ConfigurationError, TidemarkError
+from ..inference import bundle as bundles
+from ..inference.bundle import Bundle
+from ..monitor.budget import run_time
+from ..remedy import span
+from ..remedy.context import Context
+from ..remedy.kinds import kinds_of
+from ..remedy.label_shift.corrected_posterior import model_of
+from ..remedy.registry import CURES, Cure
+from ..remedy.report import report
+from ..remedy.report.pictures import pictures
+from ..remedy.report.report import Picture, Skipped
+from ..remedy.result import Unfit
+from ..remedy.span import Span
+from ..settings import Settings
+from ..store import engine as engines
+from ..store import schema
+
+logger = logging.getLogger(__name__)
+
+
+def cure(
+    stream: str,
+    since: dt.datetime,
+    until: dt.datetime,
+    out: Path,
+    names: Sequence[str] = (),
+    bundle: Path | None = None,
+    images: Path | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Write remedies for a span of traffic, and a report of what they bring, to a new folder.
+
+    Parameters
+    ----------
+    names : the remedies to make; those for the shifts that are found unless given.
+    bundle, images : what some remedies need: the model, and labelled images held out from fitting.
+    force : export what does not gain, too.
+
+    Returns
+    -------
+    The content of report.json.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream or remedy, too few predictions, a folder in use, a bundle of another model; or a remedy that
+        was asked for by name cannot be made.
+    """
+    chosen = _named(names)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(f"{out} is not an empty folder: give --out a new one")
+    settings = Settings.load()
+    loaded = None if bundle is None else bundles.load(bundle)
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.check(engine)
+        with engine.connect() as connection:
+            traffic = span.load(connection, stream, since, until)
+        engine.dispose()
+    _check(loaded, traffic)
+    logger.info("testing %d predictions of %s", len(traffic), stream)
+    sample = traffic.sample
+    test = WindowTest(traffic.reference, window_size=len(traffic))
+    found = test(sample.embeddings, sample.probabilities, sample.properties)
+    kinds = kinds_of(traffic, found, run_time(settings))
+    out.mkdir(parents=True, exist_ok=True)
+    context = Context(traffic, found, kinds, out, loaded, images, force)
+    return _made(context, chosen or [entry for entry in CURES if entry.kinds & kinds], named=bool(names))
+
+
+def _made(context: Context, chosen: Sequence[Cure], named: bool) -> dict[str, Any]:
+    remedies, skipped = [], []
+    for entry in chosen:
+        logger.info("making %s", entry.name)
+        try:
+            remedies.append(entry.make(context))
+        except Unfit as error:
+            if named:
+                raise TidemarkError(f"{entry.name} {error}") from None
+            skipped.append(Skipped(entry.name, str(error)))
+    reasons = {entry.name: "it was asked for by name" if named else entry.why for entry in chosen}
+    shown = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
+    return report.write(context, remedies, reasons, skipped, shown)
+
+
+def _named(names: Sequence[str]) -> list[Cure]:
+    known = {entry.name: entry for entry in CURES}
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"--remedy: no remedy {name!r}; there are: {', '.join(known)}")
+    return [entry for entry in CURES if entry.name in names]
+
+
+def _check(bundle: Bundle | None, traffic: Span) -> None:
+    """Raise where the bundle is not the model that predicted."""
+    if bundle is None:
+        return
+    model = model_of(traffic.stream)
+    if f"{bundle.name}:{bundle.version}" != model or bundle.sha256 != traffic.sha256:
+        raise ConfigurationError(
+            f"--bundle: {bundle.folder} is {bundle.name}:{bundle.version} ({bundle.sha256[:12]}…), "
+            f"the span was predicted by {model} ({traffic.sha256[:12]}…)"
+        )

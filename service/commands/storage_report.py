@@ -1,0 +1,106 @@
+"""`tidemark db vacuum-report`: what is kept, what it weighs, and what to do about it."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from ..settings import Settings
+from ..store import engine as engines
+from ..store import retention, schema, sizes
+from ..store.predictions import PARTITIONED
+from ..store.sizes import Size
+
+DEAD_SHARE = 0.2  # of a table's rows, from which it is said
+MIN_DEAD = 10_000
+GRACE_DAYS = 1  # that a day may outlive the retention, for the hourly job to come round
+
+
+def vacuum_report() -> dict[str, Any]:
+    """Return the sizes of all tables and days, bytes a prediction, and advice."""
+    settings = Settings.load()
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        schema.check(engine)
+        with engine.connect() as connection:
+            tables = sizes.every(connection)
+        engine.dispose()
+    return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
+
+
+def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> dict[str, Any]:
+    """Return the report on these tables."""
+    parts = [table for table in tables if table.parent in PARTITIONED]
+    logged = [table for table in parts if table.parent == "predictions"]
+    rows, total = sum(table.rows for table in logged), sum(table.total for table in parts)
+    kept = sorted(day for table in logged if table.rows and (day := retention.day_of(table.name)))
+    each = total / rows if rows else None
+    full = [table.rows for table in logged if (day := retention.day_of(table.name)) and day < today and table.rows]
+    grown = None if each is None or not full else round(each * sum(full) / len(full) * retention_days)
+    return {
+        "tables": [_row(table) for table in tables],
+        "bytes": sum(table.total for table in tables),
+        "predictions": rows,
+        "bytes_per_prediction": None if each is None else round(each),
+        "days": len(kept),
+        "oldest_day": kept[0].isoformat() if kept else None,
+        "retention_days": retention_days,
+        "bytes_at_retention": grown,
+        "advice": _advice(tables, logged, retention_days, today),
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a report as tables for people."""
+    console = Console()
+    table = Table("table", box=None)
+    for name in ("rows", "dead", "heap", "indexes", "toast", "total", "vacuumed"):
+        table.add_column(name, justify="right")
+    for row in report["tables"]:
+        weights = (decimal(row[name]) for name in ("heap", "indexes", "toast", "total"))
+        vacuumed = row["vacuumed"][:16].replace("T", " ") if row["vacuumed"] else "never"
+        table.add_row(row["name"], f"{row['rows']:,}", f"{row['dead']:,}", *weights, vacuumed)
+    console.print(table)
+    each = report["bytes_per_prediction"]
+    console.print(
+        f"{report['predictions']:,} predictions, {report['days']} of {report['retention_days']} days kept, "
+        + (f"{each:,} bytes each with indexes; " if each else "")
+        + f"{decimal(report['bytes'])} in all"
+    )
+    if report["bytes_at_retention"]:
+        console.print(f"at this pace about {decimal(report['bytes_at_retention'])} when the retention is reached")
+    for line in report["advice"] or ["nothing to do"]:
+        console.print(line)
+
+
+def _row(table: Size) -> dict[str, Any]:
+    moments = {
+        name: moment.isoformat() if moment else None
+        for name, moment in (("vacuumed", table.vacuumed), ("analysed", table.analysed))
+    }
+    return table._asdict() | moments | {"total": table.total}
+
+
+def _advice(tables: Sequence[Size], logged: Sequence[Size], retention_days: int, today: dt.date) -> list[str]:
+    found = []
+    days = {day for table in logged if (day := retention.day_of(table.name))}
+    limit = today - dt.timedelta(days=retention_days + GRACE_DAYS)
+    if old := [day for day in days if day < limit]:
+        found.append(
+            f"{len(old)} days are older than TIDEMARK_RETENTION_DAYS={retention_days}: is a `tidemark monitor` "
+            "running? It drops them once an hour, unless a long transaction reads them."
+        )
+    if logged and today + dt.timedelta(days=1) not in days:
+        found.append("tomorrow has no partition yet: is a server or a monitor running? Either makes it in time.")
+    for table in tables:
+        if table.dead >= max(MIN_DEAD, DEAD_SHARE * table.rows):
+            found.append(
+                f"{table.name} has {table.dead:,} dead rows: run VACUUM {table.name}, or let autovacuum do more"
+            )
+        elif table.rows >= MIN_DEAD and table.analysed is None:
+            found.append(f"{table.name} was never analysed: run ANALYZE {table.name}, or is autovacuum off?")
+    return found

@@ -1,0 +1,92 @@
+"""The evidence of a stream as it stood when a window ended or an alert fired."""
+
+import bisect
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row
+
+from ..store import windows
+
+ENOUGH = 8  # points of the kept history, below which the stored windows draw the line
+WINDOWS = 40  # that are read back for it
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the evidence chart draws; positions are predictions of the stream, or labels that came back for it."""
+
+    history: list[list[Any]]  # (time, position, evidence), oldest first
+    threshold: float | None
+    change: int | None = None
+    change_range: tuple[int, int] | None = None
+    span: tuple[int, int] | None = None  # of the window that is looked at
+    alarm: int | None = None
+    counted: Literal["predictions", "labels"] = "predictions"
+
+
+def now(status: dict[str, Any]) -> Past:
+    """Return the evidence of a stream up to now."""
+    between = status.get("change_range")
+    return Past(
+        history=status.get("history") or [],
+        threshold=status.get("threshold"),
+        change=status.get("change_point"),
+        change_range=(between[0], between[1]) if between else None,
+    )
+
+
+def of_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> Past:
+    """Return the evidence up to a window's end."""
+    end = window.first + window.size
+    history = _upto(connection, stream, end, window.end, window.id)
+    threshold = window.threshold if window.threshold is not None else stream.status.get("threshold")
+    return Past(history, threshold, span=(window.first, end))
+
+
+def of_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> Past:
+    """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
+    else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
+    if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
+        return Past(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
+    history = _upto(connection, stream, alert.position, alert.fired_at, alert.window_id)
+    status = stream.status
+    change, between = status.get("change_point"), status.get("change_range")
+    if alert.kind == "concept" or alert.state != "firing" or change is None or change > alert.position:
+        change, between = _position(history, alert.since), None
+    return Past(
+        history,
+        status.get("threshold"),
+        change=change,
+        change_range=(between[0], between[1]) if between else None,
+        alarm=alert.position,
+    )
+
+
+def _upto(
+    connection: Connection, stream: Row[Any], position: int, moment: dt.datetime, window_id: int | None
+) -> list[list[Any]]:
+    """Return the kept history up to a position, or where it has gone, the evidence that stored windows carry."""
+    kept = [point for point in stream.status.get("history") or [] if point[1] <= position]
+    if len(kept) >= ENOUGH:
+        return kept
+    before = None if window_id is None else window_id + 1
+    rows = windows.newest(connection, stream.stream, WINDOWS, before)
+    points = {
+        row.first + row.size: [row.end.isoformat(), row.first + row.size, row.evidence]
+        for row in reversed(rows)
+        if row.evidence is not None and row.first + row.size <= position and row.end <= moment
+    }
+    return [points[end] for end in sorted(points)]
+
+
+def _position(history: Sequence[Sequence[Any]], moment: dt.datetime) -> int | None:
+    """Return how many predictions the stream had seen at a moment, or None before its history."""
+    times = [dt.datetime.fromisoformat(time) for time, _, _ in history]
+    after = bisect.bisect_left(times, moment)
+    if not 0 < after < len(times):
+        return None
+    (start, first), (end, last) = ((times[at], history[at][1]) for at in (after - 1, after))
+    return int(first + (last - first) * ((moment - start) / (end - start)))

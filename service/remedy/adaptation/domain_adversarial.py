@@ -1,0 +1,52 @@
+"""Remedy of covariate shift that closed forms do not reach: domain-adversarial training, chosen without labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...drift.label_shift import Calibration
+from ..context import Context
+from ..result import Remedy
+from .adversarial_training import needed_torch, reverse_accuracy, train
+from .head import distilled
+from .unsupervised import Adapted, adaptation
+
+Floats = NDArray[np.float32]
+
+STRENGTHS = (0.1, 1.0)  # of the adversary
+ROWS = 5000  # of the reference that take part
+HELD_OUT = 0.3  # of them, for the choice and the calibration
+
+
+def domain_adversarial(context: Context) -> Remedy:
+    """Train features that look alike in reference and span (Ganin et al. 2016); needs the extra `adapt`.
+
+    The adversary's strength is chosen by reverse validation.
+
+    Raises
+    ------
+    Unfit
+        Torch is not installed, or the reference has no labels.
+    """
+    needed_torch()
+    reference, seed = context.span.reference, context.seed
+    labels = context.needed_reference_labels()
+    rows = np.random.default_rng(seed).permutation(len(reference))[:ROWS]
+    fitted, held = np.split(rows, [round(len(rows) * (1 - HELD_OUT))])
+    start = distilled(reference.embeddings, reference.probabilities)
+
+    def fit(embeddings: Floats) -> Adapted:
+        old, y = reference.embeddings[fitted], labels[fitted]
+        tried = {strength: train(old, y, embeddings, start, strength, seed) for strength in STRENGTHS}
+        scores = {
+            strength: reverse_accuracy(trained, reference.embeddings[held], labels[held], embeddings)
+            for strength, trained in tried.items()
+        }
+        best = max(STRENGTHS, key=lambda strength: scores[strength])
+        same, head = tried[best].reference
+        held_out = head.probabilities(same(reference.embeddings[held])).astype(np.float32)
+        details = {"strength": best, "reverse_accuracy": {str(strength): score for strength, score in scores.items()}}
+        return Adapted(head, Calibration(held_out, labels[held]), details, tried[best].window.bend)
+
+    calibration = Calibration(reference.probabilities, labels)
+    summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."
+    return adaptation(context, "domain-adversarial", summary, calibration, fit)

@@ -1,0 +1,75 @@
+"""Remedy of covariate shift: the last layer refitted on reference rows that look like the span."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...drift.label_shift import Calibration
+from ..context import Context
+from ..paired_bootstrap import folds
+from ..result import Remedy
+from .head import Head, choose_penalty, distilled, fit
+from .unsupervised import Adapted, adaptation
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+FOLDS = 3
+ROWS = 1000  # of the reference that take part
+PENALTY = 0.1  # of the classifier that tells span from reference
+LARGEST_RATIO = 20.0
+
+
+def reweighted(context: Context) -> Remedy:
+    """Refit the last layer with importance weights p_span(x) / p_reference(x) (Shimodaira 2000).
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels.
+    """
+    reference = context.span.reference
+    labels = context.needed_reference_labels()
+    rows = np.random.default_rng(context.seed).permutation(len(reference))[:ROWS]
+    old, y = reference.embeddings[rows], labels[rows]
+    start = distilled(reference.embeddings, reference.probabilities)
+
+    def refit(embeddings: Floats) -> Adapted:
+        ratio = density_ratio(old, embeddings, context.seed)
+        penalty = choose_penalty(old, y, ratio, start, context.seed)
+        held_out = np.empty((len(old), reference.classes), np.float32)
+        parts = folds(y, FOLDS, context.seed)
+        for part in range(FOLDS):
+            held = parts == part
+            head = fit(old[~held], y[~held], ratio[~held], start, penalty)
+            held_out[held] = head.probabilities(old[held])
+        details = {"effective_sample_size": effective_size(ratio), "reference_rows": len(old), "penalty": penalty}
+        return Adapted(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
+
+    calibration = Calibration(reference.probabilities, labels)
+    summary = "Refits the last layer on the reference, each row weighted by how much it looks like the span."
+    return adaptation(context, "last-layer", summary, calibration, refit)
+
+
+def density_ratio(reference: Floats, window: Floats, seed: int) -> Matrix:
+    """Return p_window(x) / p_reference(x) at the reference's rows (n,), at most 20, its mean 1.
+
+    It is the odds of a logistic classifier that tells both apart, each side weighing the same (Bickel, Brückner and
+    Scheffer 2009). Each row's odds come from a classifier that has not seen it.
+    """
+    rows = np.concatenate([reference, window])
+    side = np.repeat([0, 1], [len(reference), len(window)])
+    weights = np.repeat([1 / len(reference), 1 / len(window)], [len(reference), len(window)])
+    blank = Head(np.zeros((rows.shape[1], 2)), np.zeros(2))
+    odds = np.empty(len(rows))
+    parts = folds(side, FOLDS, seed)
+    for part in range(FOLDS):
+        held = parts == part
+        scores = fit(rows[~held], side[~held], weights[~held], blank, PENALTY).scores(rows[held])
+        odds[held] = np.exp(np.clip(scores[:, 1] - scores[:, 0], -50, 50))
+    ratio = np.minimum(odds[: len(reference)], LARGEST_RATIO)
+    return np.asarray(ratio / ratio.mean())
+
+
+def effective_size(weights: Matrix) -> float:
+    """Return how many rows of equal weight would be as much: (sum of w)² / sum of w² (Kish 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())

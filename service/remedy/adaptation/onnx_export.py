@@ -1,0 +1,163 @@
+"""Writes new bundles: a model with another last layer, or with posteriors corrected for other class proportions.
+
+What is written is run before it is handed over: it must say what numpy says.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+
+from ...drift.label_shift import LOG_OFFSET, PriorCorrection
+from ...inference import bundle as bundles
+from ...inference import onnx_inspect as anatomy
+from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
+from ...inference.session import Model
+from .head import Bend, Head
+from .onnx_surgery import Ending, drop_outputs_behind
+
+ADAPTED, CORRECTED = "+adapted", "+corrected"  # behind the version
+LEAST_WEIGHT = 1e-12  # a class of which nothing was found keeps this much, for its logarithm is taken
+PROBES = 16  # random images on which a written bundle is compared with numpy
+TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-3  # of probabilities, of models in float32 and in float16
+
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+
+def with_head(bundle: Bundle, head: Head, out: Path, bend: Bend | None = None) -> Bundle:
+    """Write a bundle whose class scores are made by `head` out of the model's embedding, bent where that is asked for;
+    version `+adapted`.
+
+    The input keeps its name, shape and type, and so does the output that `model.toml` names; further outputs are
+    kept unless they come out of the old last layer.
+
+    Raises
+    ------
+    BrokenBundle
+        `out` holds files, the graph cannot be changed so, or what was written does not say what numpy says.
+    """
+    proto = onnx.load(bundle.model_path)
+    scores = bundle.output.probabilities
+    embedding = bundle.output.embedding or anatomy.embedding_tensor(proto, scores)
+    anatomy.expose(proto, embedding)
+    hidden, old = _on_blank(bundle, proto, embedding), _on_blank(bundle, proto, scores)
+    drop_outputs_behind(proto, scores, embedding)
+    graph = Ending(proto, scores)
+    single = old.size == 1  # the second class alone
+    weights, offsets = (_against_first(head.weights), _against_first(head.offsets)) if single else head
+    read = graph.pooled(embedding, hidden.ndim)
+    if bend is not None:
+        bent = graph.add("Relu", graph.add("Gemm", read, *bend.inner))
+        read = graph.add("Add", graph.add("Gemm", read, *bend.straight), graph.add("Gemm", bent, *bend.outer))
+    made = graph.add("Gemm", read, weights, offsets)
+    if bundle.output.activation == "none":
+        made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
+    graph.finish(made, old)
+
+    def expected(_said: Floats, embeddings: Floats) -> Matrix:
+        return head.probabilities(embeddings if bend is None else bend(embeddings))
+
+    return _written(bundle, proto, out, ADAPTED, embedding, expected)
+
+
+def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundle:
+    """Write a bundle that answers calibrated posteriors corrected for other class proportions; version `+corrected`.
+
+    The graph goes on with softmax(slope log(p + 1e-6) + bias + log w); a model of logits answers logits as before.
+    Further outputs stay as they are.
+
+    Raises
+    ------
+    BrokenBundle
+        `out` holds files, or what was written does not say what numpy says.
+    """
+    proto = onnx.load(bundle.model_path)
+    scores = bundle.output.probabilities
+    old = _on_blank(bundle, proto, scores)
+    graph = Ending(proto, scores)
+    single, activation = old.size == 1, bundle.output.activation
+    weights = np.maximum(correction.weights, LEAST_WEIGHT)
+    offsets = correction.bias + np.log(weights)
+    said = graph.rows(graph.old, old.size)
+    if activation != "none":
+        said = graph.add("Softmax", said, axis=1) if activation == "softmax" else graph.add("Sigmoid", said)
+    made = graph.add("Log", graph.add("Add", said, np.array([[LOG_OFFSET]])))
+    if single:
+        other = graph.add("Sub", np.array([[1 + LOG_OFFSET]]), said)
+        made = graph.add("Sub", made, graph.add("Log", other))
+        offsets = _against_first(offsets)
+    made = graph.add("Add", graph.add("Mul", made, np.array([[correction.slope]])), offsets[None])
+    if activation == "none":
+        made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
+    graph.finish(made, old)
+    floored = replace(correction, weights=weights)
+    return _written(bundle, proto, out, CORRECTED, bundle.output.embedding, lambda said, _embeddings: floored(said))
+
+
+def _against_first(values: Matrix) -> Matrix:
+    """Return the second class's values minus the first's, as a model that answers one score needs them."""
+    return np.asarray(values[..., 1:] - values[..., :1])
+
+
+def _on_blank(bundle: Bundle, proto: ModelProto, tensor: str) -> NDArray[np.floating]:
+    """Return the value of an output on one blank image, which has its shape and type."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        image = anatomy.image_input(proto)
+        sides = (image.channels, *bundle.input.size) if image.layout == "NCHW" else (*bundle.input.size, image.channels)
+        [values] = session.run([tensor], {image.name: np.zeros((1, *sides), image.dtype)})
+    except Exception as error:  # onnxruntime's exceptions have no common base of their own
+        raise BrokenBundle(f"{bundle.model_path}: cannot run it: {' '.join(str(error).split())[:200]}") from None
+    return np.asarray(values)
+
+
+def _written(
+    bundle: Bundle,
+    proto: ModelProto,
+    out: Path,
+    suffix: str,
+    embedding: str | None,
+    expected: Callable[[Floats, Floats], Matrix],
+) -> Bundle:
+    """Write a changed model beside its `model.toml`, and compare it with numpy on random images."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BrokenBundle(f"{out} is not an empty folder: give --out a new one")
+    output = bundle.output.model_copy(update={"embedding": embedding})
+    version = bundle.version + suffix
+    spec = Spec(name=bundle.name, version=version, labels=bundle.labels, input=bundle.input, output=output)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        onnx.save(proto, out / MODEL_FILE)
+        write_spec(out, spec)
+        written = bundles.load(out)
+        _compare(bundle, written, expected)
+    except Exception:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return written
+
+
+def _compare(bundle: Bundle, written: Bundle, expected: Callable[[Floats, Floats], Matrix]) -> None:
+    channels = [3] if bundle.input.channels == 3 else []
+    images = np.random.default_rng(0).integers(0, 256, (PROBES, *bundle.input.size, *channels), dtype=np.uint8)
+    given, embeddings = Model(bundle, threads=1).predict(images)
+    said, same = Model(written, threads=1).predict(images)
+    half = _in_half_precision(onnx.load(written.model_path, load_external_data=False))
+    away = float(np.abs(said - expected(given, embeddings)).max())
+    if away > (HALF_TOLERANCE if half else TOLERANCE) or not np.array_equal(same, embeddings):
+        raise BrokenBundle(f"{written.folder}: the model written is off by {away:.2g} from what numpy computes")
+
+
+def _in_half_precision(proto: ModelProto) -> bool:
+    """Tell whether float16 numbers enter or leave a model."""
+    ends = [*proto.graph.input, *proto.graph.output]
+    return any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in ends)

@@ -1,0 +1,58 @@
+"""Remedy of covariate shift in closed form: the span's embeddings brought to the reference's mean and covariance."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from ...drift.label_shift import Calibration
+from ...drift.whitening import Moments
+from ..context import Context
+from ..result import Remedy
+from .head import Head, distilled
+from .unsupervised import Adapted, adaptation
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+RIDGE = 0.1  # of the mean variance of the reference, added to every direction's
+
+
+def renormalise(context: Context) -> Remedy:
+    """Let the last layer read embeddings renormalised to the reference's statistics.
+
+    In the spirit of AdaBN (Li et al. 2017) and CORAL (Sun, Feng and Saenko 2016), on the embedding alone.
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels.
+    """
+    reference = context.span.reference
+    calibration = Calibration(reference.probabilities, context.needed_reference_labels())
+    head = distilled(reference.embeddings, reference.probabilities)
+
+    def fit(embeddings: Floats) -> Adapted:
+        return Adapted(head.after(transport(embeddings, reference.embeddings)), calibration, {})
+
+    summary = "Brings embeddings to the mean and covariance of the reference before the last layer; no training."
+    return adaptation(context, "renormalise", summary, calibration, fit)
+
+
+def transport(source: Floats, target: Floats) -> Head:
+    """Return the layer x @ A + b that carries rows of `source` (m, d) to mean and covariance of `target` (n, d).
+
+    It is the one that moves least: A = S^(-1/2) (S^(1/2) T S^(1/2))^(1/2) S^(-1/2), the optimal transport between
+    normal distributions (Knott and Smith 1984), where whitening and colouring would turn the space needlessly. Both
+    covariances S and T have a ridge, so that directions of which little is seen stay as they are.
+    """
+    before, after = Moments.of(source), Moments.of(target)
+    ridge = RIDGE * max(float(np.trace(after.covariance)) / after.mean.size, 1e-12) * np.eye(after.mean.size)
+    s, t = before.covariance + ridge, after.covariance + ridge
+    root, inverse = _power(s, 0.5), _power(s, -0.5)
+    matrix = inverse @ _power(root @ t @ root, 0.5) @ inverse
+    return Head(matrix, after.mean - before.mean @ matrix)
+
+
+def _power(symmetric: Matrix, exponent: float) -> Matrix:
+    values, vectors = linalg.eigh(symmetric)
+    return np.asarray((vectors * np.maximum(values, 1e-300) ** exponent) @ vectors.T)

@@ -1,0 +1,163 @@
+"""Remedy of covariate shift: augmentation that makes training images look like the span, and a refit on it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...drift.reference import Sample
+from ...inference.labelled_images import LabelledImages
+from ...inference.properties import measure
+from ...inference.session import Model
+from ..adaptation.head import Head, distilled, fit
+from ..adaptation.onnx_export import with_head
+from ..context import Context
+from ..paired_bootstrap import folds, gain, gains, hits
+from ..result import Gain, Remedy, Unfit
+from .code_samples import code
+from .gallery import gallery
+from .range_search import Fit, Ranges, augmented, fit_ranges
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
+
+IMAGES = 1000  # that take part at most
+MIN_IMAGES = 100
+FITTED = 600  # of them that ranges are fitted with, and of the span the newest
+BATCH = 64
+COPIES = 2  # of each image, augmented, that the last layer is fitted on beside the image itself
+FOLDS = 3
+PENALTY = 0.01
+MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
+SHOWN = 8  # images side by side
+FILE, PICTURE, FOLDER = "augmentation.json", "augmentation.png", "augmentation"
+
+
+def augmentation(context: Context) -> Remedy:
+    """Fit ranges of image operations to the span, write them as a config and as code, and refit the last layer on them.
+
+    Raises
+    ------
+    Unfit
+        No bundle or labelled images were given, too few images, or the reference has other classes.
+    """
+    bundle, span = context.needed_bundle(), context.span
+    pixels, labels = _images(context.needed_images(IMAGES))
+    look = _look(Model(bundle))
+    newest = span.sample.rows(slice(-FITTED, None))
+    found = fit_ranges(pixels[:FITTED], look, span.reference, newest, context.seed)
+    near = _mmd(found)
+    details = _config(found)
+    if not found.ranges:
+        summary = "No image operation brings labelled images nearer to the span beyond chance."
+        return Remedy(name="augmentation", kind="covariate", summary=summary, gains=(near,), details=details)
+    start = distilled(span.reference.embeddings, span.reference.probabilities)
+    layer, measured = _refit(look, pixels, labels, found.ranges, start, context.seed)
+    measured += _on_feedback(context, layer)
+    (context.out / FILE).write_text(json.dumps(details, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    shown = pixels[:SHOWN]
+    rows = [("reference", shown), ("augmented", augmented(shown, found.ranges, context.seed))]
+    picture = gallery(rows, span.thumbnails[:SHOWN], context.out / PICTURE)
+    remedy = Remedy(
+        name="augmentation",
+        kind="covariate",
+        summary=f"Makes training images look like the span: {_said(found.ranges)}.",
+        gains=(near, *measured),
+        files=(FILE, PICTURE),
+        code=code(found.ranges, bundle.input.size),
+        pictures=(picture,),
+        details=details,
+    )
+    learned = remedy.gaining and any(one.gains for one in measured)
+    if not (learned or context.force):
+        return remedy
+    written = with_head(bundle, layer, context.out / FOLDER)
+    lines = remedy.code | {"bundle": f"tidemark serve --bundle {written.folder}"}
+    return replace(remedy, exported=True, files=(FILE, PICTURE, f"{FOLDER}/"), code=lines)
+
+
+def _images(labelled: LabelledImages) -> tuple[Pixels, Integers]:
+    """Return the images as the model sees them, in the random order in which they are read, and their labels."""
+    read = list(labelled.batches())
+    count = sum(len(labels) for _, labels in read)
+    if count < MIN_IMAGES:
+        raise Unfit(f"needs {MIN_IMAGES} labelled images; {labelled.path} has {count} that can be read")
+    pixels = np.stack([image.pixels for images, _ in read for image in images])
+    return pixels, np.concatenate([labels for _, labels in read])
+
+
+def _look(model: Model) -> Callable[[Pixels], Sample]:
+    def look(pixels: Pixels) -> Sample:
+        parts = [model.predict(pixels[first : first + BATCH]) for first in range(0, len(pixels), BATCH)]
+        sizes = np.full((2, len(pixels)), [[pixels.shape[2]], [pixels.shape[1]]])
+        probabilities, embeddings = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+        return Sample(embeddings, probabilities, measure(pixels, *sizes))
+
+    return look
+
+
+def _refit(
+    look: Callable[[Pixels], Sample], pixels: Pixels, labels: Integers, ranges: Ranges, start: Head, seed: int
+) -> tuple[Head, tuple[Gain, ...]]:
+    """Return the last layer fitted on images as they are and augmented, and its gain on augmented images held back."""
+    copies = [look(pixels), *(look(augmented(pixels, ranges, seed + 1 + copy)) for copy in range(COPIES))]
+    held_back = look(augmented(pixels, ranges, seed + 1 + COPIES))
+
+    def fitted(rows: NDArray[np.bool_]) -> Head:
+        embeddings = np.concatenate([copy.embeddings[rows] for copy in copies])
+        return fit(embeddings, np.tile(labels[rows], len(copies)), np.ones(len(embeddings)), start, PENALTY)
+
+    after = np.empty(held_back.probabilities.shape)
+    parts = folds(labels, FOLDS, seed)
+    for part in range(FOLDS):
+        held = parts == part
+        after[held] = fitted(~held).probabilities(held_back.embeddings[held])
+    words = f"{len(labels)} labelled images, augmented, {FOLDS}-fold cross-validation"
+    measured = gain("accuracy", hits(held_back.probabilities, labels), hits(after, labels), words, True, seed=seed)
+    return fitted(np.ones(len(labels), bool)), (measured,)
+
+
+def _on_feedback(context: Context, layer: Head) -> tuple[Gain, ...]:
+    span = context.span
+    known = span.labelled
+    if known.sum() < MIN_LABELS:
+        return ()
+    before, after = span.sample.probabilities[known], layer.probabilities(span.sample.embeddings[known])
+    words = f"{known.sum()} predictions of the span whose labels came back"
+    return gains(before, after, span.labels[known], words, False, seed=context.seed)
+
+
+def _mmd(found: Fit) -> Gain:
+    low, high = np.quantile(found.reductions, [0.025, 0.975]).tolist()
+    words = "half of the images and of the span, held back from the fit"
+    return Gain("mmd", found.before, found.after, found.before - found.after, low, high, words, False)
+
+
+def _config(found: Fit) -> dict[str, Any]:
+    return {
+        "operations": [
+            {
+                "name": one.operation.name,
+                "unit": one.operation.unit,
+                "low": one.low,
+                "high": one.high,
+                "unchanged": one.operation.identity,
+            }
+            for one in found.ranges
+        ],
+        "drawn": "in this order, one magnitude an image and operation, evenly from low to high",
+        "mmd_before": found.before,
+        "mmd_after": found.after,
+        "images": found.images,
+    }
+
+
+def _said(ranges: Ranges) -> str:
+    return ", ".join(
+        f"{one.operation.name.replace('_', ' ')} {one.low:.3g} to {one.high:.3g} ({one.operation.unit})"
+        for one in ranges
+    )

@@ -1,0 +1,1 @@
+"""Remedies against a changed mix of classes."""

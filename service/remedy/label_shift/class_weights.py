@@ -1,0 +1,133 @@
+"""Remedy of prior shift for whoever retrains: class weights, as JSON and as code, and indices of a resample."""
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..adaptation.head import choose_penalty, distilled, fit
+from ..context import Context
+from ..paired_bootstrap import folds, gains
+from ..result import Gain, Remedy
+from .corrected_posterior import moved, prior_weights, proportions
+
+Matrix = NDArray[np.float64]
+
+FOLDS = 5
+FITTED_ROWS = 3000  # of the reference, on which a retraining is tried
+LARGEST_FIT = 1e9  # rows times columns times classes; above it a retraining is not tried
+FILE, RESAMPLE = "class_weights.json", "resample.json"
+
+
+def class_weights(context: Context) -> Remedy:
+    """Write the weights that turn training data of the reference's class proportions into the span's.
+
+    The gain is that of refitting the last layer with them instead of without; retraining all of a model is left to
+    its owner.
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels.
+    """
+    weights = prior_weights(context)
+    names = context.span.reference.class_names
+    content = {"weights": dict(zip(names, weights.tolist(), strict=True)), "proportions": proportions(context)}
+    (context.out / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (context.out / RESAMPLE).write_text(json.dumps(resample(context), ensure_ascii=False) + "\n", encoding="utf-8")
+    return Remedy(
+        name="class-weights",
+        kind="label",
+        summary=f"Weighs training examples as the span's class proportions ask: {moved(context)}",
+        gains=_gains(context, weights),
+        files=(FILE, RESAMPLE),
+        code=code(weights, names),
+        details=content,
+    )
+
+
+def code(weights: Matrix, names: tuple[str, ...]) -> dict[str, str]:
+    """Return lines to paste for each library; classes are numbered as the model does."""
+    by_index = ", ".join(f"{index}: {weight:.6g}" for index, weight in enumerate(weights))
+    listed = ", ".join(f"{weight:.6g}" for weight in weights)
+    order = ", ".join(f"{index} = {json.dumps(name, ensure_ascii=False)}" for index, name in enumerate(names))
+    return {
+        "scikit-learn": (
+            "from sklearn.linear_model import LogisticRegression  # or any other with class_weight\n\n"
+            f"# {order}\n"
+            f"class_weight = {{{by_index}}}\n"
+            "classifier = LogisticRegression(class_weight=class_weight)\n"
+        ),
+        "PyTorch": (
+            "import torch\n\n"
+            f"# {order}\n"
+            f"class_weight = torch.tensor([{listed}])\n"
+            "loss = torch.nn.CrossEntropyLoss(weight=class_weight)\n"
+        ),
+        "Keras": (
+            f"# {order}\n"
+            f"class_weight = {{{by_index}}}\n"
+            "model.fit(images, labels, class_weight=class_weight)\n"
+        ),
+    }  # fmt: skip
+
+
+def resample(context: Context) -> dict[str, Any]:
+    """Return which examples to take, some more than once, so that each class has its estimated share.
+
+    They are of the labelled images where these were given, else of the reference's rows.
+    """
+    if context.bundle is not None and context.images is not None:
+        images = context.needed_images()
+        source, labels, names = str(context.images), images.labels, images.names()
+    else:
+        labels = context.needed_reference_labels()
+        source, names = "rows of the reference", list(range(len(labels)))
+    chosen = stratified(labels, prior_weights(context), context.seed)
+    return {"of": source, "take": [names[index] for index in chosen]}
+
+
+def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray[np.int64]:
+    """Return as many indices as there are labels, each class in its weighted share, each example as often as others.
+
+    Parameters
+    ----------
+    labels : (n,).
+    weights : (k,) of the classes; a class without examples is passed over.
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(labels, minlength=len(weights))
+    share = counts * weights
+    wanted = np.floor(share / share.sum() * len(labels)).astype(int)
+    rest = share / share.sum() * len(labels) - wanted
+    wanted[np.argsort(-rest, kind="stable")[: len(labels) - wanted.sum()]] += 1
+    taken = []
+    for label in np.flatnonzero(wanted):
+        members = np.flatnonzero(labels == label)
+        rounds = [rng.permutation(members) for _ in range(-(-wanted[label] // len(members)))]
+        taken.append(np.concatenate(rounds)[: wanted[label]])
+    return rng.permutation(np.concatenate(taken))
+
+
+def _gains(context: Context, weights: Matrix) -> tuple[Gain, ...]:
+    reference, labels = context.span.reference, context.needed_reference_labels()
+    rows = np.random.default_rng(context.seed).permutation(len(labels))[:FITTED_ROWS]
+    embeddings, labels = reference.embeddings[rows], labels[rows]
+    if embeddings.size * reference.classes > LARGEST_FIT:
+        return ()
+    start = distilled(embeddings, reference.probabilities[rows])
+    alike, shares = np.ones(len(rows)), weights[labels]
+    penalty = choose_penalty(embeddings, labels, alike, start, context.seed)
+    parts = folds(labels, FOLDS, context.seed)
+    before, after = np.empty((2, *reference.probabilities[rows].shape))
+    for part in range(FOLDS):
+        held = parts == part
+        for said, by in ((before, alike), (after, shares)):
+            head = fit(embeddings[~held], labels[~held], by[~held], start, penalty)
+            said[held] = head.probabilities(embeddings[held])
+    words = (
+        "last layer refitted with the weights against refitted without, on the reference reweighted to the estimated "
+        f"class proportions, {FOLDS}-fold cross-validation"
+    )
+    return gains(before, after, labels, words, True, shares, context.seed)

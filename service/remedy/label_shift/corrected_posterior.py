@@ -1,0 +1,134 @@
+"""Remedy of prior shift: the model's posteriors corrected for the span's class proportions."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...drift.label_shift import PriorCorrection
+from ..adaptation.onnx_export import with_priors
+from ..context import Context
+from ..paired_bootstrap import folds, gains
+from ..result import Gain, Remedy
+from .priors_file import CalibrationValues, ClassShare, Priors
+
+Matrix = NDArray[np.float64]
+
+FOLDS = 5
+MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
+FOLDER = "corrected-posterior"
+MOVED = 3  # classes named in a sentence
+LEANS = "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
+
+
+def corrected_posterior(context: Context) -> Remedy:
+    """Correct posteriors for the estimated class proportions: as a switch for serving, and as a bundle.
+
+    Raises
+    ------
+    Unfit
+        The reference has no labels.
+    """
+    weights = prior_weights(context)
+    reference = context.span.reference
+    correction = PriorCorrection.fitted(reference.probabilities, context.needed_reference_labels(), weights)
+    on_reference, of_calibration = _on_reference(context, weights)
+    alone = {gain.metric: gain.improvement for gain in of_calibration}
+    remedy = Remedy(
+        name="corrected-posterior",
+        kind="label",
+        summary=f"Corrects the model's answers for other class proportions: {moved(context)} Calibrating the model "
+        f"is part of it and would alone improve accuracy by {100 * alone['accuracy']:.2f} points and log-loss by "
+        f"{alone['log-loss']:.4f}.",
+        gains=(*on_reference, *_on_feedback(context, correction)),
+        missing=context.without_bundle,
+        details={
+            "proportions": proportions(context),
+            "calibration_slope": correction.slope,
+            "by_calibration_alone": alone,
+        },
+    )
+    if not (remedy.gaining or context.force):
+        return remedy
+    path = _priors(context, correction).write(context.out)
+    files = [path.name]
+    code = {"serving": f"tidemark serve --bundle BUNDLE --correct-priors {path}"}
+    if context.bundle is not None:
+        written = with_priors(context.bundle, correction, context.out / FOLDER)
+        files.append(f"{FOLDER}/")
+        code["bundle"] = f"tidemark serve --bundle {written.folder}"
+    return replace(remedy, exported=True, files=tuple(files), code=code)
+
+
+def prior_weights(context: Context) -> Matrix:
+    """Return the estimated class proportions over the reference's (k,); 0 where the reference has none of a class."""
+    return np.array(list(context.needed_proportions().weights.values()))
+
+
+def proportions(context: Context) -> list[dict[str, Any]]:
+    """Return each class's share in the reference and the span, with its interval and weight."""
+    shift = context.needed_proportions()
+    return [
+        {
+            "label": name,
+            "reference": shift.reference[name],
+            "estimated": shift.estimated[name],
+            "low": shift.low[name],
+            "high": shift.high[name],
+            "weight": shift.weights[name],
+        }
+        for name in context.span.reference.class_names
+    ]
+
+
+def moved(context: Context) -> str:
+    """Name the classes whose shares moved most, as a sentence's end."""
+    sure = [row for row in proportions(context) if not row["low"] <= row["reference"] <= row["high"]]
+    sure.sort(key=lambda row: -abs(row["estimated"] - row["reference"]))
+    named = ", ".join(f"{row['label']}: {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MOVED])
+    more = f" and {len(sure) - MOVED} more" if len(sure) > MOVED else ""
+    said = f"{named}{more}." if sure else "none of them moved for sure."
+    return f"{said} {LEANS}" if "covariate" in context.kinds else said
+
+
+def model_of(stream: str) -> str:
+    """Return the `name:version` of a stream `name:version[/slice]`."""
+    return stream.partition("/")[0]
+
+
+def _priors(context: Context, correction: PriorCorrection) -> Priors:
+    return Priors(
+        model=model_of(context.span.stream),
+        sha256=context.span.sha256,
+        classes=tuple(ClassShare.model_validate(row) for row in proportions(context)),
+        calibration=CalibrationValues(slope=correction.slope, bias=tuple(correction.bias.tolist())),
+    )
+
+
+def _on_reference(context: Context, weights: Matrix) -> tuple[tuple[Gain, Gain], tuple[Gain, Gain]]:
+    """Return the gains of the correction, and of its calibration alone."""
+    reference, labels = context.span.reference, context.needed_reference_labels()
+    parts = folds(labels, FOLDS, context.seed)
+    after, alone = np.empty((2, *reference.probabilities.shape))
+    for part in range(FOLDS):
+        held = parts == part
+        correction = PriorCorrection.fitted(reference.probabilities[~held], labels[~held], weights)
+        after[held] = correction(reference.probabilities[held])
+        alone[held] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held])
+    words = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
+
+    def against(said: Matrix) -> tuple[Gain, Gain]:
+        return gains(reference.probabilities, said, labels, words, True, weights[labels], context.seed)
+
+    return against(after), against(alone)
+
+
+def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Gain, ...]:
+    span = context.span
+    known = span.labelled
+    if known.sum() < MIN_LABELS:
+        return ()
+    before = span.sample.probabilities[known]
+    words = f"{known.sum()} predictions of the span whose labels came back"
+    return gains(before, correction(before), span.labels[known], words, False, seed=context.seed)

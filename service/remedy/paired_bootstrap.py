@@ -1,0 +1,117 @@
+"""What a remedy brings, with an interval: folds to hold data back, row-wise losses, a paired bootstrap."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .result import Gain
+
+Matrix = NDArray[np.float64]
+
+LEAST = 1e-7  # probability that a log-loss is taken of: near the smallest that float16 holds
+RESAMPLES = 2000
+CHUNK = 100  # resamples held at a time
+HIGHER_IS_BETTER = {"accuracy"}
+Z, Z_POWER = 1.96, 0.84  # normal quantiles at .975 and .8
+
+
+def folds(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold, 0 to count - 1, of each row (n,): each class is spread over all folds evenly."""
+    rng = np.random.default_rng(seed)
+    parts = np.empty(len(labels), dtype=np.int64)
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    parts[order] = np.arange(len(labels)) % count
+    return parts
+
+
+def log_losses(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
+    """Return -log of each true class's probability (m,), in nats."""
+    chosen = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(chosen, LEAST)))
+
+
+def hits(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
+    """Return 1 where the likeliest class is the true one, else 0 (m,)."""
+    return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
+
+
+def confusion(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> list[list[int]]:
+    """Count (true, predicted) pairs: (k, k)."""
+    k = probabilities.shape[1]
+    pairs = labels * k + np.asarray(probabilities).argmax(axis=1)
+    counts: list[list[int]] = np.bincount(pairs, minlength=k * k).reshape(k, k).tolist()
+    return counts
+
+
+def gains(
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    measured_on: str,
+    estimated: bool,
+    weights: Matrix | None = None,
+    seed: int = 0,
+) -> tuple[Gain, Gain]:
+    """Return the gains in accuracy and in log-loss of posteriors (m, k) on rows held back from fitting `after`."""
+    return (
+        gain("accuracy", hits(before, labels), hits(after, labels), measured_on, estimated, weights, seed),
+        gain("log-loss", log_losses(before, labels), log_losses(after, labels), measured_on, estimated, weights, seed),
+    )
+
+
+def gain(
+    metric: str,
+    before: Matrix,
+    after: Matrix,
+    measured_on: str,
+    estimated: bool,
+    weights: Matrix | None = None,
+    seed: int = 0,
+) -> Gain:
+    """Return the improvement of a weighted mean over rows, with the interval of a paired bootstrap.
+
+    Parameters
+    ----------
+    before, after : (m,) the metric of each row without and with the remedy.
+    weights : (m,) of the rows; all alike unless given.
+
+    Notes
+    -----
+    Rows are redrawn with both their values and their weight, and the weights are normalised anew in each redraw, so
+    that the interval has the uncertainty of the weighted mean's denominator, too. It is the basic percentile interval
+    (Efron and Tibshirani 1993, section 13.3).
+    """
+    share = np.ones(len(before)) if weights is None else weights
+    better = after - before if metric in HIGHER_IS_BETTER else before - after
+    rng = np.random.default_rng(seed)
+    m = len(before)
+    drawn = []
+    for first in range(0, RESAMPLES, CHUNK):
+        counts = rng.multinomial(m, np.full(m, 1 / m), size=min(CHUNK, RESAMPLES - first))
+        total = counts @ share
+        drawn.append((counts @ (share * better)) / np.maximum(total, 1e-300))
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975]).tolist()
+    return Gain(
+        metric=metric,
+        before=float(np.average(before, weights=share)),
+        after=float(np.average(after, weights=share)),
+        improvement=float(np.average(better, weights=share)),
+        low=low,
+        high=high,
+        measured_on=measured_on,
+        estimated=estimated,
+    )
+
+
+def further_labels(found: Gain, labels: int) -> int | None:
+    """Return how many labels beyond those that a gain was measured on would show it, or None where it is not one.
+
+    The interval narrows with the root of their number n; it lies above zero in four of five repetitions from
+    n = ((z_.975 + z_.8) s / improvement)² on, s being the deviation of one label's improvement. 0 where it does now.
+    """
+    if found.gains:
+        return 0
+    if found.improvement <= 0:
+        return None
+    deviation = (found.high - found.low) / (2 * Z) * np.sqrt(labels)
+    return max(1, int(np.ceil(((Z + Z_POWER) * deviation / found.improvement) ** 2)) - labels)

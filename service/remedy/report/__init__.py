@@ -1,0 +1,1 @@
+"""The report of a remedy: text, charts and pictures."""

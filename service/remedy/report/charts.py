@@ -1,0 +1,77 @@
+"""The report's own charts as inline SVG: class shares with their intervals, and gains with theirs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from ..result import Gain
+
+WIDTH = 340
+NAME = 104  # width of what is written left of the marks
+VALUE = 92  # and right of them
+ROW = 20
+SHOWN = 12  # classes
+LETTERS = 12  # of a class's name
+KEY = Markup(
+    '<p class="key"><span>reference</span><span class="est">this span, with its 95 % interval</span> share × weight</p>'
+)
+
+
+def shares(rows: Sequence[dict[str, Any]]) -> Markup:
+    """Draw each class's share in the reference and the span, those that moved most first.
+
+    Parameters
+    ----------
+    rows : with label, reference, estimated, low, high and weight.
+    """
+    ordered = sorted(rows, key=lambda row: -abs(row["estimated"] - row["reference"]))[:SHOWN]
+    top = max(max(row["high"], row["reference"]) for row in ordered) or 1.0
+
+    def x(share: float) -> float:
+        return NAME + share / top * (WIDTH - NAME - VALUE)
+
+    parts = []
+    for number, row in enumerate(ordered):
+        y = number * ROW + 4
+        parts.append(f'<rect class="ref" x="{NAME}" y="{y}" width="{x(row["reference"]) - NAME:.1f}" height="5"/>')
+        parts.append(f'<rect class="est" x="{NAME}" y="{y + 6}" width="{x(row["estimated"]) - NAME:.1f}" height="5"/>')
+        parts.append(f'<path class="interval" d="M{x(row["low"]):.1f} {y + 8.5}H{x(row["high"]):.1f}"/>')
+        parts.append(_text(NAME - 5, y + 9, _short(row["label"]), "end"))
+        parts.append(_text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
+    said = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
+    left_out = f", the {SHOWN} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
+    return _figure(f"Class shares{left_out}", said, len(ordered) * ROW + 4, parts) + KEY
+
+
+def improvement(gain: Gain) -> Markup:
+    """Draw the interval of an improvement beside zero."""
+    reach = max(abs(gain.low), abs(gain.high), 1e-12) * 1.1
+    middle = 60.0
+
+    def x(value: float) -> float:
+        return middle + value / reach * middle
+
+    parts = [
+        f'<path class="axis" d="M{middle} 2V18"/>',
+        f'<path class="interval" d="M{x(gain.low):.1f} 10H{x(gain.high):.1f}"/>',
+        f'<circle class="{"better" if gain.gains else "unsure"}" cx="{x(gain.improvement):.1f}" cy="10" r="4"/>',
+    ]
+    body = Markup("".join(parts))  # noqa: S704 - numbers only
+    return Markup('<svg class="small" viewBox="0 0 120 20" aria-hidden="true">{}</svg>').format(body)
+
+
+def _figure(title: str, said: str, height: float, parts: Sequence[str]) -> Markup:
+    body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
+    return Markup(
+        "<figure><figcaption>{}</figcaption>"
+        '<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}. {}">{}</svg></figure>'
+    ).format(title, WIDTH, height, title, said, body)
+
+
+def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"

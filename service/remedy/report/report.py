@@ -1,0 +1,128 @@
+"""The report of a run: `report.json`, and `report.html`, which needs nothing but itself."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+
+from ..context import Context
+from ..result import Gain, Remedy
+from . import charts
+
+JSON, HTML = "report.json", "report.html"
+KINDS = {
+    "label": "label shift: the classes come in other proportions",
+    "covariate": "covariate shift: the images look different",
+    "concept": "concept shift: the same images now mean other labels",
+}
+ESTIMATED = "No labels of this span back it: it is an estimate, right only if nothing else changed."
+CONFUSED = 8  # classes in a table of confusions
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class Skipped(NamedTuple):
+    """A remedy that was chosen and could not be made."""
+
+    name: str
+    reason: str
+
+
+class Picture(NamedTuple):
+    """A picture of the span itself: SVG or <img> markup made by us alone."""
+
+    title: str
+    markup: str
+
+
+def write(
+    context: Context,
+    remedies: Sequence[Remedy],
+    reasons: dict[str, str],
+    skipped: Sequence[Skipped],
+    pictures: Sequence[Picture] = (),
+) -> dict[str, Any]:
+    """Write both reports and return the content of report.json.
+
+    Parameters
+    ----------
+    reasons : why each remedy was chosen, by its name.
+    """
+    span = context.span
+    content = {
+        "stream": span.stream,
+        "since": span.since.isoformat(),
+        "until": span.until.isoformat(),
+        "predictions": len(span),
+        "labelled": int(span.labelled.sum()),
+        "kinds": sorted(context.kinds),
+        "window": context.report.to_dict(),
+        "remedies": [{**remedy.to_dict(), "why": reasons[remedy.name]} for remedy in remedies],
+        "skipped": [entry._asdict() for entry in skipped],
+    }
+    (context.out / JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = _templates.get_template("report.html").render(
+        context=context,
+        report=context.report,
+        span=span,
+        kinds=[KINDS[kind] for kind in sorted(context.kinds)],
+        remedies=remedies,
+        reasons=reasons,
+        skipped=skipped,
+        pictures=[(picture.title, Markup(picture.markup)) for picture in pictures],  # noqa: S704 - made by us
+        charts=charts,
+        estimated=ESTIMATED,
+        verdict=verdict,
+        number=number,
+        confusions=confusions,
+        drawn=lambda remedy: [Markup(picture) for picture in remedy.pictures],  # noqa: S704 - made by us
+    )
+    (context.out / HTML).write_text(page, encoding="utf-8")
+    return content
+
+
+def verdict(remedy: Remedy) -> tuple[str, str]:
+    """Return what a remedy's gains come to, and the style that it is written in."""
+    if not remedy.gains:
+        return "not measured", "dim"
+    if remedy.gaining:
+        shown = any(gain.gains and not gain.estimated for gain in remedy.gains)
+        return "gains" if shown else "gains, as estimated", "better"
+    if any(gain.high < 0 for gain in remedy.gains):
+        return "loses", "worse"
+    return "does not gain", "unsure"
+
+
+def number(gain: Gain, value: float, signed: bool = False) -> str:
+    """Write a value of a gain's metric."""
+    sign = "+" if signed else ""
+    if gain.metric == "accuracy":
+        return f"{value * 100:{sign}.2f}" + ("\u00a0points" if signed else "\u00a0%")
+    return f"{value:{sign}.4f}"
+
+
+def confusions(details: dict[str, Any]) -> dict[str, Any] | None:
+    """Return confusions before and after for the classes that changed most, or None."""
+    found = details.get("confusion")
+    if found is None:
+        return None
+    before, after = found["before"], found["after"]
+    k = range(len(before))
+    change = [sum(abs(after[i][j] - before[i][j]) + abs(after[j][i] - before[j][i]) for j in k) for i in k]
+    shown = sorted(sorted(k, key=lambda i: -change[i])[:CONFUSED])
+    return {
+        "classes": [found["classes"][i] for i in shown],
+        "all": len(shown) == len(before),
+        "tables": {
+            name: [[table[i][j] for j in shown] for i in shown]
+            for name, table in (("before", before), ("after", after))
+        },
+    }

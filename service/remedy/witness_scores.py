@@ -1,0 +1,26 @@
+"""How unlike the reference each prediction of a span is."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..drift.mmd import gaussian, median_squared_distance
+from ..drift.reference import Reference, Sample
+from ..drift.views import Views
+
+MAX_ROWS = 5000  # of the reference that are compared with
+
+
+def atypicality(reference: Reference, sample: Sample, seed: int = 0) -> NDArray[np.float64]:
+    """Return the witness score of each row (m,): the witness function of the embeddings (Gretton et al. 2012,
+    section 2.3), higher the less a row is like the reference, in deviations of the sample's own."""
+    rng = np.random.default_rng(seed)
+    views = Views(reference)
+    known = views(reference.sample.rows(np.sort(rng.permutation(len(reference))[:MAX_ROWS])))["E"]
+    rows = views(sample)["E"]
+    bandwidth = median_squared_distance(known)
+    near = gaussian(known, rows, bandwidth).mean(axis=0, dtype=np.float64)
+    own = gaussian(rows, rows, bandwidth)
+    np.fill_diagonal(own, 0)
+    witness = own.sum(axis=1, dtype=np.float64) / (len(rows) - 1) - near
+    deviation = witness.std()
+    return np.asarray((witness - witness.mean()) / deviation if deviation > 0 else np.zeros(len(rows)))

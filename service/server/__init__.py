@@ -1,0 +1,1 @@
+"""Wiring: the application factory, worker processes, and the supervisor of `tidemark up`."""

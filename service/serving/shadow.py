@@ -1,0 +1,194 @@
+"""Models in shadow: a successor is shown the images that the default model has answered, and answers none.
+
+Nothing waits for a model in shadow. It has a thread and a bounded queue of its own; what does not fit, and what it
+fails on, is dropped and counted.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from PIL import Image
+
+from ..api.endpoints.metrics import ModelMetrics
+from ..inference.bundle import Bundle, InputSpec
+from ..inference.images import DecodedImage, decode, fit, in_mode
+from ..inference.predictor import predicted
+from ..inference.session import Model, ModelFailed
+from ..settings import Settings
+from ..spool.spool import Spool
+from ..store.prediction_id import id_at
+from .prediction_logger import Kept, as_logged
+
+SHADOW_TAG = "shadow_of"  # holds the id of the default model's prediction for the same image
+THREADS = 1  # of the model in shadow: the others are for the answers
+WAITING_BYTES = 64_000_000  # of images that wait
+DRAIN_SECONDS = 5.0  # at a stop, for what waits
+QUIET_SECONDS = 60.0  # between two lines of the log that say what was dropped
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image that the default model has answered."""
+
+    id: UUID  # of the default model's prediction
+    tags: dict[str, str]
+    image: DecodedImage  # as the default model saw it
+    data: bytes | None  # the image file, where the model in shadow must decode it for itself
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds while it waits."""
+        tensor = 0 if self.image.tensor is None else self.image.tensor.nbytes
+        return self.image.pixels.nbytes + tensor + len(self.data or b"")
+
+
+class Shadow:
+    """A model in shadow at work.
+
+    Parameters
+    ----------
+    bundle : of the model.
+    default : the bundle of the model that answers.
+    spool : where its predictions are logged.
+    """
+
+    def __init__(
+        self, bundle: Bundle, default: Bundle, settings: Settings, spool: Spool, metrics: ModelMetrics
+    ) -> None:
+        self.name = f"{bundle.name}:{bundle.version}"
+        self._metrics = metrics
+        self._spec = bundle.input
+        self._decodes = _decoding(bundle.input) != _decoding(default.input)
+        self._prepares = _preparing(bundle.input) != _preparing(default.input)
+        self._network = Model(bundle, THREADS)
+        self._max_batch = settings.max_batch
+        self._max_pixels = settings.max_image_pixels
+        self._thumbnails = settings.thumbnails
+        self._limit = settings.queue_limit
+        self._spool = spool
+        self._waiting: deque[Shown] = deque()
+        self._bytes = 0
+        self._ready = threading.Condition()
+        self._closing = False
+        self._said = -QUIET_SECONDS
+        self._thread = threading.Thread(target=self._work, name=f"shadow {self.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def embedding_size(self) -> int:
+        """The number of values of an embedding."""
+        return self._network.embedding_size
+
+    def id_of(self, prediction_id: UUID) -> UUID:
+        """Return the id of this model's prediction for the image of a prediction of the default model."""
+        noise = hashlib.sha256(prediction_id.bytes + self.name.encode()).digest()
+        return id_at(prediction_id.int >> 80, noise)
+
+    def show(self, kept: Kept, files: Sequence[bytes] | None = None) -> None:
+        """Let images wait for their turn, or drop all of them where there is no room; never waits.
+
+        Parameters
+        ----------
+        kept : what the default model answered.
+        files : the images' files; None where they came as a tensor.
+        """
+        again = files if self._decodes and files is not None else [None] * len(kept.ids)
+        shown = [
+            Shown(UUID(key), kept.asked.tags, image, data)
+            for key, image, data in zip(kept.ids, kept.predictions.images, again, strict=True)
+        ]
+        size = sum(image.size for image in shown)
+        with self._ready:
+            fits = len(self._waiting) + len(shown) <= self._limit and self._bytes + size <= WAITING_BYTES
+            if fits and not self._closing:
+                self._waiting.extend(shown)
+                self._bytes += size
+                self._ready.notify()
+                return
+        self._drop(len(shown), "it does not keep up")
+
+    def close(self) -> None:
+        """Finish what waits, as far as that takes no longer than `DRAIN_SECONDS`, and drop the rest."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join(DRAIN_SECONDS)
+        with self._ready:
+            left = len(self._waiting)
+            self._waiting.clear()
+        if left:
+            self._drop(left, "the server stops")
+
+    def _work(self) -> None:
+        while True:
+            with self._ready:
+                self._ready.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+                self._bytes -= sum(shown.size for shown in batch)
+            try:
+                self._log(batch)
+            except Exception as error:  # whatever it is, the next images are no worse for it
+                self._drop(len(batch), str(error))
+
+    def _log(self, batch: list[Shown]) -> None:
+        """Predict a batch and log it; where the model fails on it, each image alone."""
+        started = time.perf_counter()
+        images = [self._seen(shown) for shown in batch]
+        decoded = time.perf_counter()
+        try:
+            predictions = predicted(self._network, images, self._max_batch, self._metrics.observe)
+        except ModelFailed as error:
+            if len(batch) == 1:
+                self._drop(1, str(error))
+                return
+            for shown in batch:
+                self._log([shown])
+            return
+        finished = time.perf_counter()
+        ids = b"".join([self.id_of(shown.id).bytes for shown in batch])
+        tags = [shown.tags | {SHADOW_TAG: str(shown.id)} for shown in batch]
+        logged = as_logged(self.name, ids, predictions, tags, thumbnails=self._thumbnails)
+        self._spool.append(logged)
+        self._metrics.observe("decode", decoded - started)
+        self._metrics.observe("infer", finished - decoded)
+        self._metrics.observe("log", time.perf_counter() - finished)
+        self._metrics.predicted(logged)
+
+    def _seen(self, shown: Shown) -> DecodedImage:
+        """Return an image as this model sees it: decoded again only where its input asks for other pixels."""
+        if shown.data is not None:
+            return decode(shown.data, self._spec, self._max_pixels)
+        image = shown.image
+        if not self._prepares:
+            return image
+        pixels = image.pixels
+        if self._decodes:
+            pixels = fit(in_mode(Image.fromarray(pixels), self._spec.mode), self._spec)
+        return DecodedImage(pixels, image.width, image.height)
+
+    def _drop(self, count: int, reason: str) -> None:
+        self._metrics.dropped(count)
+        now = time.monotonic()
+        if now - self._said >= QUIET_SECONDS:
+            self._said = now
+            logger.warning("%s in shadow was not shown %d images: %s", self.name, count, reason)
+
+
+def _decoding(spec: InputSpec) -> tuple[object, ...]:
+    """Return what the pixels of a decoded image depend on."""
+    return spec.size, spec.mode, spec.resize
+
+
+def _preparing(spec: InputSpec) -> InputSpec:
+    """Return what the network's own input depends on."""
+    return spec.model_copy(update={"name": ""})

@@ -1,0 +1,143 @@
+"""The way from a prediction to its row: spooled before the answer, forwarded after it, never lost, never twice."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, text
+from uuid_utils.compat import uuid7
+
+from tests.predictions import new_ids
+from tidemark.errors import Overloaded
+from tidemark.spool import spool as spools
+from tidemark.spool.forwarder import Forwarder
+from tidemark.spool.spool import Spool
+from tidemark.store import models
+from tidemark.store.logged import Logged, logged
+
+
+def batch(m: int = 1) -> Logged:
+    """Return predictions that have all that a prediction may have."""
+    whole = (
+        np.full((m, 2), 0.5),
+        np.ones((m, 8)),
+        np.ones((m, 2)),
+        [b'{"a":"b"}'] * m,
+        np.ones((m, 1)),
+        [b"\xff\xd8"] * m,
+    )
+    return logged("m:1", new_ids(m), *whole)
+
+
+def same(one: Logged, other: Logged) -> bool:
+    return type(other) is Logged and all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Logged)
+    )
+
+
+def stored(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM predictions")).scalar_one())
+
+
+@pytest.fixture
+def registered(engine: Engine) -> Engine:
+    with engine.begin() as connection:
+        models.register(connection, "m", "1", "a" * 64, ["x"])
+    return engine
+
+
+def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    first = batch(2)
+    bare = logged("n:2", new_ids(3), np.eye(3), np.arange(12.0).reshape(3, 4))
+    thirds = batch(1)
+    for one in (first, bare, thirds):
+        spool.append(one)
+    assert spool.pending == 6
+    got, last = spool.peek(3)
+    assert len(got) == 2
+    assert same(got[0], first)
+    assert same(got[1], bare)
+    found = spools.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
+    assert found == {
+        bare.uuids[1]: ("n:2", 1, np.array([0, 1, 0], "<f2").tobytes()),
+        first.uuids[0]: ("m:1", 0, np.array([0.5, 0.5], "<f2").tobytes()),
+    }
+    spool.discard(last)
+    (left,), _ = spool.peek(10)
+    assert same(left, thirds)
+    assert spool.pending == 1
+    assert spools.find(tmp_path, first.uuids) == {}
+    spool.close()
+
+
+def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, max_bytes=100_000)
+    while not spool.full():
+        spool.append(batch(2))
+    with pytest.raises(Overloaded, match="has not taken"):
+        spool.append(batch())
+    pending = spool.pending
+    spool.discard(spool.peek(pending)[1])
+    spool.append(batch())
+    assert spool.pending == 1
+
+
+def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    forwarder = Forwarder(spool, registered)
+    spool.append(batch(7))
+    forwarder.drain(spool)
+    assert (spool.pending, stored(registered)) == (0, 7)
+    with registered.connect() as connection:
+        kept = connection.execute(text("SELECT DISTINCT corrected, thumbnail, tags FROM predictions")).one()
+    assert tuple(kept) == (b"\x00\x3c", b"\xff\xd8", {"a": "b"})
+
+
+def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append(batch(7))
+    forwarder = Forwarder(spool, registered)
+    forwarder._write(spool.peek(100)[0])  # as if the process died between commit and discard
+    forwarder.drain(spool)
+    assert (spool.pending, stored(registered)) == (0, 7)
+
+
+def test_the_spool_of_a_dead_worker_is_adopted_and_that_of_a_living_one_is_not(
+    registered: Engine, tmp_path: Path
+) -> None:
+    dead, living, mine = (Spool.create(tmp_path) for _ in range(3))
+    dead.append(batch(4))
+    living.append(batch(2))
+    dead._lock_file.close()  # what the kernel does when a process dies
+    forwarder = Forwarder(mine, registered)
+    forwarder.start()
+    deadline = time.monotonic() + 10
+    while dead.path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    forwarder.stop()
+    assert (stored(registered), living.pending) == (4, 2)
+    assert not dead.path.exists()
+
+
+def test_a_database_that_is_away_only_makes_the_spool_grow(registered: Engine, tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    failures: list[str] = []
+    forwarder = Forwarder(spool, registered, lambda name, _: failures.append(name))
+    with registered.begin() as connection:
+        connection.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
+    forwarder.start()
+    spool.append(batch())
+    deadline = time.monotonic() + 10
+    while "failures" not in failures and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert spool.pending == 1
+    with registered.begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
+    while spool.pending and time.monotonic() < deadline:
+        time.sleep(0.05)
+    forwarder.stop()
+    assert stored(registered) == 1
