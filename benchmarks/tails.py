@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.world import World, reference, rows
 from tidemark.drift import StreamDetector
 from tidemark.drift import calibration as room
-from tidemark.drift.stream import _scored
 
 RUN_TIMES = (5_000, 20_000, 100_000)
 REFERENCES = 10
@@ -38,7 +37,7 @@ def run(world: World) -> None:
         known, others = order[:n], order[n:]
         own = reference(rows(seen, known), world.labels[known])
         detector = StreamDetector(own, expected_run_time=RUN_TIMES[0], seed=seed)
-        scores, _ = _scored(own)
+        scores = detector.scores
         fitted = detector._calibration._replace(margin=1.0)
         fresh = scores(own.check(**rows(seen, others)))
         windows, ratios = room._simulate(Fresh(fresh, rng), scores, n, STREAMS)

@@ -4,7 +4,16 @@ from .concept import ConceptMonitor
 from .power import power_table
 from .reference import Reference
 from .report import WindowReport
+from .scores import DetectorScores
 from .stream import StreamDetector
 from .window import WindowTest
 
-__all__ = ["ConceptMonitor", "Reference", "StreamDetector", "WindowReport", "WindowTest", "power_table"]
+__all__ = [
+    "ConceptMonitor",
+    "DetectorScores",
+    "Reference",
+    "StreamDetector",
+    "WindowReport",
+    "WindowTest",
+    "power_table",
+]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from .blocks import block_length, stationary_bootstrap
-from .scores import Scores
+from .scores import DetectorScores
 from .window_statistics import (
     BLOCK,
     TAIL,
@@ -115,7 +115,7 @@ class Dependent:
         return Dependent(self._reference, self._calm[rows], self._block, self._rng)
 
 
-def calibrate(scores: Scores, reference: Floats, calm: Floats | None, seed: int) -> Calibration:
+def calibrate(scores: DetectorScores, reference: Floats, calm: Floats | None, seed: int) -> Calibration:
     """Simulate calm streams and scale every component, then their maximum.
 
     A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
@@ -143,7 +143,7 @@ def calibrate(scores: Scores, reference: Floats, calm: Floats | None, seed: int)
     return Calibration(scale, np.sort(np.concatenate(maxima)))
 
 
-def _simulate(traffic: Independent | Dependent, scores: Scores, n: int, streams: int) -> tuple[Floats, Floats]:
+def _simulate(traffic: Independent | Dependent, scores: DetectorScores, n: int, streams: int) -> tuple[Floats, Floats]:
     """Return window statistics (streams, blocks, groups, scales) and CUSUMs (streams, blocks, ratios)."""
     statistics, cumulated = [], []
     for _ in range(-(-streams // CHUNK)):
@@ -170,7 +170,7 @@ def _sums(scores: Floats, rows: NDArray[np.int64], size: int) -> Floats:
     return np.asarray(picked @ scores)
 
 
-def _windows(sums: Floats, scores: Scores, n: int) -> Iterator[Matrix]:
+def _windows(sums: Floats, scores: DetectorScores, n: int) -> Iterator[Matrix]:
     """Yield the quadratic forms (streams, blocks, groups, 1) of each scale in turn."""
     streams, length, columns = sums.shape
     prefix = np.zeros((streams, length + 1, columns), dtype=np.float32)

@@ -1,5 +1,6 @@
 """What the sequential detector adds up: bounded scores of every prediction, a row each."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ class Group(NamedTuple):
     columns: slice
 
 
-class Scores:
-    """Turns predictions into rows of scores.
+class DetectorScores:
+    """Turns predictions into rows of scores; fitted to one reference, it serves any number of detectors.
 
     First the grouped scores, with mean zero on the reference: E standardised, P whitened, A whitened, and the lengths
     of E and A (how far out a prediction lies, as normal scores). Then log-likelihood ratios: that a tenth of the
@@ -43,6 +44,7 @@ class Scores:
     """
 
     def __init__(self, reference: Reference) -> None:
+        self.reference = reference
         self._views = Views(reference)
         predicted = reference.probabilities.argmax(axis=1)
         labels = predicted if reference.labels is None else reference.labels
@@ -86,6 +88,17 @@ class Scores:
         posterior = self._calibration(sample.probabilities)[:, self._classes, None]
         ratios[:, outlying:] = (np.log1p(posterior * self._slopes) - self._floors).reshape(len(sample), -1)
         return scores
+
+    @cached_property
+    def of_reference(self) -> Floats:
+        """The scores (n, narrow) of the reference's own rows."""
+        return self(self.reference.sample)
+
+    @cached_property
+    def variance(self) -> float:
+        """The variance of the reference's grouped scores, summed over the columns."""
+        grouped = self.widen(self.of_reference)[:, : self.grouped]
+        return float(grouped.var(axis=0, dtype=np.float64).sum())
 
     def widen(self, sums: Floats) -> Floats:
         """Return sums of scores (..., narrow) with E whitened before them, (..., columns)."""

@@ -1,7 +1,6 @@
 """The sequential detector: looks at every prediction, and alarms falsely once in the run time that was asked for."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .calibration import Calibration, calibrate
 from .reference import Reference
-from .scores import Scores
+from .scores import DetectorScores
 from .views import View
 from .window_statistics import BLOCK, LONGEST, norms, quadratic, ratio_evidence, window_evidence, window_lengths
 
@@ -21,8 +20,6 @@ WITHIN = 3.0  # nats of likelihood below the best that a change point may lie
 PROBE = 8  # blocks of one sum from which overdispersion is told
 PROBES = 25, 60  # differences of sums before it is told, and those that it is told from
 OVERDISPERSED = 2.0  # design effect from which it is said
-
-Scored = tuple[Scores, Floats]
 
 
 class StreamDetector:
@@ -44,6 +41,8 @@ class StreamDetector:
         stationary block bootstrap of it around the reference.
     calibration : what `calibration()` of a detector with the same reference and calm traffic returned; saves the
         simulation.
+    scores : DetectorScores of the same reference, default None. One object serves every detector of a reference, such
+        as those of a stream and its slices; without it the detector fits its own.
 
     Raises
     ------
@@ -59,16 +58,19 @@ class StreamDetector:
         seed: int = 0,
         calm: Mapping[str, ArrayLike] | None = None,
         calibration: Mapping[str, Any] | None = None,
+        scores: DetectorScores | None = None,
     ) -> None:
         if not MIN_RUN_TIME <= expected_run_time <= MAX_RUN_TIME:
             raise ValueError(
                 f"expected_run_time must lie in {MIN_RUN_TIME}..{MAX_RUN_TIME:.0e} predictions, got {expected_run_time}"
             )
         self._reference = reference
-        self._scores, own = _scored(reference)
+        if scores is not None and scores.reference is not reference:
+            raise ValueError("the scores were fitted to another reference")
+        self._scores = DetectorScores(reference) if scores is None else scores
         if calibration is None:
             rows = None if calm is None else self._calm_scores(calm)
-            self._calibration = calibrate(self._scores, own, rows, seed)
+            self._calibration = calibrate(self._scores, self._scores.of_reference, rows, seed)
             self._calibrated = calm is not None
         else:
             self._calibration = Calibration.from_dict(calibration)
@@ -87,22 +89,64 @@ class StreamDetector:
         self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
         self._clear()
 
-    def update(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> None:
-        """Look at predictions in their order, any number of them.
+    @property
+    def scores(self) -> DetectorScores:
+        """The fitted scores, to be passed to other detectors of the same reference."""
+        return self._scores
+
+    def score(
+        self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
+    ) -> NDArray[np.float32]:
+        """Return the score rows of predictions without changing the detector.
+
+        Every detector with the same `scores` takes these rows in `update_scored`, all of them or any selection, so
+        that a prediction of a stream and of its slices is scored once.
+
+        Parameters
+        ----------
+        embeddings : float (m, d).
+        probabilities : float (m, k).
+        properties : float (m, p), default None. Required if the reference has properties.
+
+        Returns
+        -------
+        float32 (m, D), one row a prediction.
 
         Raises
         ------
         ValueError
-            As `WindowTest`; also where the reference has properties and these have none.
+            As `WindowTest`; also if the reference has properties and these predictions have none.
         """
         sample = self._reference.check(embeddings, probabilities, properties)
         if self._reference.properties is not None and sample.properties is None:
             raise ValueError("the reference has properties, these predictions have none")
-        scores = np.concatenate([self._pending, self._scores(sample)])
+        return self._scores(sample)
+
+    def update(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> None:
+        """Process predictions in their order, any number of them: `update_scored` of their `score`.
+
+        Raises
+        ------
+        ValueError
+            As `score`.
+        """
+        self.update_scored(self.score(embeddings, probabilities, properties))
+
+    def update_scored(self, rows: NDArray[np.float32]) -> None:
+        """Process predictions by the rows (m, D) that `score` returned, in their order.
+
+        Raises
+        ------
+        ValueError
+            The rows do not have the columns of this detector's scores.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self._scores.narrow:
+            raise ValueError(f"score rows must have shape (m, {self._scores.narrow}), got {rows.shape}")
+        scores = np.concatenate([self._pending, rows])
         whole = len(scores) // BLOCK * BLOCK
         first = self.count - len(self._pending)
         self._pending = scores[whole:].copy()
-        self.count += len(sample)
+        self.count += len(rows)
         sums = scores[:whole].reshape(-1, BLOCK, scores.shape[1]).sum(axis=1)
         for index, block in enumerate(self._scores.widen(sums)):
             self._add(block, first + (index + 1) * BLOCK)
@@ -150,15 +194,23 @@ class StreamDetector:
         }
 
     @classmethod
-    def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "StreamDetector":
-        """Return a detector that goes on bit for bit where the one that gave `state` stopped.
+    def restore(
+        cls, reference: Reference, state: Mapping[str, Any], scores: DetectorScores | None = None
+    ) -> "StreamDetector":
+        """Return a detector that continues bit for bit where the one that gave `state` stopped.
+
+        Parameters
+        ----------
+        reference : of the detector that gave the state.
+        state : what `state()` returned.
+        scores : DetectorScores of the reference, default None. They are fitted again without it.
 
         Raises
         ------
         ValueError
             The state is not one of a detector with this reference.
         """
-        detector = cls(reference, float(state["expected_run_time"]), calibration=state)
+        detector = cls(reference, float(state["expected_run_time"]), calibration=state, scores=scores)
         for name in ("pending", "ring", "sums", "cumulated", "since"):
             fresh, kept = getattr(detector, f"_{name}"), np.array(state[name])
             if kept.shape[-1] != fresh.shape[-1] or kept.ndim != fresh.ndim:
@@ -260,7 +312,7 @@ class StreamDetector:
         self._probed = np.vstack([self._probed, block[: self._scores.grouped]])
         if len(self._probed) == 2 * PROBE:
             gap = self._probed[:PROBE].sum(axis=0) - self._probed[PROBE:].sum(axis=0)
-            expected = PROBE * BLOCK * _variance(self._reference)
+            expected = PROBE * BLOCK * self._scores.variance
             self._probes = np.append(self._probes, float(gap @ gap) / 2 / expected)
             self._probed = self._probed[:0]
 
@@ -269,17 +321,3 @@ class StreamDetector:
         if len(sample) < 1000:
             raise ValueError(f"calm traffic needs at least 1000 rows, got {len(sample)}")
         return self._scores(sample)
-
-
-@lru_cache(maxsize=8)
-def _scored(reference: Reference) -> Scored:
-    """Return a reference's scores: what they are computed by, and its own (n, columns)."""
-    scores = Scores(reference)
-    return scores, scores(reference.sample)
-
-
-@lru_cache(maxsize=8)
-def _variance(reference: Reference) -> float:
-    """Return the variance of the reference's grouped scores, summed over the columns."""
-    scores, own = _scored(reference)
-    return float(scores.widen(own)[:, : scores.grouped].var(axis=0, dtype=np.float64).sum())

@@ -152,6 +152,31 @@ def test_batches_may_be_of_any_size(reference, calibration):
     assert single.evidence == pytest.approx(whole.evidence, rel=1e-5)
 
 
+def test_rows_scored_once_serve_the_stream_and_its_slices(reference, calibration):
+    arrays = WORLD.traffic(400, np.random.default_rng(9), move=0.2)
+    camera = np.random.default_rng(10).random(400) < 0.3
+    expected, stream = (StreamDetector(reference, calibration=calibration) for _ in range(2))
+    expected_slice = StreamDetector(reference, calibration=calibration)
+    slice_ = StreamDetector(reference, calibration=calibration, scores=stream.scores)
+    expected.update(**arrays)
+    expected_slice.update(**rows(arrays, camera))
+    scored = stream.score(**arrays)
+    assert (scored.dtype, scored.shape[0], stream.count) == (np.float32, 400, 0)
+    stream.update_scored(scored)
+    slice_.update_scored(scored[camera])
+    assert (stream.evidence, stream.count) == (expected.evidence, expected.count)
+    assert (slice_.evidence, slice_.count) == (pytest.approx(expected_slice.evidence, rel=1e-5), expected_slice.count)
+
+
+def test_score_rows_of_another_reference_are_refused(reference, calibration):
+    detector = StreamDetector(reference, calibration=calibration)
+    with pytest.raises(ValueError, match="score rows must have shape"):
+        detector.update_scored(np.zeros((3, 4), dtype=np.float32))
+    other = StreamDetector(World(k=4).reference(400, np.random.default_rng(0)), expected_run_time=1000)
+    with pytest.raises(ValueError, match="another reference"):
+        StreamDetector(reference, calibration=calibration, scores=other.scores)
+
+
 def test_state_is_plain_and_small():
     rng = np.random.default_rng(10)
     world = World(k=10, d=512)
@@ -182,10 +207,11 @@ def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
 
 def test_extrapolated_tail_holds(reference, calibration):
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
+    from tidemark.drift import DetectorScores
     from tidemark.drift import calibration as room
-    from tidemark.drift.stream import _scored
 
-    scores, own = _scored(reference)
+    scores = DetectorScores(reference)
+    own = scores.of_reference
     fitted = room.Calibration.from_dict(calibration)._replace(margin=1.0)
     traffic = room.Independent(own, np.random.default_rng(12))
     simulated = room._simulate(traffic, scores, len(own), 2500)
