@@ -23,7 +23,7 @@ bench: $(READY)
 # `adapt` is left out: torch is large, and its tests skip without it.
 lock: $(READY)
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --universal --generate-hashes --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra docs --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 
 $(READY): pyproject.toml requirements.lock
