@@ -1,6 +1,6 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [tails] [serving] [ingest] [--model M.onnx --images A.npz ...]
+    python -m benchmarks [cost] [power] [tails] [serving] [ingest] [fast_path] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
 the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in about 10 GB of disk.
@@ -9,10 +9,17 @@ the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in
 import argparse
 from functools import partial
 
-from benchmarks import cost, ingest, power, serving, tails
+from benchmarks import cost, fast_path, ingest, power, serving, tails
 from benchmarks.world import World, digits
 
-PARTS = {"cost": cost.run, "power": power.run, "tails": tails.run, "serving": serving.run, "ingest": ingest.run}
+PARTS = {
+    "cost": cost.run,
+    "power": power.run,
+    "tails": tails.run,
+    "serving": serving.run,
+    "ingest": ingest.run,
+    "fast_path": fast_path.run,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
