@@ -20,13 +20,6 @@ PARTS = {
     "ingest": ingest.run,
     "fast_path": fast_path.run,
 }
-    "cost": cost.run,
-    "power": power.run,
-    "tails": tails.run,
-    "serving": serving.run,
-    "ingest": ingest.run,
-    "fast_path": fast_path.run,
-}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

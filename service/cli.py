@@ -220,14 +220,14 @@ def remedy(
     images: Annotated[
         Path | None, typer.Option("--images", help="Labelled held-out images, as for `reference build`.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Export what does not gain, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also export what does not improve.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a span of logged traffic into cures, each with the gain that it was measured to bring."""
-    from .commands.remedy import cure
+    """Turn a span of logged traffic into remedies, each with its measured improvement."""
+    from .commands.remedy import create_remedies
 
     end = dt.datetime.now(dt.UTC) if until is None else _utc(until)
-    facts = cure(stream, _utc(since), end, out, names or (), bundle, images, force)
+    facts = create_remedies(stream, _utc(since), end, out, names or (), bundle, images, force)
     facts["report"] = str(out / "report.html")
     facts["found"] = " and ".join(facts["kinds"]) or "no"
     _say(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")

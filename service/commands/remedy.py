@@ -1,4 +1,4 @@
-"""`tidemark remedy`: from a span of logged traffic to cures, each with its measured gain."""
+"""`tidemark remedy`: from a span of logged traffic to remedies, each with its measured improvement."""
 
 import datetime as dt
 import logging
@@ -15,11 +15,11 @@ from ..remedy import span
 from ..remedy.context import Context
 from ..remedy.kinds import kinds_of
 from ..remedy.label_shift.corrected_posterior import model_of
-from ..remedy.registry import CURES, Cure
+from ..remedy.registry import REMEDIES, RemedySpec
 from ..remedy.report import report
 from ..remedy.report.pictures import pictures
 from ..remedy.report.report import Picture, Skipped
-from ..remedy.result import Unfit
+from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
 from ..settings import Settings
 from ..store import engine as engines
@@ -28,7 +28,7 @@ from ..store import schema
 logger = logging.getLogger(__name__)
 
 
-def cure(
+def create_remedies(
     stream: str,
     since: dt.datetime,
     until: dt.datetime,
@@ -38,13 +38,13 @@ def cure(
     images: Path | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write remedies for a span of traffic, and a report of what they bring, to a new folder.
+    """Write remedies for a span of traffic, and a report of their improvements, to a new folder.
 
     Parameters
     ----------
     names : the remedies to make; those for the shifts that are found unless given.
     bundle, images : what some remedies need: the model, and labelled images held out from fitting.
-    force : export what does not gain, too.
+    force : also export what does not improve.
 
     Returns
     -------
@@ -76,16 +76,16 @@ def cure(
     kinds = kinds_of(traffic, found, run_time(settings))
     out.mkdir(parents=True, exist_ok=True)
     context = Context(traffic, found, kinds, out, loaded, images, force)
-    return _made(context, chosen or [entry for entry in CURES if entry.kinds & kinds], named=bool(names))
+    return _made(context, chosen or [entry for entry in REMEDIES if entry.kinds & kinds], named=bool(names))
 
 
-def _made(context: Context, chosen: Sequence[Cure], named: bool) -> dict[str, Any]:
+def _made(context: Context, chosen: Sequence[RemedySpec], named: bool) -> dict[str, Any]:
     remedies, skipped = [], []
     for entry in chosen:
         logger.info("making %s", entry.name)
         try:
             remedies.append(entry.make(context))
-        except Unfit as error:
+        except RemedyNotApplicable as error:
             if named:
                 raise TidemarkError(f"{entry.name} {error}") from None
             skipped.append(Skipped(entry.name, str(error)))
@@ -94,12 +94,12 @@ def _made(context: Context, chosen: Sequence[Cure], named: bool) -> dict[str, An
     return report.write(context, remedies, reasons, skipped, shown)
 
 
-def _named(names: Sequence[str]) -> list[Cure]:
-    known = {entry.name: entry for entry in CURES}
+def _named(names: Sequence[str]) -> list[RemedySpec]:
+    known = {entry.name: entry for entry in REMEDIES}
     for name in names:
         if name not in known:
             raise ConfigurationError(f"--remedy: no remedy {name!r}; there are: {', '.join(known)}")
-    return [entry for entry in CURES if entry.name in names]
+    return [entry for entry in REMEDIES if entry.name in names]
 
 
 def _check(bundle: Bundle | None, traffic: Span) -> None:

@@ -1,4 +1,4 @@
-"""What every remedy is given: the span, what its test said, and where to write."""
+"""Input of every remedy: the span, its window test, the model, and the folder to write to."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..drift.report import LabelShift, WindowReport
 from ..inference.bundle import Bundle
 from ..inference.labelled_images import LabelledImages
-from .result import Unfit
+from .result import RemedyNotApplicable
 from .span import Span
 
 
@@ -19,19 +19,19 @@ class Context:
 
     span: Span
     report: WindowReport  # of the span
-    kinds: frozenset[str]  # of "label", "covariate" and "concept", those found
+    kinds: frozenset[str]  # the detected kinds among "label", "covariate" and "concept"
     out: Path  # exists
     bundle: Bundle | None = None
     images: Path | None = None  # labelled, held out from fitting
-    force: bool = False  # export what does not gain, too
+    force: bool = False  # also export what does not improve
     seed: int = 0
 
     @property
     def without_bundle(self) -> str:
-        """What a remedy that would write a model says where the bundle was not given."""
-        return "" if self.bundle else "With --bundle it is written as a new model, too."
+        """Note of a remedy that could write a model, if no bundle was given; else empty."""
+        return "" if self.bundle else "With --bundle it is also written as a new model."
 
-    def needed_bundle(self) -> Bundle:
+    def require_bundle(self) -> Bundle:
         """Return the bundle.
 
         Raises
@@ -40,10 +40,10 @@ class Context:
             It was not given.
         """
         if self.bundle is None:
-            raise Unfit("needs the model: give --bundle")
+            raise RemedyNotApplicable("needs the model: give --bundle")
         return self.bundle
 
-    def needed_images(self, limit: int | None = None) -> LabelledImages:
+    def require_images(self, limit: int | None = None) -> LabelledImages:
         """Return the labelled images, or a random, stratified part of them.
 
         Raises
@@ -51,12 +51,12 @@ class Context:
         Unfit
             They were not given, or not the bundle.
         """
-        bundle = self.needed_bundle()
+        bundle = self.require_bundle()
         if self.images is None:
-            raise Unfit("needs labelled held-out images: give --images")
+            raise RemedyNotApplicable("needs labelled held-out images: give --images")
         return LabelledImages(bundle, self.images, limit, self.seed)
 
-    def needed_reference_labels(self) -> NDArray[np.int64]:
+    def require_reference_labels(self) -> NDArray[np.int64]:
         """Return the true labels (n,) of the reference.
 
         Raises
@@ -65,10 +65,10 @@ class Context:
             They are not known.
         """
         if self.span.reference.labels is None:
-            raise Unfit("needs a reference with true labels: build one with `tidemark reference build`")
+            raise RemedyNotApplicable("needs a reference with true labels: build one with `tidemark reference build`")
         return self.span.reference.labels
 
-    def needed_proportions(self) -> LabelShift:
+    def require_proportions(self) -> LabelShift:
         """Return the class proportions that the span was estimated to have.
 
         Raises
@@ -76,7 +76,7 @@ class Context:
         Unfit
             The reference has no labels, or the span has too few different rows.
         """
-        self.needed_reference_labels()
+        self.require_reference_labels()
         if self.report.label_shift is None:
-            raise Unfit(f"needs class proportions of the span: {self.report.summary}")
+            raise RemedyNotApplicable(f"needs class proportions of the span: {self.report.summary}")
         return self.report.label_shift

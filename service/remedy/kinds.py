@@ -1,4 +1,4 @@
-"""Which shifts a span shows: by its window test, and by the labels that came back."""
+"""Kinds of shift in a span, from its window test and from the labels that were fed back."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ..drift.concept import tolerance_of
 from ..drift.report import WindowReport
 from .span import Span
 
-CHUNK = 50  # labels between two looks at the evidence
+CHUNK = 50  # labels between two comparisons of the evidence with the threshold
 
 
 def kinds_of(span: Span, report: WindowReport, expected_run_time: float) -> frozenset[str]:
@@ -18,24 +18,25 @@ def kinds_of(span: Span, report: WindowReport, expected_run_time: float) -> froz
     report : the window test of the span.
     expected_run_time : predictions between two false alarms; the labels are judged as the monitor judges them.
     """
-    found = {"label", "covariate"} if report.kind == "both" else {report.kind} - {"none"}
+    kinds = {"label", "covariate"} if report.kind == "both" else {report.kind} - {"none"}
     if _labels_disagree(span, report, expected_run_time):
-        found.add("concept")
-    return frozenset(found)
+        kinds.add("concept")
+    return frozenset(kinds)
 
 
 def _labels_disagree(span: Span, report: WindowReport, expected_run_time: float) -> bool:
-    known = np.flatnonzero(span.labelled)
-    if span.reference.labels is None or not len(known):
+    labelled = np.flatnonzero(span.labelled)
+    if span.reference.labels is None or not len(labelled):
         return False
     monitor = ConceptMonitor(span.reference)
-    threshold = monitor.threshold(expected_run_time, len(known) / len(span))
+    threshold = monitor.threshold(expected_run_time, len(labelled) / len(span))
     shift = report.label_shift
     proportions = list(shift.estimated.values()) if shift and report.kind in ("label", "both") else None
-    for first in range(0, len(known), CHUNK):
-        rows = known[first : first + CHUNK]
-        said = span.sample.probabilities[rows]
-        monitor.update(said, said.argmax(axis=1), span.labels[rows], tolerance_of({report.kind}), proportions)
+    for first in range(0, len(labelled), CHUNK):
+        rows = labelled[first : first + CHUNK]
+        probabilities = span.sample.probabilities[rows]
+        predicted = probabilities.argmax(axis=1)
+        monitor.update(probabilities, predicted, span.labels[rows], tolerance_of({report.kind}), proportions)
         if monitor.evidence > threshold:
             return True
     return False

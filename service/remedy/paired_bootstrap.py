@@ -1,17 +1,17 @@
-"""What a remedy brings, with an interval: folds to hold data back, row-wise losses, a paired bootstrap."""
+"""Measure an improvement with its interval: cross-validation folds, row-wise losses, and a paired bootstrap."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .result import Gain
+from .result import Improvement
 
 Matrix = NDArray[np.float64]
 
-LEAST = 1e-7  # probability that a log-loss is taken of: near the smallest that float16 holds
-RESAMPLES = 2000
-CHUNK = 100  # resamples held at a time
+MIN_PROBABILITY = 1e-7  # smallest probability whose logarithm is taken: near the smallest float16
+RESAMPLES = 2000  # bootstrap samples: the ends of a 95 % interval then vary by a few percent of its width
+CHUNK = 100  # bootstrap samples in memory at a time
 HIGHER_IS_BETTER = {"accuracy"}
-Z, Z_POWER = 1.96, 0.84  # normal quantiles at .975 and .8
+Z, Z_POWER = 1.96, 0.84  # normal quantiles at .975 (95 % interval) and .8 (power of four in five)
 
 
 def folds(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -27,7 +27,7 @@ def folds(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
 def log_losses(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
     """Return -log of each true class's probability (m,), in nats."""
     chosen = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.maximum(chosen, LEAST)))
+    return np.asarray(-np.log(np.maximum(chosen, MIN_PROBABILITY)))
 
 
 def hits(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
@@ -43,7 +43,7 @@ def confusion(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) ->
     return counts
 
 
-def gains(
+def compare_posteriors(
     before: NDArray[np.floating],
     after: NDArray[np.floating],
     labels: NDArray[np.int64],
@@ -51,15 +51,17 @@ def gains(
     estimated: bool,
     weights: Matrix | None = None,
     seed: int = 0,
-) -> tuple[Gain, Gain]:
-    """Return the gains in accuracy and in log-loss of posteriors (m, k) on rows held back from fitting `after`."""
+) -> tuple[Improvement, Improvement]:
+    """Return the improvements in accuracy and log-loss of posteriors (m, k) on rows held back from fitting `after`."""
     return (
-        gain("accuracy", hits(before, labels), hits(after, labels), measured_on, estimated, weights, seed),
-        gain("log-loss", log_losses(before, labels), log_losses(after, labels), measured_on, estimated, weights, seed),
+        paired_bootstrap("accuracy", hits(before, labels), hits(after, labels), measured_on, estimated, weights, seed),
+        paired_bootstrap(
+            "log-loss", log_losses(before, labels), log_losses(after, labels), measured_on, estimated, weights, seed
+        ),
     )
 
 
-def gain(
+def paired_bootstrap(
     metric: str,
     before: Matrix,
     after: Matrix,
@@ -67,7 +69,7 @@ def gain(
     estimated: bool,
     weights: Matrix | None = None,
     seed: int = 0,
-) -> Gain:
+) -> Improvement:
     """Return the improvement of a weighted mean over rows, with the interval of a paired bootstrap.
 
     Parameters
@@ -77,8 +79,8 @@ def gain(
 
     Notes
     -----
-    Rows are redrawn with both their values and their weight, and the weights are normalised anew in each redraw, so
-    that the interval has the uncertainty of the weighted mean's denominator, too. It is the basic percentile interval
+    Rows are redrawn with both their values and their weight, and the weights are normalised again in each draw,
+    so that the interval contains the uncertainty of the weighted mean's denominator. It is the percentile interval
     (Efron and Tibshirani 1993, section 13.3).
     """
     share = np.ones(len(before)) if weights is None else weights
@@ -91,11 +93,11 @@ def gain(
         total = counts @ share
         drawn.append((counts @ (share * better)) / np.maximum(total, 1e-300))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975]).tolist()
-    return Gain(
+    return Improvement(
         metric=metric,
         before=float(np.average(before, weights=share)),
         after=float(np.average(after, weights=share)),
-        improvement=float(np.average(better, weights=share)),
+        amount=float(np.average(better, weights=share)),
         low=low,
         high=high,
         measured_on=measured_on,
@@ -103,15 +105,15 @@ def gain(
     )
 
 
-def further_labels(found: Gain, labels: int) -> int | None:
-    """Return how many labels beyond those that a gain was measured on would show it, or None where it is not one.
+def further_labels(measured: Improvement, labels: int) -> int | None:
+    """Return how many further labels would make an improvement significant, or None if there is no improvement.
 
     The interval narrows with the root of their number n; it lies above zero in four of five repetitions from
     n = ((z_.975 + z_.8) s / improvement)² on, s being the deviation of one label's improvement. 0 where it does now.
     """
-    if found.gains:
+    if measured.is_significant:
         return 0
-    if found.improvement <= 0:
+    if measured.amount <= 0:
         return None
-    deviation = (found.high - found.low) / (2 * Z) * np.sqrt(labels)
-    return max(1, int(np.ceil(((Z + Z_POWER) * deviation / found.improvement) ** 2)) - labels)
+    deviation = (measured.high - measured.low) / (2 * Z) * np.sqrt(labels)
+    return max(1, int(np.ceil(((Z + Z_POWER) * deviation / measured.amount) ** 2)) - labels)

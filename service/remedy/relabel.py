@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from .context import Context
-from .result import Remedy, Unfit
-from .witness_scores import atypicality
+from .result import RemedyNotApplicable, RemedyResult
+from .witness_scores import witness_scores
 
 Matrix = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ CSV, JSON = "label_next.csv", "label_next.json"
 FIELDS = ("id", "predicted", "confidence", "witness", "uncertainty", "priority")
 
 
-def relabel(context: Context) -> Remedy:
+def relabel(context: Context) -> RemedyResult:
     """Write the ids of the predictions without a label whose labels would teach most, as CSV and as JSON.
 
     Raises
@@ -30,8 +30,8 @@ def relabel(context: Context) -> Remedy:
     span = context.span
     open_rows = np.flatnonzero(~span.labelled)
     if not len(open_rows):
-        raise Unfit("needs predictions without labels; all of the span have them")
-    witness = atypicality(span.reference, span.sample, context.seed)[open_rows]
+        raise RemedyNotApplicable("needs predictions without labels; all of the span have them")
+    witness = witness_scores(span.reference, span.sample, context.seed)[open_rows]
     said = span.sample.probabilities[open_rows]
     uncertainty = special.entr(said.astype(np.float64)).sum(axis=1) / np.log(said.shape[1])
     priority = (_rank(witness) + _rank(uncertainty)) / 2
@@ -46,7 +46,7 @@ def relabel(context: Context) -> Remedy:
         writer.writerows(rows)
     (context.out / JSON).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     classes = len({row["predicted"] for row in rows})
-    return Remedy(
+    return RemedyResult(
         name="relabel",
         kind="concept",
         summary=f"Names the {len(rows)} images to label next, the least typical and least certain of {classes} "

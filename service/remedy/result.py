@@ -1,4 +1,4 @@
-"""What a remedy did and what it brings: the values that every remedy returns and the report prints."""
+"""Results of remedies: what a remedy wrote, and its measured improvements."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from ..errors import TidemarkError
 
 
-class Unfit(TidemarkError):
-    """A remedy cannot be made of what is there: what it needs, and what there is."""
+class RemedyNotApplicable(TidemarkError):
+    """A remedy cannot be created from the data at hand: the text says what it needs and what there is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gain:
-    """What a remedy changes, measured on data held back from its fitting.
+class Improvement:
+    """A change of one metric by a remedy, measured on data held back from its fitting.
 
     `low` and `high` bound the improvement (positive is better, whatever the metric's direction) with 95 % confidence.
     """
@@ -20,26 +20,31 @@ class Gain:
     metric: str  # "accuracy", "log-loss" or "mmd"
     before: float
     after: float
-    improvement: float
+    amount: float  # after minus before, with the sign that makes larger better
     low: float
     high: float
     measured_on: str  # in words, such as "reference reweighted to the estimated priors, 5-fold cross-validation"
     estimated: bool  # True where no labelled target data backs it
 
     @property
-    def gains(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval of the improvement lies above zero."""
         return self.low > 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the improvement with the keys of report.json, where `amount` is called `improvement`."""
+        values = asdict(self)
+        return values | {"improvement": values.pop("amount"), "gains": self.is_significant}
+
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
-    """One cure: what it is, what it brings, and what was written."""
+class RemedyResult:
+    """One remedy: what it is, what it improves, and which files were written."""
 
     name: str  # as `--remedy` names it
     kind: str  # the shift that it is for: "label", "covariate" or "concept"
     summary: str  # one sentence for a person
-    gains: tuple[Gain, ...] = ()
+    improvements: tuple[Improvement, ...] = ()
     exported: bool = False  # whether a bundle or switch that changes answers was written
     files: tuple[str, ...] = ()  # relative to the output folder
     code: dict[str, str] = field(default_factory=dict)  # lines to paste, by the library that they are for
@@ -48,12 +53,14 @@ class Remedy:
     details: dict[str, Any] = field(default_factory=dict)  # as JSON can hold them
 
     @property
-    def gaining(self) -> bool:
-        """Whether some metric gains and none surely loses."""
-        return any(gain.gains for gain in self.gains) and not any(gain.high < 0 for gain in self.gains)
+    def improves(self) -> bool:
+        """Whether some metric improves significantly and none gets significantly worse."""
+        return any(improvement.is_significant for improvement in self.improvements) and not any(
+            improvement.high < 0 for improvement in self.improvements
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the remedy as report.json holds it: all but its pictures."""
+        """Return the remedy as report.json holds it, without its pictures."""
         values = asdict(self)
-        del values["pictures"]
-        return values | {"gains": [asdict(gain) | {"gains": gain.gains} for gain in self.gains]}
+        del values["pictures"], values["improvements"]
+        return values | {"gains": [improvement.to_dict() for improvement in self.improvements]}

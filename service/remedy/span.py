@@ -1,4 +1,4 @@
-"""A span of logged traffic with the reference that it is compared with: what every remedy starts from."""
+"""A span of logged traffic with the reference that it is compared with: the input of every remedy."""
 
 import datetime as dt
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How unlike the reference each prediction of a span is."""
+"""Witness scores: how much less typical of the reference each prediction of a span is than of the span."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from ..drift.views import Views
 MAX_ROWS = 5000  # of the reference that are compared with
 
 
-def atypicality(reference: Reference, sample: Sample, seed: int = 0) -> NDArray[np.float64]:
+def witness_scores(reference: Reference, sample: Sample, seed: int = 0) -> NDArray[np.float64]:
     """Return the witness score of each row (m,): the witness function of the embeddings (Gretton et al. 2012,
     section 2.3), higher the less a row is like the reference, in deviations of the sample's own."""
     rng = np.random.default_rng(seed)

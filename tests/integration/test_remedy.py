@@ -170,7 +170,7 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     corrected, weights = facts["remedies"]
     assert corrected["exported"]
     assert sorted(corrected["files"]) == ["corrected-posterior/", "priors.json"]
-    assert all(gain["estimated"] for gain in corrected["gains"] + weights["gains"])
+    assert all(improvement["estimated"] for improvement in corrected["gains"] + weights["gains"])
     true = np.bincount(labels, minlength=10) / len(labels)
     shares = corrected["details"]["proportions"]
     assert sum(row["low"] <= share <= row["high"] for row, share in zip(shares, true, strict=True)) >= 8
@@ -179,7 +179,7 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     report_figures("label shift", before=before, after=after)
     assert all(lost > 0 for lost in before)
     assert max(1 - left / lost for lost, left in zip(before, after, strict=True)) >= 0.5
-    [of_loss] = [gain for gain in corrected["gains"] if gain["metric"] == "log-loss"]
+    [of_loss] = [improvement for improvement in corrected["gains"] if improvement["metric"] == "log-loss"]
     assert of_loss["low"] > 0
     written, _ = Model(bundles.load(tmp_path / "out" / "corrected-posterior"), threads=1).predict(images)
     np.testing.assert_allclose(written, priors(said), atol=2e-2)
@@ -202,7 +202,6 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     [operation] = json.loads((tmp_path / "out" / "augmentation.json").read_text())["operations"]
     assert operation["name"] == "brightness"
     assert operation["low"] <= 0.4 <= operation["high"]
-    assert set(facts["remedies"][1]["code"]) >= {"albumentations", "torchvision", "keras"}
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 1
     assert "Embeddings by class" in page
@@ -216,9 +215,9 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
     facts = world.remedy("--out", tmp_path / "out", *world.with_model())
     assert facts["kinds"] == ["concept"]
     recent = next(made for made in facts["remedies"] if made["name"] == "recent-labels")
-    for gain in recent["gains"]:
-        assert gain["low"] > 0
-        assert not gain["estimated"]
+    for improvement in recent["gains"]:
+        assert improvement["low"] > 0
+        assert not improvement["estimated"]
     assert recent["details"]["further_labels"] == {"accuracy": 0, "log-loss": 0}
     later = world.commoner(0, 500, factor=1.0)
     images = world.fresh(later, world.rng)
@@ -254,8 +253,8 @@ def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp
             assert lines.strip() in unescape(page)
     assert "Estimated." in page
     [corrected] = [made for made in facts["remedies"] if made["name"] == "corrected-posterior"]
-    assert {gain["estimated"] for gain in corrected["gains"]} == {True, False}
-    assert corrected["missing"] == "With --bundle it is written as a new model, too."
+    assert {improvement["estimated"] for improvement in corrected["gains"]} == {True, False}
+    assert corrected["missing"] == "With --bundle it is also written as a new model."
     assert corrected["missing"] in page
 
 
@@ -293,7 +292,7 @@ def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path
     assert "No shift was found" in (tmp_path / "calm" / "report.html").read_text()
     asked = ["--remedy", "recent-labels", *world.with_model()]
     [kept] = world.remedy("--out", tmp_path / "kept", *asked)["remedies"]
-    assert not any(gain["low"] > 0 for gain in kept["gains"])
+    assert not any(improvement["low"] > 0 for improvement in kept["gains"])
     assert (kept["exported"], kept["files"]) == (False, [])
     assert "It is not exported" in (tmp_path / "kept" / "report.html").read_text()
     [forced] = world.remedy("--out", tmp_path / "forced", *asked, "--force")["remedies"]

@@ -11,7 +11,7 @@ from tests.unit.remedy.conftest import ROWS, World, blurred, darker, digits, giv
 from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.renormalise import renormalise
 from tidemark.remedy.augmentation.remedy import augmentation
-from tidemark.remedy.result import Remedy
+from tidemark.remedy.result import RemedyResult
 
 __all__ = ["digits", "given"]
 
@@ -28,8 +28,12 @@ def world(request: pytest.FixtureRequest) -> World:
     return found
 
 
-def told(remedy: Remedy) -> Any:
-    return next(gain for gain in remedy.gains if gain.metric == "accuracy" and not gain.estimated)
+def told(remedy: RemedyResult) -> Any:
+    return next(
+        improvement
+        for improvement in remedy.improvements
+        if improvement.metric == "accuracy" and not improvement.estimated
+    )
 
 
 @pytest.mark.slow
@@ -40,11 +44,11 @@ def test_augmentation_finds_what_was_planted_and_regains_a_third(world: World, n
     remedy = augmentation(world.context(sample, tmp_path, labels))
     found = {one["name"]: (one["low"], one["high"]) for one in remedy.details["operations"]}
     assert found[name][0] <= magnitude <= found[name][1]
-    gain = told(remedy)
+    improvement = told(remedy)
     clean = (see(world.bundle, world.fresh[0][:ROWS]).probabilities.argmax(axis=1) == labels).mean()
-    print(f"{name}: {clean:.3f} → {gain.before:.3f} → {gain.after:.3f}, ranges {found}")
-    assert gain.improvement >= 0.3 * (clean - gain.before)
-    assert gain.gains
+    print(f"{name}: {clean:.3f} → {improvement.before:.3f} → {improvement.after:.3f}, ranges {found}")
+    assert improvement.amount >= 0.3 * (clean - improvement.before)
+    assert improvement.is_significant
 
 
 @pytest.mark.slow
@@ -59,10 +63,13 @@ def test_a_turn_of_25_degrees_is_regained_or_told_to_be_beyond_reach(world: Worl
         makers.append(domain_adversarial)
     remedies = [make(world.context(sample, tmp_path, labels)) for make in makers]
     for remedy in remedies:
-        gain = told(remedy)
-        print(f"{remedy.name}: {gain.before:.3f} {gain.improvement:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]")
-        assert remedy.exported == gain.gains
-    assert any(told(remedy).gains for remedy in remedies)
+        improvement = told(remedy)
+        print(
+            f"{remedy.name}: {improvement.before:.3f} {improvement.amount:+.3f} "
+            f"[{improvement.low:+.3f}, {improvement.high:+.3f}]"
+        )
+        assert remedy.exported == improvement.is_significant
+    assert any(told(remedy).is_significant for remedy in remedies)
 
 
 @pytest.mark.slow
@@ -77,6 +84,6 @@ def test_calm_spans_are_seldom_claimed_to_gain(world: World, tmp_path: Path) -> 
             rng.choice(len(everything), min(ROWS, len(everything)), replace=len(everything) < ROWS)
         )
         context = world.context(chosen, tmp_path / str(number))
-        claims += renormalise(context).gaining
+        claims += renormalise(context).improves
     print(f"{claims} of {spans} calm spans claimed")
     assert claims <= 4

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..result import Unfit
-from .head import Bend, Head, fit
+from ..result import RemedyNotApplicable
+from .head import Head, ResidualAdapter, fit
 from .renormalise import transport
 
 Floats = NDArray[np.float32]
@@ -24,18 +24,18 @@ REVERSE_PENALTY = 0.01
 class Network(NamedTuple):
     """A trained feature extractor, which bends embeddings, and a label classifier on it."""
 
-    bend: Bend
+    adapter: ResidualAdapter
     head: Head
 
 
-class Trained(NamedTuple):
+class TrainedNetworks(NamedTuple):
     """The network as the reference passes through it, and as the window does."""
 
     reference: Network
     window: Network
 
 
-def needed_torch() -> Any:
+def require_torch() -> Any:
     """Return the module torch.
 
     Raises
@@ -46,11 +46,13 @@ def needed_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise Unfit("needs torch: pip install 'tidemark[adapt]'") from None
+        raise RemedyNotApplicable("needs torch: pip install 'tidemark[adapt]'") from None
     return torch
 
 
-def train(reference: Floats, labels: Integers, window: Floats, start: Head, strength: float, seed: int) -> Trained:
+def train(
+    reference: Floats, labels: Integers, window: Floats, start: Head, strength: float, seed: int
+) -> TrainedNetworks:
     """Train features that tell classes apart on the reference, and domains not.
 
     The feature extractor is G(e) = e + V relu(U e + a) + b with V = b = 0 at first, and the label classifier starts
@@ -70,24 +72,26 @@ def train(reference: Floats, labels: Integers, window: Floats, start: Head, stre
     Unfit
         Torch is not installed.
     """
-    torch = needed_torch()
+    torch = require_torch()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         first = transport(window, reference)
-        bend, head = _train(torch, reference, labels, first.scores(window).astype(np.float32), start, strength, seed)
-        return Trained(Network(bend, head), Network(Bend(first, bend.inner.after(first), bend.outer), head))
+        adapter, head = _train(torch, reference, labels, first.scores(window).astype(np.float32), start, strength, seed)
+        return TrainedNetworks(
+            Network(adapter, head), Network(ResidualAdapter(first, adapter.inner.after(first), adapter.outer), head)
+        )
     finally:
         torch.set_num_threads(threads)
 
 
-def reverse_accuracy(trained: Trained, reference: Floats, labels: Integers, window: Floats) -> float:
+def reverse_accuracy(trained: TrainedNetworks, reference: Floats, labels: Integers, window: Floats) -> float:
     """Return the accuracy of reverse validation (Zhong et al. 2010), which Ganin et al. (2016) choose by, too.
 
     A last layer is fitted on the window's features with the network's own answers as labels, and asked for the
     reference's true labels: it knows them only if the answers mean in the window what they mean there.
     """
-    seen, features = trained.window.bend(window), trained.reference.bend(reference)
+    seen, features = trained.window.adapter(window), trained.reference.adapter(reference)
     head = trained.window.head
     answers = head.probabilities(seen).argmax(axis=1)
     blank = Head(np.zeros_like(head.weights), np.zeros_like(head.offsets))
@@ -136,7 +140,9 @@ def _train(
     u, a, v, b, w, c = (value.detach().numpy().astype(np.float64) for value in (u, a, v, b, w, c))
     inner = Head(u / scale[:, None], a - (mean / scale) @ u)
     outer = Head(v * scale, b * scale)
-    return Network(Bend(Head(np.eye(d), np.zeros(d)), inner, outer), Head(w / scale[:, None], c - (mean / scale) @ w))
+    return Network(
+        ResidualAdapter(Head(np.eye(d), np.zeros(d)), inner, outer), Head(w / scale[:, None], c - (mean / scale) @ w)
+    )
 
 
 def _reversal(torch: Any) -> Any:

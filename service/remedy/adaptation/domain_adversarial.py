@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 
 from ...drift.label_shift import Calibration
 from ..context import Context
-from ..result import Remedy
-from .adversarial_training import needed_torch, reverse_accuracy, train
-from .head import distilled
-from .unsupervised import Adapted, adaptation
+from ..result import RemedyResult
+from .adversarial_training import require_torch, reverse_accuracy, train
+from .head import distil_head
+from .unsupervised import AdaptedModel, adaptation
 
 Floats = NDArray[np.float32]
 
@@ -17,7 +17,7 @@ ROWS = 5000  # of the reference that take part
 HELD_OUT = 0.3  # of them, for the choice and the calibration
 
 
-def domain_adversarial(context: Context) -> Remedy:
+def domain_adversarial(context: Context) -> RemedyResult:
     """Train features that look alike in reference and span (Ganin et al. 2016); needs the extra `adapt`.
 
     The adversary's strength is chosen by reverse validation.
@@ -27,14 +27,14 @@ def domain_adversarial(context: Context) -> Remedy:
     Unfit
         Torch is not installed, or the reference has no labels.
     """
-    needed_torch()
+    require_torch()
     reference, seed = context.span.reference, context.seed
-    labels = context.needed_reference_labels()
+    labels = context.require_reference_labels()
     rows = np.random.default_rng(seed).permutation(len(reference))[:ROWS]
     fitted, held = np.split(rows, [round(len(rows) * (1 - HELD_OUT))])
-    start = distilled(reference.embeddings, reference.probabilities)
+    start = distil_head(reference.embeddings, reference.probabilities)
 
-    def fit(embeddings: Floats) -> Adapted:
+    def fit(embeddings: Floats) -> AdaptedModel:
         old, y = reference.embeddings[fitted], labels[fitted]
         tried = {strength: train(old, y, embeddings, start, strength, seed) for strength in STRENGTHS}
         scores = {
@@ -45,7 +45,7 @@ def domain_adversarial(context: Context) -> Remedy:
         same, head = tried[best].reference
         held_out = head.probabilities(same(reference.embeddings[held])).astype(np.float32)
         details = {"strength": best, "reverse_accuracy": {str(strength): score for strength, score in scores.items()}}
-        return Adapted(head, Calibration(held_out, labels[held]), details, tried[best].window.bend)
+        return AdaptedModel(head, Calibration(held_out, labels[held]), details, tried[best].window.adapter)
 
     calibration = Calibration(reference.probabilities, labels)
     summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."

@@ -1,4 +1,4 @@
-"""The classifier's last layer fitted anew: multinomial logistic regression of classes on embeddings.
+"""Refits the classifier's last layer: multinomial logistic regression of classes on embeddings.
 
 Rows have weights, and the layer is drawn toward the one that made the probabilities: little data changes little.
 """
@@ -13,10 +13,10 @@ from ..paired_bootstrap import folds, log_losses
 
 Matrix = NDArray[np.float64]
 
-PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # on the squared distance from the start, beside a mean loss in nats
-DISTILLING_PENALTY = 1e-6
+PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # weights of the squared distance from the start, per nat of mean loss
+DISTILLING_PENALTY = 1e-6  # keeps the distilled layer finite where classes are separable
 ITERATIONS, DISTILLING_ITERATIONS = 60, 200
-FOLDS = 3  # that choose the penalty
+FOLDS = 3  # cross-validation folds that choose the penalty
 
 
 class Head(NamedTuple):
@@ -38,19 +38,19 @@ class Head(NamedTuple):
         return Head(first.weights @ self.weights, first.offsets @ self.weights + self.offsets)
 
 
-class Bend(NamedTuple):
-    """A layer that bends embeddings before the last one reads them: straight(e) + outer(relu(inner(e)))."""
+class ResidualAdapter(NamedTuple):
+    """A residual layer in front of the last layer: straight(e) + outer(relu(inner(e)))."""
 
     straight: Head  # (d, d)
     inner: Head  # (d, h)
     outer: Head  # (h, d)
 
     def __call__(self, embeddings: NDArray[np.floating]) -> Matrix:
-        """Return bent embeddings (m, d)."""
+        """Return adapted embeddings (m, d)."""
         return self.straight.scores(embeddings) + self.outer.scores(np.maximum(self.inner.scores(embeddings), 0))
 
 
-def distilled(embeddings: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Head:
+def distil_head(embeddings: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Head:
     """Return the last layer that made probabilities (n, k) of embeddings (n, d), found from these alone.
 
     Cross-entropy with the probabilities as soft targets is convex in the layer and least where the layer answers them.
@@ -75,7 +75,7 @@ def fit(
     embeddings : (n, d).
     labels : (n,) classes below k.
     weights : (n,) none below zero; their scale does not matter.
-    start : the layer to which no data leads back, zeros where there is none.
+    start : prior mean, the layer that the penalty shrinks to; zeros if there is none.
     penalty : half of it times the squared distance, in units of standardised embeddings, is added.
     """
     targets = np.eye(len(start.offsets))[labels]
@@ -120,12 +120,12 @@ def _fit(
         scores = rows @ layer[:d] + layer[d]
         logs = scores - special.logsumexp(scores, axis=1, keepdims=True)
         residual = (np.exp(logs) - targets) * share[:, None]
-        away = layer - origin
-        value = -float(share @ (targets * logs).sum(axis=1)) + penalty / 2 * float((away**2).sum())
-        gradient = np.vstack([rows.T @ residual, residual.sum(axis=0)]) + penalty * away
+        offset = layer - origin
+        value = -float(share @ (targets * logs).sum(axis=1)) + penalty / 2 * float((offset**2).sum())
+        gradient = np.vstack([rows.T @ residual, residual.sum(axis=0)]) + penalty * offset
         return value, gradient.ravel()
 
-    found = optimize.minimize(loss, origin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
-    layer = found.x.reshape(d + 1, k)
+    solution = optimize.minimize(loss, origin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+    layer = solution.x.reshape(d + 1, k)
     fitted = layer[:d] / deviation[:, None]
     return Head(fitted, layer[d] - mean @ fitted)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from ...drift.label_shift import Calibration
 from ..context import Context
 from ..paired_bootstrap import folds
-from ..result import Remedy
-from .head import Head, choose_penalty, distilled, fit
-from .unsupervised import Adapted, adaptation
+from ..result import RemedyResult
+from .head import Head, choose_penalty, distil_head, fit
+from .unsupervised import AdaptedModel, adaptation
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -19,7 +19,7 @@ PENALTY = 0.1  # of the classifier that tells span from reference
 LARGEST_RATIO = 20.0
 
 
-def reweighted(context: Context) -> Remedy:
+def importance_weighting(context: Context) -> RemedyResult:
     """Refit the last layer with importance weights p_span(x) / p_reference(x) (Shimodaira 2000).
 
     Raises
@@ -28,12 +28,12 @@ def reweighted(context: Context) -> Remedy:
         The reference has no labels.
     """
     reference = context.span.reference
-    labels = context.needed_reference_labels()
+    labels = context.require_reference_labels()
     rows = np.random.default_rng(context.seed).permutation(len(reference))[:ROWS]
     old, y = reference.embeddings[rows], labels[rows]
-    start = distilled(reference.embeddings, reference.probabilities)
+    start = distil_head(reference.embeddings, reference.probabilities)
 
-    def refit(embeddings: Floats) -> Adapted:
+    def refit(embeddings: Floats) -> AdaptedModel:
         ratio = density_ratio(old, embeddings, context.seed)
         penalty = choose_penalty(old, y, ratio, start, context.seed)
         held_out = np.empty((len(old), reference.classes), np.float32)
@@ -43,7 +43,7 @@ def reweighted(context: Context) -> Remedy:
             head = fit(old[~held], y[~held], ratio[~held], start, penalty)
             held_out[held] = head.probabilities(old[held])
         details = {"effective_sample_size": effective_size(ratio), "reference_rows": len(old), "penalty": penalty}
-        return Adapted(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
+        return AdaptedModel(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
 
     calibration = Calibration(reference.probabilities, labels)
     summary = "Refits the last layer on the reference, each row weighted by how much it looks like the span."

@@ -19,11 +19,11 @@ from ...inference import bundle as bundles
 from ...inference import onnx_inspect as anatomy
 from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
 from ...inference.session import Model
-from .head import Bend, Head
+from .head import Head, ResidualAdapter
 from .onnx_surgery import Ending, drop_outputs_behind
 
 ADAPTED, CORRECTED = "+adapted", "+corrected"  # behind the version
-LEAST_WEIGHT = 1e-12  # a class of which nothing was found keeps this much, for its logarithm is taken
+MIN_CLASS_WEIGHT = 1e-12  # a class of which nothing was found keeps this much, for its logarithm is taken
 PROBES = 16  # random images on which a written bundle is compared with numpy
 TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-3  # of probabilities, of models in float32 and in float16
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 
-def with_head(bundle: Bundle, head: Head, out: Path, bend: Bend | None = None) -> Bundle:
+def with_head(bundle: Bundle, head: Head, out: Path, adapter: ResidualAdapter | None = None) -> Bundle:
     """Write a bundle whose class scores are made by `head` out of the model's embedding, bent where that is asked for;
     version `+adapted`.
 
@@ -53,16 +53,16 @@ def with_head(bundle: Bundle, head: Head, out: Path, bend: Bend | None = None) -
     single = old.size == 1  # the second class alone
     weights, offsets = (_against_first(head.weights), _against_first(head.offsets)) if single else head
     read = graph.pooled(embedding, hidden.ndim)
-    if bend is not None:
-        bent = graph.add("Relu", graph.add("Gemm", read, *bend.inner))
-        read = graph.add("Add", graph.add("Gemm", read, *bend.straight), graph.add("Gemm", bent, *bend.outer))
+    if adapter is not None:
+        adapted = graph.add("Relu", graph.add("Gemm", read, *adapter.inner))
+        read = graph.add("Add", graph.add("Gemm", read, *adapter.straight), graph.add("Gemm", adapted, *adapter.outer))
     made = graph.add("Gemm", read, weights, offsets)
     if bundle.output.activation == "none":
         made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
     graph.finish(made, old)
 
-    def expected(_said: Floats, embeddings: Floats) -> Matrix:
-        return head.probabilities(embeddings if bend is None else bend(embeddings))
+    def expected(_describe_ranges: Floats, embeddings: Floats) -> Matrix:
+        return head.probabilities(embeddings if adapter is None else adapter(embeddings))
 
     return _written(bundle, proto, out, ADAPTED, embedding, expected)
 
@@ -83,7 +83,7 @@ def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundl
     old = _on_blank(bundle, proto, scores)
     graph = Ending(proto, scores)
     single, activation = old.size == 1, bundle.output.activation
-    weights = np.maximum(correction.weights, LEAST_WEIGHT)
+    weights = np.maximum(correction.weights, MIN_CLASS_WEIGHT)
     offsets = correction.bias + np.log(weights)
     said = graph.rows(graph.old, old.size)
     if activation != "none":

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ...drift.label_shift import Calibration
 from ..context import Context
-from ..paired_bootstrap import confusion, folds, further_labels, gains, log_losses
-from ..result import Gain, Remedy, Unfit
-from .head import Head, distilled, fit
+from ..paired_bootstrap import compare_posteriors, confusion, folds, further_labels, log_losses
+from ..result import Improvement, RemedyNotApplicable, RemedyResult
+from .head import Head, distil_head, fit
 from .onnx_export import with_head
 
 Matrix = NDArray[np.float64]
@@ -48,8 +48,8 @@ class Settings(NamedTuple):
     penalty: float
 
 
-def recent_labels(context: Context) -> Remedy:
-    """Refit the last layer on the span's fed-back labels; write it as a bundle where it gains.
+def recent_labels(context: Context) -> RemedyResult:
+    """Refit the last layer on the span's fed-back labels; write it as a bundle if it improves.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def recent_labels(context: Context) -> Remedy:
         fitting = data.recent(~held)
         after[held] = refitted(fitting, chosen(fitting, context.seed)).probabilities(data.embeddings[held])
     words = f"{len(data.labels)} predictions of the span whose labels came back, {FOLDS}-fold cross-validation"
-    measured = gains(before, after, data.labels, words, False, seed=context.seed)
+    measured = compare_posteriors(before, after, data.labels, words, False, seed=context.seed)
     settings = chosen(data, context.seed)
-    needed = {gain.metric: further_labels(gain, len(data.labels)) for gain in measured}
-    remedy = Remedy(
+    needed = {improvement.metric: further_labels(improvement, len(data.labels)) for improvement in measured}
+    remedy = RemedyResult(
         name="recent-labels",
         kind="concept",
         summary=f"Refits the last layer on {len(data.labels)} labels that came back. {_sureness(measured, needed)}",
-        gains=measured,
+        improvements=measured,
         missing=context.without_bundle,
         details={
             "labels": len(data.labels),
@@ -85,7 +85,7 @@ def recent_labels(context: Context) -> Remedy:
             },
         },
     )
-    if context.bundle is None or not (remedy.gaining or context.force):
+    if context.bundle is None or not (remedy.improves or context.force):
         return remedy
     written = with_head(context.bundle, refitted(data, settings), context.out / FOLDER)
     code = {"bundle": f"tidemark serve --bundle {written.folder}"}
@@ -128,13 +128,13 @@ def chosen(data: Data, seed: int) -> Settings:
 def _data(context: Context) -> tuple[Data, Floats]:
     """Return what is fitted on, and the probabilities that the model gave for the recent labels."""
     span, reference = context.span, context.span.reference
-    old_labels = context.needed_reference_labels()
+    old_labels = context.require_reference_labels()
     known = span.labelled
     if known.sum() < MIN_LABELS:
-        raise Unfit(f"needs {MIN_LABELS} labels that came back in the span; there are {known.sum()}")
+        raise RemedyNotApplicable(f"needs {MIN_LABELS} labels that came back in the span; there are {known.sum()}")
     rows = np.random.default_rng(context.seed).permutation(len(reference))[:REFERENCE_ROWS]
     posterior = Calibration(reference.probabilities, old_labels)(reference.probabilities[rows])
-    start = distilled(reference.embeddings, reference.probabilities)
+    start = distil_head(reference.embeddings, reference.probabilities)
     data = Data(
         embeddings=span.sample.embeddings[known],
         labels=span.labels[known],
@@ -146,17 +146,17 @@ def _data(context: Context) -> tuple[Data, Floats]:
     return data, span.sample.probabilities[known]
 
 
-def _sureness(measured: tuple[Gain, ...], needed: dict[str, int | None]) -> str:
+def _sureness(measured: tuple[Improvement, ...], needed: dict[str, int | None]) -> str:
     if not any(needed.values()) and None not in needed.values():
-        return "The labels are enough to be sure of its gains."
+        return "The labels are enough to be sure of its improvement."
     said = []
-    for gain in measured:
-        further = needed[gain.metric]
+    for improvement in measured:
+        further = needed[improvement.metric]
         if further is None:
-            said.append(f"no number of further labels is foreseen to show a gain in {gain.metric}")
+            said.append(f"no number of further labels is foreseen to show a improvement in {improvement.metric}")
         elif further:
-            said.append(f"about {further} further labels would show its gain in {gain.metric}")
+            said.append(f"about {further} further labels would show its improvement in {improvement.metric}")
         else:
-            said.append(f"the labels are enough to be sure of its gain in {gain.metric}")
+            said.append(f"the labels are enough to be sure of its improvement in {improvement.metric}")
     sentence = "; ".join(said)
     return sentence[:1].upper() + sentence[1:] + "."

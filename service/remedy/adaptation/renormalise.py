@@ -7,9 +7,9 @@ from scipy import linalg
 from ...drift.label_shift import Calibration
 from ...drift.whitening import Moments
 from ..context import Context
-from ..result import Remedy
-from .head import Head, distilled
-from .unsupervised import Adapted, adaptation
+from ..result import RemedyResult
+from .head import Head, distil_head
+from .unsupervised import AdaptedModel, adaptation
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 RIDGE = 0.1  # of the mean variance of the reference, added to every direction's
 
 
-def renormalise(context: Context) -> Remedy:
+def renormalise(context: Context) -> RemedyResult:
     """Let the last layer read embeddings renormalised to the reference's statistics.
 
     In the spirit of AdaBN (Li et al. 2017) and CORAL (Sun, Feng and Saenko 2016), on the embedding alone.
@@ -28,11 +28,11 @@ def renormalise(context: Context) -> Remedy:
         The reference has no labels.
     """
     reference = context.span.reference
-    calibration = Calibration(reference.probabilities, context.needed_reference_labels())
-    head = distilled(reference.embeddings, reference.probabilities)
+    calibration = Calibration(reference.probabilities, context.require_reference_labels())
+    head = distil_head(reference.embeddings, reference.probabilities)
 
-    def fit(embeddings: Floats) -> Adapted:
-        return Adapted(head.after(transport(embeddings, reference.embeddings)), calibration, {})
+    def fit(embeddings: Floats) -> AdaptedModel:
+        return AdaptedModel(head.after(transport(embeddings, reference.embeddings)), calibration, {})
 
     summary = "Brings embeddings to the mean and covariance of the reference before the last layer; no training."
     return adaptation(context, "renormalise", summary, calibration, fit)

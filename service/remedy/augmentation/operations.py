@@ -31,7 +31,7 @@ class Operation:
     limits: tuple[float, float]  # beyond them little is left of an image
     grid: tuple[float, ...]  # magnitudes that a search begins with, ascending
     apply: Callable[[Pixels, Magnitudes, np.random.Generator], Pixels]
-    kin: str  # operations of one kin look alike, so that a search may take one for the other
+    family: str  # operations of one kin look alike, so that a search may take one for the other
     colour: bool = False  # for images with colours only
 
 
@@ -101,11 +101,13 @@ def _shift_y(pixels: Pixels, magnitudes: Magnitudes, _: np.random.Generator) -> 
 
 
 def _shifted(pixels: Pixels, magnitudes: Magnitudes, right: int, down: int) -> Pixels:
-    def moved(image: Image.Image, share: float) -> Image.Image:
+    def describe_shifted_classes(image: Image.Image, share: float) -> Image.Image:
         matrix = (1, 0, -share * right, 0, 1, -share * down)
         return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
-    return _moved(pixels, magnitudes, math.ceil(float(np.abs(magnitudes).max()) * max(right, down)) + 1, moved)
+    return _moved(
+        pixels, magnitudes, math.ceil(float(np.abs(magnitudes).max()) * max(right, down)) + 1, describe_shifted_classes
+    )
 
 
 def _moved(

@@ -12,18 +12,18 @@ from ...drift.reference import Reference, Sample
 from .discrepancy import Distance, Target
 from .operations import ORDERED, Magnitudes, Operation, Pixels
 
-Look = Callable[[Pixels], Sample]  # runs the model and measures the properties
+Embedder = Callable[[Pixels], Sample]  # runs the model and measures the properties
 
 MAX_OPERATIONS = 4
 SEARCHED = 200  # images and window rows that magnitudes are looked for with
-EXCHANGES = 2  # of each set of operations
+MAX_SWAP_ROUNDS = 2  # of each set of operations
 REFINING = 20  # evaluations for each magnitude that is refined
-ARRIVED = 0.05  # p-value above which images and window count as alike
+MATCH_P_VALUE = 0.05  # p-value above which images and window count as alike
 LEVEL = 0.01  # of chance that an operation is put in that does not bring the images nearer
 MIN_SHARE = 0.02  # of the first discrepancy that an operation has to take away
-WIDTHS = (0.1, 0.2, 0.35, 0.5)  # half of a range, as a share of the distance of its middle from the identity
+RANGE_HALF_WIDTHS = (0.1, 0.2, 0.35, 0.5)  # half of a range, as a share of the distance of its middle from the identity
 STEPS = (0.02, 0.04, 0.08, 0.16, 0.32)  # of that distance, by which the middle is moved until that fits worse
-SURE = 0.01  # level at which a moved middle fits worse
+INTERVAL_LEVEL = 0.01  # level at which a moved middle fits worse
 
 
 class Range(NamedTuple):
@@ -53,11 +53,11 @@ def augmented(pixels: Pixels, ranges: Ranges, seed: int) -> Pixels:
     """Return images (n, H, W) or (n, H, W, 3), each with magnitudes of its own drawn evenly from the ranges."""
     for number, (operation, low, high) in enumerate(ranges):
         rng = np.random.default_rng([seed, number])
-        pixels = operation.apply(pixels, low + (high - low) * _even(len(pixels), rng), rng)
+        pixels = operation.apply(pixels, low + (high - low) * _evenly_spaced(len(pixels), rng), rng)
     return pixels
 
 
-def fit_ranges(pixels: Pixels, look: Look, reference: Reference, window: Sample, seed: int) -> Fit:
+def fit_ranges(pixels: Pixels, embed: Embedder, reference: Reference, window: Sample, seed: int) -> Fit:
     """Find the ranges by greedy forward selection with a coarse-to-fine search.
 
     Half of the images and of the window are fitted on. The other half decides: an operation goes in only if it reduces
@@ -72,21 +72,21 @@ def fit_ranges(pixels: Pixels, look: Look, reference: Reference, window: Sample,
     reference : in whose units discrepancies are.
     window : what the images are to resemble (m rows).
     """
-    search = _Search(pixels[::2][:SEARCHED], look, Target(reference, window.rows(slice(0, 2 * SEARCHED, 2))), seed)
-    held = _Search(pixels[1::2], look, Target(reference, window.rows(slice(1, None, 2))), seed + 1)
+    search = _Search(pixels[::2][:SEARCHED], embed, Target(reference, window.rows(slice(0, 2 * SEARCHED, 2))), seed)
+    held = _Search(pixels[1::2], embed, Target(reference, window.rows(slice(1, None, 2))), seed + 1)
     chosen: Ranges = ()
-    while len(chosen) < MAX_OPERATIONS and not held.arrived(chosen):
-        wider = search.extended(chosen)
-        if not held.needs(wider, chosen):
+    while len(chosen) < MAX_OPERATIONS and not held.matches(chosen):
+        wider = search.with_one_more(chosen)
+        if not held.improves_on(wider, chosen):
             break
-        chosen = wider if held.arrived(wider) else search.exchanged(wider)
+        chosen = wider if held.matches(wider) else search.with_swaps(wider)
         for one in chosen:
             rest = tuple(other for other in chosen if other is not one)
-            if rest and not held.needs(chosen, rest):
-                chosen = search.refined(rest)
+            if rest and not held.improves_on(chosen, rest):
+                chosen = search.refine(rest)
                 break
     for one in chosen:
-        chosen = search.spread(chosen, one.operation)
+        chosen = search.widen(chosen, one.operation)
     before, after = held.distance(()), held.distance(chosen)
     evaluations = len(search.known) + len(held.known)
     return Fit(chosen, before.mmd2, after.mmd2, held.target.reduction(before, after), len(pixels), evaluations)
@@ -95,7 +95,7 @@ def fit_ranges(pixels: Pixels, look: Look, reference: Reference, window: Sample,
 @dataclass
 class _Search:
     pixels: Pixels
-    look: Look
+    embed: Embedder
     target: Target
     seed: int
     known: dict[tuple[tuple[str, float, float], ...], Distance] = field(default_factory=dict)
@@ -103,42 +103,42 @@ class _Search:
     def distance(self, ranges: Ranges) -> Distance:
         key = tuple((one.operation.name, one.low, one.high) for one in ranges)
         if key not in self.known:
-            self.known[key] = self.target.distance(self.look(augmented(self.pixels, ranges, self.seed)))
+            self.known[key] = self.target.distance(self.embed(augmented(self.pixels, ranges, self.seed)))
         return self.known[key]
 
     def mmd2(self, ranges: Ranges) -> float:
         return self.distance(ranges).mmd2
 
-    def arrived(self, ranges: Ranges) -> bool:
+    def matches(self, ranges: Ranges) -> bool:
         """Tell whether nothing is left of the discrepancy that chance would not make, too."""
-        return self.target.p_value(self.distance(ranges), self.seed) > ARRIVED
+        return self.target.p_value(self.distance(ranges), self.seed) > MATCH_P_VALUE
 
-    def needs(self, ranges: Ranges, without: Ranges) -> bool:
+    def improves_on(self, ranges: Ranges, without: Ranges) -> bool:
         """Tell whether `ranges` are nearer to the window than `without`, beyond chance."""
         before, after = self.distance(without), self.distance(ranges)
         enough = before.mmd2 - after.mmd2 > MIN_SHARE * self.mmd2(())
         return enough and float(np.quantile(self.target.reduction(before, after), LEVEL)) > 0
 
-    def extended(self, chosen: Ranges) -> Ranges:
+    def with_one_more(self, chosen: Ranges) -> Ranges:
         """Return `chosen` with the one operation more that brings the images nearest, all magnitudes refined."""
         tried = [ranges for operation in self._others(chosen) for ranges in self._grid(chosen, operation)]
-        return self.refined(min(tried, key=self.mmd2))
+        return self.refine(min(tried, key=self.mmd2))
 
-    def exchanged(self, chosen: Ranges) -> Ranges:
+    def with_swaps(self, chosen: Ranges) -> Ranges:
         """Return `chosen` with operations exchanged for kin of theirs, as long as that brings the images nearer."""
-        for _ in range(EXCHANGES):
+        for _ in range(MAX_SWAP_ROUNDS):
             tried = [chosen]
             for one in chosen:
                 rest = tuple(other for other in chosen if other is not one)
-                kin = [operation for operation in self._others(chosen) if operation.kin == one.operation.kin]
-                tried += [self.refined(min(self._grid(rest, operation), key=self.mmd2)) for operation in kin]
+                family = [operation for operation in self._others(chosen) if operation.family == one.operation.family]
+                tried += [self.refine(min(self._grid(rest, operation), key=self.mmd2)) for operation in family]
             best = min(tried, key=self.mmd2)
             if best is chosen:
                 break
             chosen = best
         return chosen
 
-    def refined(self, ranges: Ranges) -> Ranges:
+    def refine(self, ranges: Ranges) -> Ranges:
         """Return points with all magnitudes refined together (Nelder and Mead 1965), in steps of the grids."""
         operations = [one.operation for one in ranges]
         start = np.array([one.low for one in ranges])
@@ -159,22 +159,33 @@ class _Search:
         )
         return min(ranges, points(found.x), key=self.mmd2)
 
-    def spread(self, ranges: Ranges, operation: Operation) -> Ranges:
+    def widen(self, ranges: Ranges, operation: Operation) -> Ranges:
         """Widen one operation's point to the range that fits best, and to where its middle might as well be."""
         middle = _named(ranges, operation).low
         away = abs(middle - operation.identity)
 
         def between(low: float, high: float) -> Ranges:
-            return _with(ranges, operation, *np.clip([low, high], *operation.limits).tolist())
+            return _replace_range(ranges, operation, *np.clip([low, high], *operation.limits).tolist())
 
-        tried = [ranges, *(between(middle - away * width, middle + away * width) for width in WIDTHS)]
+        tried = [ranges, *(between(middle - away * width, middle + away * width) for width in RANGE_HALF_WIDTHS)]
         best = min(tried, key=self.mmd2)
         low, high = ends = _named(best, operation)[1:]
         for side in (-away, away):
             for step in STEPS:
-                moved = between(low + side * step, high + side * step)
-                ends = min(ends[0], _named(moved, operation).low), max(ends[1], _named(moved, operation).high)
-                if float(np.quantile(self.target.reduction(self.distance(moved), self.distance(best)), SURE)) > 0:
+                describe_shifted_classes = between(low + side * step, high + side * step)
+                ends = (
+                    min(ends[0], _named(describe_shifted_classes, operation).low),
+                    max(ends[1], _named(describe_shifted_classes, operation).high),
+                )
+                if (
+                    float(
+                        np.quantile(
+                            self.target.reduction(self.distance(describe_shifted_classes), self.distance(best)),
+                            INTERVAL_LEVEL,
+                        )
+                    )
+                    > 0
+                ):
                     break
         return between(*ends)
 
@@ -184,10 +195,10 @@ class _Search:
         return [operation for operation in ORDERED if operation not in taken and (colours or not operation.colour)]
 
     def _grid(self, chosen: Ranges, operation: Operation) -> list[Ranges]:
-        return [_with(chosen, operation, magnitude, magnitude) for magnitude in operation.grid]
+        return [_replace_range(chosen, operation, magnitude, magnitude) for magnitude in operation.grid]
 
 
-def _with(ranges: Sequence[Range], operation: Operation, low: float, high: float) -> Ranges:
+def _replace_range(ranges: Sequence[Range], operation: Operation, low: float, high: float) -> Ranges:
     """Put an operation's range in, or in its old one's place, where it belongs in the order."""
     found = {one.operation.name: one for one in ranges} | {operation.name: Range(operation, low, high)}
     return tuple(found[one.name] for one in ORDERED if one.name in found)
@@ -205,6 +216,6 @@ def _spacing(operation: Operation, middle: float) -> float:
     return (neighbour - middle) / 2
 
 
-def _even(count: int, rng: np.random.Generator) -> Magnitudes:
+def _evenly_spaced(count: int, rng: np.random.Generator) -> Magnitudes:
     """Return numbers spread evenly over 0..1, in random order."""
     return (rng.permutation(count) + 0.5) / count

@@ -12,12 +12,11 @@ from ...drift.reference import Sample
 from ...inference.labelled_images import LabelledImages
 from ...inference.properties import measure
 from ...inference.session import Model
-from ..adaptation.head import Head, distilled, fit
+from ..adaptation.head import Head, distil_head, fit
 from ..adaptation.onnx_export import with_head
 from ..context import Context
-from ..paired_bootstrap import folds, gain, gains, hits
-from ..result import Gain, Remedy, Unfit
-from .code_samples import code
+from ..paired_bootstrap import compare_posteriors, folds, hits, paired_bootstrap
+from ..result import Improvement, RemedyNotApplicable, RemedyResult
 from .gallery import gallery
 from .range_search import Fit, Ranges, augmented, fit_ranges
 
@@ -32,47 +31,48 @@ BATCH = 64
 COPIES = 2  # of each image, augmented, that the last layer is fitted on beside the image itself
 FOLDS = 3
 PENALTY = 0.01
-MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
+MIN_LABELS = 50  # fed-back labels from which the improvement is measured on them as well
 SHOWN = 8  # images side by side
 FILE, PICTURE, FOLDER = "augmentation.json", "augmentation.png", "augmentation"
 
 
-def augmentation(context: Context) -> Remedy:
-    """Fit ranges of image operations to the span, write them as a config and as code, and refit the last layer on them.
+def augmentation(context: Context) -> RemedyResult:
+    """Fit ranges of image operations to the span, write them as a configuration, and refit the last layer on them.
 
     Raises
     ------
     Unfit
         No bundle or labelled images were given, too few images, or the reference has other classes.
     """
-    bundle, span = context.needed_bundle(), context.span
-    pixels, labels = _images(context.needed_images(IMAGES))
-    look = _look(Model(bundle))
+    bundle, span = context.require_bundle(), context.span
+    pixels, labels = _images(context.require_images(IMAGES))
+    embed = _embedder(Model(bundle))
     newest = span.sample.rows(slice(-FITTED, None))
-    found = fit_ranges(pixels[:FITTED], look, span.reference, newest, context.seed)
+    found = fit_ranges(pixels[:FITTED], embed, span.reference, newest, context.seed)
     near = _mmd(found)
     details = _config(found)
     if not found.ranges:
         summary = "No image operation brings labelled images nearer to the span beyond chance."
-        return Remedy(name="augmentation", kind="covariate", summary=summary, gains=(near,), details=details)
-    start = distilled(span.reference.embeddings, span.reference.probabilities)
-    layer, measured = _refit(look, pixels, labels, found.ranges, start, context.seed)
+        return RemedyResult(
+            name="augmentation", kind="covariate", summary=summary, improvements=(near,), details=details
+        )
+    start = distil_head(span.reference.embeddings, span.reference.probabilities)
+    layer, measured = _refit(embed, pixels, labels, found.ranges, start, context.seed)
     measured += _on_feedback(context, layer)
     (context.out / FILE).write_text(json.dumps(details, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     shown = pixels[:SHOWN]
     rows = [("reference", shown), ("augmented", augmented(shown, found.ranges, context.seed))]
     picture = gallery(rows, span.thumbnails[:SHOWN], context.out / PICTURE)
-    remedy = Remedy(
+    remedy = RemedyResult(
         name="augmentation",
         kind="covariate",
-        summary=f"Makes training images look like the span: {_said(found.ranges)}.",
-        gains=(near, *measured),
+        summary=f"Makes training images look like the span: {_describe_ranges(found.ranges)}.",
+        improvements=(near, *measured),
         files=(FILE, PICTURE),
-        code=code(found.ranges, bundle.input.size),
         pictures=(picture,),
         details=details,
     )
-    learned = remedy.gaining and any(one.gains for one in measured)
+    learned = remedy.improves and any(one.is_significant for one in measured)
     if not (learned or context.force):
         return remedy
     written = with_head(bundle, layer, context.out / FOLDER)
@@ -85,27 +85,27 @@ def _images(labelled: LabelledImages) -> tuple[Pixels, Integers]:
     read = list(labelled.batches())
     count = sum(len(labels) for _, labels in read)
     if count < MIN_IMAGES:
-        raise Unfit(f"needs {MIN_IMAGES} labelled images; {labelled.path} has {count} that can be read")
+        raise RemedyNotApplicable(f"needs {MIN_IMAGES} labelled images; {labelled.path} has {count} that can be read")
     pixels = np.stack([image.pixels for images, _ in read for image in images])
     return pixels, np.concatenate([labels for _, labels in read])
 
 
-def _look(model: Model) -> Callable[[Pixels], Sample]:
-    def look(pixels: Pixels) -> Sample:
+def _embedder(model: Model) -> Callable[[Pixels], Sample]:
+    def embed(pixels: Pixels) -> Sample:
         parts = [model.predict(pixels[first : first + BATCH]) for first in range(0, len(pixels), BATCH)]
         sizes = np.full((2, len(pixels)), [[pixels.shape[2]], [pixels.shape[1]]])
         probabilities, embeddings = (np.concatenate(rows) for rows in zip(*parts, strict=True))
         return Sample(embeddings, probabilities, measure(pixels, *sizes))
 
-    return look
+    return embed
 
 
 def _refit(
-    look: Callable[[Pixels], Sample], pixels: Pixels, labels: Integers, ranges: Ranges, start: Head, seed: int
-) -> tuple[Head, tuple[Gain, ...]]:
-    """Return the last layer fitted on images as they are and augmented, and its gain on augmented images held back."""
-    copies = [look(pixels), *(look(augmented(pixels, ranges, seed + 1 + copy)) for copy in range(COPIES))]
-    held_back = look(augmented(pixels, ranges, seed + 1 + COPIES))
+    embed: Callable[[Pixels], Sample], pixels: Pixels, labels: Integers, ranges: Ranges, start: Head, seed: int
+) -> tuple[Head, tuple[Improvement, ...]]:
+    """Return the last layer refitted on original and augmented images, and its improvement on images held back."""
+    copies = [embed(pixels), *(embed(augmented(pixels, ranges, seed + 1 + copy)) for copy in range(COPIES))]
+    held_back = embed(augmented(pixels, ranges, seed + 1 + COPIES))
 
     def fitted(rows: NDArray[np.bool_]) -> Head:
         embeddings = np.concatenate([copy.embeddings[rows] for copy in copies])
@@ -117,24 +117,26 @@ def _refit(
         held = parts == part
         after[held] = fitted(~held).probabilities(held_back.embeddings[held])
     words = f"{len(labels)} labelled images, augmented, {FOLDS}-fold cross-validation"
-    measured = gain("accuracy", hits(held_back.probabilities, labels), hits(after, labels), words, True, seed=seed)
+    measured = paired_bootstrap(
+        "accuracy", hits(held_back.probabilities, labels), hits(after, labels), words, True, seed=seed
+    )
     return fitted(np.ones(len(labels), bool)), (measured,)
 
 
-def _on_feedback(context: Context, layer: Head) -> tuple[Gain, ...]:
+def _on_feedback(context: Context, layer: Head) -> tuple[Improvement, ...]:
     span = context.span
     known = span.labelled
     if known.sum() < MIN_LABELS:
         return ()
     before, after = span.sample.probabilities[known], layer.probabilities(span.sample.embeddings[known])
     words = f"{known.sum()} predictions of the span whose labels came back"
-    return gains(before, after, span.labels[known], words, False, seed=context.seed)
+    return compare_posteriors(before, after, span.labels[known], words, False, seed=context.seed)
 
 
-def _mmd(found: Fit) -> Gain:
+def _mmd(found: Fit) -> Improvement:
     low, high = np.quantile(found.reductions, [0.025, 0.975]).tolist()
     words = "half of the images and of the span, held back from the fit"
-    return Gain("mmd", found.before, found.after, found.before - found.after, low, high, words, False)
+    return Improvement("mmd", found.before, found.after, found.before - found.after, low, high, words, False)
 
 
 def _config(found: Fit) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def _config(found: Fit) -> dict[str, Any]:
     }
 
 
-def _said(ranges: Ranges) -> str:
+def _describe_ranges(ranges: Ranges) -> str:
     return ", ".join(
         f"{one.operation.name.replace('_', ' ')} {one.low:.3g} to {one.high:.3g} ({one.operation.unit})"
         for one in ranges

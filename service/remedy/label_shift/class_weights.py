@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adaptation.head import choose_penalty, distilled, fit
+from ..adaptation.head import choose_penalty, distil_head, fit
 from ..context import Context
-from ..paired_bootstrap import folds, gains
-from ..result import Gain, Remedy
-from .corrected_posterior import moved, prior_weights, proportions
+from ..paired_bootstrap import compare_posteriors, folds
+from ..result import Improvement, RemedyResult
+from .corrected_posterior import describe_shifted_classes, prior_weights, proportions
 
 Matrix = NDArray[np.float64]
 
@@ -20,11 +20,11 @@ LARGEST_FIT = 1e9  # rows times columns times classes; above it a retraining is 
 FILE, RESAMPLE = "class_weights.json", "resample.json"
 
 
-def class_weights(context: Context) -> Remedy:
+def class_weights(context: Context) -> RemedyResult:
     """Write the weights that turn training data of the reference's class proportions into the span's.
 
-    The gain is that of refitting the last layer with them instead of without; retraining all of a model is left to
-    its owner.
+    The improvement is measured by refitting the last layer with them and without; to retrain the whole model is left
+    to its owner.
 
     Raises
     ------
@@ -36,11 +36,11 @@ def class_weights(context: Context) -> Remedy:
     content = {"weights": dict(zip(names, weights.tolist(), strict=True)), "proportions": proportions(context)}
     (context.out / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (context.out / RESAMPLE).write_text(json.dumps(resample(context), ensure_ascii=False) + "\n", encoding="utf-8")
-    return Remedy(
+    return RemedyResult(
         name="class-weights",
         kind="label",
-        summary=f"Weighs training examples as the span's class proportions ask: {moved(context)}",
-        gains=_gains(context, weights),
+        summary=f"Weighs training examples as the span's class proportions ask: {describe_shifted_classes(context)}",
+        improvements=_improvements(context, weights),
         files=(FILE, RESAMPLE),
         code=code(weights, names),
         details=content,
@@ -79,10 +79,10 @@ def resample(context: Context) -> dict[str, Any]:
     They are of the labelled images where these were given, else of the reference's rows.
     """
     if context.bundle is not None and context.images is not None:
-        images = context.needed_images()
+        images = context.require_images()
         source, labels, names = str(context.images), images.labels, images.names()
     else:
-        labels = context.needed_reference_labels()
+        labels = context.require_reference_labels()
         source, names = "rows of the reference", list(range(len(labels)))
     chosen = stratified(labels, prior_weights(context), context.seed)
     return {"of": source, "take": [names[index] for index in chosen]}
@@ -110,13 +110,13 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     return rng.permutation(np.concatenate(taken))
 
 
-def _gains(context: Context, weights: Matrix) -> tuple[Gain, ...]:
-    reference, labels = context.span.reference, context.needed_reference_labels()
+def _improvements(context: Context, weights: Matrix) -> tuple[Improvement, ...]:
+    reference, labels = context.span.reference, context.require_reference_labels()
     rows = np.random.default_rng(context.seed).permutation(len(labels))[:FITTED_ROWS]
     embeddings, labels = reference.embeddings[rows], labels[rows]
     if embeddings.size * reference.classes > LARGEST_FIT:
         return ()
-    start = distilled(embeddings, reference.probabilities[rows])
+    start = distil_head(embeddings, reference.probabilities[rows])
     alike, shares = np.ones(len(rows)), weights[labels]
     penalty = choose_penalty(embeddings, labels, alike, start, context.seed)
     parts = folds(labels, FOLDS, context.seed)
@@ -130,4 +130,4 @@ def _gains(context: Context, weights: Matrix) -> tuple[Gain, ...]:
         "last layer refitted with the weights against refitted without, on the reference reweighted to the estimated "
         f"class proportions, {FOLDS}-fold cross-validation"
     )
-    return gains(before, after, labels, words, True, shares, context.seed)
+    return compare_posteriors(before, after, labels, words, True, shares, context.seed)

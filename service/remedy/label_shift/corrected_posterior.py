@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 from ...drift.label_shift import PriorCorrection
 from ..adaptation.onnx_export import with_priors
 from ..context import Context
-from ..paired_bootstrap import folds, gains
-from ..result import Gain, Remedy
+from ..paired_bootstrap import compare_posteriors, folds
+from ..result import Improvement, RemedyResult
 from .priors_file import CalibrationValues, ClassShare, Priors
 
 Matrix = NDArray[np.float64]
 
 FOLDS = 5
-MIN_LABELS = 50  # fed back, from which the gain is measured on them, too
+MIN_LABELS = 50  # fed-back labels from which the improvement is measured on them as well
 FOLDER = "corrected-posterior"
-MOVED = 3  # classes named in a sentence
-LEANS = "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
+MAX_NAMED_CLASSES = 3  # classes named in a sentence
+MODEL_DEPENDENCE_NOTE = (
+    "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
+)
 
 
-def corrected_posterior(context: Context) -> Remedy:
+def corrected_posterior(context: Context) -> RemedyResult:
     """Correct posteriors for the estimated class proportions: as a switch for serving, and as a bundle.
 
     Raises
@@ -32,16 +34,16 @@ def corrected_posterior(context: Context) -> Remedy:
     """
     weights = prior_weights(context)
     reference = context.span.reference
-    correction = PriorCorrection.fitted(reference.probabilities, context.needed_reference_labels(), weights)
+    correction = PriorCorrection.fitted(reference.probabilities, context.require_reference_labels(), weights)
     on_reference, of_calibration = _on_reference(context, weights)
-    alone = {gain.metric: gain.improvement for gain in of_calibration}
-    remedy = Remedy(
+    alone = {improvement.metric: improvement.amount for improvement in of_calibration}
+    remedy = RemedyResult(
         name="corrected-posterior",
         kind="label",
-        summary=f"Corrects the model's answers for other class proportions: {moved(context)} Calibrating the model "
-        f"is part of it and would alone improve accuracy by {100 * alone['accuracy']:.2f} points and log-loss by "
-        f"{alone['log-loss']:.4f}.",
-        gains=(*on_reference, *_on_feedback(context, correction)),
+        summary="Corrects the model's answers for other class proportions: "
+        f"{describe_shifted_classes(context)} Calibrating the model is part of it and would alone improve accuracy "
+        f"by {100 * alone['accuracy']:.2f} points and log-loss by {alone['log-loss']:.4f}.",
+        improvements=(*on_reference, *_on_feedback(context, correction)),
         missing=context.without_bundle,
         details={
             "proportions": proportions(context),
@@ -49,7 +51,7 @@ def corrected_posterior(context: Context) -> Remedy:
             "by_calibration_alone": alone,
         },
     )
-    if not (remedy.gaining or context.force):
+    if not (remedy.improves or context.force):
         return remedy
     path = _priors(context, correction).write(context.out)
     files = [path.name]
@@ -63,12 +65,12 @@ def corrected_posterior(context: Context) -> Remedy:
 
 def prior_weights(context: Context) -> Matrix:
     """Return the estimated class proportions over the reference's (k,); 0 where the reference has none of a class."""
-    return np.array(list(context.needed_proportions().weights.values()))
+    return np.array(list(context.require_proportions().weights.values()))
 
 
 def proportions(context: Context) -> list[dict[str, Any]]:
     """Return each class's share in the reference and the span, with its interval and weight."""
-    shift = context.needed_proportions()
+    shift = context.require_proportions()
     return [
         {
             "label": name,
@@ -82,14 +84,16 @@ def proportions(context: Context) -> list[dict[str, Any]]:
     ]
 
 
-def moved(context: Context) -> str:
+def describe_shifted_classes(context: Context) -> str:
     """Name the classes whose shares moved most, as a sentence's end."""
     sure = [row for row in proportions(context) if not row["low"] <= row["reference"] <= row["high"]]
     sure.sort(key=lambda row: -abs(row["estimated"] - row["reference"]))
-    named = ", ".join(f"{row['label']}: {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MOVED])
-    more = f" and {len(sure) - MOVED} more" if len(sure) > MOVED else ""
+    named = ", ".join(
+        f"{row['label']}: {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MAX_NAMED_CLASSES]
+    )
+    more = f" and {len(sure) - MAX_NAMED_CLASSES} more" if len(sure) > MAX_NAMED_CLASSES else ""
     said = f"{named}{more}." if sure else "none of them moved for sure."
-    return f"{said} {LEANS}" if "covariate" in context.kinds else said
+    return f"{said} {MODEL_DEPENDENCE_NOTE}" if "covariate" in context.kinds else said
 
 
 def model_of(stream: str) -> str:
@@ -106,9 +110,11 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
     )
 
 
-def _on_reference(context: Context, weights: Matrix) -> tuple[tuple[Gain, Gain], tuple[Gain, Gain]]:
-    """Return the gains of the correction, and of its calibration alone."""
-    reference, labels = context.span.reference, context.needed_reference_labels()
+def _on_reference(
+    context: Context, weights: Matrix
+) -> tuple[tuple[Improvement, Improvement], tuple[Improvement, Improvement]]:
+    """Return the improvements by the correction, and by its calibration alone."""
+    reference, labels = context.span.reference, context.require_reference_labels()
     parts = folds(labels, FOLDS, context.seed)
     after, alone = np.empty((2, *reference.probabilities.shape))
     for part in range(FOLDS):
@@ -118,17 +124,17 @@ def _on_reference(context: Context, weights: Matrix) -> tuple[tuple[Gain, Gain],
         alone[held] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held])
     words = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
 
-    def against(said: Matrix) -> tuple[Gain, Gain]:
-        return gains(reference.probabilities, said, labels, words, True, weights[labels], context.seed)
+    def against(said: Matrix) -> tuple[Improvement, Improvement]:
+        return compare_posteriors(reference.probabilities, said, labels, words, True, weights[labels], context.seed)
 
     return against(after), against(alone)
 
 
-def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Gain, ...]:
+def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Improvement, ...]:
     span = context.span
     known = span.labelled
     if known.sum() < MIN_LABELS:
         return ()
     before = span.sample.probabilities[known]
     words = f"{known.sum()} predictions of the span whose labels came back"
-    return gains(before, correction(before), span.labels[known], words, False, seed=context.seed)
+    return compare_posteriors(before, correction(before), span.labels[known], words, False, seed=context.seed)

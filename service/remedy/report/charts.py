@@ -1,11 +1,11 @@
-"""The report's own charts as inline SVG: class shares with their intervals, and gains with theirs."""
+"""The report's own charts as inline SVG: class shares and improvements, each with its interval."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..result import Gain
+from ..result import Improvement
 
 WIDTH = 340
 NAME = 104  # width of what is written left of the marks
@@ -44,18 +44,19 @@ def shares(rows: Sequence[dict[str, Any]]) -> Markup:
     return _figure(f"Class shares{left_out}", said, len(ordered) * ROW + 4, parts) + KEY
 
 
-def improvement(gain: Gain) -> Markup:
+def draw_improvement(improvement: Improvement) -> Markup:
     """Draw the interval of an improvement beside zero."""
-    reach = max(abs(gain.low), abs(gain.high), 1e-12) * 1.1
+    reach = max(abs(improvement.low), abs(improvement.high), 1e-12) * 1.1
     middle = 60.0
+    style = "better" if improvement.is_significant else "unsure"
 
     def x(value: float) -> float:
         return middle + value / reach * middle
 
     parts = [
         f'<path class="axis" d="M{middle} 2V18"/>',
-        f'<path class="interval" d="M{x(gain.low):.1f} 10H{x(gain.high):.1f}"/>',
-        f'<circle class="{"better" if gain.gains else "unsure"}" cx="{x(gain.improvement):.1f}" cy="10" r="4"/>',
+        f'<path class="interval" d="M{x(improvement.low):.1f} 10H{x(improvement.high):.1f}"/>',
+        f'<circle class="{style}" cx="{x(improvement.amount):.1f}" cy="10" r="4"/>',
     ]
     body = Markup("".join(parts))  # noqa: S704 - numbers only
     return Markup('<svg class="small" viewBox="0 0 120 20" aria-hidden="true">{}</svg>').format(body)

@@ -11,7 +11,7 @@ from ...drift.reference import Reference, Sample
 from ...drift.views import Views
 from ...inference.properties import UNITS
 from ..span import Span
-from ..witness_scores import atypicality
+from ..witness_scores import witness_scores
 
 Matrix = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def pictures(span: Span, seed: int = 0) -> tuple[tuple[str, Markup], ...]:
     predicted = sample.probabilities.argmax(axis=1)[rows]
     classes = reference.probabilities.argmax(axis=1)[known] if reference.labels is None else reference.labels[known]
     by_class = _map(before, now, _class_colours(classes), _class_colours(predicted), method, "coloured by class")
-    scores = atypicality(reference, sample)[rows]
+    scores = witness_scores(reference, sample)[rows]
     grey = ["var(--ref, #999)"] * len(known)
     by_score = _map(before, now, grey, _heat(scores), method, "the span from blue, typical, to red, atypical")
     drawn = [
@@ -73,16 +73,12 @@ def histogram(name: str, reference: NDArray[np.floating], span: NDArray[np.float
 
 
 def _places(reference: Reference, sample: Sample, rows: NDArray[np.int64]) -> tuple[Matrix, str]:
-    """Return two coordinates of the reference's `rows` and of the sample, by UMAP if it is installed, else by PCA."""
+    """Return two coordinates of the reference's `rows` and of the sample, their first two principal components."""
     views = Views(reference)
     both = np.concatenate([views(reference.sample.rows(rows))["E"], views(sample)["E"]]).astype(np.float64)
-    try:
-        import umap
-    except ImportError:
-        centred = both - both.mean(axis=0)
-        _, _, directions = linalg.svd(centred, full_matrices=False)
-        return centred @ directions[:2].T, "PCA"
-    return np.asarray(umap.UMAP(random_state=0).fit_transform(both), dtype=np.float64), "UMAP"
+    centred = both - both.mean(axis=0)
+    _, _, directions = linalg.svd(centred, full_matrices=False)
+    return centred @ directions[:2].T, "PCA"
 
 
 def _map(before: Matrix, now: Matrix, old: Sequence[str], new: Sequence[str], method: str, how: str) -> Markup:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from ..context import Context
-from ..result import Gain, Remedy
+from ..result import Improvement, RemedyResult
 from . import charts
 
 JSON, HTML = "report.json", "report.html"
@@ -19,7 +19,7 @@ KINDS = {
     "concept": "concept shift: the same images now mean other labels",
 }
 ESTIMATED = "No labels of this span back it: it is an estimate, right only if nothing else changed."
-CONFUSED = 8  # classes in a table of confusions
+MAX_CONFUSION_CLASSES = 8  # classes in a table of confusions
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -45,7 +45,7 @@ class Picture(NamedTuple):
 
 def write(
     context: Context,
-    remedies: Sequence[Remedy],
+    remedies: Sequence[RemedyResult],
     reasons: dict[str, str],
     skipped: Sequence[Skipped],
     pictures: Sequence[Picture] = (),
@@ -89,22 +89,22 @@ def write(
     return content
 
 
-def verdict(remedy: Remedy) -> tuple[str, str]:
-    """Return what a remedy's gains come to, and the style that it is written in."""
-    if not remedy.gains:
+def verdict(remedy: RemedyResult) -> tuple[str, str]:
+    """Return a remedy's verdict in words, and the style class that it is written in."""
+    if not remedy.improvements:
         return "not measured", "dim"
-    if remedy.gaining:
-        shown = any(gain.gains and not gain.estimated for gain in remedy.gains)
-        return "gains" if shown else "gains, as estimated", "better"
-    if any(gain.high < 0 for gain in remedy.gains):
-        return "loses", "worse"
-    return "does not gain", "unsure"
+    if remedy.improves:
+        measured = any(improvement.is_significant and not improvement.estimated for improvement in remedy.improvements)
+        return "improves" if measured else "improves, as estimated", "better"
+    if any(improvement.high < 0 for improvement in remedy.improvements):
+        return "gets worse", "worse"
+    return "does not improve", "unsure"
 
 
-def number(gain: Gain, value: float, signed: bool = False) -> str:
-    """Write a value of a gain's metric."""
+def number(improvement: Improvement, value: float, signed: bool = False) -> str:
+    """Return a value of an improvement's metric as text."""
     sign = "+" if signed else ""
-    if gain.metric == "accuracy":
+    if improvement.metric == "accuracy":
         return f"{value * 100:{sign}.2f}" + ("\u00a0points" if signed else "\u00a0%")
     return f"{value:{sign}.4f}"
 
@@ -117,7 +117,7 @@ def confusions(details: dict[str, Any]) -> dict[str, Any] | None:
     before, after = found["before"], found["after"]
     k = range(len(before))
     change = [sum(abs(after[i][j] - before[i][j]) + abs(after[j][i] - before[j][i]) for j in k) for i in k]
-    shown = sorted(sorted(k, key=lambda i: -change[i])[:CONFUSED])
+    shown = sorted(sorted(k, key=lambda i: -change[i])[:MAX_CONFUSION_CLASSES])
     return {
         "classes": [found["classes"][i] for i in shown],
         "all": len(shown) == len(before),

@@ -6,7 +6,7 @@ from tidemark.drift import Reference
 from tidemark.drift.reference import Sample
 from tidemark.remedy.label_shift.class_weights import stratified
 from tidemark.remedy.relabel import first_of_each
-from tidemark.remedy.witness_scores import atypicality
+from tidemark.remedy.witness_scores import witness_scores
 
 
 def test_a_resample_has_the_wanted_shares_and_repeats_as_little_as_it_can() -> None:
@@ -36,5 +36,5 @@ def test_the_least_typical_row_has_the_highest_score() -> None:
     reference = Reference(rng.normal(0, 1, (400, 4)), probabilities)
     embeddings = rng.normal(0, 1, (100, 4)).astype(np.float32)
     embeddings[:20] += 4
-    scores = atypicality(reference, Sample(embeddings, probabilities[:100].astype(np.float32), None))
+    scores = witness_scores(reference, Sample(embeddings, probabilities[:100].astype(np.float32), None))
     assert set(np.argsort(-scores)[:20]) == set(range(20))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from tidemark.remedy.adaptation.head import PENALTIES, Head, choose_penalty, distilled, fit
+from tidemark.remedy.adaptation.head import PENALTIES, Head, choose_penalty, distil_head, fit
 from tidemark.remedy.paired_bootstrap import hits, log_losses
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def test_the_layer_that_answered_is_found_from_its_answers() -> None:
     answered = TRUE.probabilities(embeddings)
     fresh = RNG.normal(3, 2, (200, 5)) * [1, 3, 0.3, 1, 1]
     np.testing.assert_allclose(
-        distilled(embeddings, answered).probabilities(fresh), TRUE.probabilities(fresh), atol=0.02
+        distil_head(embeddings, answered).probabilities(fresh), TRUE.probabilities(fresh), atol=0.02
     )
 
 

@@ -12,11 +12,11 @@ IMAGES, ROWS = 240, 240
 def fitted(world: World, shift: Shift) -> Fit:
     sample, _ = world.span(shift, count=ROWS)
 
-    def look(pixels: Pixels):  # type: ignore[no-untyped-def]
+    def embed(pixels: Pixels):  # type: ignore[no-untyped-def]
         return see(world.bundle, pixels)
 
     with np.load(world.images) as archive:
-        return fit_ranges(archive["images"][:IMAGES], look, world.reference, sample, seed=0)
+        return fit_ranges(archive["images"][:IMAGES], embed, world.reference, sample, seed=0)
 
 
 def test_planted_darkness_is_found(digits: World) -> None:

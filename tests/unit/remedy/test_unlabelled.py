@@ -14,20 +14,20 @@ from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.head import Head
 from tidemark.remedy.adaptation.importance_weighting import density_ratio, effective_size
 from tidemark.remedy.adaptation.renormalise import renormalise, transport
-from tidemark.remedy.adaptation.unsupervised import judged
-from tidemark.remedy.result import Unfit
+from tidemark.remedy.adaptation.unsupervised import estimate_improvement
+from tidemark.remedy.result import RemedyNotApplicable
 
 RNG = np.random.default_rng(0)
 
 
 def test_judge_favours_neither_side() -> None:
     old, new = (RNG.dirichlet(np.ones(4), 300) for _ in range(2))
-    there, back = judged(old, old, new, new, 0), judged(new, new, old, old, 0)
+    there, back = estimate_improvement(old, old, new, new, 0), estimate_improvement(new, new, old, old, 0)
     assert there.estimated
-    assert there.improvement == pytest.approx(-back.improvement)
-    same = judged(old, old, old, old, 0)
-    assert same.improvement == 0
-    assert not same.gains
+    assert there.amount == pytest.approx(-back.amount)
+    same = estimate_improvement(old, old, old, old, 0)
+    assert same.amount == 0
+    assert not same.is_significant
 
 
 def test_transport_carries_mean_and_covariance() -> None:
@@ -63,13 +63,13 @@ def test_density_ratio_of_shifted_normals() -> None:
 def test_renormalised_digits_gain_as_claimed_and_are_served(digits: World, tmp_path: Path) -> None:
     sample, labels = digits.span(lambda images: darker(images, 0.4))
     estimated = renormalise(digits.context(sample, tmp_path / "unlabelled"))
-    [claim] = estimated.gains
-    [measured] = renormalise(digits.context(sample, tmp_path / "labelled", labels)).gains
+    [claim] = estimated.improvements
+    [measured] = renormalise(digits.context(sample, tmp_path / "labelled", labels)).improvements
     assert claim.estimated
     assert not measured.estimated
-    assert claim.gains
-    assert measured.gains
-    assert claim.low <= measured.improvement
+    assert claim.is_significant
+    assert measured.is_significant
+    assert claim.low <= measured.amount
     assert estimated.exported
     written = bundles.load(tmp_path / "unlabelled" / "renormalise")
     assert written.version == "1+adapted"
@@ -81,7 +81,7 @@ def test_renormalised_digits_gain_as_claimed_and_are_served(digits: World, tmp_p
 def test_calm_spans_are_left_alone(digits: World, tmp_path: Path) -> None:
     sample, _ = digits.span(lambda images: images)
     remedy = renormalise(digits.context(sample, tmp_path))
-    assert not remedy.gaining
+    assert not remedy.improves
     assert not remedy.exported
     assert not list(tmp_path.iterdir())
     assert renormalise(digits.context(sample, tmp_path, force=True)).exported
@@ -90,7 +90,7 @@ def test_calm_spans_are_left_alone(digits: World, tmp_path: Path) -> None:
 def test_without_torch_it_says_what_to_install(digits: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     sample, _ = digits.span(lambda images: images)
-    with pytest.raises(Unfit, match=r"pip install 'tidemark\[adapt\]'"):
+    with pytest.raises(RemedyNotApplicable, match=r"pip install 'tidemark\[adapt\]'"):
         domain_adversarial(digits.context(sample, tmp_path))
 
 
@@ -104,7 +104,7 @@ def test_adversarial_training_is_deterministic_and_does_not_lose_the_classes() -
     one, two = (train(rows[:300], labels[:300], window, start, 1.0, 0) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one.window.head, two.window.head, strict=True))
     unadapted = (start.probabilities(window).argmax(axis=1) == labels[300:]).mean()
-    said = one.window.head.probabilities(one.window.bend(window)).argmax(axis=1)
+    said = one.window.head.probabilities(one.window.adapter(window)).argmax(axis=1)
     assert (said == labels[300:]).mean() > unadapted + 0.05
     assert reverse_accuracy(one, rows[:300], labels[:300], window) > 0.8
 
@@ -115,4 +115,4 @@ def test_adversarial_bundle_answers_as_trained(digits: World, tmp_path: Path) ->
     remedy = domain_adversarial(digits.context(sample, tmp_path, labels, force=True))
     said, _ = Model(bundles.load(tmp_path / "domain-adversarial"), threads=1).predict(darker(digits.fresh[0], 0.4))
     assert remedy.exported
-    assert abs((said.argmax(axis=1) == labels).mean() - remedy.gains[0].after) < 0.05
+    assert abs((said.argmax(axis=1) == labels).mean() - remedy.improvements[0].after) < 0.05
