@@ -1,4 +1,4 @@
-"""`tidemark demo`: runs the script against a real installation and tells whether each shift was found and named."""
+"""`tidemark demo`: runs the script against a real installation and checks that each shift is detected and named."""
 
 import base64
 import io
@@ -19,12 +19,12 @@ from .installation import installation
 from .receiver import Receiver
 from .scans import halves
 from .screen import Screen
-from .stages import STAGES, Found, Stage, Traffic
+from .stages import STAGES, Stage, StageOutcome, Traffic
 
-BATCH = 20  # predictions between two looks at the drift state
-RATE = 150.0  # predictions a second
-CLIENTS = 4
-SETTLE_SECONDS = 20.0  # for the monitor to catch up, and for a delivery to arrive
+BATCH = 20  # predictions between two requests for the drift state
+RATE = 150.0  # predictions that are sent in a second
+CLIENTS = 4  # threads that send images
+SETTLE_SECONDS = 20.0  # longest wait for the monitor to catch up, and for a delivery to arrive
 SETTINGS = {
     "TIDEMARK_WINDOW_SIZE": "200",
     "TIDEMARK_EXPECTED_RUN_TIME": "100000",
@@ -36,16 +36,16 @@ SETTINGS = {
 
 @dataclass
 class Outcome:
-    """What came of all stages."""
+    """The outcomes of all stages."""
 
-    stages: list[Found] = field(default_factory=list)
+    stages: list[StageOutcome] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return len(self.stages) == len(STAGES) and all(found.ok for found in self.stages)
+        return len(self.stages) == len(STAGES) and all(result.ok for result in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"ok": self.ok, "stages": [found.to_dict() for found in self.stages]}
+        return {"ok": self.ok, "stages": [result.to_dict() for result in self.stages]}
 
 
 def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
@@ -64,9 +64,9 @@ def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
             script = _Script(client, receiver, traffic, screen.progress)
             for stage in STAGES:
                 screen.stage(stage)
-                found = script.play(stage)
-                outcome.stages.append(found)
-                screen.found(found)
+                result = script.play(stage)
+                outcome.stages.append(result)
+                screen.outcome(result)
             screen.verdict(outcome.ok, receiver.received)
             if not once:
                 screen.say(f"the pages stay up at http://127.0.0.1:{port} until Ctrl-C")
@@ -88,31 +88,31 @@ class _Script:
         self._progress = progress
         self._sent = 0
 
-    def play(self, stage: Stage) -> Found:
-        """Send a stage's traffic: a planted shift until it is found, calm in full and until all is resolved."""
-        heard, planted_at = len(self._receiver.received), self._sent
+    def play(self, stage: Stage) -> StageOutcome:
+        """Send a stage's traffic: a planted shift until it is detected, calm in full and until all is resolved."""
+        webhooks_before, planted_at = len(self._receiver.received), self._sent
         planted = stage.kind != "none"
         while self._sent - planted_at < stage.predictions or (not planted and self._drifting(planted_at, stage)):
             self._send(stage)
             self._catch_up(wait=False)
             self._progress(stage, self._sent - planted_at, self._state())
-            if planted and self._receiver.firing(heard):
+            if planted and self._receiver.firing(webhooks_before):
                 break
         self._catch_up(wait=True)
-        return self._found(stage, heard, planted_at)
+        return self._outcome(stage, webhooks_before, planted_at)
 
-    def _found(self, stage: Stage, heard: int, planted_at: int) -> Found:
+    def _outcome(self, stage: Stage, webhooks_before: int, planted_at: int) -> StageOutcome:
         end = time.monotonic() + (SETTLE_SECONDS if stage.kind != "none" else 1.0)
-        while not self._receiver.firing(heard) and time.monotonic() < end:
+        while not self._receiver.firing(webhooks_before) and time.monotonic() < end:
             time.sleep(0.1)
-        firing = self._receiver.firing(heard)
-        found = Found(stage, alerts=len(firing))
+        firing = self._receiver.firing(webhooks_before)
+        result = StageOutcome(stage, alerts=len(firing))
         if firing:
             data = firing[0].body["data"]
             alert = self._client.get(f"/alerts/{data['alert_id']}").json()
-            found.found, found.summary = data["kind"], data["summary"]
-            found.predictions = alert["position"] - planted_at
-        return found
+            result.kind, result.summary = data["kind"], data["summary"]
+            result.predictions = alert["position"] - planted_at
+        return result
 
     def _send(self, stage: Stage) -> None:
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The demo's terminal: what is planted, how the evidence stands, what was found."""
+"""The terminal of the demo: planted shifts, evidence, and what was detected."""
 
 import sys
 from types import TracebackType
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .receiver import Received
-from .stages import Found, Stage
+from .stages import Stage, StageOutcome
 
 BAR = 24  # characters of the evidence bar
 
@@ -51,18 +51,20 @@ class Screen:
         line.append(f" {evidence:6.2f} of {threshold:.2f}   {state.get('state', '')}")
         self._live.update(line)
 
-    def found(self, found: Found) -> None:
-        """Print what came of a stage."""
-        mark = "[green]ok[/green]" if found.ok else "[red]NOT OK[/red]"
-        if found.found is None:
-            silent = "silent" if found.stage.kind == "none" else "not found"
+    def outcome(self, outcome: StageOutcome) -> None:
+        """Print the outcome of a stage."""
+        mark = "[green]ok[/green]" if outcome.ok else "[red]NOT OK[/red]"
+        if outcome.kind is None:
+            silent = "silent" if outcome.stage.kind == "none" else "not detected"
             self._console.print(f"  {mark}  {silent}")
         else:
-            self._console.print(f"  {mark}  {found.found} shift, {found.predictions} predictions after it was planted")
-            self._console.print(f"      {found.summary}", markup=False)
+            self._console.print(
+                f"  {mark}  {outcome.kind} shift, {outcome.predictions} predictions after it was planted"
+            )
+            self._console.print(f"      {outcome.summary}", markup=False)
 
     def verdict(self, ok: bool, received: list[Received]) -> None:
-        """Print the webhooks that arrived, and whether all went as it should."""
+        """Print the webhooks that arrived, and whether every stage went as planned."""
         table = Table(title="webhooks received, signatures verified", title_justify="left", box=None)
         for column in ("type", "kind", "since", "id"):
             table.add_column(column)
@@ -72,5 +74,7 @@ class Screen:
         self._console.print()
         self._console.print(table)
         self._console.print(
-            "\n[green]all found, named and delivered[/green]" if ok else "\n[red]not as it should be[/red]"
+            "\n[green]all shifts detected, named and delivered[/green]"
+            if ok
+            else "\n[red]not all stages went as planned[/red]"
         )

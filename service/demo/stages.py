@@ -1,6 +1,5 @@
 """The script: stretches of calm traffic with three planted shifts between them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,11 +10,11 @@ from .scans import Scans, darker_and_blurred, scan
 
 Kind = Literal["none", "covariate", "label", "concept"]
 
-RUSH = (1, 7)  # the digits that a rush brings
-RUSH_FACTOR = 5.0
-SWAPPED = {3: 8, 8: 3}  # the digits whose meaning changes
-CALM = 1500  # predictions of a calm stretch at least, and of it until the last alert is resolved at most
-LIMIT = 1200  # predictions within which a planted shift has to be found
+RUSH = (1, 7)  # digits that become more frequent in the label shift
+RUSH_FACTOR = 5.0  # how many times as frequent they become
+SWAPPED = {3: 8, 8: 3}  # digits whose labels are exchanged in the concept shift
+CALM = 1500  # predictions of a calm stage, which is prolonged up to three times until all alerts are resolved
+LIMIT = 1200  # predictions within which a planted shift must be detected
 
 
 @dataclass(frozen=True)
@@ -63,32 +62,29 @@ class Traffic:
 
 
 @dataclass
-class Found:
-    """What came of a stage."""
+class StageOutcome:
+    """Outcome of a stage: which kind was detected, after how many predictions, and with how many alerts."""
 
     stage: Stage
-    found: str | None = None  # kind in the first alert that was delivered
-    predictions: int | None = None  # until that alert was raised
-    alerts: int = 0  # delivered during the stage
+    kind: str | None = None  # kind in the first alert that was delivered
+    predictions: int | None = None  # predictions from the planted shift to that alert
+    alerts: int = 0  # alerts delivered during the stage
     summary: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the planted kind was found, and nothing else; or nothing where nothing was planted."""
+        """Whether the planted kind was detected, or, in a calm stage, nothing was."""
         if self.stage.kind == "none":
             return self.alerts == 0
-        return self.found == self.stage.kind
+        return self.kind == self.stage.kind
 
     def to_dict(self) -> dict[str, object]:
         return {
             "stage": self.stage.title,
             "planted": self.stage.kind,
-            "found": self.found or "none",
+            "found": self.kind or "none",
             "predictions_until_alarm": self.predictions,
             "alerts": self.alerts,
             "summary": self.summary,
             "ok": self.ok,
         }
-
-
-Report = Callable[[Stage, int, dict[str, object]], None]

@@ -11,26 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from markupsafe import Markup, escape
 
 from ..inference.properties import UNITS
-from . import formatting as words
-from .evidence_history import Past
+from . import formatting as formatting
+from .evidence_history import EvidenceHistory
 
 WIDTH = 340
 LEFT, RIGHT = 8, 332
-BASE = 108  # of the evidence
-SPARK = 36  # and of it as a sparkline
-SPARK_POINTS = 70
-MARGIN = 42  # left of it, for its scale
-NAME = 12  # characters of a class's name, each at most
-LETTER = 6.5
-CHANGE = 76  # width of what is written right of the bars
-SHOWN = 12  # classes
+EVIDENCE_BASE = 108  # bottom of the evidence chart
+SPARKLINE_BASE = 36  # bottom of a sparkline
+MAX_SPARKLINE_POINTS = 70
+MARGIN = 42  # width left of the evidence chart, for its scale
+MAX_NAME_LENGTH = 12  # characters of a class's name that are drawn
+LETTER_WIDTH = 6.5  # mean width of a character in the font of the charts
+CHANGE_WIDTH = 76  # width of the text to the right of the bars
+MAX_CLASSES = 12  # classes that a chart shows
 
 
-def evidence(past: Past) -> Markup:
+def evidence(past: EvidenceHistory) -> Markup:
     """Draw evidence over a stream's predictions, with the alarm line and the estimated change."""
     points = _points(past)
     if len(points) < 2:
-        return Markup('<p class="dim">The evidence is drawn from the second look at this stream on.</p>')
+        return Markup('<p class="dim">The evidence is drawn once this stream has been processed twice.</p>')
     first, last = points[0][1], points[-1][1]
     top = math.log1p(1.5 * max([e for _, _, e in points] + [past.threshold or 0.0, 1.0]))
 
@@ -39,50 +39,58 @@ def evidence(past: Past) -> Markup:
         return MARGIN + min(max(share, 0.0), 1.0) * (RIGHT - MARGIN)
 
     def y(value: float) -> float:
-        return BASE - math.log1p(max(value, 0)) / top * (BASE - 14)
+        return EVIDENCE_BASE - math.log1p(max(value, 0)) / top * (EVIDENCE_BASE - 14)
 
-    parts, said = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} {past.counted}"]
+    parts, description = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} {past.counted}"]
     for value in (0, 1, 10, 100, 1000, 10_000):
         if math.log1p(value) < top:
             parts.append(f'<line class="axis" x1="{MARGIN}" y1="{y(value):.1f}" x2="{RIGHT}" y2="{y(value):.1f}"/>')
             parts.append(_text(MARGIN - 4, y(value) + 3, f"{value:,}", "end") if value else "")
     if past.span:
         a, b = (x(edge) for edge in past.span)
-        parts.append(f'<rect class="span" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{BASE - 14}"/>')
-        said.append(f"this window is predictions {past.span[0]:,} to {past.span[1]:,}")
+        parts.append(
+            f'<rect class="span" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{EVIDENCE_BASE - 14}"/>'
+        )
+        description.append(f"this window is predictions {past.span[0]:,} to {past.span[1]:,}")
     if past.change_range:
         a, b = (x(edge) for edge in past.change_range)
-        parts.append(f'<rect class="range" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{BASE - 14}"/>')
+        parts.append(
+            f'<rect class="range" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{EVIDENCE_BASE - 14}"/>'
+        )
     line = " ".join(f"{x(p):.1f},{y(e):.1f}" for _, p, e in points)
     parts.append(f'<polyline class="line" points="{line}"/>')
     if past.threshold is not None:
         height = y(past.threshold)
         parts.append(f'<line class="limit" x1="{MARGIN}" y1="{height:.1f}" x2="{RIGHT}" y2="{height:.1f}"/>')
         parts.append(_text(MARGIN + 4, height - 4, f"alarm above {past.threshold:.1f}"))
-        said.append(f"alarm above {past.threshold:.1f}")
+        description.append(f"alarm above {past.threshold:.1f}")
     if past.change is not None and first <= past.change <= last:
         at = x(past.change)
-        parts.append(f'<line class="change" x1="{at:.1f}" y1="14" x2="{at:.1f}" y2="{BASE}"/>')
-        parts.append(_beside(at, 11, f"change ≈ {past.change:,}"))
+        parts.append(f'<line class="change" x1="{at:.1f}" y1="14" x2="{at:.1f}" y2="{EVIDENCE_BASE}"/>')
+        parts.append(_text_next_to(at, 11, f"change ≈ {past.change:,}"))
         between = past.change_range
-        said.append(
+        description.append(
             f"change estimated at {past.counted[:-1]} {past.change:,}"
             + (f", between {between[0]:,} and {between[1]:,}" if between else "")
         )
     elif past.alarm is not None:
-        said.append(f"alarm at prediction {past.alarm:,}")
-    start, end = words.clock(points[0][0]), words.clock(points[-1][0])
+        description.append(f"alarm at prediction {past.alarm:,}")
+    start, end = formatting.clock_time(points[0][0]), formatting.clock_time(points[-1][0])
     parts.append(
-        _text(MARGIN, BASE + 12, f"{first:,.0f}") + _text(RIGHT, BASE + 12, f"{last:,.0f} {past.counted}", "end")
+        _text(MARGIN, EVIDENCE_BASE + 12, f"{first:,.0f}")
+        + _text(RIGHT, EVIDENCE_BASE + 12, f"{last:,.0f} {past.counted}", "end")
     )
-    parts.append(_text(MARGIN, BASE + 24, start) + _text(RIGHT, BASE + 24, f"{_day(points[-1][0])}{end} UTC", "end"))
-    said.append(f"from {start} to {end} UTC")
+    parts.append(
+        _text(MARGIN, EVIDENCE_BASE + 24, start)
+        + _text(RIGHT, EVIDENCE_BASE + 24, f"{_date_prefix(points[-1][0])}{end} UTC", "end")
+    )
+    description.append(f"from {start} to {end} UTC")
     what = "of drift" if past.counted == "predictions" else "that labels disagree"
     title = f"Evidence {what} in nats, on a log scale, over {past.counted}"
-    return _figure(title, "; ".join(said), BASE + 28, parts)
+    return _figure(title, "; ".join(description), EVIDENCE_BASE + 28, parts)
 
 
-def sparkline(past: Past) -> Markup:
+def sparkline(past: EvidenceHistory) -> Markup:
     """Draw evidence over a stream's predictions as one coarse line that keeps its peaks, with the alarm line."""
     points = _points(past)
     if len(points) < 2:
@@ -92,15 +100,15 @@ def sparkline(past: Past) -> Markup:
     top = math.log1p(1.1 * max(limit, *(e for _, _, e in points)))
 
     def y(value: float) -> float:
-        return SPARK - math.log1p(max(value, 0)) / top * (SPARK - 2)
+        return SPARKLINE_BASE - math.log1p(max(value, 0)) / top * (SPARKLINE_BASE - 2)
 
-    step = -(-len(points) // SPARK_POINTS)
+    step = -(-len(points) // MAX_SPARKLINE_POINTS)
     peaks = [max(points[at : at + step], key=lambda point: point[2]) for at in range(0, len(points), step)]
     line = " ".join(f"{LEFT + (p - first) / max(last - first, 1) * (RIGHT - LEFT):.1f},{y(e):.1f}" for _, p, e in peaks)
     parts = [f'<polyline class="line" points="{line}"/>']
     parts.append(f'<line class="limit" x1="{LEFT}" y1="{y(limit):.1f}" x2="{RIGHT}" y2="{y(limit):.1f}"/>')
     title = f"Evidence of drift, {points[-1][2]:.1f} nats, alarm above {limit:.1f}"
-    return _figure(title, f"the last {last - first:,.0f} predictions, on a log scale", SPARK + 4, parts)
+    return _figure(title, f"the last {last - first:,.0f} predictions, on a log scale", SPARKLINE_BASE + 4, parts)
 
 
 def p_values(windows: Sequence[tuple[int, float, bool]]) -> Markup:
@@ -123,8 +131,8 @@ def p_values(windows: Sequence[tuple[int, float, bool]]) -> Markup:
     parts.append(_text(LEFT, line - 4, "p = 0.01"))
     parts.append(_text(LEFT, 97, f"window {windows[0][0]}") + _text(RIGHT, 97, f"window {windows[-1][0]}", "end"))
     count = sum(moved for _, _, moved in windows)
-    said = f"{count} of {len(windows)} windows drifted; the newest has p = {windows[-1][1]:.2g}"
-    return _figure("p of each window, as −log₁₀ p: taller is stronger", said, 101, parts)
+    description = f"{count} of {len(windows)} windows drifted; the newest has p = {windows[-1][1]:.2g}"
+    return _figure("p of each window, as −log₁₀ p: taller is stronger", description, 101, parts)
 
 
 def proportions(
@@ -136,34 +144,34 @@ def proportions(
 ) -> Markup:
     """Draw shares per class: reference, predicted in the window and estimated with its interval; most moved first."""
     now = {**window, **estimated}
-    order = sorted({*reference, *now}, key=lambda c: -abs(now.get(c, 0.0) - reference.get(c, 0.0)))[:SHOWN]
+    order = sorted({*reference, *now}, key=lambda c: -abs(now.get(c, 0.0) - reference.get(c, 0.0)))[:MAX_CLASSES]
     if not order:
         return Markup("")
     top = max(shares.get(c, 0.0) for shares in (reference, window, estimated, high) for c in order) or 1.0
 
-    left = 12 + LETTER * min(max(len(name) for name in order), NAME)
+    left = 12 + LETTER_WIDTH * min(max(len(name) for name in order), MAX_NAME_LENGTH)
 
     def x(value: float) -> float:
-        return left + max(value, 0) / top * (RIGHT - CHANGE - left)
+        return left + max(value, 0) / top * (RIGHT - CHANGE_WIDTH - left)
 
     bottom = 28 * len(order) + 2
-    parts, said = [_ticks(top, bottom, x)], []
+    parts, description = [_ticks(top, bottom, x)], []
     for row, name in enumerate(order):
         y = 4 + row * 28
-        parts.append(_text(4, y + 14, name if len(name) <= NAME else name[: NAME - 1] + "…"))
+        parts.append(_text(4, y + 14, name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"))
         for at, (kind, shares) in enumerate((("ref", reference), ("win", window), ("est", estimated))):
             if name in shares:
                 width = x(shares[name]) - left
                 parts.append(f'<rect class="{kind}" x="{left}" y="{y + at * 7}" width="{width:.1f}" height="6"/>')
         change = f"{reference.get(name, 0):.0%} → {now.get(name, 0):.0%}"
-        said.append(f"{name} {change}")
+        description.append(f"{name} {change}")
         if name in low and name in high:
             a, b = x(low[name]), x(high[name])
             ends = "".join(f"M{edge:.1f},{y + 14.5}v5" for edge in (a, b))
             parts.append(f'<path class="interval" d="M{a:.1f},{y + 17}H{b:.1f}{ends}"/>')
-            said[-1] += f" ({low[name]:.0%} to {high[name]:.0%})"
+            description[-1] += f" ({low[name]:.0%} to {high[name]:.0%})"
         parts.append(_text(338, y + 14, change, "end"))
-    return _figure("Share of each class in %, most moved first", "; ".join(said), bottom + 16, parts)
+    return _figure("Share of each class in %, most moved first", "; ".join(description), bottom + 16, parts)
 
 
 def histogram(name: str, edges: Sequence[float], reference: Sequence[float], window: Sequence[float]) -> Markup:
@@ -178,14 +186,18 @@ def histogram(name: str, edges: Sequence[float], reference: Sequence[float], win
             points += [f"{LEFT + at * step:.1f},{y:.1f}", f"{LEFT + (at + 1) * step:.1f},{y:.1f}"]
         parts.append(f'<polygon class="{kind}" points="{" ".join([*points, f"{RIGHT},84"])}"/>')
     middle = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
-    means = [sum(m * s for m, s in zip(middle, shares, strict=False)) for shares in (reference, window)]
-    parts.append(_text(LEFT, 97, words.amount(edges[0])) + _text(RIGHT, 97, words.amount(edges[-1]), "end"))
-    said = f"mean about {words.amount(means[0])} in the reference, {words.amount(means[1])} in the window"
+    averages = [sum(m * s for m, s in zip(middle, shares, strict=False)) for shares in (reference, window)]
+    parts.append(
+        _text(LEFT, 97, formatting.measured_value(edges[0]))
+        + _text(RIGHT, 97, formatting.measured_value(edges[-1]), "end")
+    )
+    means = [formatting.measured_value(average) for average in averages]
+    description = f"mean about {means[0]} in the reference, {means[1]} in the window"
     unit = UNITS.get(name, "as measured")
-    return _figure(f"{name.capitalize()} ({unit}), share of images", said, 101, parts)
+    return _figure(f"{name.capitalize()} ({unit}), share of images", description, 101, parts)
 
 
-def _points(past: Past) -> list[tuple[str, float, float]]:
+def _points(past: EvidenceHistory) -> list[tuple[str, float, float]]:
     return [(t, float(p), float(e)) for t, p, e in past.history if e is not None and math.isfinite(e)]
 
 
@@ -203,19 +215,19 @@ def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _beside(x: float, y: float, content: str) -> str:
+def _text_next_to(x: float, y: float, content: str) -> str:
     """Write beside a vertical line, on the side that has room."""
     return _text(x - 4, y, content, "end") if x > WIDTH / 2 else _text(x + 4, y, content)
 
 
-def _day(iso: str) -> str:
+def _date_prefix(iso: str) -> str:
     moment = dt.datetime.fromisoformat(iso).astimezone(dt.UTC)
     return "" if moment.date() == dt.datetime.now(dt.UTC).date() else f"{moment:%Y-%m-%d} "
 
 
-def _figure(title: str, said: str, height: float, parts: Sequence[str]) -> Markup:
+def _figure(title: str, description: str, height: float, parts: Sequence[str]) -> Markup:
     body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
     return Markup(
         '<figure><figcaption>{title}</figcaption><svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
         "{body}</svg></figure>"
-    ).format(title=title, width=WIDTH, height=f"{height:.0f}", label=f"{title}: {said}", body=body)
+    ).format(title=title, width=WIDTH, height=f"{height:.0f}", label=f"{title}: {description}", body=body)

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Row
 
 from ..store import windows
 
-ENOUGH = 8  # points of the kept history, below which the stored windows draw the line
-WINDOWS = 40  # that are read back for it
+MIN_POINTS = 8  # points of the kept history, below which the stored windows draw the line
+MAX_WINDOWS = 40  # that are read back for it
 
 
 @dataclass(frozen=True)
-class Past:
+class EvidenceHistory:
     """What the evidence chart draws; positions are predictions of the stream, or labels that came back for it."""
 
     history: list[list[Any]]  # (time, position, evidence), oldest first
@@ -27,10 +27,10 @@ class Past:
     counted: Literal["predictions", "labels"] = "predictions"
 
 
-def now(status: dict[str, Any]) -> Past:
+def current(status: dict[str, Any]) -> EvidenceHistory:
     """Return the evidence of a stream up to now."""
     between = status.get("change_range")
-    return Past(
+    return EvidenceHistory(
         history=status.get("history") or [],
         threshold=status.get("threshold"),
         change=status.get("change_point"),
@@ -38,25 +38,25 @@ def now(status: dict[str, Any]) -> Past:
     )
 
 
-def of_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> Past:
+def at_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> EvidenceHistory:
     """Return the evidence up to a window's end."""
     end = window.first + window.size
-    history = _upto(connection, stream, end, window.end, window.id)
+    history = _history_up_to(connection, stream, end, window.end, window.id)
     threshold = window.threshold if window.threshold is not None else stream.status.get("threshold")
-    return Past(history, threshold, span=(window.first, end))
+    return EvidenceHistory(history, threshold, span=(window.first, end))
 
 
-def of_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> Past:
+def at_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> EvidenceHistory:
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
     else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
     if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
-        return Past(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
-    history = _upto(connection, stream, alert.position, alert.fired_at, alert.window_id)
+        return EvidenceHistory(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
+    history = _history_up_to(connection, stream, alert.position, alert.fired_at, alert.window_id)
     status = stream.status
     change, between = status.get("change_point"), status.get("change_range")
     if alert.kind == "concept" or alert.state != "firing" or change is None or change > alert.position:
         change, between = _position(history, alert.since), None
-    return Past(
+    return EvidenceHistory(
         history,
         status.get("threshold"),
         change=change,
@@ -65,15 +65,15 @@ def of_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> Past:
     )
 
 
-def _upto(
+def _history_up_to(
     connection: Connection, stream: Row[Any], position: int, moment: dt.datetime, window_id: int | None
 ) -> list[list[Any]]:
     """Return the kept history up to a position, or where it has gone, the evidence that stored windows carry."""
     kept = [point for point in stream.status.get("history") or [] if point[1] <= position]
-    if len(kept) >= ENOUGH:
+    if len(kept) >= MIN_POINTS:
         return kept
     before = None if window_id is None else window_id + 1
-    rows = windows.newest(connection, stream.stream, WINDOWS, before)
+    rows = windows.newest(connection, stream.stream, MAX_WINDOWS, before)
     points = {
         row.first + row.size: [row.end.isoformat(), row.first + row.size, row.evidence]
         for row in reversed(rows)

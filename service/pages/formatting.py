@@ -7,8 +7,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-FIGURES = re.compile(r" \([^()]* → [^()]*\)")  # of a property, in a summary
-SILENT = 60.0  # seconds without a look at waiting predictions, after which the monitor counts as gone
+PROPERTY_VALUES = re.compile(r" \([^()]* → [^()]*\)")  # the values of a property inside a summary
+MONITOR_TIMEOUT_SECONDS = (
+    60.0  # seconds without progress while predictions wait, after which the monitor seems to be stopped
+)
 
 
 def p_value(p: float | None) -> str:
@@ -18,25 +20,25 @@ def p_value(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}".rstrip("0").rstrip(".")
 
 
-def equation(p: float) -> str:
+def p_value_equation(p: float) -> str:
     """Write a p-value with its name."""
-    said = p_value(p)
-    return f"p {said}" if said.startswith("<") else f"p = {said}"
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-def strength(p: float | None) -> str:
+def evidence_strength(p: float | None) -> str:
     """Say how strongly a p-value speaks against chance."""
     if p is None or not math.isfinite(p):
         return "not tested"
     return "very strong" if p < 1e-3 else "strong" if p < 0.01 else "weak" if p < 0.05 else "like chance"
 
 
-def verdict(p: float, effect: float) -> str:
+def describe_result(p: float, effect: float) -> str:
     """Say in words what a test found; its effect lies in 0..1."""
     if p >= 0.05:
-        return strength(p)
+        return evidence_strength(p)
     size = "tiny" if effect < 0.1 else "small" if effect < 0.3 else "medium" if effect < 0.6 else "large"
-    return f"{strength(p)} evidence, {size} effect"
+    return f"{evidence_strength(p)} evidence, {size} effect"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -44,22 +46,22 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
-def amount(value: float | None) -> str:
+def measured_value(value: float | None) -> str:
     """Write a measured value to three significant digits, or a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
 
 
-def share(value: float | None) -> str:
+def percentage(value: float | None) -> str:
     """Write a share in per cent."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.0%}"
 
 
-def moment(iso: str) -> str:
+def utc_time(iso: str) -> str:
     """Write an ISO 8601 time with its offset as UTC, to the second."""
     return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def lately(iso: str) -> str:
+def short_time(iso: str) -> str:
     """Write an ISO 8601 time as UTC to the minute, without what goes without saying today or this year."""
     then, now = dt.datetime.fromisoformat(iso).astimezone(dt.UTC), dt.datetime.now(dt.UTC)
     day = (
@@ -80,7 +82,7 @@ def headline(report: dict[str, Any], since: str | None = None) -> str:
         figures += after
         if figures and guess:
             figures += f" {interval(guess)}"
-    return FIGURES.sub("", change) + (f" since {lately(since)}" if since else "") + figures
+    return PROPERTY_VALUES.sub("", change) + (f" since {short_time(since)}" if since else "") + figures
 
 
 def interval(found: dict[str, Any]) -> str:
@@ -88,12 +90,12 @@ def interval(found: dict[str, Any]) -> str:
     return f"({number(found['low'])}–{number(found['high'])})"
 
 
-def clock(iso: str) -> str:
+def clock_time(iso: str) -> str:
     """Write an ISO 8601 time as the clock shows it in UTC."""
     return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%H:%M:%S")
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a span of time in its largest fitting unit."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds >= size:
@@ -102,12 +104,12 @@ def span(seconds: float) -> str:
     return "1 second"
 
 
-def ago(iso: str) -> str:
+def time_ago(iso: str) -> str:
     """Say how long ago a moment was."""
-    return f"{span((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(iso)).total_seconds())} ago"
+    return f"{duration((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(iso)).total_seconds())} ago"
 
 
-def rate(per_second: float) -> str:
+def prediction_rate(per_second: float) -> str:
     """Write a stream's rate in the unit that keeps it above one."""
     for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
         if per_second * seconds >= 1:
@@ -115,17 +117,17 @@ def rate(per_second: float) -> str:
     return f"{per_second * 86400:,.1f} predictions a day"
 
 
-def budget(status: dict[str, Any]) -> str:
+def false_alarm_budget(status: dict[str, Any]) -> str:
     """Say how often a stream may alarm falsely."""
     expected, per_second = status.get("expected_run_time"), status.get("rate")
     if not expected:
         return "false-alarm budget not known yet"
     if not per_second:
         return f"at most one false alarm in {expected:,} predictions"
-    return f"at most one false alarm in {span(expected / per_second)} at today's traffic"
+    return f"at most one false alarm in {duration(expected / per_second)} at today's traffic"
 
 
-def lag(count: int, looked_at: str | None) -> str:
+def monitor_lag(count: int, looked_at: str | None) -> str:
     """Say how far the monitor is behind, and since when where it seems to be gone."""
     if not count:
         return "monitor up to date"
@@ -133,10 +135,12 @@ def lag(count: int, looked_at: str | None) -> str:
     if looked_at is None:
         return behind
     silent = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(looked_at)).total_seconds()
-    return f"{behind}, last looked {span(silent)} ago: does it run?" if silent > SILENT else behind
+    return (
+        f"{behind}, last active {duration(silent)} ago: is it running?" if silent > MONITOR_TIMEOUT_SECONDS else behind
+    )
 
 
-def marked(text: str) -> Markup:
+def with_code(text: str) -> Markup:
     """Write a sentence whose commands stand between backticks."""
     parts = text.split("`")
     return Markup("").join(Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(parts))

@@ -21,7 +21,7 @@ KINDS = {
 STEPS = {
     "covariate": (
         "Look at the least typical images and the properties that moved: camera, light, cropping, compression.",
-        "If it is a fault, mend the camera or the pipeline; the alert resolves by itself after calm windows.",
+        "If it is a fault, repair the camera or the pipeline; the alert resolves by itself after calm windows.",
         "If it is here to stay, label a sample of these images, augment the training set towards them and refit.",
     ),
     "label": (
@@ -29,8 +29,8 @@ STEPS = {
         "If so, correct the model's priors or refit with the report's importance weights; the images are as before.",
     ),
     "both": (
-        "Look at the images first: the estimated class shares lean on a model that no longer sees what it knows.",
-        "Mend the camera or the pipeline, or label a sample and refit towards these images.",
+        "Look at the images first: the estimated class shares depend on a model that sees unfamiliar images.",
+        "Repair the camera or the pipeline, or label a sample and refit towards these images.",
         "Then judge the class shares again, and correct the model's priors by them.",
     ),
     "concept": (
@@ -38,7 +38,7 @@ STEPS = {
         "If the meaning changed, relabel recent images and refit: the model's old answers no longer hold.",
     ),
 }
-MANUAL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
+MANUAL_URL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
 
 
 def kind(name: str) -> str:
@@ -58,7 +58,7 @@ def steps(name: str) -> tuple[str, ...]:
 
 
 def remedy(name: str, stream: str, since: str) -> str | None:
-    """Return the command that looks for a cure in the traffic since an ISO 8601 time, or None where there is none."""
+    """Return the command that creates remedies for the traffic since an ISO 8601 time, or None where there is none."""
     if name not in STEPS:
         return None
     moment = dt.datetime.fromisoformat(since).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

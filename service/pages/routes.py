@@ -11,20 +11,17 @@ from jinja2 import Environment, PackageLoader
 from sqlalchemy import Row
 
 from ..store import alerts, streams, windows
-from . import charts
-from . import evidence_history as past
-from . import formatting as words
-from . import guidance as advice
+from . import charts, evidence_history, formatting, guidance
 from . import report_images as images
 
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
-ORDER = ("drifting", "warming_up", "calm")
-STATIC = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
+STATE_ORDER = ("drifting", "warming_up", "calm")
+STATIC_FILES = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-templates.globals.update(advice=advice, charts=charts, past=past, words=words)
+templates.globals.update(guidance=guidance, charts=charts, evidence_history=evidence_history, formatting=formatting)
 
 
 @router.get("/")
@@ -35,9 +32,9 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
         everything = [_stream(row, lags.get(row.id, 0)) for row in streams.every(connection)]
         rows = alerts.newest(connection, ALERTS)
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
-    shown.sort(key=lambda s: ORDER.index(s["state"]))
+    shown.sort(key=lambda s: STATE_ORDER.index(s["state"]))
     names = {s["stream"] for s in shown}
-    found = [_brief(row, request) for row in rows if row.stream in names]
+    found = [_alert_summary(row, request) for row in rows if row.stream in names]
     if _wants_json(request):
         return JSONResponse({"streams": shown, "alerts": found})
     models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
@@ -49,7 +46,7 @@ def stream_windows(request: Request, stream: str, before: int | None = None) -> 
     """Show a stream's windows, newest first."""
     with request.app.state.engine.connect() as connection:
         if streams.find(connection, stream) is None:
-            return _missing(request, f"no stream {stream}")
+            return _not_found(request, f"no stream {stream}")
         found = [windows.as_json(row) for row in windows.newest(connection, stream, WINDOWS, before)]
     if _wants_json(request):
         return JSONResponse({"windows": found})
@@ -62,10 +59,10 @@ def window(window_id: int, request: Request) -> Response:
     with request.app.state.engine.connect() as connection:
         row = windows.get(connection, window_id)
         if row is None:
-            return _missing(request, f"no window {window_id}")
+            return _not_found(request, f"no window {window_id}")
         report = windows.as_json(row)
         stream = streams.get(connection, row.stream_id)
-        seen = past.of_window(connection, stream, row)
+        seen = evidence_history.at_window(connection, stream, row)
         least, pictures = images.describe(connection, report)
     if _wants_json(request):
         return JSONResponse(report | {"past": asdict(seen), "images": least})
@@ -79,10 +76,10 @@ def alert(alert_id: UUID, request: Request) -> Response:
     with request.app.state.engine.connect() as connection:
         row = alerts.get(connection, alert_id)
         if row is None:
-            return _missing(request, f"no alert {alert_id}")
+            return _not_found(request, f"no alert {alert_id}")
         found = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), _url(request))
         stream = streams.get(connection, row.stream_id)
-        seen = past.of_alert(connection, stream, row)
+        seen = evidence_history.at_alert(connection, stream, row)
         report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
     if _wants_json(request):
@@ -94,10 +91,10 @@ def alert(alert_id: UUID, request: Request) -> Response:
 @router.get("/static/{name}")
 def static(name: str) -> Response:
     """Give a style sheet or script of the pages."""
-    if name not in STATIC:
+    if name not in STATIC_FILES:
         raise HTTPException(404, detail=f"no file {name}")
     content = resources.files(__package__).joinpath("static", name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
+    return Response(content, media_type=STATIC_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
 def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
@@ -116,7 +113,7 @@ def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
     }
 
 
-def _brief(row: Row[Any], request: Request) -> dict[str, Any]:
+def _alert_summary(row: Row[Any], request: Request) -> dict[str, Any]:
     """Return an alert without its report and deliveries."""
     full = alerts.as_json(row, [], _url(request))
     return {key: value for key, value in full.items() if key not in ("report", "deliveries")}
@@ -136,7 +133,7 @@ def _page(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
     return HTMLResponse(html, status_code, headers={"Vary": "Accept", "Cache-Control": "no-store"})
 
 
-def _missing(request: Request, detail: str) -> Response:
+def _not_found(request: Request, detail: str) -> Response:
     if _wants_json(request):
         raise HTTPException(404, detail=detail)
     return _page("missing.html", 404, detail=detail)

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from tests.unit.pages.seed import AT, Seeded, prediction_id
 from tidemark.cli import app
-from tidemark.pages import guidance as advice
+from tidemark.pages import guidance as guidance
 from tidemark.store import tables
 
 MOST = 100_000  # bytes
@@ -49,7 +49,7 @@ def test_overview_without_streams(client: TestClient) -> None:
 
 
 def test_overview_says_that_nobody_looks_at_waiting_predictions(client: TestClient, seeded: Seeded) -> None:
-    assert re.search(r"monitor 13 predictions behind, last looked \d+ days ago: does it run\?", client.get("/").text)
+    assert re.search(r"monitor 13 predictions behind, last active \d+ days ago: is it running\?", client.get("/").text)
 
 
 def test_overview_filters_by_slice(client: TestClient, seeded: Seeded) -> None:
@@ -91,7 +91,7 @@ def test_remedy_s_command_can_be_copied_and_run_as_it_is(client: TestClient, see
 
 
 def test_the_manual_has_what_the_pages_link_to() -> None:
-    heading = advice.MANUAL.partition("#")[2].replace("-", " ")
+    heading = guidance.MANUAL_URL.partition("#")[2].replace("-", " ")
     assert f"## {heading}" in (Path(__file__).parents[3] / "README.md").read_text().lower()
 
 
