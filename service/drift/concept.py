@@ -1,13 +1,11 @@
-"""Concept shift: do the labels that come back still agree with what confidence promised?"""
+"""Sequential tests on true labels: whether the model became worse (harm), and whether labels mean something else."""
 
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .label_shift import Calibration
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
 from .report import Agreement, LabelEvidence
@@ -15,45 +13,106 @@ from .report import Agreement, LabelEvidence
 Matrix = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-TOLERANCE = 0.02  # share of errors beyond what confidence promised that is no concept shift,
-TOLERANCE_OF_CHANGED_MIX = 0.05  # while the class proportions have drifted,
-TOLERANCE_OF_CHANGED_IMAGES = 0.3  # and while the images have, so that confidence promises too much
-FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of labels that changed, under the alternatives
-RECENT = 500  # labels that are remembered
-SHARE_OF_BUDGET = 0.5  # of the stream's false alarms: by the bound, which is far from tight for a mixture
+TOLERANCE = 0.02  # share of errors beyond calibrated confidence that is not a concept shift
+TOLERANCE_OF_CHANGED_MIX = 0.05  # the same while the class proportions have drifted
+TOLERANCE_OF_CHANGED_IMAGES = 0.3  # the same while the images have drifted, so that confidence is too high
+HARM_TOLERANCE = 0.02  # share of errors beyond the reference's that is not a harm
+RECOVERY_MARGIN = 0.02  # share of errors beyond the tolerance that a recovery must exclude
+RECOVERY_RUN_LENGTH = 10_000  # labels, at least, between two false recoveries while the errors stay at the margin
+FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of right predictions that became wrong, as alternatives
+RECENT = 500  # labels whose details are stored, and that a correction can replace
+REMEMBERED = 5000  # clusters and prediction ids that are recognised when they come again
+SHARE_OF_BUDGET = 0.25  # of the stream's false alarms, for each of the two detectors
 MIN_RUN_TIME = 100.0  # labels
+SINGLE = -1  # cluster or id of a label that belongs to none
+ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
+LOWEST = -690.0  # nats reported where there is no evidence at all
+MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named
+CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up to which others are named
+
+ALTERNATIVES = len(FLIPPED)  # the columns of the sums are concept, harm, and the recovery from each:
+CONCEPT, HARM = slice(0, ALTERNATIVES), slice(ALTERNATIVES, 2 * ALTERNATIVES)
+RECOVERY, HARM_RECOVERY = 2 * ALTERNATIVES, 2 * ALTERNATIVES + 1
+NUMBERS = 2  # leading fields of a label that need all bits of an integer
+
+
+class LabelTrace(NamedTuple):
+    """The evidence after each label of an update, in nats: an alarm is raised at the label that causes it."""
+
+    evidence: Matrix  # (m,) of a concept shift
+    harm_evidence: Matrix  # (m,) of a harm
 
 
 class ConceptMonitor:
-    """Bets against calibrated confidence on every label that comes back (Waudby-Smith and Ramdas 2024).
+    """Two e-detectors on labels: *concept* against calibrated confidence, *harm* against the reference's accuracy.
 
-    Let m_i be the calibrated probability that prediction i is wrong, plus a tolerance. While the true probability is
-    at most m_i, each factor (q_i/m_i)^wrong ((1-q_i)/(1-m_i))^right with q_i > m_i has mean at most one. Their
-    Shiryaev-Roberts sums R <- (R + 1) factor, mixed over five alternatives q, over all labels and per predicted
-    class, are an e-detector (Shin, Ramdas and Rinaldo 2023): the mean number of labels until it exceeds A is at
-    least A.
+    For label i let m_i be the error probability that the null allows. While the true one is at most m_i, each factor
+    (q_i/m_i)^wrong ((1-q_i)/(1-m_i))^right with q_i > m_i has a mean of at most one. The Shiryaev-Roberts sums
+    R <- (R + 1) factor, mixed over five alternatives q, are an e-detector: the mean number of labels until one
+    exceeds A is at least A. All sums are logarithms, so that no number of labels overflows.
+
+    *Concept*: m_i is one minus the calibrated confidence, plus a tolerance; over all labels and per predicted class.
+    *Harm*: m_i is the upper 95 % limit of the reference's error rate, plus `harm_tolerance`. It needs neither
+    confidence nor a kind of drift, so that it also holds while the images have drifted.
+    The end of each is tested from the other side, by the same sums against "still worse by `RECOVERY_MARGIN`".
+
+    Labels of one cluster (the same object, a burst) are not independent: the first of each cluster bets, the others
+    count in the measured accuracy only.
 
     Parameters
     ----------
-    reference : with labels.
+    reference : Reference with labels.
+    harm_tolerance : float, default 0.02. Share of errors beyond the reference's that is accepted.
+
+    Attributes
+    ----------
+    count : int. Number of labels processed.
+    reference_accuracy : float. Accuracy on the reference.
 
     Raises
     ------
     ValueError
-        The reference has no labels.
+        The reference has no labels, or the tolerance lies outside 0..1.
+
+    References
+    ----------
+    Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting, JRSS B 86.
+    Shin, Ramdas and Rinaldo (2023), E-detectors: a nonparametric framework for sequential change detection.
+    Podkopaev and Ramdas (2022), Tracking the risk of a deployed model and detecting harmful distribution shifts, ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 2, 2000)
+    >>> confident = np.where(labels[:, None] == np.arange(2), 0.95, 0.05)
+    >>> predicted = np.where(rng.random(2000) < 0.05, 1 - labels, labels)
+    >>> answers = np.where(predicted[:, None] == np.arange(2), 0.95, 0.05)
+    >>> reference = Reference(rng.normal(size=(2000, 4)), answers, labels=labels)
+    >>> monitor = ConceptMonitor(reference)
+    >>> trace = monitor.update(answers[:500], predicted[:500], labels[:500])
+    >>> bool(trace.evidence.max() > monitor.threshold(100_000, 0.1))
+    False
+    >>> trace = monitor.update(answers[:100], predicted[:100], 1 - labels[:100])
+    >>> bool(trace.harm_evidence[-1] > monitor.harm_threshold(100_000, 0.1))
+    True
     """
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, harm_tolerance: float = HARM_TOLERANCE) -> None:
         if reference.labels is None:
-            raise ValueError("concept shift is told against the reference's true labels; it has none")
+            raise ValueError("a concept shift is measured against the reference's true labels, and it has none")
+        if not 0 <= harm_tolerance < 1:
+            raise ValueError(f"harm_tolerance must lie in 0..1, got {harm_tolerance}")
         self._reference = reference
-        self._calibration = _calibration(reference)
         self._prior = np.bincount(reference.labels, minlength=reference.classes) / len(reference)
-        self.reference_accuracy = float((reference.probabilities.argmax(axis=1) == reference.labels).mean())
+        wrong = int((reference.probabilities.argmax(axis=1) != reference.labels).sum())
+        self.reference_accuracy = 1 - wrong / len(reference)
+        self._harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
         self.count = 0
-        self._recent = _Recent(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))
-        self._all = np.zeros(len(FLIPPED))
-        self._of_class = np.zeros((reference.classes, len(FLIPPED)))
+        self._recent: list[_Label] = []
+        self._clusters: dict[int, None] = {}
+        self._ids: dict[int, None] = {}
+        self._sums = self._before = _Sums.zero(reference.classes)  # now, and before the recent labels
 
     def update(
         self,
@@ -62,137 +121,302 @@ class ConceptMonitor:
         labels: ArrayLike,
         tolerance: float = TOLERANCE,
         proportions: ArrayLike | None = None,
-    ) -> None:
-        """Take labels in the order in which they came.
+        clusters: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+    ) -> LabelTrace:
+        """Process labels in the order in which they arrived.
 
         Parameters
         ----------
-        probabilities : (m, k) as predicted.
-        predicted, labels : (m,) predicted and true classes.
-        tolerance : of errors that confidence did not promise; more while the images themselves have drifted.
-        proportions : (k,) class proportions that confidence is to be adjusted to, while they have drifted.
+        probabilities : float (m, k), as predicted.
+        predicted, labels : int (m,), the predicted and the true classes.
+        tolerance : float, default 0.02. Share of errors beyond confidence that is accepted by *concept*.
+        proportions : float (k,), default None. Class proportions to which confidence is adjusted while they have
+            drifted.
+        clusters : int (m,), default None. Labels of one number depend on each other and bet once, also across
+            updates (the last 5,000 clusters are remembered); -1 marks a label that stands alone, as all do by default.
+        ids : int (m,), default None. Numbers of the predictions. A second label of one of the last 500 predictions
+            replaces the first and its bet; of the 5,000 before it is ignored. -1 marks an unknown prediction.
+
+        Returns
+        -------
+        LabelTrace
+            The evidence after each label.
 
         Raises
         ------
         ValueError
-            Shapes that do not match, labels out of range, probabilities that are none.
+            Shapes that do not match, labels out of range, rows that are not probability distributions.
         """
-        k = self._reference.classes
-        chosen, truth = np.asarray(predicted), np.asarray(labels)
-        rows = self._reference.check(np.zeros((len(chosen), self._reference.embeddings.shape[1])), probabilities)
-        for name, values in (("predicted", chosen), ("labels", truth)):
-            if values.shape != (len(rows),) or values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= k:
-                raise ValueError(f"{name} must be {len(rows)} integers in 0..{k - 1}")
-        posterior = self._calibration(rows.probabilities)
+        answers = self._reference.check_probabilities(probabilities)
+        m, k = answers.shape
+        chosen, truth = _integers("predicted", predicted, m, k), _integers("labels", labels, m, k)
+        groups, keys = _integers("clusters", clusters, m), _integers("ids", ids, m)
+        posterior = self._reference.calibration(answers)
         if proportions is not None:
             posterior = at_proportions(posterior, self._prior, np.asarray(proportions, dtype=np.float64))
-        promised = posterior[np.arange(len(rows)), chosen]
-        doubted = np.clip(1 - promised + tolerance, 1e-3, 0.95)[:, None]
-        expected = 1 - (1 - doubted) * (1 - FLIPPED)
-        wrong = chosen != truth
-        factors = np.where(wrong[:, None], expected / doubted, (1 - expected) / (1 - doubted))
-        for label, factor in zip(chosen, factors, strict=True):
-            self._all = (self._all + 1) * factor
-            self._of_class[label] = (self._of_class[label] + 1) * factor
-        self.count += len(rows)
-        self._recent = self._recent.followed_by(chosen, truth, promised).last(RECENT)
+        confidence = posterior[np.arange(m), chosen]
+        null_error = np.clip(1 - confidence + tolerance, *ERROR_RANGE)
+        trace = np.empty((2, m))
+        factors = _log_factors(chosen != truth, null_error, self._harmless)
+        for row in range(m):
+            self._take(
+                _Label(
+                    id=int(keys[row]),
+                    cluster=int(groups[row]),
+                    predicted=int(chosen[row]),
+                    label=int(truth[row]),
+                    confidence=float(confidence[row]),
+                    null_error=float(null_error[row]),
+                    bets=True,
+                ),
+                factors[row],
+            )
+            trace[:, row] = self.evidence, self.harm_evidence
+        return LabelTrace(*trace)
 
     @property
     def evidence(self) -> float:
-        """The logarithm of the e-detector."""
-        total = 0.5 * float(self._all.mean()) + 0.5 * float(self._of_class.mean(axis=1).sum())
-        return float(np.log(max(total, 1e-300)))
+        """The logarithm of the e-detector of a concept shift, in nats."""
+        both = _log_sum(self._sums.pooled[CONCEPT]), _log_sum(self._sums.of_class)
+        return max(float(np.logaddexp(*both)) - float(np.log(2 * ALTERNATIVES)), LOWEST)
+
+    @property
+    def harm_evidence(self) -> float:
+        """The logarithm of the e-detector of a harm, in nats: more errors than on the reference."""
+        return max(_log_sum(self._sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
+
+    @property
+    def recovery_evidence(self) -> float:
+        """The logarithm of the e-detector of the end of a concept shift's end, in nats; see `recovery_threshold`."""
+        return max(float(self._sums.pooled[RECOVERY]), LOWEST)
+
+    @property
+    def harm_recovery_evidence(self) -> float:
+        """The logarithm of the e-detector of the end of a harm's end, in nats; see `recovery_threshold`."""
+        return max(float(self._sums.pooled[HARM_RECOVERY]), LOWEST)
+
+    @property
+    def recovery_threshold(self) -> float:
+        """The evidence of a recovery at which an alert of either detector ends, in nats."""
+        return float(np.log(RECOVERY_RUN_LENGTH))
 
     def threshold(self, expected_run_time: float, labelled_share: float) -> float:
-        """Return the evidence at which to alarm, run time in predictions, a share of them labelled."""
+        """Return the evidence at which a concept shift is an alarm.
+
+        Parameters
+        ----------
+        expected_run_time : float, predictions between two false alarms of the whole stream.
+        labelled_share : float, share of the predictions that are labelled.
+        """
         return float(np.log(max(expected_run_time * labelled_share / SHARE_OF_BUDGET, MIN_RUN_TIME)))
 
+    def harm_threshold(self, expected_run_time: float, labelled_share: float) -> float:
+        """Return the evidence at which a harm is an alarm; the parameters are those of `threshold`."""
+        return self.threshold(expected_run_time, labelled_share)
+
     def classes(self) -> list[int]:
-        """Return the predicted classes that carry the evidence, strongest first."""
-        each = self._of_class.mean(axis=1)
+        """Return the predicted classes that carry the evidence of a concept shift, strongest first."""
+        each = np.logaddexp.reduce(self._sums.of_class, axis=1) - np.log(ALTERNATIVES)
         order = np.argsort(-each, kind="stable")
-        return [int(label) for label in order if each[label] > max(10.0, 1e-3 * each[order[0]])]
+        least = max(MIN_CLASS_EVIDENCE, float(each[order[0]]) - CLASS_EVIDENCE_RANGE)
+        return [int(label) for label in order if each[label] > least]
 
     def accuracy(self, last: int = RECENT) -> tuple[float, float, float, int] | None:
-        """Return the accuracy of the last labels with its 95 % interval (Wilson) and their number, or None."""
-        recent = self._recent.last(last)
-        n = len(recent.right)
-        if not n:
+        """Return the accuracy of the last labels with its 95 % interval (Wilson) and their number, or None.
+
+        The labels of one cluster weigh as one.
+        """
+        recent = _Columns.of(self._recent[-last:])
+        if not len(recent.labels):
             return None
-        right = int(recent.right.sum())
-        return right / n, *wilson_interval(right, n), n
+        weights = recent.weights
+        right, total = float(weights @ recent.right), float(weights.sum())
+        return right / total, *wilson_interval(right, total), round(total)
 
     def agreement(self, last: int = RECENT) -> LabelEvidence | None:
-        """Return what the last labels say beside what confidence promised, or None before the first label."""
-        recent, found = self._recent.last(last), self.accuracy(last)
-        if found is None:
+        """Return the accuracy of the last labels next to calibrated confidence, or None before the first label."""
+        measured = self.accuracy(last)
+        if measured is None:
             return None
-        accuracy, low, high, n = found
+        recent = _Columns.of(self._recent[-last:])
+        accuracy, low, high, _ = measured
+        n = len(recent.labels)
         classes = tuple(self._agreement(recent, label) for label in self.classes() if (recent.predicted == label).any())
         disagreeing = tuple((n - 1 - np.flatnonzero(~recent.right)[::-1]).tolist())
-        return LabelEvidence(n, accuracy, low, high, float(recent.promised.mean()), classes, disagreeing)
+        return LabelEvidence(n, accuracy, low, high, float(recent.confidence.mean()), classes, disagreeing)
 
-    def _agreement(self, recent: "_Recent", label: int) -> Agreement:
+    def reset(self) -> None:
+        """Forget all evidence; the recent labels stay in the measured accuracy."""
+        self._sums = self._before = _Sums.zero(self._reference.classes)
+        self._recent = [label._replace(bets=False) for label in self._recent]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the monitor knows, as arrays and scalars; see `restore`."""
+        return {
+            "count": self.count,
+            "sums": self._sums.pooled,
+            "sums_of_class": self._sums.of_class,
+            "before": self._before.pooled,
+            "before_of_class": self._before.of_class,
+            "recent": np.array(self._recent, dtype=np.float64).reshape(-1, len(_Label._fields))[:, NUMBERS:],
+            "recent_ids": np.array([label[:NUMBERS] for label in self._recent], dtype=np.int64).reshape(-1, NUMBERS),
+            "clusters": np.array(list(self._clusters), dtype=np.int64),
+            "label_ids": np.array(list(self._ids), dtype=np.int64),
+        }
+
+    @classmethod
+    def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "ConceptMonitor":
+        """Return a monitor that continues where the one that gave `state` stopped.
+
+        The state of a version before 0.2 held sums that could overflow: it gives a monitor with its count alone.
+        """
+        monitor = cls(reference)
+        monitor.count = int(state["count"])
+        if "sums" not in state:
+            return monitor
+        monitor._sums = _Sums(np.array(state["sums"]), np.array(state["sums_of_class"]))
+        monitor._before = _Sums(np.array(state["before"]), np.array(state["before_of_class"]))
+        for (key, cluster), values in zip(state["recent_ids"].tolist(), state["recent"].tolist(), strict=True):
+            predicted, label, confidence, null_error, bets = values
+            monitor._recent.append(_Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
+        monitor._clusters = dict.fromkeys(np.asarray(state["clusters"]).tolist())
+        monitor._ids = dict.fromkeys(np.asarray(state["label_ids"]).tolist())
+        return monitor
+
+    def _take(self, label: "_Label", factors: Matrix) -> None:
+        if not _remember(label.id, self._ids):
+            self._correct(label)
+            return
+        label = label._replace(bets=_remember(label.cluster, self._clusters))
+        self._recent.append(label)
+        self.count += 1
+        if label.bets:
+            self._sums = self._sums.followed_by(label.predicted, factors)
+        if len(self._recent) > RECENT:
+            self._before = self._replayed(self._before, [self._recent.pop(0)])
+
+    def _correct(self, correction: "_Label") -> None:
+        """Replace an earlier label of the same prediction, and compute the sums again from before the recent labels."""
+        for position, label in enumerate(self._recent):
+            if label.id == correction.id and label.label != correction.label:
+                self._recent[position] = label._replace(label=correction.label)
+                self._sums = self._replayed(self._before, self._recent)
+
+    def _replayed(self, sums: "_Sums", labels: Sequence["_Label"]) -> "_Sums":
+        betting = [label for label in labels if label.bets]
+        wrong = np.array([label.predicted != label.label for label in betting], dtype=bool)
+        null_error = np.array([label.null_error for label in betting], dtype=np.float64)
+        for label, factors in zip(betting, _log_factors(wrong, null_error, self._harmless), strict=True):
+            sums = sums.followed_by(label.predicted, factors)
+        return sums
+
+    def _agreement(self, recent: "_Columns", label: int) -> Agreement:
         names = self._reference.class_names
         there = recent.predicted == label
         n, right = int(there.sum()), int((there & recent.right).sum())
         others = np.bincount(recent.labels[there & ~recent.right], minlength=len(names))
         instead = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
-        promised = float(recent.promised[there].mean())
-        return Agreement(names[label], n, right / n, *wilson_interval(right, n), promised, instead)
-
-    def reset(self) -> None:
-        """Forget all evidence; the recent labels stay."""
-        self._all[:] = 0
-        self._of_class[:] = 0
-
-    def state(self) -> dict[str, Any]:
-        """Return all that the monitor knows, as arrays and scalars."""
-        return {"count": self.count, "all": self._all, "of_class": self._of_class} | self._recent._asdict()
-
-    @classmethod
-    def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "ConceptMonitor":
-        """Return a monitor that goes on where the one that gave `state` stopped."""
-        monitor = cls(reference)
-        monitor.count = int(state["count"])
-        monitor._all = np.array(state["all"], dtype=np.float64)
-        monitor._of_class = np.array(state["of_class"], dtype=np.float64)
-        monitor._recent = _Recent(*(np.array(state[name]) for name in _Recent._fields))
-        return monitor
+        confidence = float(recent.confidence[there].mean())
+        return Agreement(names[label], n, right / n, *wilson_interval(right, n), confidence, instead)
 
 
 def tolerance_of(kinds: Collection[str]) -> float:
-    """Return the share of errors beyond what confidence promised that is no concept shift, by the drift there is."""
+    """Return the share of errors beyond confidence that is not a concept shift, given the kinds of drift there are."""
     if not {"covariate", "both"}.isdisjoint(kinds):
         return TOLERANCE_OF_CHANGED_IMAGES
     return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE
 
 
-class _Recent(NamedTuple):
-    """The last labels, in the order in which they came."""
+class _Label(NamedTuple):
+    """One label."""
 
-    predicted: Integers  # (m,)
-    labels: Integers  # (m,)
-    promised: Matrix  # (m,) calibrated probability that the prediction is right
+    id: int
+    cluster: int
+    predicted: int
+    label: int
+    confidence: float  # calibrated probability that the prediction is right
+    null_error: float  # error probability under the null of *concept*
+    bets: bool  # False for the further labels of a cluster, and after a reset
+
+
+class _Sums(NamedTuple):
+    """Logarithms of Shiryaev-Roberts sums."""
+
+    pooled: Matrix  # (2 ALTERNATIVES + 2,) over all labels: concept, harm, and the recovery from each
+    of_class: Matrix  # (k, ALTERNATIVES) of concept per predicted class
+
+    @classmethod
+    def zero(cls, classes: int) -> "_Sums":
+        return cls(np.full(2 * ALTERNATIVES + 2, -np.inf), np.full((classes, ALTERNATIVES), -np.inf))
+
+    def followed_by(self, predicted: int, factors: Matrix) -> "_Sums":
+        """Return R <- (R + 1) factor in logarithms, after a label of the predicted class with these log factors."""
+        of_class = self.of_class.copy()
+        of_class[predicted] = np.logaddexp(of_class[predicted], 0) + factors[CONCEPT]
+        return _Sums(np.logaddexp(self.pooled, 0) + factors, of_class)
+
+
+class _Columns(NamedTuple):
+    """Labels as arrays (m,)."""
+
+    clusters: Integers
+    predicted: Integers
+    labels: Integers
+    confidence: Matrix
+
+    @classmethod
+    def of(cls, labels: Sequence[_Label]) -> "_Columns":
+        integers = np.array([(x.cluster, x.predicted, x.label) for x in labels], dtype=np.int64).reshape(-1, 3)
+        clusters, predicted, truth = integers.T
+        return cls(clusters, predicted, truth, np.array([x.confidence for x in labels], dtype=np.float64))
 
     @property
     def right(self) -> NDArray[np.bool_]:
         return np.asarray(self.predicted == self.labels)
 
-    def followed_by(self, predicted: NDArray[Any], labels: NDArray[Any], promised: Matrix) -> "_Recent":
-        return _Recent(
-            np.concatenate([self.predicted, predicted.astype(np.int64)]),
-            np.concatenate([self.labels, labels.astype(np.int64)]),
-            np.concatenate([self.promised, promised]),
-        )
-
-    def last(self, count: int) -> "_Recent":
-        return _Recent(self.predicted[-count:], self.labels[-count:], self.promised[-count:])
+    @property
+    def weights(self) -> Matrix:
+        """One over the number of labels of the same cluster."""
+        _, inverse, counts = np.unique(self.clusters, return_inverse=True, return_counts=True)
+        return np.where(self.clusters == SINGLE, 1.0, 1 / counts[inverse])
 
 
-@lru_cache(maxsize=8)
-def _calibration(reference: Reference) -> Calibration:
-    """Return a reference's calibration of probabilities, which takes long to fit."""
-    if reference.labels is None:
-        raise ValueError("a reference without labels has no calibration")
-    return Calibration(reference.probabilities, reference.labels)
+def _log_factors(wrong: NDArray[np.bool_], null_error: Matrix, harmless: float) -> Matrix:
+    """Return the logarithms (m, columns of the sums) of the factors by which each label multiplies the sums."""
+    null = np.stack([null_error, np.full_like(null_error, harmless)], axis=1)
+    worse = 1 - (1 - null[:, :, None]) * (1 - FLIPPED)
+    alternatives = np.hstack([worse.reshape(len(null), 2 * ALTERNATIVES), null])
+    nulls = np.hstack([np.repeat(null, ALTERNATIVES, axis=1), np.minimum(null + RECOVERY_MARGIN, 0.99)])
+    ratio = np.where(wrong[:, None], alternatives / nulls, (1 - alternatives) / (1 - nulls))
+    return np.asarray(np.log(ratio))
+
+
+def _log_sum(logarithms: Matrix) -> float:
+    """Return log(sum(exp(x))); minus infinity where every x is."""
+    largest = float(logarithms.max())
+    return largest if largest == -np.inf else largest + float(np.log(np.exp(logarithms - largest).sum()))
+
+
+def _remember(number: int, numbers: dict[int, None]) -> bool:
+    """Return whether a number is new, and remember it as the newest of the last `REMEMBERED`."""
+    if number == SINGLE:
+        return True
+    new = number not in numbers
+    numbers.pop(number, None)
+    numbers[number] = None
+    if len(numbers) > REMEMBERED:
+        del numbers[next(iter(numbers))]
+    return new
+
+
+def _integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> Integers:
+    """Return integers (m,), in 0..k-1 where k is given; `SINGLE` for each row where there are none."""
+    if values is None:
+        return np.full(m, SINGLE, dtype=np.int64)
+    array = np.asarray(values)
+    limits = "" if k is None else f" in 0..{k - 1}"
+    outside = k is not None and array.size and (array.min() < 0 or array.max() >= k)
+    if array.shape != (m,) or array.dtype.kind not in "iu" or outside:
+        raise ValueError(f"{name} must be {m} integers{limits}")
+    return array.astype(np.int64)

@@ -47,7 +47,7 @@ def at_proportions(posterior: Matrix, prior: Matrix, q: Matrix) -> Matrix:
     return np.asarray(np.divide(weighted, total, out=posterior.copy(), where=total > 0))
 
 
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % interval of a proportion (Wilson 1927, eq. 4); (0, 1) where n is 0."""
     if n == 0:
         return 0.0, 1.0

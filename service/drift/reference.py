@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .label_shift import Calibration
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -116,6 +119,28 @@ class Reference:
         """The reference's own rows, as a window of them would be given."""
         return Sample(self.embeddings, self.probabilities, self.properties)
 
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Bias-corrected temperature scaling of the probabilities, fitted once on the labels (predicted ones where the
+        true ones are not known)."""
+        labels = self.probabilities.argmax(axis=1) if self.labels is None else self.labels
+        return Calibration(self.probabilities, labels)
+
+    def check_probabilities(self, probabilities: ArrayLike) -> Floats:
+        """Validate probabilities (m, k) alone, and return them as float32.
+
+        Raises
+        ------
+        ValueError
+            Empty, not finite, rows that are not probability distributions over the reference's classes.
+        """
+        rows = _probabilities(probabilities)
+        if not len(rows):
+            raise ValueError("no predictions: the window is empty")
+        if rows.shape[1] != self.classes:
+            raise ValueError(f"probabilities have {rows.shape[1]} columns, the reference's have {self.classes}")
+        return rows
+
     def check(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> Sample:
         """Validate predictions against this reference.
 
@@ -138,11 +163,16 @@ class Reference:
 
 def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:
     e = _matrix("embeddings", embeddings)
-    p = _matrix("probabilities", probabilities)
+    p = _probabilities(probabilities)
     a = None if properties is None else _matrix("properties", properties)
     for name, other in (("probabilities", p), ("properties", a)):
         if other is not None and len(other) != len(e):
             raise ValueError(f"{name} have {len(other)} rows, embeddings have {len(e)}")
+    return Sample(e, p, a)
+
+
+def _probabilities(values: ArrayLike) -> Floats:
+    p = _matrix("probabilities", values)
     if p.shape[1] < 2:
         raise ValueError(f"probabilities need at least 2 columns, got {p.shape[1]}")
     if len(p) and (p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE):
@@ -150,7 +180,7 @@ def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLi
     worst = float(np.abs(p.sum(axis=1) - 1).max(initial=0))
     if worst > SUM_TOLERANCE:
         raise ValueError(f"each row of probabilities must sum to 1, one is off by {worst:.4g}")
-    return Sample(e, np.clip(p, 0, 1), a)
+    return np.clip(p, 0, 1)
 
 
 def _matrix(name: str, values: ArrayLike) -> Floats:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from .label_shift import Calibration
 from .reference import Reference, Sample
 from .views import View, Views
 from .whitening import Moments, inverse_root
@@ -46,9 +45,7 @@ class DetectorScores:
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
         self._views = Views(reference)
-        predicted = reference.probabilities.argmax(axis=1)
-        labels = predicted if reference.labels is None else reference.labels
-        self._calibration = Calibration(reference.probabilities, labels)
+        self._calibration = reference.calibration
         prior = self._calibration(reference.probabilities).mean(axis=0)
         known = np.count_nonzero(prior * len(reference) >= MIN_CLASS_ROWS)
         self._classes = np.sort(np.argsort(-prior, kind="stable")[: min(known, MAX_CLASSES)])

@@ -6,6 +6,8 @@ import pytest
 from tests.statistics.worlds import World
 from tidemark.drift import ConceptMonitor, Reference
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+
 WORLD = World(k=6, spread=1.2)
 RUN_TIME, SHARE = 100_000, 0.1
 
@@ -25,8 +27,8 @@ def swapped(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == 1, 4, np.where(labels == 4, 1, labels))
 
 
-def flipped(rng):
-    return lambda labels: np.where(rng.random(len(labels)) < 0.1, (labels + 1) % 6, labels)
+def flipped(rng, share: float = 0.1):
+    return lambda labels: np.where(rng.random(len(labels)) < share, (labels + 1) % 6, labels)
 
 
 def delay(monitor: ConceptMonitor, rng, change) -> int:
@@ -123,8 +125,165 @@ def test_goes_on_from_its_state(reference):
     assert one.accuracy() == other.accuracy()
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.25])
+def test_thousands_of_wrong_labels_leave_the_evidence_finite(reference, share):
+    rng = np.random.default_rng(7)
+    monitor = ConceptMonitor(reference)
+    feed(monitor, rng, 5000, flipped(rng, share))
+    for evidence in (monitor.evidence, monitor.harm_evidence):
+        assert monitor.threshold(RUN_TIME, SHARE) < evidence < 1e5
+    assert np.isfinite([value for value in monitor.state().values() if np.ndim(value) == 0]).all()
+    assert monitor.classes()
+
+
+def test_the_alarm_is_at_the_label_that_passes_the_threshold(reference):
+    """A burst of wrong labels inside an update that ends calm: the evidence at its end is low again."""
+    rng = np.random.default_rng(8)
+    labels = WORLD.labels(3000, rng)
+    probabilities = WORLD.see(labels, rng)["probabilities"]
+    labels[1000:1040] = (probabilities[1000:1040].argmax(axis=1) + 1) % 6
+    whole, single = ConceptMonitor(reference), ConceptMonitor(reference)
+    trace = whole.update(probabilities, probabilities.argmax(axis=1), labels)
+    alarm = int(np.argmax(trace.evidence > whole.threshold(RUN_TIME, SHARE)))
+    assert 1000 < alarm < 1040
+    for first in range(0, 3000, 7):
+        part = slice(first, first + 7)
+        single.update(probabilities[part], probabilities[part].argmax(axis=1), labels[part])
+        if first + 7 > alarm:
+            break
+    assert single.evidence > single.threshold(RUN_TIME, SHARE)
+    assert (trace.evidence[-1], trace.harm_evidence[-1]) == (whole.evidence, whole.harm_evidence)
+
+
+@pytest.mark.parametrize(("size", "step"), [(5, 1), (20, 1), (20, 4)])
+def test_labels_of_a_burst_count_once(reference, size, step):
+    """Bursts of one image: none of 20,000 labels alarms, also where a burst comes in several updates."""
+    rng = np.random.default_rng(9)
+    monitor, threshold = ConceptMonitor(reference), ConceptMonitor(reference).threshold(RUN_TIME, SHARE)
+    labels = WORLD.labels(20_000 // size, rng)
+    probabilities = np.repeat(WORLD.see(labels, rng)["probabilities"], size, axis=0)
+    labels, bursts = np.repeat(labels, size), np.repeat(np.arange(20_000 // size), size)
+    highest = max(
+        monitor.update(
+            probabilities[part], probabilities[part].argmax(axis=1), labels[part], clusters=bursts[part]
+        ).evidence.max()
+        for part in np.array_split(np.arange(20_000), 20_000 * step // 100)
+    )
+    assert highest < threshold
+    without = ConceptMonitor(reference).update(probabilities, probabilities.argmax(axis=1), labels)
+    assert without.evidence.max() > threshold
+
+
+def test_a_burst_weighs_as_one_label_in_the_measured_accuracy(reference):
+    monitor = ConceptMonitor(reference)
+    answers = np.eye(6)[[0, 1, 2, 3, 3, 3, 3, 3]]
+    monitor.update(answers, answers.argmax(axis=1), [0, 1, 2, 5, 5, 5, 5, 5], clusters=[-1, -1, -1, 7, 7, 7, 7, 7])
+    accuracy, _, _, n = monitor.accuracy()
+    assert (accuracy, n) == (0.75, 4)
+
+
+@pytest.mark.parametrize("back", [0, 30, 400])
+def test_a_corrected_label_replaces_the_earlier_bet(reference, back):
+    """Every fourth of 600 labels is wrong and corrected later: the evidence is that of the right labels alone."""
+    rng = np.random.default_rng(10)
+    labels = WORLD.labels(600, rng)
+    probabilities = WORLD.see(labels, rng)["probabilities"]
+    predicted, ids = probabilities.argmax(axis=1), np.arange(600)
+    wrong = np.arange(600) % 4 == 0
+    right_only, corrected = ConceptMonitor(reference), ConceptMonitor(reference)
+    right_only.update(probabilities, predicted, labels, ids=ids)
+    for row in range(600):
+        given = (labels[row] + wrong[row]) % 6
+        corrected.update(probabilities[[row]], predicted[[row]], [given], ids=[row])
+        late = row - back
+        if late >= 0 and wrong[late]:
+            corrected.update(probabilities[[late]], predicted[[late]], [labels[late]], ids=[late])
+    for late in np.flatnonzero(wrong & (ids > 599 - back)):
+        corrected.update(probabilities[[late]], predicted[[late]], [labels[late]], ids=[late])
+    assert corrected.count == right_only.count == 600
+    assert corrected.evidence == pytest.approx(right_only.evidence, abs=1e-9)
+    assert corrected.harm_evidence == pytest.approx(right_only.harm_evidence, abs=1e-9)
+    assert corrected.accuracy() == right_only.accuracy()
+
+
+def test_a_correction_that_comes_too_late_changes_nothing(reference):
+    rng = np.random.default_rng(11)
+    monitor = ConceptMonitor(reference)
+    labels = WORLD.labels(1500, rng)
+    probabilities = WORLD.see(labels, rng)["probabilities"]
+    monitor.update(probabilities, probabilities.argmax(axis=1), labels, ids=np.arange(1500))
+    before = monitor.evidence, monitor.count
+    monitor.update(probabilities[:1], probabilities[:1].argmax(axis=1), (labels[:1] + 1) % 6, ids=[0])
+    assert (monitor.evidence, monitor.count) == before
+
+
+def test_a_harm_is_found_although_the_images_have_drifted(reference):
+    """Twenty points of accuracy are lost while *concept* tolerates anything; before the loss nothing alarms."""
+    rng = np.random.default_rng(12)
+    delays = []
+    for _ in range(9):
+        monitor = ConceptMonitor(reference)
+        threshold = monitor.harm_threshold(RUN_TIME, SHARE)
+        feed(monitor, rng, 2000, tolerance=0.3)
+        assert monitor.harm_evidence < threshold
+        start = monitor.count
+        lost = flipped(rng, 0.2 / monitor.reference_accuracy)
+        while monitor.harm_evidence <= threshold and monitor.count < start + 2000:
+            feed(monitor, rng, 5, lost, tolerance=0.3)
+        delays.append(monitor.count - start)
+    assert np.median(delays) <= 150, delays
+
+
+def test_harm_keeps_its_run_time(reference):
+    rng = np.random.default_rng(13)
+    monitor = ConceptMonitor(reference)
+    labels = WORLD.labels(60_000, rng)
+    probabilities = WORLD.see(labels, rng)["probabilities"]
+    trace = monitor.update(probabilities, probabilities.argmax(axis=1), labels)
+    assert trace.harm_evidence.max() < monitor.harm_threshold(RUN_TIME, SHARE)
+
+
+@pytest.mark.parametrize("flips", [0.04, 0.06, 0.1, 0.2])
+def test_a_lasting_shift_is_at_most_two_alerts(reference, flips):
+    """20,000 labels of which a share changed; an alert ends where the recovery is significant."""
+    rng = np.random.default_rng(14)
+    monitor, alerts, firing = ConceptMonitor(reference), 0, False
+    threshold = monitor.threshold(RUN_TIME, SHARE)
+    for _ in range(400):
+        feed(monitor, rng, 50, flipped(rng, flips))
+        if not firing and monitor.evidence > threshold:
+            firing, alerts = True, alerts + 1
+            monitor.reset()
+        elif firing and monitor.recovery_evidence > monitor.recovery_threshold:
+            firing = False
+            monitor.reset()
+    assert 1 <= alerts <= 2
+
+
+def test_recovery_is_found_within_1500_labels(reference):
+    rng = np.random.default_rng(15)
+    monitor = ConceptMonitor(reference)
+    feed(monitor, rng, 500, flipped(rng))
+    monitor.reset()
+    feed(monitor, rng, 500, flipped(rng))
+    assert max(monitor.recovery_evidence, monitor.harm_recovery_evidence) < monitor.recovery_threshold
+    feed(monitor, rng, 1500)
+    assert min(monitor.recovery_evidence, monitor.harm_recovery_evidence) > monitor.recovery_threshold
+
+
+def test_the_state_of_an_earlier_version_gives_a_monitor_without_evidence(reference):
+    old = {"count": 7, "all": np.full(5, np.inf), "of_class": np.zeros((6, 5)), "predicted": [], "labels": []}
+    monitor = ConceptMonitor.restore(reference, old)
+    assert (monitor.count, monitor.accuracy()) == (7, None)
+    assert monitor.evidence < 0
+
+
 def test_bad_input_is_a_clear_error(reference):
     monitor = ConceptMonitor(reference)
+    with pytest.raises(ValueError, match="clusters must be"):
+        monitor.update(np.eye(6)[:2], [0, 1], [0, 1], clusters=[1])
+    with pytest.raises(ValueError, match="columns"):
+        monitor.update(np.eye(5)[:2], [0, 1], [0, 1])
     with pytest.raises(ValueError, match="labels must be"):
         monitor.update(np.eye(6)[:2], [0, 1], [0, 6])
     with pytest.raises(ValueError, match="predicted must be"):
