@@ -1,6 +1,7 @@
-"""One delivery of one alert to one receiver: a job that is retried with back-off for a day."""
+"""One delivery of one event to one receiver: a job that is retried with back-off for a day."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 import math
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import httpx
 from procrastinate import App, JobContext, RetryDecision
-from procrastinate.exceptions import JobAborted
+from procrastinate.exceptions import AlreadyEnqueued, JobAborted
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 from sqlalchemy import Connection, Engine
@@ -22,21 +23,28 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from standardwebhooks.webhooks import Webhook
 
 from ..store import alerts
+from ..store.alerts import DeliveryRow
+from ..store.engine import conninfo
+from . import outbox
+from .incident import CHANGED
+from .outbox import DELIVER as DELIVER
+from .outbox import QUEUE as QUEUE
+from .outbox import UNMUTE, delivery_lock
+from .queue import open_queue
 
-TIMEOUT = 10.0  # seconds for one attempt, all of it
-FIRST_RETRY = 1.0  # seconds
-MAX_RETRY = 900.0  # seconds
+TIMEOUT = 10.0  # seconds of one attempt, from its first to its last byte
+FIRST_RETRY = 1.0  # seconds before the second attempt
+MAX_RETRY = 900.0  # seconds between two attempts at the most
 MAX_RETRY_AFTER = 3600.0  # seconds that a receiver may ask for
-JITTER = 0.1  # of a receiver's Retry-After, added so that deliveries do not all come back at once
+JITTER = 0.1  # share of a receiver's Retry-After that is added, so that deliveries do not all come back at once
 CONCURRENCY = 64  # deliveries at a time: they wait for their receivers and hold no thread
-GIVE_UP = dt.timedelta(hours=24)
-DELIVER = "deliver"
-REMIND = "remind"
-QUEUE = "deliveries"
+REMIND_ALL = "remind"
+REMIND = "remind_of_alert"
+REMINDED = "alertmanager"  # the format of the receivers that forget an alert which is not repeated
 
-AWAY = (DBAPIError, PoolTimeout)
+DATABASE_ERRORS = (DBAPIError, PoolTimeout)
 STOPPED = (asyncio.CancelledError, JobAborted)  # the monitor ends in the middle of an attempt
-TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # says nothing of the URL
+TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # their texts do not hold the URL
 
 T = TypeVar("T")
 
@@ -58,7 +66,7 @@ class BackOff(BaseRetryStrategy):
     """Exponential back-off with jitter; a receiver's Retry-After is honoured, up to an hour."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        if not isinstance(exception, (DeliveryFailed, *AWAY, *STOPPED)):
+        if not isinstance(exception, (DeliveryFailed, *DATABASE_ERRORS, *STOPPED)):
             return None
         delay = min(FIRST_RETRY * 2.0 ** min(job.attempts, 20), MAX_RETRY) * random.uniform(0.5, 1.0)
         if isinstance(exception, DeliveryFailed) and exception.retry_after:
@@ -67,42 +75,60 @@ class BackOff(BaseRetryStrategy):
 
 
 def register(app: App, engine: Engine, secret: str | None) -> None:
-    """Add to a job queue the delivery task, and the one that reminds Alertmanager every minute of what is firing.
+    """Add the tasks of deliveries to a job queue, with one that reminds Alertmanager every minute of what is firing.
 
     Parameters
     ----------
-    secret : `whsec_...`, signs every body as Standard Webhooks says; unsigned where it is None.
+    secret : str or None
+        `whsec_...`, signs every body as Standard Webhooks says; unsigned where it is None.
     """
     signer = Webhook(secret) if secret else None
+    queue = open_queue(conninfo(engine.url.render_as_string(hide_password=False)))
 
     @app.task(name=DELIVER, queue=QUEUE, retry=BackOff(), pass_context=True)
     async def deliver(_: JobContext, delivery_id: str) -> None:
         await attempt(engine, UUID(delivery_id), signer)
 
+    @app.task(name=UNMUTE, queue=QUEUE, retry=BackOff())
+    async def unmute(alert_id: str) -> None:
+        now = dt.datetime.now(dt.UTC)
+        await _query(engine, lambda connection: outbox.release(connection, queue, UUID(alert_id), now))
+
+    @app.task(name=REMIND, queue=QUEUE)
+    async def remind_of_alert(alert_id: str) -> None:
+        await remind(engine, UUID(alert_id))
+
     @app.periodic(cron="* * * * *")
-    @app.task(name=REMIND, queue=QUEUE, queueing_lock=REMIND)
+    @app.task(name=REMIND_ALL, queue=QUEUE, queueing_lock=REMIND_ALL)
     async def remind_of_firing(timestamp: int) -> None:
-        await remind(engine)
+        for row in await _query(engine, lambda connection: alerts.due_reminders(connection, REMINDED)):
+            if row.alert_id is None:
+                continue
+            lock = delivery_lock(row.alert_id, row.url)
+            task = app.configure_task(REMIND, queue=QUEUE, lock=lock, queueing_lock=f"{REMIND}-{lock}")
+            with contextlib.suppress(AlreadyEnqueued):
+                await task.defer_async(alert_id=str(row.alert_id))
 
 
-async def remind(engine: Engine) -> None:
-    """Send Alertmanager again what it took and is still firing: what it does not hear of resolves by itself."""
-    rows = await _query(engine, lambda connection: alerts.taken_and_firing(connection, "alertmanager"))
+async def remind(engine: Engine, alert_id: UUID) -> None:
+    """Send Alertmanager an alert again that it took and that is still firing: it resolves an alert that it does not
+    hear of. An alert that is acknowledged or muted is not repeated."""
+    rows = await _query(engine, lambda connection: alerts.due_reminders(connection, REMINDED, alert_id))
     for row, (_, error, _) in zip(rows, await asyncio.gather(*(_post(row, None) for row in rows)), strict=True):
         if error is not None:
             logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
 
 
 async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> None:
-    """Send a delivery once and record the outcome.
+    """Send a delivery once and record the outcome; one that a later event supersedes is dropped.
 
     Raises
     ------
     DeliveryFailed
         It was not taken, and there is time left to try again.
     """
-    row = await _query(engine, lambda connection: alerts.get_delivery(connection, delivery_id))
-    if row is None or row.outcome == "delivered":
+    row = await _query(engine, lambda connection: _next(connection, delivery_id))
+    if row is None:
         return
     status, error, retry_after = await _post(row, signer)
     now = dt.datetime.now(dt.UTC)
@@ -121,6 +147,18 @@ async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> 
         raise DeliveryFailed(error, retry_after)
 
 
+def _next(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
+    """Return a delivery that is to be attempted, or None where it is done, muted or superseded."""
+    row = alerts.get_delivery(connection, delivery_id)
+    if row is None or row.outcome in ("delivered", "superseded", "muted"):
+        return None
+    if row.alert_id is not None and alerts.is_superseded(connection, row, skippable=CHANGED):
+        alerts.update_delivery(connection, delivery_id, outcome="superseded")
+        logger.info("alert %s: event %s is superseded before it was delivered", row.alert_id, row.event)
+        return None
+    return row
+
+
 async def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
     """Run a query in a transaction of its own, in a thread: the loop that waits for receivers never waits for it."""
 
@@ -131,7 +169,7 @@ async def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_database, run)
 
 
-async def _post(row: Any, signer: Webhook | None) -> tuple[int | None, str | None, float | None]:
+async def _post(row: DeliveryRow, signer: Webhook | None) -> tuple[int | None, str | None, float | None]:
     now = dt.datetime.now(dt.UTC)
     headers = {"content-type": "application/json", "user-agent": "tidemark", "webhook-id": str(row.id)}
     headers["webhook-timestamp"] = str(int(now.timestamp()))

@@ -1,14 +1,18 @@
-"""What a receiver is sent: the same alert in the dialects of three kinds of program."""
+"""The bodies that receivers are sent: the same event in the dialects of three kinds of program."""
 
 import datetime as dt
 from typing import Any
 
 import orjson
 
+from .incident import CHANGED, FIRING, RESOLVED, TEST
+
 Body = dict[str, Any] | list[dict[str, Any]]
 
 MAX_SECTION = 600  # characters of a summary; escaped they are fewer than Slack's 3,000
-STATES = {"drift.firing": "firing", "drift.resolved": "resolved"}
+MAX_TITLE = 150  # characters that Slack accepts in a header
+STATES = {FIRING: "firing", CHANGED: "changed", RESOLVED: "resolved"}
+TEST_SUMMARY = "This is a test of the receiver. No stream drifts because of it."
 
 
 def standard(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
@@ -18,12 +22,16 @@ def standard(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
 
 def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
     """Return a Slack message (Block Kit) with a plain-text fallback."""
-    state = STATES[event]
+    if event == TEST:
+        return {"text": _escaped(f"Tidemark test. {alert['summary']}")}
+    state = STATES[event] if event != RESOLVED else f"resolved ({alert['resolution']})"
     title = f"{alert['stream']}: {alert['kind']} shift {state}"
+    if alert["severity"] == "page" and event != RESOLVED:
+        title = f"PAGE {title}"
     return {
         "text": _escaped(f"{title}. {alert['summary']}"),
         "blocks": [
-            {"type": "header", "text": {"type": "plain_text", "text": title[:150]}},
+            {"type": "header", "text": {"type": "plain_text", "text": title[:MAX_TITLE]}},
             {"type": "section", "text": {"type": "mrkdwn", "text": _escaped(alert["summary"][:MAX_SECTION])}},
             {
                 "type": "context",
@@ -34,16 +42,32 @@ def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
 
 
 def alertmanager(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
-    """Return the body of Alertmanager's API v2 (`POST /api/v2/alerts`)."""
+    """Return the body of Alertmanager's API v2 (`POST /api/v2/alerts`).
+
+    Alertmanager knows an alert by its labels: where a change gives an incident other labels, the body also ends the
+    alert under its earlier ones.
+    """
+    if event == TEST:
+        entry = {"labels": {"alertname": "TidemarkTest"}, "annotations": {"summary": alert["summary"]}}
+        return [entry | {"startsAt": at.isoformat(), "endsAt": (at + dt.timedelta(minutes=1)).isoformat()}]
+    labels = _labels(alert)
     entry = {
-        "labels": {"alertname": "TidemarkDrift", "stream": alert["stream"], "kind": alert["kind"]},
-        "annotations": {"summary": alert["summary"]},
+        "labels": labels,
+        "annotations": {"summary": alert["summary"], "alert_id": alert["alert_id"]},
         "startsAt": alert["since"],
         "generatorURL": alert["url"],
     }
-    if STATES[event] == "resolved":
-        entry["endsAt"] = at.isoformat()
-    return [entry]
+    if event == RESOLVED:
+        return [entry | {"endsAt": at.isoformat()}]
+    earlier = labels | {name: value for name, value in alert.get("previous", {}).items() if name in labels}
+    if earlier == labels:
+        return [entry]
+    return [entry | {"labels": earlier, "endsAt": at.isoformat()}, entry]
+
+
+def _labels(alert: dict[str, Any]) -> dict[str, str]:
+    fixed = {"alertname": "TidemarkDrift", "stream": alert["stream"]}
+    return fixed | {"kind": alert["kind"], "severity": alert["severity"]}
 
 
 FORMATS = {"standard": standard, "slack": slack, "alertmanager": alertmanager}

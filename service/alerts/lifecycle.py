@@ -1,29 +1,37 @@
-"""An alert's life: it fires, is delivered, resolves; each step in the transaction of the window that caused it."""
+"""An incident's life: it fires, changes, resolves and may come back; each step in its caller's transaction."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from procrastinate import App
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from ..settings import WebhookReceiver
 from ..store import alerts
-from .delivery import DELIVER, GIVE_UP, QUEUE
-from .formats import render
-from .queue import defer
+from ..store.alerts import AlertRow
+from .formats import TEST_SUMMARY, render
+from .incident import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
+from .links import page_url
+from .outbox import GIVE_UP, defer_delivery, defer_unmute, release
 
 
 class Alerts:
-    """Raises and resolves alerts, and defers their deliveries.
+    """Opens, changes and ends incidents, and defers the deliveries of their events.
+
+    Every event of an incident has the next number of its `sequence`. The deliveries of one incident to one receiver
+    share a lock of the job queue, so that they arrive in that order.
 
     Parameters
     ----------
-    queue : where deliveries are deferred.
-    receivers : who is told.
-    public_url : start of the links in alerts.
+    queue : App
+        The job queue in which deliveries are deferred.
+    receivers : sequence of WebhookReceiver
+        The receivers of all events.
+    public_url : str
+        The start of the links in alerts.
     """
 
     def __init__(self, queue: App, receivers: Sequence[WebhookReceiver], public_url: str) -> None:
@@ -31,82 +39,198 @@ class Alerts:
         self._receivers = receivers
         self._public_url = public_url
 
-    def fire(
-        self,
-        connection: Connection,
-        stream: Row[Any],
-        at: dt.datetime,
-        *,
-        kind: str,
-        since: dt.datetime,
-        position: int,
-        window_id: int | None,
-        report: dict[str, Any],
-    ) -> UUID:
-        """Raise an alert on a stream and defer its deliveries; return its id."""
-        alert_id = uuid7()
+    def fire(self, connection: Connection, draft: AlertDraft) -> UUID:
+        """Open an incident, announce it as `drift.firing`, and return its id."""
+        alert_id = draft.id or uuid7()
         alerts.save(
             connection,
             id=alert_id,
-            stream_id=stream.id,
-            kind=kind,
+            stream_id=draft.stream_id,
+            kind=draft.kind,
             state="firing",
-            since=since,
-            fired_at=at,
-            position=position,
-            window_id=window_id,
-            p_value=report["p_value"],
-            summary=report["summary"],
-            report=report,
+            since=draft.since,
+            fired_at=draft.at,
+            position=draft.position,
+            window_id=draft.window_id,
+            p_value=draft.report["p_value"],
+            summary=draft.report["summary"],
+            report=dict(draft.report),
+            severity=draft.severity,
+            certainty=draft.certainty,
+            sequence=1,
         )
-        self._announce(connection, "drift.firing", alert_id, at)
+        self._announce(connection, FIRING, alert_id, draft.at)
         return alert_id
 
-    def resolve(self, connection: Connection, alert_id: UUID, at: dt.datetime) -> None:
-        """Resolve a firing alert and defer the news."""
-        alerts.resolve(connection, alert_id, at)
-        self._announce(connection, "drift.resolved", alert_id, at)
+    def change(self, connection: Connection, alert_id: UUID, change: AlertChange) -> bool:
+        """Change a firing incident and announce it as `drift.changed`; return False where it no longer fires."""
+        before = alerts.get(connection, alert_id)
+        if before is None or alerts.update_alert(connection, alert_id, "firing", **_values(change)) is None:
+            return False
+        rises = change.severity is not None and _rank(change.severity) > _rank(before.severity)
+        previous = {"kind": before.kind, "certainty": before.certainty, "severity": before.severity}
+        details = {"reason": change.reason, "previous": previous}
+        self._announce(connection, CHANGED, alert_id, change.at, details, urgent=rises)
+        return True
 
-    def _announce(self, connection: Connection, event: str, alert_id: UUID, at: dt.datetime) -> None:
-        row = alerts.get(connection, alert_id)
-        if row is None:
-            raise LookupError(f"no alert {alert_id}")
-        data = alert_data(row, self._public_url)
+    def resolve(
+        self, connection: Connection, alert_id: UUID, at: dt.datetime, resolution: Resolution = "recovered"
+    ) -> bool:
+        """End a firing incident and announce it as `drift.resolved`; return False where it no longer fires."""
+        values = {"state": "resolved", "resolved_at": at, "resolution": resolution}
+        if alerts.update_alert(connection, alert_id, "firing", **values) is None:
+            return False
+        self._announce(connection, RESOLVED, alert_id, at, urgent=True)
+        return True
+
+    def reopen(
+        self, connection: Connection, alert_id: UUID, at: dt.datetime, change: AlertChange | None = None
+    ) -> bool:
+        """Let a resolved incident fire again under its id, announced as `drift.firing`; return False where it fires.
+
+        What people said of its earlier life ends with that: it is neither acknowledged nor muted.
+        """
+        values: dict[str, Any] = {"state": "firing", "resolved_at": None, "resolution": None}
+        values |= dict.fromkeys(("acknowledged_at", "acknowledged_by", "acknowledged_note", "muted_until", "muted_by"))
+        values |= _values(change) if change else {}
+        before = alerts.get(connection, alert_id)
+        if before is None or alerts.update_alert(connection, alert_id, "resolved", **values) is None:
+            return False
+        alerts.annotate(connection, alert_id, reopened=before.reopened + 1)
+        self._announce(connection, FIRING, alert_id, at, {"reopened": before.reopened + 1})
+        return True
+
+    def resolve_all(self, connection: Connection, stream_id: int, at: dt.datetime, resolution: Resolution) -> int:
+        """End every firing incident of a stream and return their number."""
+        return sum(self.resolve(connection, alert.id, at, resolution) for alert in alerts.firing(connection, stream_id))
+
+    def acknowledge(self, connection: Connection, alert_id: UUID, at: dt.datetime, by: str, note: str) -> None:
+        """Record that somebody takes care of an incident; Alertmanager is no longer reminded of it."""
+        alerts.annotate(connection, alert_id, acknowledged_at=at, acknowledged_by=by, acknowledged_note=note)
+        alerts.record(connection, alert_id, _entry("acknowledged", at, by=by, note=note))
+
+    def mute(self, connection: Connection, alert_id: UUID, at: dt.datetime, until: dt.datetime, by: str) -> None:
+        """Hold back the events of an incident until a time, except its end and a rise of its severity.
+
+        A time that is not in the future ends the mute at once. At the end the events that were held back are sent.
+        """
+        if until <= at:
+            alerts.annotate(connection, alert_id, muted_until=None, muted_by=None)
+            alerts.record(connection, alert_id, _entry("unmuted", at, by=by))
+            release(connection, self._queue, alert_id, at)
+            return
+        alerts.annotate(connection, alert_id, muted_until=until, muted_by=by)
+        alerts.record(connection, alert_id, _entry("muted", at, by=by, until=until.isoformat()))
+        alerts.hold_back(connection, alert_id, exempt=RESOLVED)
+        defer_unmute(connection, self._queue, alert_id, until)
+
+    def test(self, connection: Connection, at: dt.datetime, by: str) -> int:
+        """Send an event of type `test` to every receiver and return their number."""
+        data = {"summary": TEST_SUMMARY, "requested_by": by, "url": self._public_url}
         for receiver in self._receivers:
-            delivery_id = uuid7()
-            alerts.add_delivery(
-                connection,
-                id=delivery_id,
-                alert_id=alert_id,
-                event=event,
-                url=receiver.url,
-                format=receiver.format,
-                body=render(receiver.format, event, at, data),
-                give_up_at=at + GIVE_UP,
-            )
-            defer(self._queue, connection, DELIVER, QUEUE, {"delivery_id": str(delivery_id)})
+            self._deliver(connection, TEST, receiver, at, data)
+        alerts.forget_tests(connection)
+        return len(self._receivers)
+
+    def _announce(
+        self,
+        connection: Connection,
+        event: str,
+        alert_id: UUID,
+        at: dt.datetime,
+        details: Mapping[str, Any] | None = None,
+        *,
+        urgent: bool = False,
+    ) -> None:
+        """Record an event of an incident and deliver it to every receiver, unless the incident is muted and the event
+        is not urgent."""
+        alert = alerts.get(connection, alert_id)
+        if alert is None:
+            raise LookupError(f"no alert {alert_id}")
+        alerts.record(connection, alert_id, _event_entry(event, at, alert, details or {}))
+        muted = not urgent and alert.muted_until is not None and alert.muted_until > at
+        data = event_data(alert, self._public_url) | dict(details or {})
+        for receiver in self._receivers:
+            self._deliver(connection, event, receiver, at, data, alert, "muted" if muted else "pending")
+
+    def _deliver(
+        self,
+        connection: Connection,
+        event: str,
+        receiver: WebhookReceiver,
+        at: dt.datetime,
+        data: dict[str, Any],
+        alert: AlertRow | None = None,
+        outcome: str = "pending",
+    ) -> None:
+        delivery_id = uuid7()
+        alerts.add_delivery(
+            connection,
+            id=delivery_id,
+            alert_id=alert.id if alert else None,
+            event=event,
+            url=receiver.url,
+            format=receiver.format,
+            body=render(receiver.format, event, at, data),
+            give_up_at=at + GIVE_UP,
+            sequence=alert.sequence if alert else 0,
+            outcome=outcome,
+        )
+        if outcome == "pending":
+            defer_delivery(connection, self._queue, delivery_id, alert.id if alert else None, receiver.url)
 
 
-def alert_data(row: Row[Any], public_url: str) -> dict[str, Any]:
-    """Return an alert as webhooks carry it."""
+def event_data(alert: AlertRow, public_url: str) -> dict[str, Any]:
+    """Return an incident as the events of webhooks carry it."""
     return {
-        "alert_id": str(row.id),
-        "stream": row.stream,
-        "kind": row.kind,
-        "since": row.since.isoformat(),
-        "p_value": row.p_value,
-        "summary": row.summary,
-        "report": row.report,
-        "url": alerts.page_url(public_url, row.id),
+        "alert_id": str(alert.id),
+        "sequence": alert.sequence,
+        "stream": alert.stream,
+        "kind": alert.kind,
+        "certainty": alert.certainty,
+        "severity": alert.severity,
+        "resolution": alert.resolution,
+        "since": alert.since.isoformat(),
+        "p_value": alert.p_value,
+        "summary": alert.summary,
+        "acknowledged": acknowledgement(alert),
+        "muted_until": alert.muted_until.isoformat() if alert.muted_until else None,
+        "report": alert.report,
+        "url": page_url(public_url, alert.id),
     }
 
 
-def deliver_again(connection: Connection, queue: App, alert_id: UUID) -> int:
-    """Defer the deliveries of an alert's last event once more, under their ids; return how many there are."""
-    sent = alerts.of_alerts(connection, [alert_id])
-    last = [row for row in sent if row.event == sent[-1].event]
-    give_up_at = dt.datetime.now(dt.UTC) + GIVE_UP
-    for row in last:
-        alerts.update_delivery(connection, row.id, outcome="pending", give_up_at=give_up_at)
-        defer(queue, connection, DELIVER, QUEUE, {"delivery_id": str(row.id)})
-    return len(last)
+def acknowledgement(alert: AlertRow) -> dict[str, str] | None:
+    """Return who acknowledged an alert, when and why, or None."""
+    if alert.acknowledged_at is None:
+        return None
+    return {
+        "at": alert.acknowledged_at.isoformat(),
+        "by": alert.acknowledged_by or "",
+        "note": alert.acknowledged_note or "",
+    }
+
+
+def _values(change: AlertChange) -> dict[str, Any]:
+    """Return the columns that a change sets."""
+    named = {name: getattr(change, name) for name in ("kind", "certainty", "severity", "window_id")}
+    values = {name: value for name, value in named.items() if value is not None}
+    if change.report is not None:
+        values |= {"p_value": change.report["p_value"], "summary": change.report["summary"]}
+        values["report"] = dict(change.report)
+    return values
+
+
+def _rank(severity: str) -> int:
+    return next(rank for rank, name in enumerate(SEVERITIES) if name == severity)
+
+
+def _entry(event: str, at: dt.datetime, **details: Any) -> dict[str, Any]:
+    return {"event": event, "at": at.isoformat(), **details}
+
+
+def _event_entry(event: str, at: dt.datetime, alert: AlertRow, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event as the incident's history keeps it: without the report."""
+    state = {"kind": alert.kind, "certainty": alert.certainty, "severity": alert.severity, "summary": alert.summary}
+    ended = {"resolution": alert.resolution} if alert.resolution else {}
+    return _entry(event, at, sequence=alert.sequence, **state, **ended, **details)

@@ -1,5 +1,6 @@
-"""The job queue on Postgres, as those use it who only put jobs into it."""
+"""The job queue on Postgres, for processes that only put jobs into it."""
 
+import datetime as dt
 from typing import Any, cast
 
 from procrastinate import App, SyncPsycopgConnector
@@ -12,7 +13,25 @@ def open_queue(conninfo: str) -> App:
     return App(connector=SyncPsycopgConnector(conninfo=conninfo))
 
 
-def defer(queue: App, connection: Connection, task: str, queue_name: str, arguments: dict[str, Any]) -> None:
-    """Put a job into the queue within the transaction of `connection`: it exists only if that commits."""
+def defer(
+    queue: App,
+    connection: Connection,
+    task: str,
+    queue_name: str,
+    arguments: dict[str, Any],
+    *,
+    lock: str | None = None,
+    at: dt.datetime | None = None,
+) -> None:
+    """Put a job into the queue within the transaction of `connection`: it exists only if that commits.
+
+    Parameters
+    ----------
+    lock : str, optional
+        Jobs of one lock run one after the other in the order in which they were deferred, retries included.
+    at : datetime, optional
+        The time before which the job does not start; at once by default.
+    """
     raw = connection.connection.driver_connection
-    queue.configure_task(task, queue=queue_name, connection=raw).defer(**cast(JSONDict, arguments))
+    job = queue.configure_task(task, queue=queue_name, connection=raw, lock=lock, schedule_at=at)
+    job.defer(**cast(JSONDict, arguments))

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Row
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import alerts as alert_rows
 from ..store import predictions, slices
 from ..store.feedback import Labelled
 from ..store.predictions import Batch
@@ -81,5 +80,4 @@ class Slices:
 
     def _retire(self, stream_id: int, alerts: Alerts, now: dt.datetime) -> None:
         slices.retire(self._connection, stream_id, now)
-        for alert in alert_rows.firing(self._connection, stream_id):
-            alerts.resolve(self._connection, alert.id, now)
+        alerts.resolve_all(self._connection, stream_id, now, "retired")

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row
 
+from ..alerts.incident import AlertDraft
 from ..alerts.lifecycle import Alerts
 from ..drift import StreamDetector
 from ..settings import Settings
 from ..store import alerts as alert_rows
 from ..store import streams, traffic, windows
+from ..store.alerts import AlertRow
 from ..store.arrays import pack, unpack
 from ..store.feedback import Labelled
 from ..store.predictions import Batch, Cursor
@@ -51,8 +53,8 @@ class Step:
         self._cursor = Cursor(row.cursor_xid, row.cursor_seq)
         self._seen: int = row.seen
         self._calm_windows: int = row.calm_windows
-        self._firing: list[Row[Any]] = []
-        self._concept: Row[Any] | None = None
+        self._firing: list[AlertRow] = []
+        self._concept: AlertRow | None = None
         self._refresh()
         self._labels = None if watcher.reference.labels is None else Labels(connection, row, watcher.reference)
         self._status: dict[str, Any] = dict(row.status)
@@ -217,16 +219,9 @@ class Step:
         del self._status["detected_at"]
 
     def _fire(self, kind: str, since: dt.datetime, window_id: int | None, report: dict[str, Any]) -> None:
-        self._alerts.fire(
-            self._connection,
-            self._row,
-            self._now,
-            kind=kind,
-            since=since,
-            position=self._seen,
-            window_id=window_id,
-            report=report | {"kind": kind},
-        )
+        report = report | {"kind": kind}
+        draft = AlertDraft(self._row.id, self._now, kind, since, self._seen, report, window_id)
+        self._alerts.fire(self._connection, draft)
         self._refresh()
 
     def _refresh(self) -> None:

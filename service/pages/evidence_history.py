@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row
 
 from ..store import windows
+from ..store.alerts import AlertRow
 
 MIN_POINTS = 8  # points of the kept history, below which the stored windows draw the line
 MAX_WINDOWS = 40  # that are read back for it
@@ -46,7 +47,7 @@ def at_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> Evi
     return EvidenceHistory(history, threshold, span=(window.first, end))
 
 
-def at_alert(connection: Connection, stream: Row[Any], alert: Row[Any]) -> EvidenceHistory:
+def at_alert(connection: Connection, stream: Row[Any], alert: AlertRow) -> EvidenceHistory:
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
     else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
     if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):

@@ -1,5 +1,6 @@
 """The pages: overview, a stream's windows, window report and alert; each gives its JSON where `Accept` asks for it."""
 
+import datetime as dt
 from dataclasses import asdict
 from importlib import resources
 from typing import Any
@@ -10,7 +11,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader
 from sqlalchemy import Row
 
+from ..alerts.schemas import Alert, AlertSummary
 from ..store import alerts, streams, windows
+from ..store.alerts import AlertRow
 from . import charts, evidence_history, formatting, guidance
 from . import report_images as images
 
@@ -77,7 +80,8 @@ def alert(alert_id: UUID, request: Request) -> Response:
         row = alerts.get(connection, alert_id)
         if row is None:
             return _not_found(request, f"no alert {alert_id}")
-        found = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), _url(request))
+        sent = alerts.of_alerts(connection, [row.id])
+        found = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
         stream = streams.get(connection, row.stream_id)
         seen = evidence_history.at_alert(connection, stream, row)
         report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
@@ -113,10 +117,9 @@ def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
     }
 
 
-def _alert_summary(row: Row[Any], request: Request) -> dict[str, Any]:
+def _alert_summary(row: AlertRow, request: Request) -> dict[str, Any]:
     """Return an alert without its report and deliveries."""
-    full = alerts.as_json(row, [], _url(request))
-    return {key: value for key, value in full.items() if key not in ("report", "deliveries")}
+    return AlertSummary.of(row, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
 
 
 def _url(request: Request) -> str:

@@ -1,21 +1,78 @@
-"""Alerts and their deliveries."""
+"""Alerts (one an incident) and the deliveries of their events."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, or_, select, true, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from .streams import stream_name
 from .tables import alerts, deliveries, models, streams
 
+MAX_HISTORY = 200  # entries of an incident's history; the oldest are dropped beyond it
+MAX_TESTS = 50  # test deliveries that are kept, the newest
+OUTCOMES = ("pending", "delivered", "failed", "superseded", "muted")
 
-def firing(connection: Connection, stream_id: int) -> Sequence[Row[Any]]:
-    """Return the alerts of a stream that are firing."""
-    query = _query().where(alerts.c.stream_id == stream_id, alerts.c.state == "firing").order_by(alerts.c.fired_at)
-    return connection.execute(query).all()
+
+@dataclass(frozen=True)
+class AlertRow:
+    """A stored alert with the names of its stream and model."""
+
+    id: UUID
+    stream_id: int
+    kind: str
+    state: str
+    since: dt.datetime
+    fired_at: dt.datetime
+    resolved_at: dt.datetime | None
+    position: int
+    window_id: int | None
+    p_value: float
+    summary: str
+    report: dict[str, Any]
+    severity: str
+    certainty: str
+    sequence: int
+    resolution: str | None
+    reopened: int
+    acknowledged_at: dt.datetime | None
+    acknowledged_by: str | None
+    acknowledged_note: str | None
+    muted_until: dt.datetime | None
+    muted_by: str | None
+    history: list[dict[str, Any]]
+    stream: str
+    model_name: str
+    model_version: str
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """A stored delivery of one event to one receiver; `alert_id` is None for a test event."""
+
+    id: UUID
+    alert_id: UUID | None
+    event: str
+    url: str
+    format: str
+    body: str
+    outcome: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    delivered_at: dt.datetime | None
+    give_up_at: dt.datetime
+    created_at: dt.datetime
+    sequence: int
+
+
+def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
+    """Return the alerts of a stream that are firing, oldest first."""
+    query = _query().where(alerts.c.stream_id == stream_id, alerts.c.state == "firing")
+    return _alerts(connection, query.order_by(alerts.c.fired_at))
 
 
 def save(connection: Connection, **values: Any) -> None:
@@ -23,26 +80,43 @@ def save(connection: Connection, **values: Any) -> None:
     connection.execute(insert(alerts).values(**values))
 
 
-def resolve(connection: Connection, alert_id: UUID, at: dt.datetime) -> None:
-    """Mark an alert as resolved."""
-    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(state="resolved", resolved_at=at))
+def update_alert(connection: Connection, alert_id: UUID, present_state: str, **values: Any) -> int | None:
+    """Change an alert that is in a state and number the event; return its number, or None where it is in another."""
+    statement = update(alerts).where(alerts.c.id == alert_id, alerts.c.state == present_state)
+    statement = statement.values(sequence=alerts.c.sequence + 1, **values)
+    number: int | None = connection.execute(statement.returning(alerts.c.sequence)).scalar_one_or_none()
+    return number
 
 
-def newest(connection: Connection, limit: int = 50, stream: str | None = None) -> Sequence[Row[Any]]:
+def annotate(connection: Connection, alert_id: UUID, **values: Any) -> None:
+    """Store what a person said of an alert, without a further event."""
+    connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
+
+
+def record(connection: Connection, alert_id: UUID, entry: Mapping[str, Any]) -> None:
+    """Append an entry to an alert's history, and drop the oldest beyond MAX_HISTORY."""
+    own = alerts.c.id == alert_id
+    history = connection.execute(select(alerts.c.history).where(own).with_for_update()).scalar_one()
+    connection.execute(update(alerts).where(own).values(history=[*history, dict(entry)][-MAX_HISTORY:]))
+
+
+def newest(connection: Connection, limit: int = 50, stream: str | None = None) -> list[AlertRow]:
     """Return alerts, newest first."""
     query = _query().order_by(alerts.c.fired_at.desc()).limit(limit)
-    return connection.execute(query.where(stream_name == stream) if stream else query).all()
+    return _alerts(connection, query.where(stream_name == stream) if stream else query)
 
 
-def get(connection: Connection, alert_id: UUID) -> Row[Any] | None:
+def get(connection: Connection, alert_id: UUID) -> AlertRow | None:
     """Return one alert, or None."""
-    return connection.execute(_query().where(alerts.c.id == alert_id)).one_or_none()
+    rows = _alerts(connection, _query().where(alerts.c.id == alert_id))
+    return rows[0] if rows else None
 
 
 def count_firing(connection: Connection) -> dict[int, int]:
     """Return the number of firing alerts by stream."""
     query = select(alerts.c.stream_id, func.count()).where(alerts.c.state == "firing").group_by(alerts.c.stream_id)
-    return dict(connection.execute(query).all())
+    rows = connection.execute(query).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def add_delivery(connection: Connection, **values: Any) -> None:
@@ -50,86 +124,94 @@ def add_delivery(connection: Connection, **values: Any) -> None:
     connection.execute(insert(deliveries).values(**values))
 
 
-def get_delivery(connection: Connection, delivery_id: UUID) -> Row[Any] | None:
+def get_delivery(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
     """Return one delivery, or None."""
-    return connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one_or_none()
+    rows = _deliveries(connection, select(deliveries).where(deliveries.c.id == delivery_id))
+    return rows[0] if rows else None
 
 
 def update_delivery(connection: Connection, delivery_id: UUID, **values: Any) -> None:
-    """Record what became of an attempt."""
+    """Record the outcome of an attempt."""
     connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(**values))
 
 
-def of_alerts(connection: Connection, alert_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
-    """Return the deliveries of alerts, oldest first."""
-    query = select(deliveries).where(deliveries.c.alert_id.in_(alert_ids)).order_by(deliveries.c.created_at)
-    return connection.execute(query).all()
+def of_alerts(connection: Connection, alert_ids: Sequence[UUID]) -> list[DeliveryRow]:
+    """Return the deliveries of alerts, in the order of their events."""
+    query = select(deliveries).where(deliveries.c.alert_id.in_(alert_ids))
+    return _deliveries(connection, query.order_by(deliveries.c.sequence, deliveries.c.created_at))
 
 
-def taken_and_firing(connection: Connection, format: str) -> Sequence[Row[Any]]:
-    """Return the deliveries in a format that were taken and whose alerts are still firing."""
+def is_superseded(connection: Connection, delivery: DeliveryRow, skippable: str) -> bool:
+    """Check whether a later event for the same receiver makes a delivery pointless.
+
+    Parameters
+    ----------
+    skippable : str
+        The event that only details an earlier one (`drift.changed`): it is superseded by any later event and
+        supersedes only its like, for a receiver that never heard of an incident needs the event that opens it.
+    """
+    d = deliveries.c
+    later = select(d.id).where(d.alert_id == delivery.alert_id, d.url == delivery.url, d.sequence > delivery.sequence)
+    if delivery.event != skippable:
+        later = later.where(d.event != skippable)
+    return connection.execute(later.where(d.outcome != "muted").limit(1)).first() is not None
+
+
+def hold_back(connection: Connection, alert_id: UUID, exempt: str) -> None:
+    """Mark the pending deliveries of an alert as muted, except those of the event `exempt`."""
+    d = deliveries.c
+    pending = (d.alert_id == alert_id) & (d.outcome == "pending") & (d.event != exempt)
+    connection.execute(update(deliveries).where(pending).values(outcome="muted"))
+
+
+def release(connection: Connection, alert_id: UUID, give_up_at: dt.datetime) -> list[DeliveryRow]:
+    """Make the muted deliveries of an alert pending again and return them in the order of their events."""
+    d = deliveries.c
+    statement = update(deliveries).where(d.alert_id == alert_id, d.outcome == "muted")
+    rows = connection.execute(statement.values(outcome="pending", give_up_at=give_up_at).returning(deliveries))
+    return sorted((DeliveryRow(**row._asdict()) for row in rows), key=lambda row: (row.sequence, row.created_at))
+
+
+def due_reminders(connection: Connection, format: str, alert_id: UUID | None = None) -> list[DeliveryRow]:
+    """Return the newest delivered event for each receiver in a format of each alert that fires, or of one of them,
+    except of alerts that are acknowledged or muted."""
+    d, a = deliveries.c, alerts.c
+    unmuted = or_(a.muted_until.is_(None), a.muted_until <= func.now())
     query = (
         select(deliveries)
-        .join(alerts, alerts.c.id == deliveries.c.alert_id)
-        .where(alerts.c.state == "firing", deliveries.c.format == format, deliveries.c.event == "drift.firing")
-        .where(deliveries.c.outcome == "delivered")
+        .ext(distinct_on(d.alert_id, d.url))
+        .join(alerts, a.id == d.alert_id)
+        .where(a.state == "firing", a.acknowledged_at.is_(None), unmuted)
+        .where(d.format == format, d.outcome == "delivered")
+        .where(true() if alert_id is None else a.id == alert_id)
+        .order_by(d.alert_id, d.url, d.sequence.desc())
     )
-    return connection.execute(query).all()
+    return _deliveries(connection, query)
 
 
 def outcomes(connection: Connection) -> dict[str, int]:
-    """Return the number of deliveries by outcome."""
-    query = select(deliveries.c.outcome, func.count()).group_by(deliveries.c.outcome)
-    return {"pending": 0, "delivered": 0, "failed": 0} | dict(connection.execute(query).all())
+    """Return the number of deliveries by outcome, without those of test events."""
+    query = select(deliveries.c.outcome, func.count()).where(deliveries.c.alert_id.is_not(None))
+    rows = connection.execute(query.group_by(deliveries.c.outcome)).all()
+    return dict.fromkeys(OUTCOMES, 0) | {row[0]: row[1] for row in rows}
 
 
-def as_json(row: Row[Any], sent: Sequence[Row[Any]], public_url: str) -> dict[str, Any]:
-    """Return an alert with its deliveries as the HTTP contract gives it."""
-    return {
-        "id": str(row.id),
-        "stream": row.stream,
-        "kind": row.kind,
-        "state": row.state,
-        "since": row.since.isoformat(),
-        "fired_at": row.fired_at.isoformat(),
-        "resolved_at": row.resolved_at.isoformat() if row.resolved_at else None,
-        "position": row.position,
-        "window": row.window_id,
-        "p_value": row.p_value,
-        "summary": row.summary,
-        "report": row.report,
-        "url": page_url(public_url, row.id),
-        "deliveries": [_delivery(d) for d in sent if d.alert_id == row.id],
-    }
+def forget_tests(connection: Connection) -> None:
+    """Drop the deliveries of test events beyond the newest MAX_TESTS."""
+    d = deliveries.c
+    kept = select(d.id).where(d.alert_id.is_(None)).order_by(d.created_at.desc()).limit(MAX_TESTS)
+    connection.execute(delete(deliveries).where(d.alert_id.is_(None), d.id.not_in(kept)))
 
 
-def page_url(public_url: str, alert_id: UUID) -> str:
-    """Return the address of an alert's page."""
-    return f"{public_url.rstrip('/')}/alerts/{alert_id}/page"
+def _alerts(connection: Connection, query: Select[Any]) -> list[AlertRow]:
+    return [AlertRow(**row._asdict()) for row in connection.execute(query)]
 
 
-def shown_url(url: str) -> str:
-    """Return a receiver's address without what may be a secret: user and password, path (Slack's token) and query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{'/…' if parts.path.strip('/') or parts.query else ''}"
+def _deliveries(connection: Connection, query: Select[Any]) -> list[DeliveryRow]:
+    return [DeliveryRow(**row._asdict()) for row in connection.execute(query)]
 
 
-def _delivery(row: Row[Any]) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "event": row.event,
-        "url": shown_url(row.url),
-        "format": row.format,
-        "outcome": row.outcome,
-        "attempts": row.attempts,
-        "last_status": row.last_status,
-        "last_error": row.last_error,
-        "delivered_at": row.delivered_at.isoformat() if row.delivered_at else None,
-    }
-
-
-def _query() -> Any:
+def _query() -> Select[Any]:
     return (
         select(
             alerts,

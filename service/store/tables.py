@@ -223,7 +223,21 @@ alerts = Table(
     Column("p_value", Double, nullable=False),
     Column("summary", Text, nullable=False),
     Column("report", JSONB, nullable=False),
+    Column("severity", Text, nullable=False, server_default="ticket"),
+    Column("certainty", Text, nullable=False, server_default="sure"),  # of the kind
+    Column("sequence", Integer, nullable=False, server_default="0"),  # number of the incident's last event
+    Column("resolution", Text, nullable=True),
+    Column("reopened", Integer, nullable=False, server_default="0"),  # times that the incident came back
+    Column("acknowledged_at", DateTime(timezone=True), nullable=True),
+    Column("acknowledged_by", Text, nullable=True),
+    Column("acknowledged_note", Text, nullable=True),
+    Column("muted_until", DateTime(timezone=True), nullable=True),
+    Column("muted_by", Text, nullable=True),
+    Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),  # what happened to the incident
     CheckConstraint("state IN ('firing', 'resolved')", name="state"),
+    CheckConstraint("severity IN ('ticket', 'page')", name="severity"),
+    CheckConstraint("certainty IN ('likely', 'sure')", name="certainty"),
+    CheckConstraint("resolution IN ('recovered', 'accepted', 'retired')", name="resolution"),
 )
 Index("ix_alerts_fired_at", alerts.c.fired_at)
 Index(
@@ -238,8 +252,8 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),  # the webhook-id, the same for every attempt
-    Column("alert_id", UUID(as_uuid=True), ForeignKey("alerts.id"), nullable=False),
-    Column("event", Text, nullable=False),  # drift.firing or drift.resolved
+    Column("alert_id", UUID(as_uuid=True), ForeignKey("alerts.id"), nullable=True),  # none of a test event
+    Column("event", Text, nullable=False),  # drift.firing, drift.changed, drift.resolved or test
     Column("url", Text, nullable=False),
     Column("format", Text, nullable=False),
     Column("body", Text, nullable=False),  # as signed and sent
@@ -250,6 +264,28 @@ deliveries = Table(
     Column("delivered_at", DateTime(timezone=True), nullable=True),
     Column("give_up_at", DateTime(timezone=True), nullable=False),
     _now(),
-    CheckConstraint("outcome IN ('pending', 'delivered', 'failed')", name="outcome"),
+    Column("sequence", Integer, nullable=False, server_default="0"),  # of the event among those of its incident
+    CheckConstraint("outcome IN ('pending', 'delivered', 'failed', 'superseded', 'muted')", name="outcome"),
 )
 Index("ix_deliveries_alert_id", deliveries.c.alert_id)
+
+baselines = Table(  # traffic that was accepted as normal
+    "baselines",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("stream_id", Integer, ForeignKey("streams.id"), nullable=False),
+    Column("reference_id", Integer, ForeignKey("references.id"), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("arrays", LargeBinary, nullable=False),  # npz of the accepted traffic in its own order
+    Column("calibration", LargeBinary, nullable=True),  # npz of the detector's calibration against the baseline
+    Column("accepted_by", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("undone_at", DateTime(timezone=True), nullable=True),
+    Column("undone_by", Text, nullable=True),
+    _now(),
+    CheckConstraint("what IN ('mix', 'images', 'all')", name="what"),
+)
+Index("ix_baselines_stream_id_id", baselines.c.stream_id, baselines.c.id)

@@ -16,6 +16,8 @@ class Receiver:
         self, *statuses: int, headers: dict[str, str] | None = None, hang: bool = False, drip: float | None = None
     ) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.accepted: list[tuple[dict[str, str], bytes]] = []  # those that were answered with a 2xx status
+        self.delay = 0.0  # seconds before each answer
         self._statuses = list(statuses) or [204]
         self._headers = headers or {}
         self._closed = threading.Event()
@@ -24,12 +26,17 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                receiver.requests.append(({key.lower(): value for key, value in self.headers.items()}, body))
+                request = {key.lower(): value for key, value in self.headers.items()}, body
+                receiver.requests.append(request)
                 if hang:
                     receiver._closed.wait()
                     return
+                receiver._closed.wait(receiver.delay)
                 statuses = receiver._statuses
-                self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+                status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+                if 200 <= status < 300:
+                    receiver.accepted.append(request)
+                self.send_response(status)
                 for name, value in receiver._headers.items():
                     self.send_header(name, value)
                 while drip and not receiver._closed.wait(drip):

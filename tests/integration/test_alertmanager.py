@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from tests.integration.test_alerts import REPORT, work
 from tidemark.alerts import delivery
+from tidemark.alerts.incident import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
@@ -24,6 +25,7 @@ from tidemark.store.engine import conninfo
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 NOW = dt.datetime.now(dt.UTC)
+LABELS = {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate", "severity": "ticket"}
 CONFIG = "global: {resolve_timeout: 3s}\nroute: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Alertmanager is not installed")
@@ -71,27 +73,25 @@ class Fired:
         with engine.begin() as connection:
             models.register(connection, "m", "1", "a" * 64, ["x", "y"])
             stream = streams.every(connection)[0]
-            self.id = self.alerts.fire(
-                connection, stream, NOW, kind="covariate", since=NOW, position=7, window_id=None, report=REPORT
-            )
+            self.id = self.alerts.fire(connection, AlertDraft(stream.id, NOW, "covariate", NOW, 7, REPORT))
         work(engine, url)
 
 
 def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: str) -> None:
     fired = Fired(engine, url, manager)
     (shown,) = active(manager)
-    assert shown["labels"] == {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate"}
+    assert shown["labels"] == LABELS
     assert shown["annotations"]["summary"] == REPORT["summary"]
     for _ in range(3):
         time.sleep(1.5)
-        asyncio.run(delivery.remind(engine))
+        asyncio.run(delivery.remind(engine, fired.id))
     assert len(active(manager)) == 1
     with engine.begin() as connection:
         fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
     work(engine, url)
     until(lambda: not active(manager))
     with engine.connect() as connection:
-        assert alerts.taken_and_firing(connection, "alertmanager") == []
+        assert alerts.due_reminders(connection, "alertmanager") == []
 
 
 def test_without_reminders_it_would_have_been_gone(engine: Engine, url: str, manager: str) -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, text
 from standardwebhooks.webhooks import Webhook
 
 from tests.integration.receiver import Receiver
-from tidemark.alerts import delivery, lifecycle
+from tidemark.alerts import delivery, outbox
+from tidemark.alerts.incident import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import Settings, WebhookReceiver
@@ -22,6 +23,7 @@ from tidemark.store.engine import conninfo
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 REPORT = {"p_value": 0.001, "summary": "Images are darker <than> in training", "kind": "covariate"}
 NOW = dt.datetime.now(dt.UTC)
+LABELS = {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate", "severity": "ticket"}
 
 
 @pytest.fixture
@@ -48,8 +50,7 @@ def fire(engine: Engine, url: str, stream_id: int, receivers: list[WebhookReceiv
     raiser = Alerts(open_queue(conninfo(url)), receivers, "http://tidemark.example")
     with engine.connect() as connection:
         transaction = connection.begin()
-        stream = streams.get(connection, stream_id)
-        raiser.fire(connection, stream, NOW, kind="covariate", since=NOW, position=7, window_id=None, report=REPORT)
+        raiser.fire(connection, AlertDraft(stream_id, NOW, "covariate", NOW, 7, REPORT))
         transaction.commit() if commit else transaction.rollback()
 
 
@@ -134,7 +135,7 @@ def test_after_a_day_it_is_failed_and_can_be_sent_again(
     work(engine, url)
     assert delivered(engine) == [("failed", 1, 500)]
     with engine.begin() as connection:
-        assert lifecycle.deliver_again(connection, open_queue(conninfo(url)), alerts.newest(connection)[0].id) == 1
+        assert outbox.deliver_again(connection, open_queue(conninfo(url)), alerts.newest(connection)[0].id) == 1
     work(engine, url)
     assert delivered(engine) == [("delivered", 2, 204)]
     assert hook.requests[0][0]["webhook-id"] == hook.requests[1][0]["webhook-id"]
@@ -153,7 +154,7 @@ def test_other_formats_are_what_their_programs_read(
     blocks = json.loads(slack.requests[0][1])
     assert blocks["blocks"][1]["text"]["text"] == "Images are darker &lt;than&gt; in training"
     [entry] = json.loads(manager.requests[0][1])
-    assert entry["labels"] == {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate"}
+    assert entry["labels"] == LABELS
     assert "endsAt" not in entry
 
 

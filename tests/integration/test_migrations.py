@@ -15,6 +15,7 @@ from tidemark.store import schema
 REVISIONS = schema.revisions()[::-1]  # oldest first
 TABLES = (
     "models", "predictions", "feedback", "references", "streams", "calibrations", "windows", "alerts", "deliveries",
+    "baselines",
 )  # fmt: skip
 PARTITION = "CREATE TABLE {name} PARTITION OF predictions FOR VALUES FROM ('{start}') TO ('{end}')"
 VALUES = {
@@ -30,7 +31,8 @@ VALUES = {
     "uuid": "'019ac000-0000-7000-8000-000000000001'::uuid",
     "timestamp with time zone": "'2026-01-10 12:00+00'::timestamptz",
 }
-CHECKED = {("alerts", "state"): "'firing'", ("streams", "state"): "'calm'", ("deliveries", "outcome"): "'pending'"}
+CHECKED = {("alerts", "state"): "'firing'", ("streams", "state"): "'calm'", ("deliveries", "outcome"): "'pending'",
+    ("baselines", "what"): "'all'"}  # fmt: skip
 COLUMNS = """
 SELECT column_name, data_type FROM information_schema.columns
 WHERE table_name = :table AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'

@@ -16,9 +16,10 @@ from sqlalchemy import Engine, text
 
 from tests.integration.receiver import Receiver
 from tests.integration.test_alerts import SECRET, delivered, fire, stream_id
-from tidemark.alerts import delivery, lifecycle
+from tidemark.alerts import delivery, outbox
 from tidemark.alerts.delivery import BackOff, DeliveryFailed
 from tidemark.alerts.queue import open_queue
+from tidemark.alerts.schemas import Alert
 from tidemark.errors import ConfigurationError
 from tidemark.settings import Settings, WebhookReceiver
 from tidemark.store import alerts
@@ -153,7 +154,7 @@ def test_the_back_off_doubles_to_a_bound_and_is_jittered() -> None:
 def test_it_is_tried_until_its_time_is_over_then_failed_then_delivered_again(
     engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "GIVE_UP", dt.timedelta(seconds=2))  # of the 24 hours
+    monkeypatch.setattr("tidemark.alerts.lifecycle.GIVE_UP", dt.timedelta(seconds=2))  # of the 24 hours
     hook = receiver(503)
     started = dt.datetime.now(dt.UTC)
     monkeypatch.setattr("tests.integration.test_alerts.NOW", started)
@@ -163,7 +164,7 @@ def test_it_is_tried_until_its_time_is_over_then_failed_then_delivered_again(
     assert attempts >= 2
     hook._statuses[:] = [204]
     with engine.begin() as connection:
-        lifecycle.deliver_again(connection, open_queue(conninfo(url)), alerts.newest(connection)[0].id)
+        outbox.deliver_again(connection, open_queue(conninfo(url)), alerts.newest(connection)[0].id)
     work_until(engine, url, lambda: delivered(engine) == [("delivered", attempts + 1, 204)])
 
 
@@ -203,9 +204,11 @@ def test_no_secret_reaches_a_log_or_the_answer(
     work_until(engine, url, lambda: all(attempts for _, attempts, _ in delivered(engine)))
     with engine.connect() as connection:
         [row] = alerts.newest(connection)
-        shown = alerts.as_json(row, alerts.of_alerts(connection, [row.id]), "http://tidemark.example")
-    assert shown["deliveries"][0]["url"] == f"http://{addresses[0]}/…"
-    everything = caplog.text + str(shown) + str(receivers)
+        sent = alerts.of_alerts(connection, [row.id])
+        answer = Alert.with_deliveries(row, sent, "http://tidemark.example", dt.datetime.now(dt.UTC))
+        locks = connection.execute(text("SELECT lock FROM procrastinate_jobs")).scalars().all()
+    assert answer.deliveries[0].url == f"http://{addresses[0]}/…"
+    everything = caplog.text + answer.model_dump_json() + str(locks) + str(receivers)
     assert not [secret for secret in [*tokens, SECRET, SECRET.removeprefix("whsec_")] if secret in everything]
 
 

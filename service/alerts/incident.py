@@ -1,0 +1,85 @@
+"""The values that travel from the monitor to an incident: how it opens, how it changes, how it ends."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+Severity = Literal["ticket", "page"]
+Certainty = Literal["likely", "sure"]
+Resolution = Literal["recovered", "accepted", "retired"]
+
+FIRING = "drift.firing"
+CHANGED = "drift.changed"
+RESOLVED = "drift.resolved"
+TEST = "test"
+
+SEVERITIES: tuple[Severity, ...] = ("ticket", "page")  # from the lower to the higher one
+
+
+@dataclass(frozen=True)
+class AlertDraft:
+    """An incident that is about to open.
+
+    Parameters
+    ----------
+    stream_id : int
+        The stream that drifts.
+    at : datetime
+        The time of the alarm.
+    kind : str
+        One of covariate, label, both, concept, unknown and repeats.
+    since : datetime
+        The estimated time of the change.
+    position : int
+        The number of the stream's predictions up to the alarm.
+    report : mapping
+        The window report that explains the alarm, with `p_value` and `summary`.
+    window_id : int, optional
+        The stored window that the report belongs to.
+    severity : {"ticket", "page"}, default "ticket"
+        Whether somebody must act now.
+    certainty : {"likely", "sure"}, default "sure"
+        How decisive the evidence for the kind is.
+    id : UUID, optional
+        The incident's id, for a caller that repeats a step and must open the same incident; a new one by default.
+    """
+
+    stream_id: int
+    at: dt.datetime
+    kind: str
+    since: dt.datetime
+    position: int
+    report: Mapping[str, Any]
+    window_id: int | None = None
+    severity: Severity = "ticket"
+    certainty: Certainty = "sure"
+    id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class AlertChange:
+    """What is new about an incident: another or a surer kind, a further shift, another severity.
+
+    Parameters
+    ----------
+    at : datetime
+        The time at which the change was noticed.
+    reason : {"kind", "certainty", "severity", "further_shift"}
+        What the change is about, as webhooks carry it.
+    kind, certainty, severity : optional
+        The new values; those that are left out stay.
+    report : mapping, optional
+        A new report with `p_value` and `summary`; the present one stays without it.
+    window_id : int, optional
+        The stored window that the new report belongs to.
+    """
+
+    at: dt.datetime
+    reason: Literal["kind", "certainty", "severity", "further_shift"]
+    kind: str | None = None
+    certainty: Certainty | None = None
+    severity: Severity | None = None
+    report: Mapping[str, Any] | None = None
+    window_id: int | None = None

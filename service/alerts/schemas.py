@@ -1,0 +1,111 @@
+"""What clients read of an alert: the models of its JSON."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from ..store.alerts import AlertRow, DeliveryRow
+from .incident import Certainty, Resolution, Severity
+from .links import page_url, public_receiver_url
+
+
+class Acknowledgement(BaseModel):
+    """Who takes care of an alert, since when and why."""
+
+    at: dt.datetime
+    by: str
+    note: str
+
+
+class Delivery(BaseModel):
+    """The delivery of one event to one receiver."""
+
+    id: UUID
+    event: str
+    sequence: int
+    url: str = Field(description="The receiver's address without user, password, path and query.")
+    format: str
+    outcome: Literal["pending", "delivered", "failed", "superseded", "muted"]
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    delivered_at: dt.datetime | None
+
+    @classmethod
+    def of(cls, row: DeliveryRow) -> Self:
+        """Return a stored delivery as clients read it."""
+        names = ("id", "event", "sequence", "format", "outcome", "attempts", "last_status", "last_error")
+        values = {name: getattr(row, name) for name in names}
+        return cls(**values, url=public_receiver_url(row.url), delivered_at=row.delivered_at)
+
+
+class AlertSummary(BaseModel):
+    """An alert without its report, history and deliveries."""
+
+    id: UUID
+    stream: str
+    kind: str
+    certainty: Certainty
+    severity: Severity
+    state: Literal["firing", "resolved"]
+    sequence: int = Field(description="Number of the incident's last event.")
+    since: dt.datetime
+    fired_at: dt.datetime
+    resolved_at: dt.datetime | None
+    resolution: Resolution | None
+    reopened: int = Field(description="Times that the incident came back after it was resolved.")
+    acknowledged: Acknowledgement | None
+    muted_until: dt.datetime | None
+    muted_by: str | None
+    position: int = Field(description="Predictions of the stream up to the alarm.")
+    window: int | None
+    p_value: float
+    summary: str
+    url: str = Field(description="The address of the alert's page.")
+
+    @classmethod
+    def of(cls, row: AlertRow, public_url: str, now: dt.datetime) -> Self:
+        """Return a stored alert as clients read it at the time `now`; a mute that is over is not shown."""
+        return cls(**_values(row, public_url, now))
+
+
+class Alert(AlertSummary):
+    """An alert with its report, its history and the deliveries of its events."""
+
+    report: dict[str, Any]
+    history: list[dict[str, Any]]
+    deliveries: list[Delivery]
+
+    @classmethod
+    def with_deliveries(cls, row: AlertRow, sent: Sequence[DeliveryRow], public_url: str, now: dt.datetime) -> Self:
+        """Return a stored alert with those of the deliveries that belong to it."""
+        deliveries = [Delivery.of(delivery) for delivery in sent if delivery.alert_id == row.id]
+        more = {"report": row.report, "history": row.history, "deliveries": deliveries}
+        return cls(**_values(row, public_url, now), **more)
+
+
+def _values(row: AlertRow, public_url: str, now: dt.datetime) -> dict[str, Any]:
+    copied = ("id", "stream", "kind", "certainty", "severity", "state", "sequence", "since", "fired_at", "resolved_at")
+    values: dict[str, Any] = {name: getattr(row, name) for name in copied}
+    if row.acknowledged_at is not None:
+        by, note = row.acknowledged_by or "", row.acknowledged_note or ""
+        values["acknowledged"] = Acknowledgement(at=row.acknowledged_at, by=by, note=note)
+    muted = row.muted_until is not None and row.muted_until > now
+    return (
+        {"acknowledged": None}
+        | values
+        | {
+            "resolution": row.resolution,
+            "reopened": row.reopened,
+            "muted_until": row.muted_until if muted else None,
+            "muted_by": row.muted_by if muted else None,
+            "position": row.position,
+            "window": row.window_id,
+            "p_value": row.p_value,
+            "summary": row.summary,
+            "url": page_url(public_url, row.id),
+        }
+    )
