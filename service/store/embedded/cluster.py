@@ -1,0 +1,72 @@
+"""The files of the embedded Postgres: created once, completely or not at all."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from ...errors import DatabaseError
+from . import programs
+from .account import Account
+
+SUPERUSER = "postgres"
+NEW_SUFFIX = ".new"  # folder in which initdb works, beside the final one
+INCOMPLETE_SUFFIX = ".incomplete"  # what an interrupted initdb of an earlier version of Tidemark left
+LAST_CREATED = Path("base", "5")  # database `postgres`, which initdb creates last and which holds Tidemark's tables
+
+logger = logging.getLogger(__name__)
+
+
+def version(folder: Path) -> int | None:
+    """Return the major version of the database in `folder`, or None if there is no complete one."""
+    try:
+        number = int((folder / "PG_VERSION").read_text())
+    except (OSError, ValueError):
+        return None
+    complete = (folder / "global" / "pg_control").exists() and (folder / LAST_CREATED).exists()
+    return number if complete else None
+
+
+def create(folder: Path, account: Account, lock: int) -> None:
+    """Create the database's files in a new folder next to `folder`, then rename it.
+
+    Parameters
+    ----------
+    lock : descriptor of the lock that the caller holds. initdb inherits it, so that nobody removes the folder in
+        which an initdb works whose parent was killed.
+
+    Raises
+    ------
+    DatabaseError
+        initdb failed; the error has initdb's own words.
+    """
+    binaries = programs.program_folder(None)
+    new = folder.with_name(folder.name + NEW_SUFFIX)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    account.own(new)
+    account.reach(new)
+    programs.ensure_runnable(binaries, account)
+    options = [f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+    done = programs.run(binaries, account, "initdb", [*options, "--pgdata", str(new)], kept_open=[lock])
+    if done.returncode != 0:
+        shutil.rmtree(new, ignore_errors=True)
+        raise DatabaseError(f"the embedded Postgres in {folder} cannot be created: {_reason(done.stdout)}")
+    if folder.exists():
+        _set_aside(folder)
+    new.rename(folder)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move what an interrupted initdb left; it holds no data of ours, but deleting is not ours to decide."""
+    aside = folder.with_name(folder.name + INCOMPLETE_SUFFIX)
+    if any(folder.iterdir()):
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        logger.warning("%s was an incomplete database and is now %s", folder, aside)
+
+
+def _reason(output: str) -> str:
+    """Return the line of initdb's output that tells what went wrong, with its hint."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line or "FATAL:" in line or "hint:" in line]
+    return "; ".join(errors or lines[-1:]) or "initdb ended without a message"

@@ -1,0 +1,87 @@
+"""The embedded server's main process: found by its pid file, and signalled only after it has proved its identity."""
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+PID_FILE = "postmaster.pid"
+READY = "ready"  # last line of the pid file of a server that accepts connections
+FAST_STOP_SECONDS = 3.0  # seconds for a fast shutdown, which ends sessions and writes a checkpoint
+IMMEDIATE_STOP_SECONDS = 2.0  # seconds for an immediate one, after which the next start replays the WAL
+
+POLL_SECONDS = 0.05  # seconds between two checks whether it has ended
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """A running server.
+
+    Attributes
+    ----------
+    process : its main process.
+    socket_folder : folder of its socket, empty until the server has written it.
+    is_ready : whether it accepts connections.
+    """
+
+    process: psutil.Process
+    socket_folder: str
+    is_ready: bool
+
+
+def find(folder: Path) -> Postmaster | None:
+    """Return the server whose data is in `folder`, or None.
+
+    A pid file may outlive its server, and its number may belong to any process by now, of any user. A process counts
+    as the server only if its program is `postgres` and its working folder is `folder`.
+    """
+    try:
+        lines = (folder / PID_FILE).read_text(errors="replace").splitlines()
+        process = psutil.Process(int(lines[0]))
+        if not _is_server_of(process, folder):
+            return None
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    socket_folder = lines[4].strip() if len(lines) > 4 else ""
+    return Postmaster(process, socket_folder, lines[-1].strip() == READY)
+
+
+def forget(folder: Path) -> None:
+    """Remove the pid file of a server that is gone: Postgres itself refuses to start if the number is in use again."""
+    (folder / PID_FILE).unlink(missing_ok=True)
+
+
+def stop(postmaster: Postmaster) -> None:
+    """End a server: at first in good order, then at once. psutil refuses to signal a number that was reused."""
+    stages = (
+        (signal.SIGINT, FAST_STOP_SECONDS),
+        (signal.SIGQUIT, IMMEDIATE_STOP_SECONDS),
+        (signal.SIGKILL, IMMEDIATE_STOP_SECONDS),
+    )
+    for number, seconds in stages:
+        try:
+            postmaster.process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return
+        if _ends_within(postmaster.process, seconds):
+            return
+
+
+def _ends_within(process: psutil.Process, seconds: float) -> bool:
+    """Wait for the end of a process; a zombie has ended, whoever has to collect it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _is_server_of(process: psutil.Process, folder: Path) -> bool:
+    command = process.cmdline()  # empty for a zombie
+    return bool(command) and Path(command[0]).name == "postgres" and Path(process.cwd()).samefile(folder)

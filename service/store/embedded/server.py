@@ -1,0 +1,233 @@
+"""The embedded server's life: started by the first process that needs it, ended by the last one."""
+
+import logging
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from ...errors import ConfigurationError, DatabaseError
+from . import cluster, postmaster, programs
+from .account import Account, server_account
+from .sharing import Membership, exclusive
+from .socket_folder import choose_socket_folder
+
+PORT = 5432  # only names the socket; the server does not listen on a network
+START_SECONDS = 300.0  # seconds for a start, which replays the WAL after a crash
+START_PAUSE = 0.05  # seconds between two checks whether the server is ready
+ATTEMPTS = 40  # starts while processes of a killed server still end
+ATTEMPT_PAUSE = 0.25  # seconds between them
+OLD_PROCESSES = "shared memory block"  # part of Postgres' message while they do
+VISIBLE_SECONDS = 20.0  # seconds in which another user of the server restarts it
+WATCH_SECONDS = 0.5  # seconds between two checks whether the server lives
+MAX_LOG_BYTES = 10_000_000  # bytes of the server's log that are carried over a start
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[str]:
+    """Yield the URL of the server in `folder`, which other processes may use at the same time.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder above cannot be written, or there is no embedded server in this installation.
+    DatabaseError
+        The server does not start.
+    """
+    folder = folder.absolute()
+    _check_writable(folder.parent)
+    server = EmbeddedServer(folder)
+    server.enter()
+    leaving = threading.Event()
+    watcher = threading.Thread(target=server.watch, args=(leaving,), name="embedded-postgres", daemon=True)
+    watcher.start()
+    try:
+        yield server.url()
+    finally:
+        leaving.set()
+        watcher.join()
+        server.leave()
+
+
+class EmbeddedServer:
+    """One process's hold on the server in a folder.
+
+    Parameters
+    ----------
+    folder : absolute path of the database's files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._membership = Membership(folder)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def enter(self) -> None:
+        """Become a user of the server, and start it if it does not run.
+
+        Where others use it already, one of them restarts it: it could also run where this process cannot see it, in
+        another container on the same volume.
+        """
+        end = time.monotonic() + VISIBLE_SECONDS
+        while True:
+            with exclusive(self._folder) as lock:
+                running = postmaster.find(self._folder)
+                if running is not None or self._membership.is_alone():
+                    self._membership.join()
+                    self._ensure_running(lock)
+                    return
+            if time.monotonic() > end:
+                raise DatabaseError(
+                    f"the embedded Postgres in {self._folder} is used by a process that this one cannot see, "
+                    "in another container or on another machine: set TIDEMARK_DATABASE_URL to share a database"
+                )
+            time.sleep(WATCH_SECONDS)
+
+    def leave(self) -> None:
+        """Stop being a user of the server, and end it if nobody else is one."""
+        try:
+            with exclusive(self._folder):
+                running = postmaster.find(self._folder)
+                if self._membership.is_alone() and running is not None:
+                    postmaster.stop(running)
+        except (ConfigurationError, DatabaseError) as error:
+            logger.warning("the embedded Postgres goes on: %s", error)
+        finally:
+            self._membership.close()
+            self._reap()
+
+    def watch(self, leaving: threading.Event) -> None:
+        """Restart the server whenever it is gone, until `leaving` is set."""
+        while not leaving.wait(WATCH_SECONDS):
+            self._reap()
+            if postmaster.find(self._folder) is not None:
+                continue
+            try:
+                self.restart()
+                logger.warning("the embedded Postgres in %s was gone and is running again", self._folder)
+            except Exception as error:
+                logger.error("%s", error)
+
+    def restart(self) -> None:
+        """Start the server if it does not run, as one of its users.
+
+        Raises
+        ------
+        DatabaseError
+            It does not start.
+        """
+        with exclusive(self._folder) as lock:
+            self._ensure_running(lock)
+
+    def url(self) -> str:
+        """Return the server's URL.
+
+        Raises
+        ------
+        DatabaseError
+            The server ended since.
+        """
+        running = postmaster.find(self._folder)
+        if running is None:
+            raise DatabaseError(f"the embedded Postgres in {self._folder} ended; see {self._log}")
+        where = {"host": running.socket_folder, "port": str(PORT)}
+        url = URL.create("postgresql", username=cluster.SUPERUSER, database=cluster.SUPERUSER, query=where)
+        return url.render_as_string(hide_password=False)
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _ensure_running(self, lock: int) -> None:
+        account = server_account(self._folder)
+        if cluster.version(self._folder) is None:
+            cluster.create(self._folder, account, lock)
+        if postmaster.find(self._folder) is None:
+            self._start(account)
+        self._await_ready()
+
+    def _start(self, account: Account) -> None:
+        """Start the server, again while processes of one that was killed still hold its shared memory."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(ATTEMPT_PAUSE)
+            postmaster.forget(self._folder)
+            self._launch(account)
+            try:
+                return self._await_ready()
+            except DatabaseError as error:
+                if OLD_PROCESSES not in str(error) or attempt == ATTEMPTS - 1:
+                    raise
+
+    def _launch(self, account: Account) -> None:
+        binaries = programs.program_folder(cluster.version(self._folder))
+        programs.ensure_runnable(binaries, account)
+        if self._folder.stat().st_uid != account.uid:
+            account.own(self._folder)
+        account.reach(self._folder)
+        socket_folder = choose_socket_folder(self._folder, account)
+        options = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": str(socket_folder),
+            "unix_socket_permissions": "0700",
+        }
+        command = [str(binaries / "postgres"), "-D", str(self._folder)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".old"))
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=programs.environment(),
+                start_new_session=True,
+                **account.popen_arguments(),
+            )
+
+    def _await_ready(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            ended = self._child is not None and self._child.poll() is not None
+            running = postmaster.find(self._folder)
+            if running is not None and running.is_ready:
+                return
+            if (ended and running is None) or time.monotonic() > end:
+                raise DatabaseError(
+                    f"the embedded Postgres in {self._folder} does not start: {self._last_words()}; see {self._log}"
+                )
+            time.sleep(START_PAUSE)
+
+    def _last_words(self) -> str:
+        """Return the newest line of the log that names an error."""
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()[-50:]
+        except OSError as error:
+            return f"no log ({error.strerror})"
+        errors = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error" in line.lower()]
+        return (errors or lines or ["no reason given"])[-1].strip()
+
+    def _reap(self) -> None:
+        """Collect the exit status of a server that this process started, so that no zombie stays."""
+        if self._child is not None:
+            self._child.poll()
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(f"TIDEMARK_DATA_DIR: cannot write to {folder}: {error.strerror}") from None

@@ -1,0 +1,354 @@
+"""The embedded Postgres: in any folder, for any user, under any locale, and never at another process's expense."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+import tidemark
+from tidemark.errors import ConfigurationError, DatabaseError
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store.embedded import account, cluster, postmaster, programs, server, sharing
+
+PATIENCE = 60.0  # seconds, on a machine that does much else
+NAMELESS = 1_000_680_000  # a user id as OpenShift assigns them, without an entry in the password database
+FOLDER_NAMES = [
+    "My Projects", "tab\there", "R&D", "back\\slash", "*", "a+b", "100%41", "it's", "semi;colon", "$HOME",
+    "x$(touch pwned)y", "a'b\"c", "café", "q?a=1", "hash#1", "{curly}", "com,ma", "long-" + 20 * "name",
+]  # fmt: skip
+PROGRAM = """
+import sys
+from pathlib import Path
+from tidemark.errors import TidemarkError
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store.embedded import account
+{patch}
+try:
+    with engines.database(Settings(data_dir=Path(sys.argv[1]))) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        engine.dispose()
+        print("ready", flush=True)
+        {then}
+except TidemarkError as error:
+    sys.exit(f"tidemark: {{error}}")
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose database was created and stopped."""
+    folder = tmp_path_factory.mktemp("template")
+    answer(folder)
+    return folder
+
+
+@pytest.fixture
+def data(template: Path, tmp_path: Path) -> Path:
+    """A data folder of the test's own with a database in it."""
+    return copied(template, tmp_path / "data")
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may enter, unlike pytest's."""
+    folder = Path(tempfile.mkdtemp(prefix="tidemark-test-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def copied(template: Path, folder: Path) -> Path:
+    shutil.copytree(template, folder)
+    if os.geteuid() == 0:
+        owner = (template / "postgres").stat()
+        for path in ((folder / "postgres"), *(folder / "postgres").rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
+    return folder
+
+
+def answer(folder: Path) -> None:
+    """Use the database once."""
+    with engines.database(Settings(data_dir=folder)) as url:
+        engine = engines.connect(url)
+        engines.check(engine)
+        engine.dispose()
+
+
+def started(
+    folder: Path, then: str = "", patch: str = "", environment: dict[str, str] | None = None, user: int | None = None
+) -> subprocess.Popen[str]:
+    """Start a process that uses the database of a folder, possibly as another user."""
+    other: dict[str, Any] = {}
+    variables = os.environ | {"HOME": str(folder.parent)} | (environment or {})
+    if user is not None:
+        other = {"user": user, "group": 0 if user == NAMELESS else user, "extra_groups": ()}
+        variables["PYTHONPATH"] = python_path(folder.parent)
+    return subprocess.Popen(
+        [python_of(user), "-c", PROGRAM.format(then=then, patch=patch), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder.parent,
+        env=variables,
+        **other,
+    )
+
+
+def python_of(user: int | None) -> str:
+    """Return an interpreter of our version that a user can run: ours may be in a private folder."""
+    if user is None:
+        return sys.executable
+    for path in (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path=os.defpath)):
+        with contextlib.suppress(OSError):
+            if path and subprocess.run([path, "-c", ""], user=user).returncode == 0:
+                return path
+    pytest.skip("no interpreter of this version that other users can run")
+
+
+def python_path(folder: Path) -> str:
+    """Return the search path for an interpreter that is not that of our environment."""
+    link = folder / "path" / "tidemark"
+    link.parent.mkdir()
+    link.symlink_to(Path(tidemark.__file__).parent)
+    return os.pathsep.join((str(link.parent), *(path for path in sys.path if path.endswith("site-packages"))))
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.02)
+
+
+def serving(folder: Path) -> psutil.Process:
+    running = postmaster.find(folder / "postgres")
+    assert running is not None
+    return running.process
+
+
+def is_replaced(folder: Path, pid: int) -> bool:
+    running = postmaster.find(folder / "postgres")
+    return running is not None and running.is_ready and running.process.pid != pid
+
+
+@contextlib.contextmanager
+def stranger(folder: Path, user: int | None, command: list[str], cwd: Path | None = None) -> Iterator[psutil.Process]:
+    """Run a process that has nothing to do with Postgres, and let the pid file name it."""
+    other = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+    with subprocess.Popen(command, cwd=cwd, **other) as process:
+        lines = [str(process.pid), str(folder / "postgres"), "1700000000", "5432", str(folder), "", "1 2", "ready"]
+        (folder / "postgres" / "postmaster.pid").write_text("\n".join(lines) + "\n")
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            process.kill()
+
+
+def server_uid(folder: Path) -> int | None:
+    return (folder / "postgres").stat().st_uid if os.geteuid() == 0 else None
+
+
+@pytest.mark.parametrize("name", ["sleep", "postgres"])
+@pytest.mark.parametrize("as_server", [True, False], ids=["of the server's user", "of our user"])
+def test_a_stale_pid_file_heals_and_its_number_s_new_process_is_left_alone(
+    data: Path, tmp_path: Path, name: str, as_server: bool
+) -> None:
+    command = ["bash", "-c", f"exec -a {name} sleep 300"]
+    with stranger(data, server_uid(data) if as_server else None, command, Path("/")) as process:
+        answer(data)
+        assert process.status() in (psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING)
+
+
+def test_a_process_in_the_data_folder_that_is_not_postgres_is_left_alone(data: Path) -> None:
+    with stranger(data, None, ["sleep", "300"], data / "postgres") as process:
+        answer(data)
+        assert process.status() == psutil.STATUS_SLEEPING
+
+
+@pytest.mark.parametrize("content", ["", "\n", "no number\n", "-1\n", "99999999999999999999\n", "1\n"])
+def test_a_damaged_pid_file_heals(data: Path, content: str) -> None:
+    (data / "postgres" / "postmaster.pid").write_text(content)
+    answer(data)
+
+
+def test_the_server_is_found_by_its_program_and_its_folder(data: Path, tmp_path: Path) -> None:
+    with engines.database(Settings(data_dir=data)):
+        assert serving(data).name() == "postgres"
+        other = tmp_path / "other"
+        other.mkdir()
+        shutil.copy(data / "postgres" / "postmaster.pid", other)
+        assert postmaster.find(other) is None
+
+
+@pytest.mark.parametrize("name", FOLDER_NAMES)
+def test_any_folder_name(template: Path, tmp_path: Path, name: str) -> None:
+    answer(copied(template, tmp_path / name))
+    assert not list(Path.cwd().glob("pwned*"))
+
+
+def test_an_interrupted_creation_heals(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    first = started(folder)
+    until((folder / "postgres.new" / "PG_VERSION").exists, "initdb")
+    first.kill()
+    first.wait()
+    answer(folder)
+    assert not (folder / "postgres.new").exists()
+
+
+def test_what_an_interrupted_creation_of_an_earlier_version_left_is_set_aside(tmp_path: Path) -> None:
+    broken = tmp_path / "postgres"
+    broken.mkdir()
+    (broken / "PG_VERSION").write_text("18\n")
+    answer(tmp_path)
+    assert (tmp_path / "postgres.incomplete" / "PG_VERSION").exists()
+    assert cluster.version(broken) == 18
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LC_ALL": "xx_XX.UTF-8"},
+        {"LANG": "de_DE.UTF-8"},
+        {"LC_ALL": "en_US.ISO-8859-1"},
+        {"PGPORT": "1", "PGDATA": "/nowhere", "PGUSER": "nobody", "PGDATABASE": "none", "PGHOST": "192.0.2.1"},
+    ],
+    ids=lambda variables: "-".join(variables),
+)
+def test_any_locale_and_variables_of_other_servers(tmp_path: Path, variables: dict[str, str]) -> None:
+    process = started(tmp_path, environment=variables)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+
+
+def test_the_last_of_several_processes_ends_the_server(data: Path) -> None:
+    with engines.database(Settings(data_dir=data)):
+        pid = serving(data).pid
+        answer(data)
+        killed = started(data, then="import time; time.sleep(300)")
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        killed.kill()
+        killed.wait()
+        assert serving(data).pid == pid
+    assert postmaster.find(data / "postgres") is None
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_killed_server_is_replaced_and_leaves_no_zombie(data: Path) -> None:
+    with engines.database(Settings(data_dir=data)) as url:
+        killed = serving(data)
+        killed.kill()
+        until(lambda: is_replaced(data, killed.pid), "the server again")
+        engine = engines.connect(url)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        engine.dispose()
+        until(lambda: not killed.is_running(), "the zombie's end")
+
+
+def test_a_server_that_does_not_answer_the_signal_is_ended_all_the_same(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FAST_STOP_SECONDS", "IMMEDIATE_STOP_SECONDS"):
+        monkeypatch.setattr(postmaster, name, 0.3)
+    with engines.database(Settings(data_dir=data)):
+        process = serving(data)
+        process.send_signal(signal.SIGSTOP)
+    assert not psutil.pid_exists(process.pid) or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_server_in_use_elsewhere_is_not_started_a_second_time(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another container on the same volume has its own process numbers: its server cannot be seen, its lock can."""
+    monkeypatch.setattr(server, "VISIBLE_SECONDS", 0.5)
+    elsewhere = sharing.Membership(data / "postgres")
+    elsewhere.join()
+    with pytest.raises(DatabaseError, match="another container"):
+        server.EmbeddedServer(data / "postgres").enter()
+    elsewhere.close()
+    answer(data)
+
+
+@as_root
+def test_two_users_of_a_machine_each_have_a_server(public: Path) -> None:
+    answer(public / "ours")
+    theirs = started(public / "theirs", user=12345)
+    output, _ = theirs.communicate(timeout=PATIENCE)
+    assert theirs.returncode == 0, output
+
+
+@as_root
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare of util-linux")
+def test_a_user_without_a_name(public: Path) -> None:
+    process = started(public / "data", user=NAMELESS)
+    output, _ = process.communicate(timeout=PATIENCE)
+    if "Operation not permitted" in output:
+        pytest.skip("this kernel allows no user namespaces")
+    assert process.returncode == 0, output
+
+
+@as_root
+def test_a_failed_creation_is_told_in_the_words_of_initdb(public: Path) -> None:
+    process = started(public / "data", user=NAMELESS, patch="account.SYSTEM_PATH = '/nowhere'")
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert len(output.splitlines()) == 1
+    assert f"could not look up effective user ID {NAMELESS}" in output
+
+
+@as_root
+def test_the_data_of_another_user_is_one_line(template: Path, public: Path) -> None:
+    copied(template, public / "data")
+    (public / "data").chmod(0o777)
+    for path in (public / "data").glob("postgres.*"):
+        path.chmod(0o666)
+    process = started(public / "data", user=12345)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "belongs to user" in output
+    assert len(output.splitlines()) == 1
+
+
+@as_root
+def test_root_without_useradd_uses_nobody(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "SYSTEM_PATH", "/nowhere")
+    monkeypatch.setattr(account, "NAME", "no-such-user")
+    answer(public / "data")
+    assert (public / "data" / "postgres").owner() == "nobody"
+
+
+@as_root
+def test_folders_above_the_data_are_not_opened_for_listing(public: Path) -> None:
+    private = public / "private"
+    private.mkdir(mode=0o700)
+    answer(private / "data")
+    assert private.stat().st_mode & 0o777 == 0o711
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        answer(tmp_path / "file" / "data")
+
+
+def test_the_wheel_carries_the_programs_that_are_used() -> None:
+    folder = programs.program_folder(None)
+    assert {"initdb", "postgres"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(DatabaseError, match="is of Postgres 9"):
+        programs.program_folder(9)
