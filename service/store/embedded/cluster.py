@@ -1,6 +1,7 @@
 """The files of the embedded Postgres: created once, completely or not at all."""
 
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ SUPERUSER = "postgres"
 NEW_SUFFIX = ".new"  # folder in which initdb works, beside the final one
 INCOMPLETE_SUFFIX = ".incomplete"  # what an interrupted initdb of an earlier version of Tidemark left
 LAST_CREATED = Path("base", "5")  # database `postgres`, which initdb creates last and which holds Tidemark's tables
+TELLING = re.compile("error:|fatal:|panic:|hint:|could not|cannot", re.I)  # marks lines that name a cause
+MAX_REASON_LINES = 3  # lines of initdb's output in an error
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def _set_aside(folder: Path) -> None:
 
 
 def _reason(output: str) -> str:
-    """Return the line of initdb's output that tells what went wrong, with its hint."""
+    """Return the lines of initdb's output that tell what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line or "FATAL:" in line or "hint:" in line]
-    return "; ".join(errors or lines[-1:]) or "initdb ended without a message"
+    telling = [line for line in lines if TELLING.search(line)]
+    return "; ".join(telling[:MAX_REASON_LINES] or lines[-1:]) or "initdb ended without a message"
