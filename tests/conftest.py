@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,26 +35,52 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """The name of a database with the current schema, which the databases of the tests are copies of."""
+    name = "tidemark_template"
+    _create(server_url, name)
+    engine = engines.connect(_url_of(server_url, name))
+    schema.migrate(engine)
+    engine.dispose()
+    return name
+
+
 @pytest.fixture
 def empty_url(server_url: str) -> Iterator[str]:
     """The URL of a new database without a schema."""
-    name = f"test_{next(DATABASES)}"
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with _database(server_url) as url:
+        yield url
 
 
 @pytest.fixture
-def url(empty_url: str) -> str:
+def url(server_url: str, template: str) -> Iterator[str]:
     """The URL of a new database with the current schema."""
-    engine = engines.connect(empty_url)
-    schema.migrate(engine)
-    engine.dispose()
-    return empty_url
+    with _database(server_url, template) as url:
+        yield url
+
+
+def _create(server_url: str, name: str, template: str = "template1") -> None:
+    _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+
+
+@contextmanager
+def _database(server_url: str, template: str = "template1") -> Iterator[str]:
+    name = f"test_{next(DATABASES)}"
+    _create(server_url, name, template)
+    yield _url_of(server_url, name)
+    _execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server_url: str, statement: str) -> None:
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(statement))
+    admin.dispose()
+
+
+def _url_of(server_url: str, name: str) -> str:
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture
