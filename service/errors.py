@@ -17,6 +17,10 @@ class ReferenceMismatch(TidemarkError):
     """A reference is missing, or belongs to another model file."""
 
 
+class NotAcceptable(TidemarkError):
+    """Traffic cannot become a stream's baseline now; the text says why and what would change that."""
+
+
 class Overloaded(TidemarkError):
     """The queue or the spool is full: try again after `retry_after` seconds."""
 

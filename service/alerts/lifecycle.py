@@ -100,6 +100,11 @@ class Alerts:
         self._announce(connection, FIRING, alert_id, at, {"reopened": before.reopened + 1})
         return True
 
+    def accept(self, connection: Connection, alert_id: UUID, at: dt.datetime, by: str, note: str, what: str) -> bool:
+        """End a firing incident because somebody accepted its traffic; return False where it no longer fires."""
+        alerts.record(connection, alert_id, _entry("accepted", at, by=by, note=note, what=what))
+        return self.resolve(connection, alert_id, at, "accepted")
+
     def resolve_all(self, connection: Connection, stream_id: int, at: dt.datetime, resolution: Resolution) -> int:
         """End every firing incident of a stream and return their number."""
         return sum(self.resolve(connection, alert.id, at, resolution) for alert in alerts.firing(connection, stream_id))
@@ -150,8 +155,14 @@ class Alerts:
         alerts.record(connection, alert_id, _event_entry(event, at, alert, details or {}))
         muted = not urgent and alert.muted_until is not None and alert.muted_until > at
         data = event_data(alert, self._public_url) | dict(details or {})
-        for receiver in self._receivers:
+        for receiver in self._receivers_of(connection, alert_id):
             self._deliver(connection, event, receiver, at, data, alert, "muted" if muted else "pending")
+
+    def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
+        """Return the configured receivers and those that were told of an incident before: another process of the
+        installation may have other settings, and who was told of the beginning is told of the end."""
+        told = [WebhookReceiver(url=url, format=name) for url, name in alerts.receivers(connection, alert_id)]
+        return list(dict.fromkeys([*self._receivers, *told]))
 
     def _deliver(
         self,

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from ..store.alerts import AlertRow, DeliveryRow
+from ..store.baselines import Baseline
 from .incident import Certainty, Resolution, Severity
 from .links import page_url, public_receiver_url
 
@@ -85,6 +86,25 @@ class Alert(AlertSummary):
         deliveries = [Delivery.of(delivery) for delivery in sent if delivery.alert_id == row.id]
         more = {"report": row.report, "history": row.history, "deliveries": deliveries}
         return cls(**_values(row, public_url, now), **more)
+
+
+class BaselineSummary(BaseModel):
+    """The accepted traffic that a stream is compared with in place of its reference alone."""
+
+    id: int
+    what: Literal["mix", "images", "all"]
+    since: dt.datetime
+    until: dt.datetime
+    rows: int
+    by: str
+    note: str
+    at: dt.datetime
+
+    @classmethod
+    def of(cls, row: Baseline) -> Self:
+        """Return a stored baseline as clients read it."""
+        names = ("id", "what", "since", "until", "rows", "note")
+        return cls(**{name: getattr(row, name) for name in names}, by=row.accepted_by, at=row.created_at)
 
 
 def _values(row: AlertRow, public_url: str, now: dt.datetime) -> dict[str, Any]:

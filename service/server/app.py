@@ -9,10 +9,11 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
 from ..api import problems
 from ..api.cloud_events import endpoints as inference_log
-from ..api.endpoints import alerts, drift, feedback, health, metrics, observe, predict, thumbnails
+from ..api.endpoints import alert_actions, alerts, drift, feedback, health, metrics, observe, predict, thumbnails
 from ..api.middleware.api_keys import ApiKeys
 from ..api.middleware.predict_fast_path import HotPath
 from ..api.middleware.security_headers import SecurityHeaders
@@ -111,6 +112,7 @@ def create_app(
         state.database = SharedLook(partial(health.database_state, engine))
         state.drift_metrics = SharedLook(partial(metrics.drift_text, engine))
         state.queue = open_queue(engines.conninfo(url))
+        state.alerts = Alerts(state.queue, settings.webhook_urls, settings.public_url)
         forwarder.start()
         showing = asyncio.create_task(_show(counted, spool))
         gc.freeze()  # what is there now stays: the collector need not look at it again and again
@@ -138,7 +140,19 @@ def create_app(
     if settings.api_keys:
         app.add_middleware(ApiKeys, keys=settings.api_keys)
     app.add_middleware(SecurityHeaders)
-    rooms = (predict, open_inference, observe, inference_log, feedback, drift, alerts, thumbnails, health, metrics)
+    rooms = (
+        predict,
+        open_inference,
+        observe,
+        inference_log,
+        feedback,
+        drift,
+        alerts,
+        alert_actions,
+        thumbnails,
+        health,
+        metrics,
+    )
     for room in rooms:
         app.include_router(room.router)
     app.include_router(pages.router)

@@ -141,6 +141,13 @@ def of_alerts(connection: Connection, alert_ids: Sequence[UUID]) -> list[Deliver
     return _deliveries(connection, query.order_by(deliveries.c.sequence, deliveries.c.created_at))
 
 
+def receivers(connection: Connection, alert_id: UUID) -> list[tuple[str, str]]:
+    """Return the URL and the format of each receiver that events of an alert were addressed to."""
+    d = deliveries.c
+    rows = connection.execute(select(d.url, d.format).where(d.alert_id == alert_id).distinct().order_by(d.url))
+    return [(row.url, row.format) for row in rows]
+
+
 def is_superseded(connection: Connection, delivery: DeliveryRow, skippable: str) -> bool:
     """Check whether a later event for the same receiver makes a delivery pointless.
 

@@ -68,6 +68,11 @@ def save(connection: Connection, stream_id: int, **values: Any) -> None:
     connection.execute(update(streams).where(streams.c.id == stream_id).values(**values))
 
 
+def restart(connection: Connection, stream_id: int) -> None:
+    """Let a stream's detector start again, without a drift: what it is compared with has changed."""
+    save(connection, stream_id, detector=None, state="calm", kind="none", since=None, calm_windows=0)
+
+
 def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
     """Return the ids of streams that the monitor should look at.
 

@@ -6,8 +6,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from sqlalchemy import Row
 
+from ...alerts.schemas import BaselineSummary
 from ...serving.model_registry import named
-from ...store import streams, windows
+from ...store import baselines, streams, windows
+from ...store.baselines import Baseline
 from ..problems import Problem, documented
 
 router = APIRouter(tags=["drift"])
@@ -26,8 +28,12 @@ def get_drift(request: Request) -> Streams:
     """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores."""
     with request.app.state.engine.connect() as connection:
         lags, last = streams.lags(connection), windows.last_of_each(connection)
+        accepted = baselines.current_of_all(connection)
         return Streams(
-            streams=[_stream(row, lags.get(row.id, 0), last.get(row.id)) for row in streams.every(connection)]
+            streams=[
+                _stream(row, lags.get(row.id, 0), last.get(row.id), accepted.get(row.id))
+                for row in streams.every(connection)
+            ]
         )
 
 
@@ -54,7 +60,7 @@ def get_window(window_id: int, request: Request) -> dict[str, Any]:
     return windows.as_json(row)
 
 
-def _stream(row: Row[Any], lag: int, last: Row[Any] | None) -> dict[str, Any]:
+def _stream(row: Row[Any], lag: int, last: Row[Any] | None, accepted: Baseline | None) -> dict[str, Any]:
     status = row.status
     rate = status.get("rate")
     expected = status.get("expected_run_time")
@@ -66,6 +72,7 @@ def _stream(row: Row[Any], lag: int, last: Row[Any] | None) -> dict[str, Any]:
         "kind": row.kind,
         "since": row.since.isoformat() if row.since else None,
         "reference": row.reference_id,
+        "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
         "predictions": row.seen,
         "lag": lag,
         "evidence": status.get("evidence"),

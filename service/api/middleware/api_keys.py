@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...settings import ApiKey
+from ..caller import identify
 from ..problems import Problem
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
@@ -46,13 +47,15 @@ class ApiKeys:
             return None
         headers = Headers(scope=scope)
         reading = method in READING
-        scopes = self._scopes(_key(headers, basic=reading))
+        key = _key(headers, basic=reading or is_page_action(method, path))
+        scopes = self._scopes(key)
         if not scopes:
             challenge = _challenge(headers, reading)
             return Problem(401, "a valid API key is needed: Authorization: Bearer <key>, or X-API-Key", challenge)
         wanted = needed(method, path)
         if scopes.isdisjoint({*wanted, "admin"}):
             return Problem(403, f"the API key lacks the scope {' or '.join(wanted)}")
+        identify(scope, hashlib.sha256(key or b"").hexdigest(), scopes)
         return None
 
     def _scopes(self, key: bytes | None) -> set[str]:
@@ -62,6 +65,11 @@ class ApiKeys:
         sha256 = hashlib.sha256(key).hexdigest()
         matching = [known.scopes for known in self._keys if hmac.compare_digest(known.sha256, sha256)]
         return set().union(*matching)
+
+
+def is_page_action(method: str, path: str) -> bool:
+    """Check whether a request is a form of an alert's page, which carries a token of its own against foreign pages."""
+    return method == "POST" and path.startswith("/alerts/") and "/page/" in path
 
 
 def needed(method: str, path: str) -> tuple[str, ...]:

@@ -1,0 +1,95 @@
+"""Accepting a change: a span of traffic becomes what a stream is compared with, and its incidents end."""
+
+import datetime as dt
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row
+
+from ..errors import NotAcceptable
+from ..store import alerts as alert_rows
+from ..store import baselines, streams, traffic
+from ..store.alerts import AlertRow
+from ..store.baselines import Baseline
+from .incident import CHANGED
+from .lifecycle import Alerts
+
+What = Literal["mix", "images", "all"]
+
+MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against
+MAX_ROWS = 5_000  # predictions that a baseline keeps, the newest of its span
+
+
+def accept(
+    connection: Connection,
+    alerts: Alerts,
+    stream: Row[Any],
+    what: What,
+    span: tuple[dt.datetime, dt.datetime],
+    *,
+    by: str,
+    note: str,
+    at: dt.datetime,
+) -> Baseline:
+    """Make the traffic of a span the baseline of a stream and end its incidents as accepted.
+
+    Parameters
+    ----------
+    what : {"mix", "images", "all"}
+        Which part of the change is normal from now on.
+    by, note : str
+        The person or key that accepts, and why.
+    at : datetime
+        The time of the decision.
+
+    Raises
+    ------
+    NotAcceptable
+        The stream has no reference, or the span has fewer than MIN_ROWS predictions.
+    """
+    if stream.reference_id is None:
+        raise NotAcceptable(f"stream {stream.stream} has no reference; run `tidemark reference build` first")
+    batch = traffic.between(connection, stream, *span, MAX_ROWS)
+    available = 0 if batch is None else len(batch)
+    if batch is None or available < MIN_ROWS:
+        raise NotAcceptable(
+            f"{available} predictions of {stream.stream} since {span[0].isoformat(timespec='seconds')}; accepting "
+            f"needs {MIN_ROWS}, {MIN_ROWS - available} more"
+        )
+    arrays = {"embeddings": batch.embeddings, "probabilities": batch.probabilities, "properties": batch.measured}
+    baseline = baselines.save(
+        connection,
+        stream_id=stream.id,
+        reference_id=stream.reference_id,
+        what=what,
+        span=(min(batch.at), max(batch.at)),
+        arrays={name: values for name, values in arrays.items() if values is not None},
+        accepted_by=by,
+        note=note,
+    )
+    for alert in alert_rows.firing(connection, stream.id):
+        alerts.accept(connection, alert.id, at, by, note, what)
+    streams.restart(connection, stream.id)
+    return baseline
+
+
+def undo(connection: Connection, stream: Row[Any], by: str, at: dt.datetime) -> Baseline:
+    """Compare a stream again with the baseline before its current one, else with its reference.
+
+    Raises
+    ------
+    NotAcceptable
+        The stream has no accepted baseline.
+    """
+    baseline = baselines.undo(connection, stream.id, by, at)
+    if baseline is None:
+        raise NotAcceptable(f"stream {stream.stream} has no accepted baseline that could be undone")
+    streams.restart(connection, stream.id)
+    return baseline
+
+
+def start_of_change(alert: AlertRow) -> dt.datetime:
+    """Return the time from which on the traffic of an incident is what would be accepted: its last further shift."""
+    shifts = [
+        entry["at"] for entry in alert.history if entry["event"] == CHANGED and entry.get("reason") == "further_shift"
+    ]
+    return dt.datetime.fromisoformat(shifts[-1]) if shifts else alert.since

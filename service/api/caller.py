@@ -1,0 +1,39 @@
+"""Who sends a request, as far as its API key tells."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.types import Scope
+
+KEY_DIGITS = 8  # of a key's SHA-256, by which people recognise it in TIDEMARK_API_KEYS
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of a request.
+
+    Parameters
+    ----------
+    name : str
+        What is recorded of an action: the start of the key's hash with its scopes, or `anonymous` without API keys.
+    is_admin : bool
+        Whether the sender may act, not only read.
+    """
+
+    name: str
+    is_admin: bool
+
+
+ANONYMOUS = Caller("anonymous", is_admin=True)  # where no API keys are configured
+
+
+def identify(scope: Scope, sha256: str, scopes: set[str]) -> None:
+    """Record the key of a request in its ASGI scope."""
+    name = f"key {sha256[:KEY_DIGITS]} ({'+'.join(sorted(scopes))})"
+    scope.setdefault("state", {})["caller"] = Caller(name, "admin" in scopes)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the sender of a request."""
+    caller: Caller = getattr(request.state, "caller", ANONYMOUS)
+    return caller
