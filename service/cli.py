@@ -76,27 +76,48 @@ def demo(
 
 @model.command("init")
 def model_init(
-    onnx: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Any ONNX classifier.")],
+    onnx: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="Any ONNX classifier, or a folder with one as Hugging Face Optimum writes it."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write the bundle to.")],
-    name: Annotated[str | None, typer.Option(help="The file's name unless given.")] = None,
-    version: Annotated[str, typer.Option()] = "1",
+    name: Annotated[str | None, typer.Option(help="Name of the model. Default: the file's name.")] = None,
+    version: Annotated[str, typer.Option(help="Version of the model.")] = "1",
     labels: Annotated[Path | None, typer.Option(help="Text file with one label a line.")] = None,
-    preset: Annotated[str, typer.Option(help="unit (0..1) or imagenet (its mean and deviation).")] = "unit",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="How pixels are prepared: unit (0..1, the default), raw (0..255), imagenet, torchvision, "
+            "torchvision-v2, timm, clip, caffe or tf."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Height and width of an input whose size is free.")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="1 or 3, for an input whose channels are free.")] = None,
+    preprocessor: Annotated[
+        Path | None, typer.Option(help="preprocessor_config.json of Transformers or config.json of timm.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "--scores", help="Output (or tensor) with the class scores.")
+    ] = None,
+    embedding: Annotated[str | None, typer.Option(help="Tensor of the graph that is the embedding.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="What makes scores probabilities: none, softmax, sigmoid or normalise.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect an ONNX classifier, find its embedding and write a bundle."""
-    from .inference.bundle_builder import init_bundle
+    from .commands.model_init import init_model, parse_size
+    from .inference.bundle_builder import Hints
 
-    bundle = init_bundle(onnx, out, name=name, version=version, labels=labels, preset=preset)
-    facts = {
-        "bundle": str(out),
-        "model": f"{bundle.name}:{bundle.version}",
-        "input": {"size": list(bundle.input.size), "mode": bundle.input.mode},
-        "labels": len(bundle.labels),
-        "activation": bundle.output.activation,
-        "embedding": bundle.output.embedding,
-    }
-    _say(facts, as_json, "{bundle}: {model}, input {input}, {labels} labels, embedding {embedding}")
+    hints = Hints(parse_size(size), channels, output, embedding, activation, preprocessor)
+    facts = init_model(onnx, out, name, version, labels, preset, hints)
+    for text in facts["notes"]:
+        print(f"note: {text}", file=sys.stderr)
+    _say(facts, as_json, "{bundle}: {model}, input {input}, {labels} labels of {output}, embedding {embedding}")
 
 
 @reference.command("build")

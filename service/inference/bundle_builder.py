@@ -1,38 +1,65 @@
-"""Makes a bundle of any ONNX classifier: finds out by its graph, and by running it, all that `model.toml` says."""
+"""Makes a bundle of any ONNX classifier: finds out by its graph, and by running it, what `model.toml` has to state."""
 
+import os
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 from pydantic import ValidationError
 
-from . import onnx_inspect as anatomy
-from .bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, load, write_spec
-from .onnx_inspect import ImageInput
+from . import onnx_inspect
+from .batch_proof import choose_batch
+from .bundle import BrokenBundle, Bundle, InputSpec, Spec, first_problem, load, write_spec
+from .first_run import first_run, open_loaded
+from .image_input import image_input
+from .labels_file import read_labels, unique_labels
+from .model_source import ModelSource, find_model, read_model
+from .network import Network
+from .presets import Preparation, preset, read_preparation
+from .probabilities import ModelFailed
+from .probe_images import probe_images
+from .projection import MAX_EMBEDDING_SIZE
+from .score_search import Scores, ScoreTensor, choose_activation, choose_scores, score_tensors
+from .session import pooled
 
-SIDES = (224, 28, 32, 64, 96, 128, 160, 192, 256, 299, 384, 512)  # tried where height and width are free
-PRESETS: dict[str, dict[str, Any]] = {
-    "unit": {"mean": (0.0,), "std": (1.0,)},
-    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": "crop"},
-}
-PROBES = 8  # random images
-SUM_TOLERANCE = 0.01  # of probabilities, wide enough for float16
-BATCH_TOLERANCE = 0.05  # of the scores' range, wide enough for quantised models
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Found:
-    size: tuple[int, int]
-    scores: str
-    activation: str
-    classes: int
+class Hints:
+    """What a user states of a model instead of having it found.
+
+    Parameters
+    ----------
+    size : height and width of the input.
+    channels : 1 or 3.
+    output : the output, or any tensor of the graph, with class scores.
+    embedding : any tensor of the graph.
+    activation : as `OutputSpec.activation`.
+    preprocessor : a file of Transformers or timm that states the preprocessing.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    output: str | None = None
+    embedding: str | None = None
+    activation: str | None = None
+    preprocessor: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Examined:
+    proto: ModelProto
+    image: InputSpec
+    scores: Scores
     embedding: str
+    embedding_layout: str
 
 
 def init_bundle(
@@ -41,202 +68,208 @@ def init_bundle(
     name: str | None = None,
     version: str = "1",
     labels: Path | None = None,
-    preset: str = "unit",
+    preset: str | None = None,
+    hints: Hints = Hints(),
+    note: Note = lambda _text: None,
 ) -> Bundle:
     """Write a bundle for any ONNX classifier; the original file is not changed.
 
     Parameters
     ----------
-    model : the classifier: one image input, class scores or probabilities among its outputs.
+    model : the classifier, one image input and class scores among its outputs; or a folder with it, whose
+        `preprocessor_config.json` and `config.json` are read.
     out : folder to make; must be empty or not exist.
-    labels : text file with one label a line; "0", "1", ... unless given.
-    preset : "unit" feeds 0..1, "imagenet" normalises by ImageNet's mean and deviation and cuts out the centre.
+    labels : text file with one label a line. By default those of `config.json`, else "0", "1", ...
+    preset : how pixels are prepared, see `presets.PRESETS`; 0..1 by default, or what the graph or a file states.
+    note : called with each thing that a user should know of what was found.
 
     Raises
     ------
     BrokenBundle
-        What was looked for and what was found, in one line.
+        What was expected and what was found, in one line, with the option that helps.
     """
-    if preset not in PRESETS:
-        raise BrokenBundle(f"--preset: expected {' or '.join(PRESETS)}, got {preset!r}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BrokenBundle(f"{out} is not an empty folder: give --out a new one")
-    proto = _read(model)
+    preparation = _preparation(model, preset, hints)
+    file = find_model(model)
     try:
-        image = anatomy.image_input(proto)
-        if preset == "imagenet" and image.channels != 3:
-            raise BrokenBundle(f"--preset imagenet is for 3 channels, the input has {image.channels}")
-        found = _examine(proto, image)
-    except BrokenBundle as error:
-        raise BrokenBundle(f"{model}: {error}") from None
-    content = {
-        "name": name or _name(model.stem),
-        "version": version,
-        "labels": _labels(labels, found.classes),
-        "input": {
-            "name": image.name,
-            "size": found.size,
-            "mode": "L" if image.channels == 1 else "RGB",
-            "layout": image.layout,
-            **PRESETS[preset],
-        },
-        "output": {"probabilities": found.scores, "activation": found.activation, "embedding": found.embedding},
-    }
-    try:
-        spec = Spec.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BrokenBundle(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        onnx.save(proto, out / MODEL_FILE)
-        write_spec(out, spec)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        shutil.rmtree(out, ignore_errors=True)
         raise BrokenBundle(f"{out}: cannot write the bundle: {error}") from None
+    try:
+        source = read_model(file, work)
+        try:
+            examined = _examine(source, preparation, preset, hints, note)
+        except (BrokenBundle, ModelFailed) as error:
+            raise BrokenBundle(f"{file}: {error}") from None
+        source.proto = examined.proto
+        spec = _spec(
+            examined,
+            name or _name(model.resolve().name if model.is_dir() else model.stem),
+            version,
+            _labels(labels, preparation, examined, note),
+        )
+        source.save()
+        write_spec(work, spec)
+        if out.exists():
+            out.rmdir()
+        work.chmod(0o777 & ~_umask())
+        work.rename(out)
+    except OSError as error:
+        raise BrokenBundle(f"{out}: cannot write the bundle: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return load(out)
 
 
-def _read(path: Path) -> ModelProto:
-    if not path.is_file():
-        raise BrokenBundle(f"{path}: no such file")
-    try:
-        proto = onnx.load(path)
-    except Exception as error:  # onnx and protobuf raise many kinds
-        raise BrokenBundle(f"{path}: expected an ONNX model, found something else: {_line(error)}") from None
-    if not proto.graph.node:
-        raise BrokenBundle(f"{path}: expected an ONNX model, found no graph in it")
-    return proto
+def _preparation(model: Path, named: str | None, hints: Hints) -> Preparation:
+    """Return what files or a preset state: a preset wins over files."""
+    preparation = Preparation()
+    if hints.preprocessor is not None:
+        if not hints.preprocessor.exists():
+            raise BrokenBundle(f"--preprocessor: no such file: {hints.preprocessor}")
+        preparation = read_preparation(hints.preprocessor)
+    elif model.is_dir():
+        preparation = read_preparation(model)
+    if named is not None:
+        preparation.settings |= preset(named)
+    return preparation
 
 
-def _examine(proto: ModelProto, image: ImageInput) -> _Found:
-    """Find out what the model takes and gives; the graph is left with the embedding exposed and the batch free."""
-    size = _size(proto, image)
-    scores = _scores(proto, image, size)
-    embedding = anatomy.embedding_tensor(proto, scores)
-    anatomy.expose(proto, embedding)
-    if image.batch is not None:
-        _free_batch(proto, image, size, scores)
-    rows, hidden = _run(proto, image, size, [scores, embedding])
-    if len(rows) != PROBES or len(hidden) != PROBES:
-        raise BrokenBundle(f"expected a row of scores and embedding per image, found {rows.shape} and {hidden.shape}")
-    activation, classes = _activation(proto, scores, rows.reshape(PROBES, -1).astype(np.float64))
-    return _Found(size, scores, activation, classes, embedding)
-
-
-def _size(proto: ModelProto, image: ImageInput) -> tuple[int, int]:
-    """Return the input's height and width; where they are free, the first usual ones with which the model runs."""
-    if image.height and image.width:
-        return image.height, image.width
-    outputs = [output.name for output in proto.graph.output]
-    problems = []
-    for side in SIDES:
-        size = image.height or side, image.width or side
-        try:
-            _run(proto, image, size, outputs)
-        except BrokenBundle as error:
-            problems.append(error)
-        else:
-            return size
-    raise BrokenBundle(f"the input's size is free, and the model runs with none of {SIDES}: {problems[0]}")
-
-
-def _scores(proto: ModelProto, image: ImageInput, size: tuple[int, int]) -> str:
-    """Return the output with class scores: a row of classes, or one probability, per image."""
-    for name in anatomy.score_outputs(proto):
-        [values] = _run(proto, image, size, [name])
-        per_image = values.shape[1:]
-        count = int(np.prod(per_image))
-        single = count == 1 and bool(((values >= 0) & (values <= 1)).all())
-        if values.ndim > 1 and count == max(per_image) and (count >= 2 or single):
-            return name
-    found = ", ".join(f"{output.name} {anatomy.shape(output)}" for output in proto.graph.output)
-    raise BrokenBundle(
-        f"no classifier: looked for an output N×k of class scores made by a Gemm, MatMul or 1×1 Conv, found {found}"
-    )
-
-
-def _free_batch(proto: ModelProto, image: ImageInput, size: tuple[int, int], scores: str) -> None:
-    """Let the batch have any size where the export fixed it, and make sure that the scores stay the same."""
-    [before] = _run(proto, image, size, [scores])
-    for value in [*proto.graph.input, *proto.graph.output]:
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) and dims[0].dim_value == image.batch:
-            dims[0].dim_param = "N"
-    del proto.graph.value_info[:]
-    shapes = set(anatomy.dynamic_reshapes(proto))
-    tensors = [tensor for tensor in proto.graph.initializer if tensor.name in shapes]
-    for node in proto.graph.node:
-        if node.op_type == "Constant" and node.output[0] in shapes and node.attribute[0].name == "value":
-            tensors.append(node.attribute[0].t)
-    for tensor in tensors:
-        target = numpy_helper.to_array(tensor).copy()
-        if len(target) and target[0] == image.batch:
-            target[0] = 0  # as many as come in
-            tensor.CopyFrom(numpy_helper.from_array(target, tensor.name))
-    try:
-        [after] = _run(proto, image, size, [scores])
-        room = BATCH_TOLERANCE * float(np.ptp(before)) + 1e-4
-        same = len(after) == PROBES and np.allclose(before[0], after[0], rtol=0, atol=room)
-    except BrokenBundle:
-        same = False
-    if not same:
-        raise BrokenBundle(
-            f"the batch size is fixed at {image.batch} inside the graph: export the model with a dynamic batch axis"
+def _examine(source: ModelSource, preparation: Preparation, named: str | None, hints: Hints, note: Note) -> _Examined:
+    """Find out what the model takes and gives; the graph gets its scores and its embedding as outputs."""
+    image = image_input(source.proto, hints.channels, hints.size)
+    candidates = score_tensors(source.proto, hints.output)
+    probe = ModelProto()
+    probe.CopyFrom(source.proto)
+    for tensor in _probed_tensors(candidates, hints):
+        onnx_inspect.expose(probe, tensor)
+    session = open_loaded(probe, source.folder)
+    spec, network = first_run(session, image, preparation, named, note)
+    images = probe_images(spec.size, spec.channels)
+    rows = {one.tensor: _finite(_alone(network, images, one.tensor)) for one in candidates}
+    chosen = choose_scores(source.proto, candidates, rows, hints.output)
+    scores = choose_activation(chosen, rows[chosen.tensor].reshape(len(rows[chosen.tensor]), -1), hints.activation)
+    if scores.activation == "sigmoid" and hints.activation is None:
+        note(
+            f"{chosen.output} is one score without a sigmoid in the graph: taken as the logit of the second class; if "
+            "it is its probability, give --activation none"
         )
+    if chosen.tensor != chosen.output:
+        note(f"{chosen.output} is made of the scores {chosen.tensor}, which are read instead")
+    embedding, values = _embedding(network, scores, hints, images[0], note)
+    del session, network  # two sessions hold the weights twice
+    for tensor in (chosen.tensor, embedding):
+        onnx_inspect.expose(source.proto, tensor)
+    _drop_maps(source.proto)
+    choice = choose_batch(source.proto, source.folder, spec, image.batch, (chosen.tensor, embedding), images, note)
+    features_last = chosen.head is not None and chosen.head.features_last and values.ndim == 4
+    spec = spec.model_copy(update={"batch": choice.batch})
+    return _Examined(choice.proto, spec, scores, embedding, "NHWC" if features_last else "NCHW")
 
 
-def _run(proto: ModelProto, image: ImageInput, size: tuple[int, int], outputs: list[str]) -> list[NDArray[Any]]:
-    """Run the graph on random images."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
+def _probed_tensors(candidates: list[ScoreTensor], hints: Hints) -> list[str]:
+    """Return the tensors whose values are needed to choose scores and embedding."""
+    if not candidates:
+        return []
+    embeddings = [tensor for one in candidates if one.head for tensor in one.head.embeddings]
+    return [*(one.tensor for one in candidates), *([hints.embedding] if hints.embedding else embeddings)]
+
+
+def _alone(network: Network, images: NDArray[np.uint8], tensor: str) -> NDArray[Any]:
+    """Return a tensor's values for each image run by itself; no rows if it has not one row an image."""
     try:
-        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in proto.opset_import)
-        raise BrokenBundle(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load this model (opset {opsets}): {_line(error)}"
-        ) from None
-    fixed = session.get_inputs()[0].shape[0]
-    count = fixed if isinstance(fixed, int) else PROBES
-    pixels = (image.channels, *size) if image.layout == "NCHW" else (*size, image.channels)
-    values = np.random.default_rng(0).random((count, *pixels), dtype=np.float32).astype(image.dtype)
-    try:
-        found: list[NDArray[Any]] = session.run(outputs, {image.name: values})
-    except Exception as error:
-        raise BrokenBundle(f"the model fails on {count} random images of {size}: {_line(error)}") from None
-    return found
+        return np.concatenate([network.predict(images[row : row + 1], [tensor])[0] for row in range(len(images))])
+    except ModelFailed:
+        return np.empty((0, 1, 0))
 
 
-def _activation(proto: ModelProto, scores: str, rows: NDArray[np.float64]) -> tuple[str, int]:
-    """Tell logits from probabilities by what they are on random images; return the activation and class count."""
-    if rows.shape[1] == 1:
-        return "none", 2
-    if (rows >= -1e-6).all() and np.allclose(rows.sum(axis=1), 1, atol=SUM_TOLERANCE):
-        return "none", rows.shape[1]
-    if anatomy.ends_in(proto, scores, "Sigmoid"):
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows that are finite: a black image has no deviation by which some graphs divide."""
+    if values.dtype.kind != "f":
+        return values
+    rows: NDArray[Any] = values[np.isfinite(values.reshape(len(values), -1)).all(axis=1)]
+    return rows
+
+
+def _embedding(
+    network: Network, scores: Scores, hints: Hints, image: NDArray[np.uint8], note: Note
+) -> tuple[str, NDArray[Any]]:
+    """Return the embedding, with its value for one image: the one asked for, or the nearest with a row per image."""
+    head = scores.source.head
+    names = (hints.embedding,) if hints.embedding else () if head is None else head.embeddings
+    usable: dict[str, NDArray[Any]] = {}
+    for name in names:
+        [values] = network.run_once(image, [name])
+        if values.dtype.kind == "f" and values.ndim >= (2 if network.spec.is_batched else 1):
+            rows = network.bound or 1
+            if not network.spec.is_batched or len(values) == rows:
+                usable[name] = values
+    if not usable:
         raise BrokenBundle(
-            f"{scores!r} is {rows.shape[1]} independent sigmoids; a classifier's probabilities add up to 1"
+            f"no embedding: {', '.join(names) or 'no product with weights'} before {scores.source.output} has no row "
+            "per image; name a tensor of the graph by --embedding NAME"
         )
-    return "softmax", rows.shape[1]
+    first = next(iter(usable))
+    if len(usable) > 1:
+        note(
+            f"several embeddings lead to the scores: {', '.join(usable)}; {first} is taken, choose by --embedding NAME"
+        )
+    size = pooled(usable[first]).shape[1] if usable[first].ndim > 1 else usable[first].size
+    if size > MAX_EMBEDDING_SIZE:
+        note(f"the embedding has {size} values; a fixed projection reduces it to {MAX_EMBEDDING_SIZE}")
+    return first, usable[first]
 
 
-def _labels(path: Path | None, classes: int) -> tuple[str, ...]:
-    if path is None:
-        return tuple(str(index) for index in range(classes))
+def _drop_maps(proto: ModelProto) -> None:
+    """Take sequences and maps from the outputs: nobody reads them, and making them costs time in each run."""
+    tensors = [output for output in proto.graph.output if output.type.WhichOneof("value") in (None, "tensor_type")]
+    outputs = [type(output).FromString(output.SerializeToString()) for output in tensors]
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs)
+
+
+def _spec(examined: _Examined, name: str, version: str, labels: tuple[str, ...]) -> Spec:
+    scores = examined.scores
+    content = {
+        "name": name,
+        "version": version,
+        "labels": labels,
+        "input": examined.image.model_dump(),
+        "output": {
+            "probabilities": scores.source.tensor,
+            "activation": scores.activation,
+            "embedding": examined.embedding,
+            "embedding_layout": examined.embedding_layout,
+        },
+    }
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokenBundle(f"--labels: cannot read {path}: {error}") from None
-    if len(names) != classes:
-        raise BrokenBundle(f"--labels: {path} has {len(names)} labels, the model has {classes} classes")
-    return tuple(names)
+        return Spec.model_validate(content)
+    except ValidationError as error:
+        raise BrokenBundle(first_problem(error)) from None
+
+
+def _labels(path: Path | None, preparation: Preparation, examined: _Examined, note: Note) -> tuple[str, ...]:
+    classes = examined.scores.classes
+    if path is not None:
+        names = read_labels(path)
+        if len(names) != classes:
+            raise BrokenBundle(f"--labels: {path} has {len(names)} labels, the model has {classes} classes")
+        return unique_labels(names, note)
+    if preparation.labels is not None:
+        if len(preparation.labels) == classes:
+            return unique_labels(preparation.labels, note)
+        note(f"config.json has {len(preparation.labels)} labels, the model {classes} classes: labels are their numbers")
+    return tuple(str(index) for index in range(classes))
 
 
 def _name(text: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)[:128] or "model"
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _umask() -> int:
+    """Return the process's mask for new files, which a temporary folder does not follow."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,110 +1,111 @@
-"""Reads the graph of an ONNX classifier: where the image enters, where class scores leave, what they are made of."""
+"""Reads the graph of an ONNX classifier: where class scores leave, and of which embedding they are made."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from .bundle import BrokenBundle
+from .image_input import ImageInput, image_input, shape
+from .onnx_graph import OnnxGraph
 
-HEADS = ("Gemm", "MatMul", "Conv", "QLinearMatMul", "QGemm", "FusedMatMul", "FusedGemm", "QLinearConv", "MatMulInteger")
-PASSING = (  # operators between the head and the scores that leave classes in place
-    "Softmax", "LogSoftmax", "Sigmoid", "Relu", "Add", "Sub", "Mul", "Div", "Reshape", "Flatten", "Squeeze",
-    "Unsqueeze", "Identity", "Cast", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean", "ReduceMax",
-    "Clip", "Dropout", "Transpose", "QuantizeLinear", "DequantizeLinear", "BatchNormalization",
+__all__ = [
+    "Head",
+    "ImageInput",
+    "custom_operators",
+    "embedding_tensor",
+    "expose",
+    "head",
+    "image_input",
+    "random_operators",
+    "score_tensor",
+    "shape",
+    "training_operators",
+]
+
+# Operators that multiply an input by weights, with the places of the two factors among their inputs.
+PRODUCTS = {
+    "Gemm": (0, 1), "MatMul": (0, 1), "Conv": (0, 1), "FusedMatMul": (0, 1), "FusedGemm": (0, 1), "FusedConv": (0, 1),
+    "TransposeMatMul": (0, 1), "MatMulInteger": (0, 1), "ConvInteger": (0, 1), "Einsum": (0, 1),
+    "QLinearMatMul": (0, 3), "QGemm": (0, 3), "QLinearConv": (0, 3), "NhwcFusedConv": (0, 1),
+    "DynamicQuantizeMatMul": (0, 1), "MatMulIntegerToFloat": (0, 1), "MatMulNBits": (0, 1), "MatMulBnb4": (0, 1),
+}  # fmt: skip
+CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv")
+CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier", "TreeEnsemble", "LinearRegressor")
+SELECTORS = ("ZipMap", "ArgMax", "TopK")  # answer a selection or a map of scores, which are their first input
+TRANSPARENT = (
+    "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ArrayFeatureExtractor", "LabelEncoder", "Gather",
 )  # fmt: skip
-SAMPLES = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}
-LIKELY = ("prob", "logit", "score", "class", "softmax")  # in the names of outputs with class scores
-UNLIKELY = ("embed", "feature", "hidden")
+QUANTISERS = ("QuantizeLinear", "DynamicQuantizeLinear")
+RANDOM = (
+    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
+)  # fmt: skip
+KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 
 @dataclass(frozen=True)
-class ImageInput:
-    """The input that takes images."""
+class Head:
+    """The last weights before the class scores.
 
-    name: str
-    layout: str  # NCHW or NHWC
-    channels: int
-    height: int | None  # None where it is free
-    width: int | None
-    batch: int | None
-    dtype: str
+    `embeddings` are the tensors that they multiply, nearest to the scores first; `operators` are those between them
+    and the scores, nearest to the scores first; `features_last` says whether weights multiply the last axis.
+    """
+
+    embeddings: tuple[str, ...]
+    operators: tuple[str, ...]
+    features_last: bool
 
 
-def image_input(proto: ModelProto) -> ImageInput:
-    """Return the graph's one input, if it takes images.
+def head(proto: ModelProto, scores: str) -> Head:
+    """Go back from the scores, through any operator, to the last product of a tensor with constant weights.
 
     Raises
     ------
     BrokenBundle
-        There is another number of inputs, or it has another shape or type.
+        There is none; or it is in a subgraph, which is not searched.
     """
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in constants]
-    kinds = [value.type.tensor_type.elem_type for value in inputs]
-    found = ", ".join(
-        f"{value.name} {shape(value)} {TensorProto.DataType.Name(kind)}"
-        for value, kind in zip(inputs, kinds, strict=True)
-    )
-    refused = BrokenBundle(
-        f"expected one float image input N×C×H×W or N×H×W×C with 1 or 3 channels, found {found or 'none'}"
-    )
-    if len(inputs) != 1 or kinds[0] not in SAMPLES or len(shape(inputs[0])) != 4:
-        raise refused
-    batch, *sides = (side if isinstance(side, int) and side > 0 else None for side in shape(inputs[0]))
-    if sides[0] in (1, 3):
-        layout, (channels, height, width) = "NCHW", sides
-    elif sides[2] in (1, 3):
-        layout, (height, width, channels) = "NHWC", sides
-    else:
-        raise refused
-    return ImageInput(inputs[0].name, layout, channels or 0, height, width, batch, SAMPLES[kinds[0]])
-
-
-def shape(value: ValueInfoProto) -> list[int | str]:
-    """Return the dimensions of an input or output; free ones by their name."""
-    dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
-
-
-def score_outputs(proto: ModelProto) -> list[str]:
-    """Return the outputs that a classification head makes, likeliest first.
-
-    An output out of which another is made comes after it: logits after their probabilities.
-    """
-    makers = _makers(proto)
-    dynamic = _dynamic(proto)
-    outputs = [output.name for output in proto.graph.output]
-    heads = {name: head for name in outputs if (head := _head(makers, dynamic, name)) is not None}
-    behind = {
-        name: {result for node in _backwards(makers, name, all_nodes=True) for result in node.output} for name in heads
-    }
-    candidates = [name for name in heads if not any(word in name.lower() for word in UNLIKELY)]
-
-    def rank(name: str) -> tuple[bool, bool, int]:
-        within = any(name in behind[other] for other in heads if other != name)
-        return within, not any(word in name.lower() for word in LIKELY), outputs.index(name)
-
-    return sorted(candidates, key=rank)
+    graph = OnnxGraph(proto)
+    nodes = graph.backwards(scores, lambda node: _factor(graph, node) is not None or _has_subgraph(node))
+    products = [(node, factor) for node in nodes if (factor := _factor(graph, node)) is not None]
+    if not products:
+        opaque = [node.op_type for node in nodes if _has_subgraph(node)]
+        where = f"it is inside the operator {opaque[0]}" if opaque else "there is none"
+        raise BrokenBundle(
+            f"no embedding: looked back from {scores!r} for a product with weights (Gemm, MatMul, Conv), {where}: name "
+            "a tensor of the graph by --embedding, or by output.embedding in model.toml"
+        )
+    tensors = dict.fromkeys(_before_quantisation(graph, factor) for _, factor in products)
+    operators = [node.op_type for node in nodes if _factor(graph, node) is None]
+    return Head(tuple(tensors), tuple(operators), features_last=products[0][0].op_type not in CONVOLUTIONS)
 
 
 def embedding_tensor(proto: ModelProto, scores: str) -> str:
-    """Return the tensor from which the last Gemm, MatMul or 1×1 Conv makes the class scores.
+    """Return the tensor from which the last weights make the class scores, the nearest one where there are several.
 
     Raises
     ------
     BrokenBundle
         Nothing of the kind is on the way back from the scores.
     """
-    makers, dynamic = _makers(proto), _dynamic(proto)
-    head = _head(makers, dynamic, scores)
-    if head is None:
-        raise BrokenBundle(f"no embedding: looked back from {scores!r} for a Gemm, MatMul or 1×1 Conv, found none")
-    tensor = next(name for name in _factors(head) if name in dynamic)
-    while tensor in makers and makers[tensor].op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
-        tensor = makers[tensor].input[0]
-    return tensor
+    return head(proto, score_tensor(proto, scores)).embeddings[0]
+
+
+def score_tensor(proto: ModelProto, output: str) -> str:
+    """Return the tensor of class scores behind an output: itself, or what ZipMap, ArgMax or TopK selects from."""
+    graph = OnnxGraph(proto)
+    tensor = output
+    while tensor in graph.makers:
+        node = graph.makers[tensor]
+        if node.op_type in CLASSIFIERS[:3] and list(node.output).index(tensor) == 0 and len(node.output) > 1:
+            return str(node.output[1])
+        if node.op_type in SELECTORS:
+            return _without_casts(graph, node.input[0])
+        if node.op_type not in TRANSPARENT:
+            return output
+        dynamic = [name for name in node.input if name in graph.dynamic]
+        if not dynamic:
+            return output
+        tensor = dynamic[0]
+    return output
 
 
 def expose(proto: ModelProto, tensor: str) -> None:
@@ -115,66 +116,82 @@ def expose(proto: ModelProto, tensor: str) -> None:
     BrokenBundle
         The graph has no such tensor.
     """
-    if tensor not in _makers(proto) and tensor not in {value.name for value in proto.graph.input}:
-        raise BrokenBundle(f"no tensor {tensor!r} in the graph; leave output.embedding out to have it found")
-    if all(output.name != tensor for output in proto.graph.output):
+    graph = OnnxGraph(proto)
+    if tensor not in graph.makers and tensor not in graph.inputs:
+        raise BrokenBundle(
+            f"no tensor {tensor!r} in the graph, whose outputs are {', '.join(graph.outputs)}; leave output.embedding "
+            "out to have it found"
+        )
+    if tensor not in graph.outputs:
         proto.graph.output.append(ValueInfoProto(name=tensor))
 
 
-def ends_in(proto: ModelProto, scores: str, operator: str) -> bool:
-    """Tell whether an operator stands between the classification head and the scores."""
-    makers = _makers(proto)
-    for node in _backwards(makers, scores):
-        if node.op_type in HEADS:
-            return False
-        if node.op_type == operator:
-            return True
-    return False
+def custom_operators(proto: ModelProto) -> list[str]:
+    """Return the operators that neither ONNX nor ONNX Runtime nor the model itself defines, by domain and name."""
+    local = {(function.domain, function.name) for function in proto.functions}
+    names = {
+        f"{node.domain}::{node.op_type}"
+        for node in proto.graph.node
+        if node.domain not in KNOWN_DOMAINS and (node.domain, node.op_type) not in local
+    }
+    return sorted(names)
 
 
-def dynamic_reshapes(proto: ModelProto) -> list[str]:
-    """Return the names of the shapes to which tensors that depend on the image are reshaped."""
-    dynamic = _dynamic(proto)
-    return [node.input[1] for node in proto.graph.node if node.op_type == "Reshape" and node.input[0] in dynamic]
+def training_operators(proto: ModelProto) -> list[str]:
+    """Return the operators that behave as in training: Dropout that drops, BatchNormalization by the batch itself."""
+    graph = OnnxGraph(proto)
+    found = []
+    for node in graph.nodes:
+        attributes = {attribute.name: attribute.i for attribute in node.attribute}
+        normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or len(node.output) > 1)
+        if normalises or (node.op_type == "Dropout" and _drops(graph, node)):
+            found.append(f"{node.op_type} {node.name or node.output[0]}")
+    return found
 
 
-def _makers(proto: ModelProto) -> dict[str, NodeProto]:
-    return {result: node for node in proto.graph.node for result in node.output if result}
+def random_operators(proto: ModelProto) -> list[str]:
+    """Return the operators whose result is random."""
+    return [f"{node.op_type} {node.name or node.output[0]}" for node in proto.graph.node if node.op_type in RANDOM]
 
 
-def _dynamic(proto: ModelProto) -> set[str]:
-    """Return the tensors that depend on the image, in one pass: ONNX keeps nodes in topological order."""
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    dynamic = {value.name for value in proto.graph.input} - constants
-    for node in proto.graph.node:
-        if node.op_type != "Shape" and any(name in dynamic for name in node.input):
-            dynamic.update(name for name in node.output if name)
-    return dynamic
+def _drops(graph: OnnxGraph, node: NodeProto) -> bool:
+    """Check whether a Dropout has its training mode on; `Dropout` of opset 7 to 11 never drops at inference."""
+    if len(node.input) < 3 or not node.input[2]:
+        return False
+    mode = graph.constants.get(node.input[2])
+    ratio = graph.constants.get(node.input[1])
+    is_on = mode is None or _first_value(mode) != 0
+    return is_on and (ratio is None or _first_value(ratio) != 0)
 
 
-def _head(makers: dict[str, NodeProto], dynamic: set[str], name: str) -> NodeProto | None:
-    """Go back from the scores to the operator that made them out of the embedding and constant weights."""
-    for node in _backwards(makers, name):
-        if node.op_type in HEADS and sum(factor in dynamic for factor in _factors(node)) == 1:
-            return node
-    return None
+def _first_value(tensor: TensorProto) -> float:
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return 1.0  # unknown: taken as on, and the run decides
+    return float(numpy_helper.to_array(tensor).reshape(-1)[0])
 
 
-def _factors(head: NodeProto) -> tuple[str, str]:
-    """Return the two tensors that a head multiplies; quantised ones have a scale and a zero point between them."""
-    return head.input[0], head.input[3 if head.op_type in ("QLinearMatMul", "QGemm", "QLinearConv") else 1]
+def _factor(graph: OnnxGraph, node: NodeProto) -> str | None:
+    """Return the image's factor in a product with constant weights; None if the node is no such product."""
+    if node.op_type in CLASSIFIERS:
+        return str(node.input[0])
+    places = PRODUCTS.get(node.op_type)
+    if places is None or len(node.input) <= places[1]:
+        return None
+    dynamic = [node.input[place] for place in places if node.input[place] in graph.dynamic]
+    return str(dynamic[0]) if len(dynamic) == 1 else None
 
 
-def _backwards(makers: dict[str, NodeProto], name: str, all_nodes: bool = False) -> Iterator[NodeProto]:
-    """Yield nodes from a tensor backwards, breadth first, through operators that leave classes in place (or all)."""
-    seen: set[str] = set()
-    waiting: list[Any] = [name]
-    while waiting:
-        current = waiting.pop(0)
-        node = makers.get(current)
-        if node is None or current in seen:
-            continue
-        seen.add(current)
-        yield node
-        if all_nodes or node.op_type in PASSING:
-            waiting.extend(node.input)
+def _has_subgraph(node: NodeProto) -> bool:
+    return any(attribute.HasField("g") for attribute in node.attribute)
+
+
+def _before_quantisation(graph: OnnxGraph, tensor: str) -> str:
+    while tensor in graph.makers and graph.makers[tensor].op_type in QUANTISERS:
+        tensor = graph.makers[tensor].input[0]
+    return tensor
+
+
+def _without_casts(graph: OnnxGraph, tensor: str) -> str:
+    while tensor in graph.makers and graph.makers[tensor].op_type in ("Identity", "Cast"):
+        tensor = graph.makers[tensor].input[0]
+    return tensor

@@ -1,21 +1,28 @@
-"""The model at work: a batch of pixels in, class probabilities and embeddings out."""
+"""Runs the model of a bundle: a batch of pixels in, class probabilities and embeddings out."""
 
-import os
-from pathlib import Path
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import onnx
 from numpy.typing import NDArray
 
-from ..errors import TidemarkError
-from .bundle import BrokenBundle, Bundle, file_sha256
+from . import onnx_inspect
+from .bundle import BrokenBundle, Bundle, InputSpec, files_sha256
+from .cpu_quota import cores
+from .network import Network
+from .preprocessing import Preprocessor
+from .probabilities import ModelFailed, activated, distributions
+from .projection import projected
+from .providers import CPU, execution_providers
+from .runtime import open_session
 
-TOLERANCE = 0.01  # of the sum of probabilities, wide enough for float16
+__all__ = ["Model", "ModelFailed", "activated", "cores", "pooled"]
 
+PROVIDER_TOLERANCE = 0.02  # difference of probabilities from the CPU's that reduced precision on a device explains
 
-class ModelFailed(TidemarkError):
-    """The model gave no usable answer."""
+logger = logging.getLogger(__name__)
 
 
 class Model:
@@ -24,168 +31,139 @@ class Model:
     Parameters
     ----------
     bundle : what to load.
-    threads : of one run of the model; the cores that this process may use unless given.
+    threads : of one run of the model; by default the cores that this process may use.
+    providers : short names of execution providers in order of preference; by default the best that is installed.
 
     Raises
     ------
     BrokenBundle
         The runtime cannot load the file, the file is not the one that the bundle was loaded with, a tensor that
-        `model.toml` names is missing, or the answer to a blank image is no row of probabilities.
+        `model.toml` names is missing, the answer to a test image is not a row of probabilities, or a provider that was
+        asked for answers otherwise than the CPU.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        self._spec = bundle.input
+    def __init__(self, bundle: Bundle, threads: int | None = None, providers: Sequence[str] | None = None) -> None:
         self._activation = bundle.output.activation
+        self._features_last = bundle.output.embedding_layout == "NHWC"
         self._classes = len(bundle.labels)
-        self._session, embedding = _session(bundle, threads or cores())
-        self._outputs = [bundle.output.probabilities, embedding]
-        self._dtype = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
-        shape = (1, 1, 1, -1) if self._spec.layout == "NHWC" else (1, -1, 1, 1)
-        std = np.asarray(self._spec.std, np.float32)
-        self._gain = (np.float32(self._spec.scale) / std).reshape(shape)
-        self._offset = (-np.asarray(self._spec.mean, np.float32) / std).reshape(shape)
-        height, width = self._spec.size
-        blank = np.zeros((1, height, width, *([3] if self._spec.channels == 3 else [])), np.uint8)
-        try:
-            probabilities, embeddings = self.predict(blank)
-        except ModelFailed as error:
-            raise BrokenBundle(f"{bundle.folder}: {error}") from None
-        if probabilities.min() < -TOLERANCE or abs(float(probabilities.sum()) - 1) > TOLERANCE:
-            raise BrokenBundle(
-                f"{bundle.folder}: expected probabilities that add up to 1, found {probabilities.min():.3g} to "
-                f"{probabilities.max():.3g}; for logits set output.activation to 'softmax'"
-            )
-        self.embedding_size: int = embeddings.shape[1]
+        self._preprocessor = Preprocessor(bundle.input)
+        chosen = execution_providers(providers)
+        self._network, self._outputs = _network(bundle, threads or cores(), chosen)
+        self.embedding_size = self._warm_up(bundle)
+        if self.providers[0] != CPU:
+            self._compare_with_cpu(bundle, threads or cores(), required=bool(providers))
+
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers at work, by ONNX Runtime's names, in order of preference."""
+        return list(self._network.session.get_providers())
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""
         return self.run(self.prepared(pixels))
 
     def run(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return probabilities (m, k) and embeddings (m, d) of the network's own input, in its layout.
+        """Return probabilities (m, k) and embeddings (m, d), d at most 2,048, of the network's input in its layout.
 
         Raises
         ------
         ModelFailed
-            The model cannot run, its answer holds NaN or infinity, or has not one column a label.
+            The model cannot run, or an answer is not finite, not a distribution, or has not one column a label.
         """
-        with np.errstate(over="ignore"):  # float16 has no room for every float32
-            given = tensor.astype(self._dtype, copy=False)
-        try:
-            scores, embeddings = self._session.run(self._outputs, {self._spec.name: given})
-        except Exception as error:  # onnxruntime's exceptions have no common base of their own
-            raise ModelFailed(f"the model cannot run: {_line(error)}") from None
+        scores, embeddings = self._network.run(tensor, self._outputs)
         m = len(tensor)
-        probabilities = activated(scores.reshape(m, -1).astype(np.float32, copy=False), self._activation)
+        rows = scores.reshape(m, -1).astype(np.float32, copy=False)
+        probabilities = activated(rows, self._activation)
         if probabilities.shape[1] != self._classes:
+            hint = "; for one logit set output.activation to 'sigmoid'" if rows.shape[1] == 1 else ""
             raise ModelFailed(
-                f"the model answers {probabilities.shape[1]} classes, model.toml has {self._classes} labels"
+                f"the model answers {probabilities.shape[1]} classes, model.toml has {self._classes} labels{hint}"
             )
-        flat = pooled(embeddings).astype(np.float32, copy=False)
+        flat = projected(pooled(embeddings, self._features_last).astype(np.float32, copy=False))
         if not (np.isfinite(probabilities).all() and np.isfinite(flat).all()):
             raise ModelFailed("the model answered NaN or infinity")
-        return probabilities, flat
+        return probabilities if self._activation == "softmax" else distributions(probabilities), flat
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the network's own input for pixels (m, H, W) or (m, H, W, 3)."""
-        if pixels.ndim == 3:
-            pixels = pixels[..., None]
-        if self._spec.layout == "NCHW":
-            pixels = pixels.transpose(0, 3, 1, 2)
-        prepared: NDArray[np.float32] = np.multiply(pixels, self._gain, dtype=np.float32, order="C")
-        prepared += self._offset
-        return prepared
+        return self._preprocessor.prepared(pixels)
 
     def pixels(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3).
+        """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3), as near as 8 bits come."""
+        return self._preprocessor.pixels(tensor)
 
-        Of uint8 these are its values; of float32, what `prepared` makes it of, as near as 8 bits come.
-        """
-        if tensor.dtype == np.uint8:
-            values: NDArray[Any] = tensor
-        else:
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                values = np.nan_to_num(np.rint((tensor - self._offset) / self._gain)).clip(0, 255).astype(np.uint8)
-        if self._spec.layout == "NCHW":
-            values = values.transpose(0, 2, 3, 1)
-        return values[..., 0] if self._spec.channels == 1 else values
+    def _warm_up(self, bundle: Bundle) -> int:
+        """Run test images alone and as a batch, and return the embedding's size."""
+        try:
+            for count in (1, 3):
+                _, embeddings = self.predict(_test_images(bundle.input)[:count])
+        except ModelFailed as error:
+            raise BrokenBundle(f"{bundle.folder}: {error}") from None
+        return int(embeddings.shape[1])
 
-
-def activated(scores: NDArray[np.float32], activation: str) -> NDArray[np.float32]:
-    """Return probabilities (m, k) of scores (m, k), or of one sigmoid score (m, 1) the two classes'."""
-    if activation == "softmax":
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        softmax: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-        return softmax
-    if activation == "sigmoid":
-        scores = 1 / (1 + np.exp(-np.clip(scores, -80, 80, dtype=np.float32)))
-    return np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def _compare_with_cpu(self, bundle: Bundle, threads: int, required: bool) -> None:
+        """Compare the provider's answers with the CPU's; if they differ use the CPU, or raise if it is required."""
+        images = _test_images(bundle.input)
+        answered, device, name = self.predict(images)[0], self._network, self.providers[0]
+        self._network, self._outputs = _network(bundle, threads, [CPU])
+        difference = float(np.abs(answered - self.predict(images)[0]).max())
+        if difference <= PROVIDER_TOLERANCE:
+            self._network = device
+            return
+        problem = f"{bundle.folder}: {name} answers probabilities that differ from the CPU's by {difference:.2g}"
+        if required:
+            raise BrokenBundle(f"{problem}; take it out of TIDEMARK_PROVIDERS")
+        logger.warning("%s: the CPU is used", problem)
 
 
-def pooled(embeddings: NDArray[Any]) -> NDArray[Any]:
-    """Return embeddings (m, d), averaged over their positions: (m, d, H, W) over both axes, (m, T, d) over tokens."""
+def pooled(embeddings: NDArray[Any], features_last: bool = False) -> NDArray[Any]:
+    """Return embeddings (m, d), averaged over their positions: (m, d, H, W) over both axes, (m, T, d) over tokens.
+
+    Parameters
+    ----------
+    features_last : whether maps have their features in the last axis: (m, H, W, d).
+    """
     if embeddings.ndim < 3:
         return embeddings.reshape(len(embeddings), -1)
-    axes = (1,) if embeddings.ndim == 3 else tuple(range(2, embeddings.ndim))
+    last = features_last or embeddings.ndim == 3
+    axes = tuple(range(1, embeddings.ndim - 1)) if last else tuple(range(2, embeddings.ndim))
     means: NDArray[np.float32] = embeddings.mean(axis=axes, dtype=np.float32)
     return means
 
 
-def _session(bundle: Bundle, threads: int) -> tuple[onnxruntime.InferenceSession, str]:
-    """Load the model; return it with the name of its embedding, made an output where it is none yet."""
-    found = file_sha256(bundle.model_path)
-    if found != bundle.sha256:
+def _test_images(spec: InputSpec) -> NDArray[np.uint8]:
+    """Return three rather dark images; none is of one colour, which some networks cannot normalise."""
+    noise = np.random.default_rng(0).random((3, *spec.size, *([3] if spec.channels == 3 else [])))
+    brightness = np.array([0.1, 0.2, 0.4]).reshape(3, *[1] * (noise.ndim - 1))
+    images: NDArray[np.uint8] = (255 * noise * brightness).astype(np.uint8)
+    return images
+
+
+def _network(bundle: Bundle, threads: int, providers: Sequence[str]) -> tuple[Network, list[str]]:
+    """Open the model with its scores and its embedding as outputs; return it with the names of these two."""
+    if files_sha256(bundle.model_path) != bundle.files_sha256:
         raise BrokenBundle(f"{bundle.model_path} has changed since the bundle was loaded: load it again")
-    session = _load(bundle, threads, bundle.model_path)
-    outputs = [output.name for output in session.get_outputs()]
-    if bundle.output.probabilities not in outputs:
-        raise BrokenBundle(
-            f"{bundle.model_path}: no output {bundle.output.probabilities!r}, found {', '.join(outputs)}"
-        )
+    try:
+        session = open_session(bundle.model_path, bundle.folder, threads, providers)
+        outputs = {output.name: output.type for output in session.get_outputs()}
+        names = [bundle.output.probabilities, bundle.output.embedding]
+        if any(not outputs.get(name or "", "").startswith("tensor") for name in names):
+            del session  # two sessions hold the weights twice
+            exposed, names = _with_outputs(bundle)
+            session = open_session(exposed, bundle.folder, threads, providers)
+    except BrokenBundle as error:
+        raise BrokenBundle(f"{bundle.model_path}: {error}") from None
     inputs = [value.name for value in session.get_inputs()]
     if inputs != [bundle.input.name]:
         raise BrokenBundle(f"{bundle.model_path}: expected one input {bundle.input.name!r}, found {', '.join(inputs)}")
-    embedding = bundle.output.embedding
-    if embedding is None or embedding not in outputs:
-        embedding, model = _with_embedding(bundle)
-        session = _load(bundle, threads, model)
-    return session, embedding
+    return Network(session, bundle.input), [name for name in names if name is not None]
 
 
-def _with_embedding(bundle: Bundle) -> tuple[str, bytes]:
-    import onnx
-
-    from . import onnx_inspect as anatomy
-
-    proto = onnx.load(bundle.model_path)
-    try:
-        embedding = bundle.output.embedding or anatomy.embedding_tensor(proto, bundle.output.probabilities)
-        anatomy.expose(proto, embedding)
-    except BrokenBundle as error:
-        raise BrokenBundle(f"{bundle.model_path}: {error}") from None
-    return embedding, proto.SerializeToString()
-
-
-def _load(bundle: Bundle, threads: int, model: Path | bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the event loop needs the cores too
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        raise BrokenBundle(
-            f"{bundle.model_path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {_line(error)}"
-        ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _with_outputs(bundle: Bundle) -> tuple[bytes, list[str | None]]:
+    """Return the graph with the scores and the embedding as outputs, and their names."""
+    proto = onnx.load(bundle.model_path, load_external_data=False)
+    scores = onnx_inspect.score_tensor(proto, bundle.output.probabilities)
+    embedding = bundle.output.embedding or onnx_inspect.embedding_tensor(proto, scores)
+    for tensor in (scores, embedding):
+        onnx_inspect.expose(proto, tensor)
+    return proto.SerializeToString(), [scores, embedding]

@@ -32,7 +32,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ("[input]", "[input", "not TOML"),
         ('version = "1"', 'version = "1"\nauthor = "me"', "author: Extra inputs"),
         ("[input]", "[input]\ncolour = true", "input.colour: Extra inputs"),
-        ('mode = "L"', 'mode = "BGR"', "input.mode"),
+        ('mode = "L"', 'mode = "HSV"', "input.mode"),
         ('resize = "squash"', 'resize = "stretch"', "input.resize"),
         ('activation = "softmax"', 'activation = "tanh"', "output.activation"),
         ('name = "mlp"', 'name = "m/l/p"', "name: String should match"),

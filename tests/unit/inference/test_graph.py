@@ -230,18 +230,6 @@ def test_a_batch_fixed_by_the_export_is_freed(make_graph: Make, weights: Weights
     np.testing.assert_allclose(probabilities[0], np.exp(first) / np.exp(first).sum(), rtol=1e-4)
 
 
-def test_a_batch_that_cannot_be_freed_is_refused(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
-        ("Flatten", ["image"], ["flat"], {}),
-        ("Expand", ["flat", "to"], ["one"], {}),
-        ("Softmax", ["one"], ["across"], {"axis": 0}),
-        ("Gemm", ["across", "w"], ["logits"], {}),
-    ]
-    model = make_graph(nodes, {"to": np.array([1, 64]), "w": weights(64, 4)}, ["logits"], image=(1, 1, 8, 8))
-    with pytest.raises(BrokenBundle, match="fixed at 1 inside the graph"):
-        init_bundle(model, tmp_path / "bundle")
-
-
 @pytest.mark.parametrize(("side", "found"), [(64, 64), (28, 28)])
 def test_a_free_size_is_the_one_with_which_the_model_runs(
     make_graph: Make, weights: Weights, tmp_path: Path, side: int, found: int
@@ -277,7 +265,7 @@ def test_external_weights_come_along(make_mlp: Make, tmp_path: Path) -> None:
     bundle = init_bundle(split, tmp_path / "bundle")
     (split.parent / "weights.bin").unlink()
     check(model, bundle, "hidden")
-    with pytest.raises(BrokenBundle, match="expected an ONNX model"):
+    with pytest.raises(BrokenBundle, match=r"its external data is missing: no file weights\.bin"):
         init_bundle(split, tmp_path / "second")
 
 
@@ -299,11 +287,10 @@ def test_labels_and_names(make_mlp: Make, tmp_path: Path) -> None:
     ("options", "says"),
     [
         ({"labels": "a\nb\n"}, "has 2 labels, the model has 4 classes"),
-        ({"labels": "a\nb\nb\nc\n"}, "differ"),
         ({"name": "two words"}, "name"),
         ({"version": "1/2"}, "version"),
         ({"preset": "imagenet"}, "for 3 channels, the input has 1"),
-        ({"preset": "caffe"}, "unit or imagenet"),
+        ({"preset": "sepia"}, "expected one of unit, raw, imagenet"),
     ],
 )
 def test_wrong_options(make_mlp: Make, tmp_path: Path, options: dict[str, Any], says: str) -> None:
@@ -340,7 +327,7 @@ def test_an_opset_that_the_runtime_lacks(make_mlp: Make, tmp_path: Path) -> None
 def test_an_operator_that_the_runtime_lacks(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
     nodes = [("my.ops::Magic", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     model = make_graph(nodes, {"w": weights(64, 4)}, ["logits"])
-    with pytest.raises(BrokenBundle, match=r"cannot load this model .*Magic"):
+    with pytest.raises(BrokenBundle, match=r"custom operators my\.ops::Magic"):
         init_bundle(model, tmp_path / "bundle")
 
 
@@ -350,19 +337,23 @@ def test_what_is_no_classifier(make_graph: Make, weights: Weights, tmp_path: Pat
         "segmentation": ([("Conv", ["image", "k"], ["out"], {})], {"k": weights(4, 1, 1, 1)}),
         "no head": ([("Flatten", ["image"], ["out"], {})], {}),
         "regression": (
-            [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["out"], {})],
-            {"w": 9 * weights(64, 1)},
+            [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["box_out"], {})],
+            {"w": 9 * weights(64, 4)},
         ),
     }
     nodes, tensors = graphs[kind]
-    with pytest.raises(BrokenBundle, match=r"no classifier: looked for .* found out"):
-        init_bundle(make_graph(nodes, tensors, ["out"]), tmp_path / "bundle")
+    output = "box_out" if kind == "regression" else "out"
+    with pytest.raises(BrokenBundle, match=rf"no classifier: looked for .* found {output}"):
+        init_bundle(make_graph(nodes, tensors, [output]), tmp_path / "bundle")
 
 
 @pytest.mark.parametrize(
-    ("image", "dtype"), [(("N", 64), TensorProto.FLOAT), (("N", 5, 8, 8), TensorProto.FLOAT), (("N", 1, 8, 8), 6)]
+    ("image", "dtype"),
+    [(("N", 61), TensorProto.FLOAT), (("N", 5, 8, 8), TensorProto.FLOAT), (("N", 1, 8, 8), TensorProto.STRING)],
 )
 def test_an_input_that_is_no_image(make_graph: Make, tmp_path: Path, image: tuple[Any, ...], dtype: int) -> None:
     model = make_graph([("Identity", ["image"], ["out"], {})], {}, ["out"], image=image, dtype=dtype)
-    with pytest.raises(BrokenBundle, match=r"expected one float image input .* found image"):
+    with pytest.raises(
+        BrokenBundle, match=r"expected one image input .* found image|61 values per image: give .* --size"
+    ):
         init_bundle(model, tmp_path / "bundle")

@@ -60,9 +60,12 @@ def test_any_tensor_of_the_graph_can_be_the_embedding(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"embedding": "nowhere"}, "no tensor 'nowhere' in the graph; leave output.embedding out"),
-        ({"probabilities": "nowhere"}, "no output 'nowhere', found logits, hidden"),
-        ({"activation": "none"}, "set output.activation to 'softmax'"),
+        (
+            {"embedding": "nowhere"},
+            "no tensor 'nowhere' in the graph, whose outputs are logits, hidden; leave output.embedding out",
+        ),
+        ({"probabilities": "nowhere"}, "no tensor 'nowhere' in the graph, whose outputs are logits, hidden"),
+        ({"activation": "none"}, "set output.activation in model.toml"),
     ],
 )
 def test_an_output_that_is_not_so(bundle: Bundle, changes: dict[str, Any], says: str) -> None:

@@ -1,0 +1,120 @@
+"""Frees the batch axis of a graph that an export fixed: a candidate, which its caller must compare with the original.
+
+Exporters write the batch size of their example into the shapes of Reshape and Expand, and join constants of that
+batch size (a class token) to the image's tokens. These places are rewritten; whether nothing else is bound to the
+batch size only a comparison of answers shows.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from .onnx_graph import OnnxGraph
+
+Values = Mapping[str, NDArray[Any]]
+BATCH = "tidemark_batch"  # prefix of added tensors
+
+
+def shape_tensors(proto: ModelProto) -> list[str]:
+    """Return the tensors whose values `free_batch_axis` needs: constant shapes and constants that are joined."""
+    graph = OnnxGraph(proto)
+    names: list[str] = []
+    for node in graph.nodes:
+        if node.op_type in ("Reshape", "Expand") and node.input[0] in graph.dynamic:
+            names.append(node.input[1])
+        elif _joins_constants(graph, node):
+            names.extend(name for name in node.input if name not in graph.dynamic)
+    return [name for name in dict.fromkeys(names) if name not in graph.dynamic]
+
+
+def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -> ModelProto:
+    """Return a copy of a model whose batch axis is free, as far as rewriting constant shapes frees it.
+
+    Parameters
+    ----------
+    image : the input that takes images.
+    batch : the batch size that the export fixed.
+    values : of the tensors that `shape_tensors` names.
+    """
+    freed = ModelProto()
+    freed.CopyFrom(proto)
+    del freed.graph.value_info[:]
+    for value in [*freed.graph.input, *freed.graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) and dims[0].dim_value == batch and (value.name != image or dims[0].HasField("dim_value")):
+            dims[0].dim_param = "N"
+    graph = OnnxGraph(freed)
+    nodes: list[NodeProto] = []
+    for index, node in enumerate(graph.nodes):
+        if node.op_type in ("Reshape", "Expand") and node.input[0] in graph.dynamic and node.input[1] in values:
+            _free_shape(freed, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
+        elif _joins_constants(graph, node):
+            for place, name in enumerate(node.input):
+                if name in values and values[name].ndim and values[name].shape[0] == batch:
+                    node.input[place] = _repeat(freed, nodes, name, values[name], f"{BATCH}_{index}_{place}")
+        nodes.append(node)
+    if any(BATCH in name for node in nodes for name in node.input):
+        nodes[:0] = [
+            helper.make_node("Shape", [image], [f"{BATCH}_sides"]),
+            helper.make_node("Gather", [f"{BATCH}_sides", f"{BATCH}_axis"], [BATCH], axis=0),
+        ]
+        freed.graph.initializer.append(numpy_helper.from_array(np.array([0]), f"{BATCH}_axis"))
+    copies = [_copy(node) for node in nodes]
+    del freed.graph.node[:]
+    freed.graph.node.extend(copies)
+    return freed
+
+
+def _joins_constants(graph: OnnxGraph, node: NodeProto) -> bool:
+    """Check whether a node joins constants to tensors of the image along another axis than the first."""
+    if node.op_type != "Concat" or _attribute(node, "axis") == 0:
+        return False
+    dynamic = [name in graph.dynamic for name in node.input]
+    return any(dynamic) and not all(dynamic)
+
+
+def _free_shape(proto: ModelProto, node: NodeProto, target: NDArray[Any], batch: int, name: str) -> None:
+    """Replace the batch size at the start of a constant shape by "the rest" or "as many as come in"."""
+    if target.ndim != 1 or not len(target) or target[0] != batch:
+        return
+    free = target.astype(np.int64)
+    if node.op_type == "Expand":
+        free[0] = 1
+    else:
+        literal_zeros = bool(_attribute(node, "allowzero")) and (target == 0).any()
+        if (target == -1).any() and literal_zeros:
+            return
+        free[0] = 0 if (target == -1).any() else -1
+        if free[0] == 0:
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    proto.graph.initializer.append(numpy_helper.from_array(free, name))
+    node.input[1] = name
+
+
+def _repeat(proto: ModelProto, nodes: list[NodeProto], tensor: str, value: NDArray[Any], name: str) -> str:
+    """Repeat the first row of a constant for each image of the batch; return the name of the result."""
+    first = tensor
+    if len(value) > 1:
+        first = f"{name}_first"
+        proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), f"{name}_index"))
+        nodes.append(helper.make_node("Gather", [tensor, f"{name}_index"], [first], axis=0))
+    others = numpy_helper.from_array(np.array(value.shape[1:], np.int64), f"{name}_others")
+    proto.graph.initializer.append(others)
+    nodes.append(helper.make_node("Concat", [BATCH, f"{name}_others"], [f"{name}_shape"], axis=0))
+    nodes.append(helper.make_node("Expand", [first, f"{name}_shape"], [name]))
+    return name
+
+
+def _attribute(node: NodeProto, name: str) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copied = NodeProto()
+    copied.CopyFrom(node)
+    return copied

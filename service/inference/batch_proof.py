@@ -1,0 +1,177 @@
+"""Decides by experiment in which batch sizes a graph may run: different images alone, together and twice, every row
+of scores and embedding compared."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, numpy_helper
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from . import onnx_inspect
+from .batch_axis import free_batch_axis, shape_tensors
+from .bundle import BrokenBundle, InputSpec
+from .network import Network
+from .onnx_graph import OnnxGraph
+from .probabilities import ModelFailed
+from .runtime import open_session
+
+TOLERANCE = 2e-3  # of the values' range, that another order of float32 sums explains
+HALF_TOLERANCE = 2e-2  # the same for float16
+
+Answers = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class BatchChoice:
+    """The graph to serve, and the batch size that it is bound to, None for any."""
+
+    proto: ModelProto
+    batch: int | None
+
+
+def choose_batch(
+    proto: ModelProto,
+    folder: Path,
+    spec: InputSpec,
+    declared: int | None,
+    tensors: Sequence[str],
+    images: NDArray[np.uint8],
+    note: Callable[[str], None],
+) -> BatchChoice:
+    """Return a graph and its batch size with which each image's answer is the one that it gets alone.
+
+    Parameters
+    ----------
+    proto : the graph, with `tensors` among its outputs.
+    declared : the batch size that the graph's input declares, None if it is free.
+    tensors : scores and embedding.
+    images : different images.
+
+    Raises
+    ------
+    BrokenBundle
+        The graph answers otherwise when run again, or by design depends on the other images of its batch.
+    """
+    training = onnx_inspect.training_operators(proto)
+    if training:
+        raise BrokenBundle(
+            f"exported in training mode: {', '.join(training[:3])}; export it in evaluation mode (model.eval())"
+        )
+    original = Network(open_session(proto.SerializeToString(), folder), spec)
+    alone = _alone(original, images, tensors)
+    if not _same(alone, _alone(original, images, tensors), alone):
+        named = onnx_inspect.random_operators(proto)
+        raise BrokenBundle(
+            f"the same image gets different answers: {', '.join(named[:3]) or 'some operator is random'}"
+        )
+    if not spec.is_batched:
+        note("the graph takes a single image: images run one at a time; export a batch axis for more speed")
+        return BatchChoice(proto, None)
+    if declared is None:
+        if _same(alone, _together(original, images, tensors), alone):
+            return BatchChoice(proto, None)
+        note(
+            "the answer to an image depends on the others in its batch: images run one at a time, which costs speed "
+            "under load; a graph that treats each image by itself runs them together"
+        )
+        return BatchChoice(proto, 1)
+    if declared > 1 and not _same(alone, _together(original, images, tensors), alone):
+        raise BrokenBundle(
+            f"the batch size is fixed at {declared}, and the answer to an image depends on the others in its batch: "
+            "export it with a batch size of 1"
+        )
+    del original  # two sessions hold the weights twice
+    freed = _freed(proto, folder, spec, declared, images)
+    if freed is not None and _is_equal(freed, folder, spec, tensors, images, alone):
+        return BatchChoice(freed, None)
+    note(
+        f"the graph is bound to a batch size of {declared}: images run "
+        f"{'one at a time' if declared == 1 else f'in batches of {declared}, filled up'}, which costs speed under "
+        "load; export it with a dynamic batch axis for more speed"
+    )
+    return BatchChoice(proto, None)
+
+
+def _freed(
+    proto: ModelProto, folder: Path, spec: InputSpec, declared: int, images: NDArray[np.uint8]
+) -> ModelProto | None:
+    """Return a candidate with a free batch axis; None if its shapes cannot be computed."""
+    constants = OnnxGraph(proto).constants
+    values: dict[str, NDArray[Any]] = {}
+    computed: list[str] = []
+    for name in shape_tensors(proto):
+        if name in constants:
+            values[name] = _constant(constants[name], folder)
+        else:
+            computed.append(name)
+    if computed:
+        probe = ModelProto()
+        probe.CopyFrom(proto)
+        for name in computed:
+            onnx_inspect.expose(probe, name)
+        try:
+            network = Network(open_session(probe.SerializeToString(), folder), spec)
+            values |= zip(computed, network.run_once(images[0], computed), strict=True)
+        except (BrokenBundle, ModelFailed):
+            return None
+    return free_batch_axis(proto, spec.name, declared, values)
+
+
+def _constant(tensor: TensorProto, folder: Path) -> NDArray[Any]:
+    """Return the values of a constant tensor, also of one with external data."""
+    loaded = TensorProto()
+    loaded.CopyFrom(tensor)
+    if uses_external_data(loaded):
+        load_external_data_for_tensor(loaded, str(folder))
+    return np.asarray(numpy_helper.to_array(loaded))
+
+
+def _is_equal(
+    freed: ModelProto,
+    folder: Path,
+    spec: InputSpec,
+    tensors: Sequence[str],
+    images: NDArray[np.uint8],
+    alone: Answers,
+) -> bool:
+    """Check whether a freed graph gives every image the original's answer, alone and together with others."""
+    try:
+        network = Network(open_session(freed.SerializeToString(), folder), spec)
+        return _same(alone, _alone(network, images, tensors), alone) and _same(
+            alone, _together(network, images, tensors), alone
+        )
+    except (BrokenBundle, ModelFailed):
+        return False
+
+
+def _alone(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers:
+    runs = [network.predict(images[row : row + 1], tensors) for row in range(len(images))]
+    return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
+
+def _together(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers | None:
+    try:
+        return network.predict(images, tensors)
+    except ModelFailed:
+        return None
+
+
+def _same(expected: Answers, answers: Answers | None, scale: Answers) -> bool:
+    """Compare every row; where both are not finite (a division by the deviation of a black image) they are equal."""
+    if answers is None:
+        return False
+    for left, right, values in zip(expected, answers, scale, strict=True):
+        if left.shape != right.shape:
+            return False
+        a, b = left.astype(np.float64), right.astype(np.float64)
+        finite = values.astype(np.float64)[np.isfinite(values)]
+        room = (HALF_TOLERANCE if left.dtype == np.float16 else TOLERANCE) * (
+            np.ptp(finite) if len(finite) else 0
+        ) + 1e-6
+        if not np.allclose(a, b, rtol=0, atol=room, equal_nan=True):
+            return False
+    return True

@@ -1,0 +1,188 @@
+"""Finds out by the graph which input takes images, in which layout, number type and range."""
+
+from dataclasses import dataclass
+
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+
+from .bundle import BrokenBundle
+from .onnx_graph import OnnxGraph
+
+DTYPES = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT8: "int8",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+}
+ELEMENTWISE = ("Cast", "Identity", "QuantizeLinear", "DequantizeLinear", "Mul", "Sub", "Div", "Add", "Clip", "Pad")
+FLAT_COLOUR = 3  # channels of a flat input whose length is 3 times a square
+RAW_DIVISOR = 50.0  # a graph that divides its input by more than this, or subtracts more than RAW_MEAN, takes 0..255
+RAW_MEAN = 1.5
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The input that takes images; a side, the batch or the number of channels is None if it is free."""
+
+    name: str
+    layout: str  # as `InputSpec.layout`
+    channels: int | None
+    height: int | None
+    width: int | None
+    batch: int | None
+    dtype: str
+    is_raw: bool = False  # whether the graph itself scales pixels of 0..255
+
+
+def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int, int] | None = None) -> ImageInput:
+    """Return the graph's one input, if it takes images.
+
+    Parameters
+    ----------
+    channels : 1 or 3, where the graph does not tell.
+    size : height and width, where the graph does not tell.
+
+    Raises
+    ------
+    BrokenBundle
+        There is another number of inputs, or it has another shape or type.
+    """
+    graph = OnnxGraph(proto)
+    inputs = [value for value in proto.graph.input if value.name in graph.inputs]
+    kinds = [value.type.tensor_type.elem_type for value in inputs]
+    listed = ", ".join(
+        f"{value.name} {shape(value)} {TensorProto.DataType.Name(kind)}"
+        for value, kind in zip(inputs, kinds, strict=True)
+    )
+    refused = BrokenBundle(
+        "expected one image input N×C×H×W, N×H×W×C, N×H×W or N×P with 1 or 3 channels, of float, double or integers, "
+        f"found {listed or 'none'}"
+    )
+    if len(inputs) != 1 or kinds[0] not in DTYPES:
+        raise refused
+    name, dims = inputs[0].name, [side if isinstance(side, int) and side > 0 else None for side in shape(inputs[0])]
+    is_raw = _is_raw(graph, name)
+    if len(dims) == 4:
+        layout, found = _four_axes(graph, name, dims, channels)
+    elif len(dims) == 3:
+        layout, found = _three_axes(dims)
+    elif len(dims) == 2:
+        layout, found = _two_axes(dims, size, channels)
+    else:
+        raise refused
+    batch, found_channels, height, width = found
+    if channels is not None and found_channels not in (None, channels):
+        raise BrokenBundle(f"--channels {channels}: the input has {found_channels}: {listed}")
+    if found_channels not in (None, 1, 3):
+        raise refused
+    if size is not None and ((height or size[0]), (width or size[1])) != size:
+        raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input is {height}x{width}: {listed}")
+    height, width = (height, width) if size is None else size
+    return ImageInput(name, layout, channels or found_channels, height, width, batch, DTYPES[kinds[0]], is_raw)
+
+
+def shape(value: ValueInfoProto) -> list[int | str]:
+    """Return the dimensions of an input or output; free ones by their name."""
+    dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
+
+
+Dims = list[int | None]
+Found = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
+
+
+def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) -> tuple[str, Found]:
+    """Tell N×C×H×W from N×H×W×C by the declared channels, else by the first convolution."""
+    batch, a, b, c = dims
+    first, last = (batch, a, b, c), (batch, c, a, b)
+    if a in (1, 3):
+        return "NCHW", first
+    if c in (1, 3):
+        return "NHWC", last
+    convolution = _first_convolution(graph, name)
+    if convolution is not None:
+        layout, weighed = convolution
+        _, _, height, width = first if layout == "NCHW" else last
+        return layout, (batch, weighed, height, width)
+    if a is None:
+        return "NCHW", first
+    return ("NHWC", last) if c is None else ("NCHW", first)
+
+
+def _three_axes(dims: Dims) -> tuple[str, Found]:
+    """Tell an image without a batch axis, which has 3 channels, from grey images without a channel axis."""
+    a, b, c = dims
+    if a == 3:
+        return "CHW", (1, 3, b, c)
+    if c == 3 and a not in (None, 1):
+        return "HWC", (1, 3, a, b)
+    return "NHW", (a, 1, b, c)
+
+
+def _two_axes(dims: Dims, size: tuple[int, int] | None, channels: int | None) -> tuple[str, Found]:
+    """Read rows of all values of an image; the sides are those of a square unless given."""
+    batch, values = dims
+    if batch is not None and batch > 1 and values is not None and batch == values:
+        return "HW", (1, 1, batch, values)
+    if size is not None:
+        known = channels or (None if values is None else values // (size[0] * size[1]))
+        if values is not None and values != (known or 0) * size[0] * size[1]:
+            raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input has {values} values per image")
+        return "NP", (batch, known, *size)
+    for count in (1, FLAT_COLOUR):
+        side = 0 if values is None else round((values / count) ** 0.5)
+        if side and count * side * side == values and channels in (None, count):
+            return "NP", (batch, count, side, side)
+    raise BrokenBundle(f"an input of {values or 'free'} values per image: give its height and width by --size HxW")
+
+
+def _first_convolution(graph: OnnxGraph, name: str) -> tuple[str, int] | None:
+    """Follow the image to the first convolution; return the input's layout and its number of channels."""
+    layouts = {name: "NCHW"}
+    for node in graph.nodes:
+        source = next((tensor for tensor in node.input if tensor in layouts), None)
+        if source is None:
+            continue
+        if node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
+            weight = graph.constants.get(node.input[3 if node.op_type == "QLinearConv" else 1])
+            dims = list(_weight_dims(graph, node) if weight is None else weight.dims)
+            group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            return (layouts[source], dims[1] * group) if len(dims) == 4 else None
+        if node.op_type == "Transpose":
+            axes = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), [])
+            layouts[node.output[0]] = "NHWC" if axes == [0, 3, 1, 2] else layouts[source]
+        elif node.op_type in ELEMENTWISE:
+            layouts[node.output[0]] = layouts[source]
+    return None
+
+
+def _weight_dims(graph: OnnxGraph, convolution: NodeProto) -> list[int]:
+    """Return the dimensions of a weight that is dequantised or cast on its way to the convolution."""
+    tensor = convolution.input[1]
+    while tensor not in graph.constants and tensor in graph.makers and graph.makers[tensor].input:
+        tensor = graph.makers[tensor].input[0]
+    return list(graph.constants[tensor].dims) if tensor in graph.constants else []
+
+
+def _is_raw(graph: OnnxGraph, name: str) -> bool:
+    """Check whether the first arithmetic on the image is that of pixels in 0..255: divided by 255, say."""
+    reached = {name}
+    for node in graph.nodes:
+        if not node.input or not any(tensor in reached for tensor in node.input):
+            continue
+        if node.op_type in ("Cast", "Identity", "Transpose"):
+            reached.add(node.output[0])
+            continue
+        if node.op_type not in ("Div", "Mul", "Sub") or len(node.input) != 2 or node.input[0] not in reached:
+            return False
+        tensor = graph.constants.get(node.input[1])
+        if tensor is None or tensor.data_location == TensorProto.EXTERNAL or numpy_helper.to_array(tensor).size > 4096:
+            return False
+        values = numpy_helper.to_array(tensor).astype(float)
+        least, most = float(values.min()), float(values.max())
+        if node.op_type == "Sub":
+            return least > RAW_MEAN
+        return least > RAW_DIVISOR if node.op_type == "Div" else 0 < most < 1 / RAW_DIVISOR
+    return False

@@ -1,0 +1,58 @@
+"""Between pixels and the network's own input: channel order, layout, scale, mean and deviation."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import InputSpec
+
+
+class Preprocessor:
+    """Converts pixels to the network's input as `model.toml` states, and back."""
+
+    def __init__(self, spec: InputSpec) -> None:
+        self._spec = spec
+        self._channels_first = spec.layout in ("NCHW", "CHW", "NP")
+        shape = (1, -1, 1, 1) if self._channels_first else (1, 1, 1, -1)
+        std = np.asarray(spec.std, np.float32)
+        self._gain = (np.float32(spec.scale) / std).reshape(shape)
+        self._offset = (-np.asarray(spec.mean, np.float32) / std).reshape(shape)
+
+    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the network's own input, with a batch axis, for pixels (m, H, W) or (m, H, W, 3)."""
+        if pixels.ndim == 3:
+            pixels = pixels[..., None]
+        if self._spec.mode == "BGR":
+            pixels = pixels[..., ::-1]
+        if self._channels_first:
+            pixels = pixels.transpose(0, 3, 1, 2)
+        prepared: NDArray[np.float32] = np.multiply(pixels, self._gain, dtype=np.float32, order="C")
+        prepared += self._offset
+        return prepared.reshape(len(pixels), *self._spec.row_shape)
+
+    def pixels(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3).
+
+        Of uint8 these are its values; of float32, those from which `prepared` makes it, as near as 8 bits come.
+        """
+        spec = self._spec
+        sides = (spec.channels, *spec.size) if self._channels_first else (*spec.size, spec.channels)
+        values: NDArray[Any] = tensor.reshape(len(tensor), *sides)
+        if tensor.dtype != np.uint8:
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                values = np.nan_to_num(np.rint((values - self._offset) / self._gain)).clip(0, 255).astype(np.uint8)
+        if self._channels_first:
+            values = values.transpose(0, 2, 3, 1)
+        if spec.mode == "BGR":
+            values = values[..., ::-1]
+        return values[..., 0] if spec.channels == 1 else values
+
+
+def as_input(tensor: NDArray[np.float32], dtype: Any) -> NDArray[Any]:
+    """Return a tensor in the number type of the network; integers are rounded and kept in their range."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return np.rint(tensor).clip(limits.min, limits.max).astype(dtype)
+    with np.errstate(over="ignore"):  # float16 has no room for every float32
+        return tensor.astype(dtype, copy=False)
