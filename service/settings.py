@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     queue_limit: int = Field(1024, ge=1)  # images waiting for the model
     request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
     inference_threads: int | None = Field(None, ge=1)
+    providers: Annotated[tuple[str, ...], NoDecode] = ()  # execution providers; none: the best that is installed
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
     spool_sync: str = Field("normal", pattern="^(normal|full)$")
     retention_days: int = Field(30, ge=1)
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
         if len(keys) > MAX_SLICE_TAGS:
             raise ValueError(f"at most {MAX_SLICE_TAGS} tag keys, got {len(keys)}")
         return keys
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split_providers(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
 
     @field_validator("webhook_urls", mode="before")
     @classmethod

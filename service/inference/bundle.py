@@ -76,6 +76,11 @@ class InputSpec(BaseModel):
         return 1 if self.mode == "L" else 3
 
     @property
+    def pixel_mode(self) -> Literal["L", "RGB"]:
+        """The mode of the pixels that the network's input is made of."""
+        return "L" if self.mode == "L" else "RGB"
+
+    @property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of one image in the network's input, without the batch axis."""
         height, width = self.size

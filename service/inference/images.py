@@ -6,17 +6,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from ..errors import TidemarkError
 from .bundle import InputSpec
+from .image_metadata import foreign_format, scans, without_metadata
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
 DRAFT_FACTOR = 4  # a JPEG is decoded at reduced scale only down to this multiple of the model's input
-ORIENTATION = 0x0112  # EXIF tag
+MAX_JPEG_SCANS = 100  # scans of a JPEG; each takes 2 ms at 25 million pixels and 42 bytes, usual files have up to 12
+ORIENTATION = 0x0112  # tag number in EXIF
+TURNS = {  # by EXIF orientation: what brings the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is checked here, per request, before pixels are decoded
 Image.init()  # loads the decoders now and not during the first request
 
 
@@ -31,7 +41,7 @@ class NotAnImage(ImageRefused):
 
 
 class TooManyPixels(ImageRefused):
-    """More pixels than are taken."""
+    """More pixels than are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +54,93 @@ class DecodedImage:
     tensor: NDArray[np.float32] | None = None  # what the network reads, where the client prepared it
 
 
-def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
-    """Decode an image: JPEG, PNG, WebP, BMP, TIFF or the first frame of a GIF.
+def allow_pixels(max_pixels: int) -> None:
+    """Raise Pillow's own limit, which holds for the whole process, to a larger limit of this installation."""
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels
 
-    EXIF orientation is applied, 16-bit samples are scaled to 8, alpha is composited on white.
+
+def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
+    """Decode an image: JPEG, PNG, WebP, BMP, TIFF, AVIF or the first frame of a GIF.
+
+    EXIF orientation is applied, 16-bit samples are scaled to 8, alpha is composited on white. An image whose pixels can
+    be decoded is accepted, whatever is in its metadata.
 
     Raises
     ------
     NotAnImage
-        Another format, truncated or broken.
+        Another format, truncated or broken, or a JPEG of more than 100 scans.
     TooManyPixels
         More than `max_pixels` by the header; nothing was decoded.
     """
+    problem: Exception
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            _check_pixels(image, max_pixels)
-            if image.format in ("JPEG", "MPO"):
-                _draft(image, spec)
-            image.load()
-            orientation = image.getexif().get(ORIENTATION, 1) if image.info or image.format == "TIFF" else 1
-            if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # Pillow turns a TIFF by itself
-                width, height = height, width
-            upright = ImageOps.exif_transpose(image) if orientation != 1 else image
-            return DecodedImage(fit(in_mode(upright, spec.mode), spec), width, height)
+        return _decode(data, spec, max_pixels)
     except ImageRefused:
         raise
-    except UnidentifiedImageError:
-        raise NotAnImage(f"not an image in a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow's decoders raise whatever their format's parser does
-        raise NotAnImage(f"broken image: {error}") from None
+        problem = error
+    stripped = without_metadata(data)
+    if stripped is not None:
+        try:
+            return _decode(stripped, spec, max_pixels)
+        except ImageRefused:
+            raise
+        except Exception as error:
+            problem = error
+    raise _refusal(problem, data)
+
+
+def _refusal(problem: Exception, data: bytes) -> NotAnImage:
+    if not isinstance(problem, UnidentifiedImageError):
+        return NotAnImage(f"broken image: {problem}")
+    kind = foreign_format(data)
+    found = f"{kind} is not accepted" if kind else "not an image in a known format"
+    return NotAnImage(f"{found} ({', '.join(FORMATS)})")
+
+
+def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        size = str(error).partition(" exceeds")[0]
+        raise TooManyPixels(f"{size}, at most {max_pixels} are accepted (TIDEMARK_MAX_IMAGE_PIXELS)") from None
+    with image:
+        width, height = image.size
+        _check_pixels(image, max_pixels)
+        if image.format in ("JPEG", "MPO"):
+            if scans(data) > MAX_JPEG_SCANS:
+                raise NotAnImage(f"a JPEG of {scans(data)} scans, at most {MAX_JPEG_SCANS} are accepted")
+            _draft(image, spec)
+        image.load()
+        orientation = _orientation(image)
+        if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # Pillow turns a TIFF by itself
+            width, height = height, width
+        upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+        return DecodedImage(fit(in_mode(upright, spec.pixel_mode), spec), width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1, upright, where it cannot be read."""
+    if not image.info and image.format != "TIFF":
+        return 1
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # the tags of broken EXIF data raise many kinds
+        return 1
 
 
 def fit(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring an image in the model's mode to the model's size: (H, W) or (H, W, 3)."""
     height, width = spec.size
-    if image.size == (width, height):
+    crop = spec.crop if spec.resize == "crop" else 1.0
+    if image.size == (width, height) and crop == 1:
         return _pixels(image)
-    resample = Image.Resampling.BILINEAR
+    resample = Image.Resampling[spec.interpolation.upper()]
     if spec.resize == "squash":
         fitted = image.resize((width, height), resample)
     elif spec.resize == "crop":
-        fitted = ImageOps.fit(image, (width, height), resample)
+        fitted = ImageOps.fit(image, (width, height), resample, bleed=(1 - crop) / 2)
     else:
         fitted = Image.new(image.mode, (width, height))
         ratio = min(width / image.width, height / image.height)
@@ -118,7 +173,9 @@ def _check_pixels(image: Image.Image, max_pixels: int) -> None:
         sizes.append((tags.get(TILEWIDTH, 0), tags.get(TILELENGTH, 0)))
     for width, height in sizes:
         if width * height > max_pixels:
-            raise TooManyPixels(f"{width}x{height} pixels, at most {max_pixels} are taken")
+            raise TooManyPixels(
+                f"{width}x{height} pixels, at most {max_pixels} are accepted (TIDEMARK_MAX_IMAGE_PIXELS)"
+            )
 
 
 def _draft(image: Image.Image, spec: InputSpec) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import TidemarkError
 from .bundle import Bundle
-from .images import DecodedImage, ImageRefused, decode, fit
+from .images import DecodedImage, ImageRefused, decode, fit, in_mode
 
 BATCH = 64
 MAX_PIXELS = 100_000_000  # of one of the user's own files
@@ -148,5 +148,5 @@ def _stratified(labels: NDArray[np.int64], limit: int | None, rng: np.random.Gen
 def _from_array(pixels: NDArray[np.uint8], bundle: Bundle) -> DecodedImage:
     image = Image.fromarray(pixels)
     height, width = pixels.shape[:2]
-    converted = image if image.mode == bundle.input.mode else image.convert(bundle.input.mode)
+    converted = in_mode(image, bundle.input.pixel_mode)
     return DecodedImage(fit(converted, bundle.input), width, height)

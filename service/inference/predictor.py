@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from ..errors import Overloaded, TidemarkError
 from . import properties
-from .batcher import Batcher
+from .batcher import Batcher, TooLate
 from .bundle import Bundle
-from .images import DecodedImage, ImageRefused, TooManyPixels, decode
+from .images import DecodedImage, ImageRefused, TooManyPixels, allow_pixels, decode
 from .session import Model, ModelFailed, cores
 
 SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread and back would take longer
 SMALL_PIXELS = 128 * 128
+PIXELS_PER_TURN = 25_000_000  # decoded of one request before a decoder thread takes what others have sent meanwhile
 
 R = TypeVar("R")
 
@@ -85,7 +86,8 @@ class Predictor(Generic[R]):
     finish : makes of a batch's predictions each request's result, in the thread that ran the model; what it raises is
         raised to all of them.
     queue_limit : images that may be decoded, wait or run at a time.
-    patience : seconds that a request may wait for the model.
+    patience : seconds that decoding a request may take, and that it may wait for the model.
+    threads, providers : of the model, see `Model`.
     observe : called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
     """
 
@@ -99,16 +101,19 @@ class Predictor(Generic[R]):
         patience: float = 30.0,
         max_pixels: int = 25_000_000,
         threads: int | None = None,
+        providers: Sequence[str] = (),
         observe: Callable[[str, float], None] = lambda _stage, _value: None,
     ) -> None:
         self._spec = bundle.input
         self._finish = finish
         self._max_batch = max_batch
         self._max_pixels = max_pixels
+        self._patience = patience
         self._queue_limit = queue_limit
         self._pending = 0
         self._observe = observe
-        self._model = Model(bundle, threads)
+        self._model = Model(bundle, threads, providers)
+        allow_pixels(max_pixels)
         self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._batcher: Batcher[_Queued, R] = Batcher(self._run, max_batch, wait_ms, patience)
 
@@ -126,8 +131,9 @@ class Predictor(Generic[R]):
         ModelFailed
             The model has no usable answer to one of them.
         """
+        deadline = time.monotonic() + self._patience
         with self._places(len(images)):
-            return await self._submit(await self._decoded(images), tags)
+            return await self._submit(await self._decoded(images, deadline), tags)
 
     async def predict_tensor(self, tensor: NDArray[np.float32] | NDArray[np.uint8], tags: dict[str, str]) -> R:
         """Return the result of the rows of a tensor in the network's layout.
@@ -172,24 +178,34 @@ class Predictor(Generic[R]):
     async def _submit(self, images: list[DecodedImage], tags: dict[str, str]) -> R:
         return await self._batcher.submit(_Queued(images, tags, time.perf_counter()), len(images))
 
-    async def _decoded(self, images: Sequence[bytes]) -> list[DecodedImage]:
+    async def _decoded(self, images: Sequence[bytes], deadline: float) -> list[DecodedImage]:
         if sum(map(len, images)) <= SMALL_BYTES and self._max_pixels >= SMALL_PIXELS:
             try:
-                return self._decode(images, SMALL_PIXELS)
+                return self._decode(images, 0, SMALL_PIXELS)
             except TooManyPixels:
                 pass  # few bytes, many pixels: not here
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, self._decode, images, self._max_pixels)
+        decoded: list[DecodedImage] = []
+        while len(decoded) < len(images):
+            if decoded and time.monotonic() > deadline:
+                raise TooLate(f"{len(decoded)} of {len(images)} images were decoded in {self._patience:g} s")
+            decoded += await loop.run_in_executor(self._decoders, self._decode, images, len(decoded), self._max_pixels)
+        return decoded
 
-    def _decode(self, images: Sequence[bytes], max_pixels: int) -> list[DecodedImage]:
+    def _decode(self, images: Sequence[bytes], first: int, max_pixels: int) -> list[DecodedImage]:
+        """Decode images from the number `first` on, up to the pixels of one turn."""
         started = time.perf_counter()
-        decoded = []
-        for number, data in enumerate(images):
+        decoded: list[DecodedImage] = []
+        pixels = 0
+        for number, data in enumerate(images[first:], start=first):
             try:
                 decoded.append(decode(data, self._spec, max_pixels))
             except ImageRefused as error:
                 error.item = number
                 raise
+            pixels += decoded[-1].width * decoded[-1].height
+            if pixels >= PIXELS_PER_TURN:
+                break
         self._observe("decode", time.perf_counter() - started)
         return decoded
 

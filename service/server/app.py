@@ -181,6 +181,7 @@ def _served(
         patience=settings.request_timeout,
         max_pixels=settings.max_image_pixels,
         threads=settings.inference_threads,
+        providers=settings.providers,
         observe=model.metrics.observe,
     )
     return Served(model.bundle, model.model_id, model.metrics, predictor, correction is not None, shadows)

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ..api.problems import Problem
+from ..inference.projection import projected
 from ..store import models
 from ..store.logged import Logged, logged
 from .model_registry import Known
@@ -46,6 +47,7 @@ async def log(state: Any, model: Known, observed: Observed) -> None:
         The spool is full.
     """
     check(model, observed)
+    observed = replace(observed, embeddings=projected(observed.embeddings))
     size = observed.embeddings.shape[1]
     known = state.embedding_sizes.get(model.name)
     if known is None:

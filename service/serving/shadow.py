@@ -173,7 +173,7 @@ class Shadow:
             return image
         pixels = image.pixels
         if self._decodes:
-            pixels = fit(in_mode(Image.fromarray(pixels), self._spec.mode), self._spec)
+            pixels = fit(in_mode(Image.fromarray(pixels), self._spec.pixel_mode), self._spec)
         return DecodedImage(pixels, image.width, image.height)
 
     def _drop(self, count: int, reason: str) -> None:
@@ -186,7 +186,7 @@ class Shadow:
 
 def _decoding(spec: InputSpec) -> tuple[object, ...]:
     """Return what the pixels of a decoded image depend on."""
-    return spec.size, spec.mode, spec.resize
+    return spec.size, spec.pixel_mode, spec.resize, spec.crop, spec.interpolation
 
 
 def _preparing(spec: InputSpec) -> InputSpec:

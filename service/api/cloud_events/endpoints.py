@@ -149,7 +149,7 @@ def _read(request: Request, body: bytes) -> tuple[Event, Known, Observed] | None
     m = len(scores)
     with np.errstate(over="ignore", invalid="ignore"):
         probabilities = activated(scores.reshape(m, -1).astype(np.float32), model.bundle.output.activation)
-        flat = pooled(embeddings).astype(np.float32)
+        flat = pooled(embeddings, model.bundle.output.embedding_layout == "NHWC").astype(np.float32)
     ids = [event.row_id(model.name, row, at) for row in range(m)]
     return event, model, Observed(ids, probabilities, flat, [event.tags] * m)
 

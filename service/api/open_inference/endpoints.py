@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from ...inference.bundle import InputSpec
 from ...serving.model_registry import Served
 from ...serving.prediction_logger import Kept, kept
 from ..endpoints import health
@@ -112,7 +111,7 @@ async def model(request: Request) -> ModelMetadata:
         name=bundle.name,
         versions=[other.bundle.version for other in request.app.state.models.versions(bundle.name)],
         platform="onnxruntime_onnx",
-        inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *_row(bundle.input)])],
+        inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *bundle.input.row_shape])],
         outputs=[
             TensorMetadata(name=name, datatype=kind, shape=[-1, *columns[kind]]) for name, kind in outputs.items()
         ],
@@ -183,7 +182,7 @@ async def _infer(request: Request, served: Served) -> Response:
     tags = query_tags(request)
     spec = served.bundle.input
     json_length = request.headers.get(JSON_LENGTH)
-    room = IMAGES_PER_REQUEST * math.prod(_row(spec)) * (NUMBER_BYTES if json_length is None else 4)
+    room = IMAGES_PER_REQUEST * math.prod(spec.row_shape) * (NUMBER_BYTES if json_length is None else 4)
     body = await read_body(request, room + OTHER_BYTES)
     if len(body) <= SMALL_BYTES:
         asked, tensor = _read(body, json_length, served)
@@ -209,12 +208,7 @@ def _read(body: bytes, json_length: str | None, served: Served) -> tuple[InferBo
     for output in asked.outputs:
         if output.name not in outputs:
             raise Problem(400, f"no output {output.name!r}, there are {', '.join(outputs)}")
-    return asked, array(asked.inputs[0], _row(spec), IMAGES_PER_REQUEST, binary)
-
-
-def _row(spec: InputSpec) -> tuple[int, ...]:
-    """Return the shape of one row of the network's input."""
-    return (spec.channels, *spec.size) if spec.layout == "NCHW" else (*spec.size, spec.channels)
+    return asked, array(asked.inputs[0], spec.row_shape, IMAGES_PER_REQUEST, binary)
 
 
 def _answer(served: Served, asked: InferBody, found: Kept) -> Response:
