@@ -21,7 +21,7 @@ from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
 from ..settings import Settings
 from ..store import predictions, retention
-from ..store.engine import conninfo
+from ..store.engine import conninfo, is_pooled
 from .monitor import Monitor
 
 ADVANCE = "advance"
@@ -47,9 +47,21 @@ class WorkerStopped(Exception):
     """A worker ended that nobody stopped."""
 
 
-def build(settings: Settings, engine: Engine, url: str, monitor: Monitor) -> App:
-    """Return a worker's application with its tasks."""
-    app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=CONCURRENCY + 4))
+def build(settings: Settings, engine: Engine, url: str, monitor: Monitor, pooled: bool) -> App:
+    """Return a worker's application with its tasks.
+
+    Parameters
+    ----------
+    pooled : bool
+        Whether a pooler is between this process and Postgres: it refuses settings of the server in `options`.
+    """
+    connector = PsycopgConnector(
+        conninfo=conninfo(url, for_server=not pooled),
+        kwargs={"prepare_threshold": None},  # a prepared statement belongs to one connection of a pooler
+        min_size=2,
+        max_size=CONCURRENCY + 4,
+    )
+    app = App(connector=connector)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
     delivery.register(app, engine, secret)
 
@@ -75,14 +87,15 @@ async def run(settings: Settings, engine: Engine, url: str) -> None:
     backoff = FIRST_BACKOFF
     while True:
         started = time.monotonic()
-        app = build(settings, engine, url, monitor)
         try:
+            pooled = await asyncio.to_thread(is_pooled, url)
+            app = build(settings, engine, url, monitor, pooled)
             async with app.open_async():
                 await _together(
                     _dispatch(app, monitor, settings.monitor_poll),
                     _clear_stalled(app),
-                    _work(app, STREAMS_QUEUE, CONCURRENCY),
-                    _work(app, delivery.QUEUE, delivery.CONCURRENCY),
+                    _work(app, STREAMS_QUEUE, CONCURRENCY, listen=not pooled),
+                    _work(app, delivery.QUEUE, delivery.CONCURRENCY, listen=not pooled),
                 )
         except (*AWAY, DriverError, ProcrastinateException, OSError, WorkerStopped) as error:
             if time.monotonic() - started > STABLE:
@@ -129,12 +142,16 @@ def _reason(error: BaseException) -> str:
     return str(error.__cause__ or error).strip().partition("\n")[0]
 
 
-async def _work(app: App, queue: str, concurrency: int) -> None:
-    """Work on a queue until cancelled; a worker that loses its connection stops as if it had been asked to."""
+async def _work(app: App, queue: str, concurrency: int, listen: bool) -> None:
+    """Work on a queue until cancelled; a worker that loses its connection stops as if it had been asked to.
+
+    Without `listen` the queue is only polled: notifications do not pass through a pooler.
+    """
     await app.run_worker_async(
         queues=[queue],
         concurrency=concurrency,
         fetch_job_polling_interval=1.0,
+        listen_notify=listen,
         delete_jobs="always",
         install_signal_handlers=False,
         stalled_worker_timeout=STALLED,

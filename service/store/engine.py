@@ -1,28 +1,37 @@
-"""The way to Postgres: the one that the settings name, or an embedded one in the data folder."""
+"""Connections to Postgres: the server that the settings name, or the embedded one in the data folder."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+import psycopg
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
-from ..errors import ConfigurationError, DatabaseError
+from ..errors import DatabaseError
 from ..settings import Settings
+from .database_url import DRIVER, VARIABLE, DatabaseUrl
+from .session_settings import SessionSettings
 
-MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 has reached its end
-CONNECT_TIMEOUT = 5  # seconds
-KEEPALIVE = {  # a connection over a network that swallows what is sent breaks within a minute, not within hours
+MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 is no longer supported
+CONNECT_TIMEOUT = 5  # seconds for a connection, or for one of the pool to become free
+HANG_TIMEOUT = 60  # seconds that a session may be idle in a transaction before the server ends it
+DEFAULTS = {  # libpq's parameters of every connection, unless the URL has others
+    "connect_timeout": str(CONNECT_TIMEOUT),
+    "application_name": "tidemark",
+    # A connection over a network that swallows what is sent breaks within a minute, not within hours.
     "keepalives_idle": "20",  # seconds
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
+    "keepalives_interval": "10",  # seconds
+    "keepalives_count": "3",  # lost probes
     "tcp_user_timeout": "50000",  # milliseconds
 }
 
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
-    """Yield the URL of a running Postgres; start the embedded one where none is configured.
+    """Yield the URL of a running Postgres; without one in the settings, the embedded server runs meanwhile.
 
     Raises
     ------
@@ -41,40 +50,58 @@ def database(settings: Settings) -> Iterator[str]:
 
 
 def normalised(url: str) -> str:
-    """Return a Postgres URL with the driver that this service uses (psycopg 3)."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError("TIDEMARK_DATABASE_URL: expected postgresql://user:password@host/database") from None
-    if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"TIDEMARK_DATABASE_URL: Postgres is needed, got {parsed.get_backend_name()}")
-    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    """Return a URL in the one form that every reader of URLs understands alike."""
+    return DatabaseUrl.parse(url).render()
 
 
-def conninfo(url: str) -> str:
-    """Return the same URL as libpq and procrastinate read it."""
-    parsed = make_url(url)
-    return parsed.set(drivername="postgresql", query=KEEPALIVE | parsed.query).render_as_string(hide_password=False)
+def conninfo(url: str, for_server: bool = False) -> str:
+    """Return the parameters of a connection as libpq, and so the job queue, reads them.
+
+    Parameters
+    ----------
+    for_server : bool, default False
+        Also let the server end the session when its client is gone. A pooler may refuse this, see `is_pooled`.
+    """
+    parameters = _parameters(url)
+    if for_server:
+        options = parameters.get("options", "")
+        limits = SessionSettings(HANG_TIMEOUT, None, options).values(0)
+        parameters["options"] = " ".join([options, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
+    return make_conninfo("", **parameters)
 
 
-def connect(url: str, pool_size: int = 5, hang_timeout: int | None = None) -> Engine:
+def connect(
+    url: str, pool_size: int = 5, hang_timeout: int = HANG_TIMEOUT, transaction_timeout: int | None = None
+) -> Engine:
     """Return an engine whose broken connections are replaced before use.
 
-    With `hang_timeout` the server ends a session that holds a transaction open for so many seconds without a word, so
-    that a process that hangs loses its locks.
+    Parameters
+    ----------
+    hang_timeout : int, default 60
+        Seconds after which the server ends a session that holds a transaction open without a word, so that a process
+        that hangs loses its locks.
+    transaction_timeout : int, optional
+        Seconds after which the server ends any transaction, from Postgres 17 on.
     """
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "application_name": "tidemark"}
-    arguments |= {name: value for name, value in KEEPALIVE.items() if name not in make_url(url).query}
-    if hang_timeout is not None:
-        arguments["options"] = f"-c idle_in_transaction_session_timeout={hang_timeout}s"
-    return create_engine(
-        url,
+    parameters = _parameters(url)
+    engine = create_engine(
+        URL.create(DRIVER),  # the parameters are given apart: an engine's own URL may be printed, password included
         pool_size=pool_size,
         max_overflow=5,
         pool_timeout=CONNECT_TIMEOUT,
         pool_pre_ping=True,
-        connect_args=arguments,
+        connect_args=parameters,
+        json_serializer=partial(json.dumps, allow_nan=False),  # Postgres refuses NaN and Infinity in JSON
     )
+    SessionSettings(hang_timeout, transaction_timeout, parameters.get("options", "")).install(engine)
+    return engine
+
+
+def is_pooled(url: str) -> bool:
+    """Return whether a pooler is between us and the server: LISTEN and session settings do not work through one."""
+    parameters = _parameters(url)
+    with psycopg.connect(make_conninfo("", **parameters)) as connection:
+        return SessionSettings(HANG_TIMEOUT, None, parameters.get("options", "")).apply(connection)
 
 
 def check(engine: Engine) -> None:
@@ -83,16 +110,17 @@ def check(engine: Engine) -> None:
         with engine.connect() as connection:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
     except DBAPIError as error:
-        where = engine.url.render_as_string(hide_password=True)
         reason = str(error.orig).strip().partition("\n")[0]
-        raise DatabaseError(
-            f"cannot reach the database {where}: {reason}; is it running, and is TIDEMARK_DATABASE_URL right?"
-        ) from None
+        raise DatabaseError(f"cannot reach the database: {reason}; is it running, and is {VARIABLE} right?") from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
 
 
 def read_only(engine: Engine) -> bool:
-    """Tell whether the server takes no writes: a standby, or one that was set so."""
+    """Return whether the server takes no writes: it is a standby, or was set so."""
     with engine.connect() as connection:
         return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
+
+
+def _parameters(url: str) -> dict[str, str]:
+    return DEFAULTS | DatabaseUrl.parse(url).parameters

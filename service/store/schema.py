@@ -11,9 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ..errors import DatabaseError
+from . import rights
 
 MIGRATIONS = "tidemark.migrations"
 LOCK_TIMEOUT = 3  # seconds that a change waits for a table
@@ -31,14 +32,16 @@ def migrate(engine: Engine) -> str:
     Raises
     ------
     DatabaseError
-        A table was in use all the time.
+        A table was in use all the time, or our role may not change the schema.
     """
     for _ in range(LOCK_ATTEMPTS):
         try:
             return _upgrade(engine)
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
-                raise
+                raise rights.explained(error, engine) from error
+        except DBAPIError as error:
+            raise rights.explained(error, engine) from error
         time.sleep(LOCK_PAUSE)
     raise DatabaseError("the schema cannot be changed, its tables are in use: stop what runs on them, or try again")
 

@@ -110,13 +110,15 @@ def test_rows_of_an_earlier_revision_survive_and_its_version_can_go_on_writing(e
             connection.exec_driver_sql(statement.replace("'x'", "'y'"))
 
 
-def test_an_upgrade_waits_its_turn_without_holding_writers_up(empty: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_waits_its_turn_without_holding_writers_up(
+    empty: Engine, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A long transaction on the log: others go on writing, and the upgrade is done once the long one ends."""
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", 1)
     upgrade(empty, REVISIONS[0])
     with empty.begin() as connection:
         statement = fill(connection)["predictions"]
-    slow = create_engine(empty.url)
+    slow = create_engine(empty_url)
     upgrading = threading.Thread(target=schema.migrate, args=(empty,))
     with slow.connect() as held:
         held.execute(text("SELECT count(*) FROM predictions"))

@@ -1,0 +1,67 @@
+"""A real PgBouncer in front of the tests' Postgres."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+SECONDS_TO_START = 20.0
+
+
+@contextmanager
+def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int = 3) -> Iterator[str]:
+    """Run PgBouncer in front of the server of a URL; yield the URL through it."""
+    assert PROGRAM is not None
+    server = make_url(url)
+    socket_folder = str(server.query["host"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    lines = [
+        "[databases]",
+        f"* = host={socket_folder} user=postgres",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        f"listen_port = {port}",
+        "unix_socket_dir =",
+        "auth_type = any",
+        f"pool_mode = {mode}",
+        f"default_pool_size = {pool_size}",
+        "server_reset_query = ",
+    ]
+    config = folder / "pgbouncer.ini"
+    config.write_text("\n".join(lines) + "\n")
+    other = {}
+    if os.geteuid() == 0:  # PgBouncer refuses to run as root; the socket is open to its server's user only
+        owner = Path(socket_folder).stat().st_uid
+        other = {"user": owner, "group": pwd.getpwuid(owner).pw_gid, "extra_groups": ()}
+    with (folder / "pgbouncer.log").open("wb") as log, config.open() as readable:
+        path = f"/dev/fd/{readable.fileno()}"
+        process = subprocess.Popen(
+            [PROGRAM, "-q", path], stdout=log, stderr=log, pass_fds=[readable.fileno()], cwd="/", **other
+        )
+    try:
+        _await(port, folder / "pgbouncer.log")
+        yield server.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await(port: int, log: Path) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
