@@ -23,6 +23,9 @@ app.add_typer(reference, name="reference")
 db = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
+stream = typer.Typer(help="The streams of predictions that are watched.", no_args_is_help=True)
+app.add_typer(stream, name="stream")
+
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Folder with model.toml and model.onnx.")]
 BundlesOption = Annotated[
     list[Path],
@@ -226,6 +229,60 @@ def calibrate(
     if "warning" in facts:
         print(f"warning: {facts['warning']}", file=sys.stderr)
     _say(facts, as_json, "{stream}: calm over {predictions} predictions, {design_effect} of which count as one")
+
+
+@app.command()
+def accept(
+    stream: Annotated[str, typer.Option("--stream", help="model:version[/tag=value], as `/drift` names it.")],
+    since: Annotated[dt.datetime | None, typer.Option("--since", formats=TIMES, help="Start of the span, UTC.")] = None,
+    until: Annotated[dt.datetime | None, typer.Option("--until", formats=TIMES, help="Its end; now.")] = None,
+    what: Annotated[str, typer.Option("--what", help="What is normal now: mix (of classes), images or all.")] = "all",
+    note: Annotated[str, typer.Option("--note", help="Why; kept with the baseline.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Compare with what was normal before.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a span of logged traffic what a stream is compared with; its alerts end as accepted."""
+    from .commands.accept import accept_span, undo_acceptance
+
+    if undo:
+        _say(undo_acceptance(stream), as_json, "{stream}: baseline of {rows} predictions undone; now {baseline}")
+        return
+    end = None if until is None else _utc(until)
+    facts = accept_span(stream, None if since is None else _utc(since), end, what, note)
+    _say(
+        facts, as_json, "{stream}: {rows} predictions since {since} are the baseline ({what}); {resolved} alerts ended"
+    )
+
+
+@stream.command("list")
+def stream_list(as_json: JsonOption = False) -> None:
+    """List the streams, the retired ones too, and their states."""
+    from .commands.streams import list_streams, show
+
+    rows = list_streams()
+    print(json.dumps({"streams": rows}, indent=2)) if as_json else show(rows)
+
+
+@stream.command("retire")
+def stream_retire(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="model:version[/tag=value], as `/drift` names it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """End a stream with its alerts; the next prediction of that name makes it a new one."""
+    from .commands.streams import retire_stream
+
+    _say(retire_stream(name), as_json, "{retired} retired, {resolved} alerts ended")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check the installation: exit 0 healthy, 1 with what is wrong and what to do about it."""
+    from .commands.doctor import doctor as examine
+    from .commands.doctor import to_dict
+
+    checks = examine()
+    print(json.dumps(to_dict(checks), indent=2) if as_json else "\n".join(map(str, checks)))
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
 @app.command()

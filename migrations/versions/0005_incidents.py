@@ -1,4 +1,6 @@
-"""Alerts become incidents with a numbered sequence of events; what people say of them; accepted baselines."""
+"""Alerts become incidents with a numbered sequence of events; what people say of them; accepted baselines;
+self-tests.
+"""
 
 from alembic import op
 
@@ -52,5 +54,14 @@ def upgrade() -> None:
             created_at timestamptz NOT NULL DEFAULT now()
         );
         CREATE INDEX ix_baselines_stream_id_id ON baselines (stream_id, id);
+
+        CREATE TABLE self_tests (
+            reference_id integer CONSTRAINT pk_self_tests PRIMARY KEY
+                CONSTRAINT fk_self_tests_reference_id REFERENCES "references" ON DELETE CASCADE,
+            ran_at timestamptz NOT NULL,
+            succeeded_at timestamptz,
+            delay integer,
+            reason text
+        );
         """
     )

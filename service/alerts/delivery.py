@@ -183,13 +183,14 @@ async def _post(row: DeliveryRow, signer: Webhook | None) -> tuple[int | None, s
         ):
             pass
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return None, _reason(error), None
+        return None, reason_of(error), None
     if response.is_success:
         return response.status_code, None, None
     return response.status_code, f"HTTP {response.status_code}", _retry_after(response)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return an error of a connection without the receiver's address, which may hold a secret."""
     name = type(error).__name__
     return f"{name}: {error}"[:500] if isinstance(error, TEXT_IS_SAFE) else name
 

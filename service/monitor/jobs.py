@@ -23,9 +23,11 @@ from ..settings import Settings
 from ..store import predictions, retention
 from ..store.engine import conninfo, is_pooled
 from .monitor import Monitor
+from .self_test import run_due_self_tests
 
 ADVANCE = "advance"
 RETAIN = "retain"
+SELF_TEST = "self_test"
 STREAMS_QUEUE = "streams"
 CONCURRENCY = 8  # stream jobs at a time, each in a thread; deliveries have a worker of their own
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
@@ -76,6 +78,11 @@ def build(settings: Settings, engine: Engine, url: str, monitor: Monitor, pooled
     @app.task(name=RETAIN, queue=STREAMS_QUEUE, queueing_lock=RETAIN)
     def retain(timestamp: int) -> None:
         keep_days(engine, settings.retention_days)
+
+    @app.periodic(cron="* * * * *")  # a reference is tested as soon as its detector is calibrated, then daily
+    @app.task(name=SELF_TEST, queue=STREAMS_QUEUE, queueing_lock=SELF_TEST)
+    def test_detectors(timestamp: int) -> None:
+        run_due_self_tests(engine)
 
     return app
 

@@ -203,6 +203,13 @@ def outcomes(connection: Connection) -> dict[str, int]:
     return dict.fromkeys(OUTCOMES, 0) | {row[0]: row[1] for row in rows}
 
 
+def recent_failures(connection: Connection, age: dt.timedelta) -> int:
+    """Return the number of deliveries that were given up within an age, or whose alerts still fire."""
+    d, a = deliveries.c, alerts.c
+    query = select(func.count()).select_from(deliveries).join(alerts, a.id == d.alert_id).where(d.outcome == "failed")
+    return int(connection.execute(query.where(or_(d.give_up_at > func.now() - age, a.state == "firing"))).scalar_one())
+
+
 def forget_tests(connection: Connection) -> None:
     """Drop the deliveries of test events beyond the newest MAX_TESTS."""
     d = deliveries.c

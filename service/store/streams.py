@@ -35,6 +35,26 @@ def find(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(_query().where(stream_name == name)).one_or_none()
 
 
+def with_retired(connection: Connection) -> Sequence[Row[Any]]:
+    """Return all streams, the retired ones too, in the order of their names."""
+    return connection.execute(_query().order_by(stream_name)).all()
+
+
+def named(connection: Connection, name: str) -> Row[Any]:
+    """Return the stream that a person named.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream.
+    """
+    row = find(connection, name)
+    if row is None:
+        names = ", ".join(stream.stream for stream in every(connection)) or "none"
+        raise TidemarkError(f"no stream {name!r}; there are: {names}")
+    return row
+
+
 def watched(connection: Connection, name: str) -> Row[Any]:
     """Return the stream that a person named, which has a reference.
 
@@ -43,10 +63,7 @@ def watched(connection: Connection, name: str) -> Row[Any]:
     TidemarkError
         No such stream, or no reference yet.
     """
-    row = find(connection, name)
-    if row is None:
-        names = ", ".join(found.stream for found in every(connection)) or "none"
-        raise TidemarkError(f"no stream {name!r}; there are: {names}")
+    row = named(connection, name)
     if row.reference_id is None:
         raise TidemarkError(f"stream {name!r} has no reference; run `tidemark reference build` first")
     return row

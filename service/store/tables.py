@@ -289,3 +289,13 @@ baselines = Table(  # traffic that was accepted as normal
     CheckConstraint("what IN ('mix', 'images', 'all')", name="what"),
 )
 Index("ix_baselines_stream_id_id", baselines.c.stream_id, baselines.c.id)
+
+self_tests = Table(  # the last self-test of the detector of each reference
+    "self_tests",
+    metadata,
+    Column("reference_id", Integer, ForeignKey("references.id", ondelete="CASCADE"), primary_key=True),
+    Column("ran_at", DateTime(timezone=True), nullable=False),
+    Column("succeeded_at", DateTime(timezone=True), nullable=True),
+    Column("delay", Integer, nullable=True),  # predictions from the planted shift to the alarm, where there was one
+    Column("reason", Text, nullable=True),  # of a failure
+)

@@ -15,7 +15,7 @@ from tidemark.store import schema
 REVISIONS = schema.revisions()[::-1]  # oldest first
 TABLES = (
     "models", "predictions", "feedback", "references", "streams", "calibrations", "windows", "alerts", "deliveries",
-    "baselines",
+    "baselines", "self_tests",
 )  # fmt: skip
 PARTITION = "CREATE TABLE {name} PARTITION OF predictions FOR VALUES FROM ('{start}') TO ('{end}')"
 VALUES = {

@@ -1,6 +1,7 @@
 """The drift state of every stream as Prometheus metrics, read from Postgres at each scrape."""
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from sqlalchemy import Engine, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ...store import alerts, streams, windows
+from ...store import alerts, self_tests, streams, windows
+from ...store.self_tests import SelfTestRow
 
 LABELS = ["model", "version", "slice"]
 KINDS = ("covariate", "label", "both", "concept")
@@ -29,6 +31,11 @@ GAUGES = {
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
     "monitor_lag_predictions": ("Predictions that the monitor has not looked at", []),
+    "selftest_delay_predictions": (
+        "Predictions from the self-test's planted shift to the alarm, +Inf if it failed",
+        [],
+    ),
+    "selftest_last_success_timestamp_seconds": ("Time of the last self-test that found its planted shift", []),
     "monitor_last_success_timestamp_seconds": ("Time when the monitor last looked at this stream", []),
 }
 
@@ -55,6 +62,9 @@ class DriftCollector(Collector):
                     evaluated.add_metric(own, row.status.get("windows", 0))
                     for name, more, value in _stream(row, firing.get(row.id, 0), lags.get(row.id, 0), last.get(row.id)):
                         gauges[name].add_metric([*own, *more], value)
+                for test in self_tests.every(connection):
+                    for name, value in _self_test(test):
+                        gauges[name].add_metric([test.model_name, test.model_version, ""], value)
                 for outcome, count in alerts.outcomes(connection).items():
                     deliveries.add_metric([outcome], count)
         except (DBAPIError, PoolTimeout) as error:
@@ -79,6 +89,13 @@ def _stream(row: Row[Any], firing: int, lag: int, last: Row[Any] | None) -> Iter
         yield "feedback_accuracy", [], fed["accuracy"]
     if last:
         yield from _window(last)
+
+
+def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:
+    if row.ran_at is not None:
+        yield "selftest_delay_predictions", math.inf if row.delay is None else row.delay
+    if row.succeeded_at is not None:
+        yield "selftest_last_success_timestamp_seconds", row.succeeded_at.timestamp()
 
 
 def _window(row: Row[Any]) -> Iterator[tuple[str, list[str], float]]:

@@ -1,0 +1,50 @@
+"""Whether receivers can be reached: asked without sending them an event."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+
+from ..settings import WebhookReceiver
+from .delivery import reason_of
+from .links import public_receiver_url
+
+TIMEOUT = 5.0  # seconds that a receiver may take to answer
+MAX_PARALLEL = 8  # receivers that are asked at a time
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """Whether a receiver answered.
+
+    Parameters
+    ----------
+    url : str
+        Its address without what may be a secret.
+    error : str or None
+        Why it did not answer.
+    """
+
+    url: str
+    error: str | None
+
+    @property
+    def text(self) -> str:
+        """The finding in words."""
+        return "answers" if self.error is None else f"does not answer: {self.error}"
+
+
+def reach_all(receivers: Sequence[WebhookReceiver]) -> list[Reachability]:
+    """Ask each receiver for its headers; any HTTP answer counts, since most take nothing but POST."""
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        return list(pool.map(_reach, receivers))
+
+
+def _reach(receiver: WebhookReceiver) -> Reachability:
+    shown = public_receiver_url(receiver.url)
+    try:
+        httpx.head(receiver.url, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        return Reachability(shown, reason_of(error))
+    return Reachability(shown, None)

@@ -1,0 +1,99 @@
+"""`tidemark accept`: makes a span of logged traffic what a stream is compared with, or undoes that."""
+
+import datetime as dt
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, get_args
+
+from sqlalchemy import Connection
+
+from ..alerts import acceptance
+from ..alerts.acceptance import What
+from ..alerts.lifecycle import Alerts
+from ..alerts.queue import open_queue
+from ..errors import ConfigurationError
+from ..settings import Settings
+from ..store import alerts as alert_rows
+from ..store import baselines, schema, streams
+from ..store import engine as engines
+
+
+def accept_span(
+    stream: str, since: dt.datetime | None, until: dt.datetime | None, what: str, note: str
+) -> dict[str, Any]:
+    """Accept the traffic of a stream between two times; its incidents end as accepted.
+
+    Parameters
+    ----------
+    since : datetime or None
+        The start of the span; required.
+    until : datetime or None
+        Its end; now by default.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, no reference, an option that cannot be used, or too few predictions in the span.
+    """
+    if since is None:
+        raise ConfigurationError("--since: the start of the accepted span is needed")
+    part = next((name for name in get_args(What) if name == what), None)
+    if part is None:
+        raise ConfigurationError(f"--what: expected one of {', '.join(get_args(What))}, got {what!r}")
+    now = dt.datetime.now(dt.UTC)
+    end = until or now
+    if end <= since:
+        raise ConfigurationError(f"--until: expected a time after {since.isoformat()}, got {end.isoformat()}")
+    with incidents() as (connection, alerts):
+        row = streams.named(connection, stream)
+        firing = len(alert_rows.firing(connection, row.id))
+        baseline = acceptance.accept(connection, alerts, row, part, (since, end), by=user_name(), note=note, at=now)
+    return {
+        "stream": stream,
+        "what": what,
+        "rows": baseline.rows,
+        "since": baseline.since.isoformat(timespec="seconds"),
+        "until": baseline.until.isoformat(timespec="seconds"),
+        "resolved": firing,
+    }
+
+
+def undo_acceptance(stream: str) -> dict[str, Any]:
+    """Compare a stream again with the baseline before its current one, else with its reference.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, or it has no accepted baseline.
+    """
+    with incidents() as (connection, _):
+        row = streams.named(connection, stream)
+        undone = acceptance.undo(connection, row, user_name(), dt.datetime.now(dt.UTC))
+        current = baselines.current(connection, row.id)
+    now = "its reference" if current is None else f"the baseline since {current.since.isoformat(timespec='seconds')}"
+    return {"stream": stream, "rows": undone.rows, "baseline": now}
+
+
+@contextmanager
+def incidents() -> Iterator[tuple[Connection, Alerts]]:
+    """Yield a transaction on the database of the settings, and the incidents that it may end."""
+    settings = Settings.load()
+    with engines.database(settings) as url:
+        engine = engines.connect(url)
+        try:
+            engines.check(engine)
+            schema.check(engine)
+            queue = open_queue(engines.conninfo(url))
+            with engine.begin() as connection:
+                yield connection, Alerts(queue, settings.webhook_urls, settings.public_url)
+        finally:
+            engine.dispose()
+
+
+def user_name() -> str:
+    """Return the name under which an action at the command line is recorded."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a container whose user has no name
+        return "command line"

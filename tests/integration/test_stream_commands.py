@@ -1,0 +1,126 @@
+"""`tidemark stream` and `tidemark accept` on a real database."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from tests.predictions import new_ids, write
+from tidemark.alerts.incident import AlertDraft
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.cli import app
+from tidemark.errors import TidemarkError
+from tidemark.store import alerts, baselines, models, references, streams
+from tidemark.store.engine import conninfo
+from tidemark.store.logged import logged
+
+REPORT = {"p_value": 0.001, "summary": "Images are darker", "kind": "covariate"}
+START = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
+
+
+class World:
+    """A stream m:1 with 600 logged predictions and an alert that fires."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.engine = engine
+        rng = np.random.default_rng(0)
+        embeddings = rng.normal(size=(600, 4)).astype(np.float32)
+        probabilities = rng.dirichlet(np.ones(3), 600).astype(np.float32)
+        with engine.begin() as connection:
+            model_id = models.register(connection, "m", "1", "a" * 64, ["a", "b", "c"])
+            references.save(connection, model_id, {"embeddings": embeddings, "probabilities": probabilities})
+            write(connection, logged("m:1", new_ids(600), probabilities, embeddings, None))
+            self.stream_id = streams.named(connection, "m:1").id
+            raiser = Alerts(open_queue(conninfo(url)), [], "http://x")
+            draft = AlertDraft(self.stream_id, START, "covariate", START, 7, REPORT)
+            self.alert_id = raiser.fire(connection, draft)
+
+    def alert(self) -> alerts.AlertRow:
+        with self.engine.connect() as connection:
+            row = alerts.get(connection, self.alert_id)
+        assert row is not None
+        return row
+
+    def names(self) -> list[str]:
+        with self.engine.connect() as connection:
+            return [row.stream for row in streams.every(connection)]
+
+
+@pytest.fixture
+def world(engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
+    return World(engine, url)
+
+
+def run(*words: str) -> Any:
+    result = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_retired_stream_ends_with_its_alerts(world: World) -> None:
+    assert run("stream", "retire", "m:1") == {"retired": "m:1", "resolved": 1}
+    assert (world.alert().state, world.alert().resolution) == ("resolved", "retired")
+    assert world.names() == []
+    [listed] = run("stream", "list")["streams"]
+    assert (listed["stream"], listed["state"], listed["kind"]) == ("m:1", "retired", "none")
+
+
+def test_the_slices_of_a_model_are_retired_with_it(world: World) -> None:
+    with world.engine.begin() as connection:
+        whole = streams.named(connection, "m:1")
+        connection.execute(streams.streams.insert().values(model_id=whole.model_id, slice="camera=7"))
+    assert run("stream", "retire", "m:1/camera=7")["resolved"] == 0
+    assert world.names() == ["m:1"]
+    run("stream", "retire", "m:1")
+    assert world.names() == []
+
+
+def test_streams_are_listed_for_people(world: World) -> None:
+    text = CliRunner().invoke(app, ["stream", "list"]).stdout
+    assert "m:1" in text
+    assert "the reference" in text
+
+
+def test_a_span_is_accepted_and_that_is_undone(world: World) -> None:
+    facts = run("accept", "--stream", "m:1", "--since", START.isoformat(timespec="seconds"), "--note", "new camera")
+    assert (facts["rows"], facts["what"], facts["resolved"]) == (600, "all", 1)
+    assert world.alert().resolution == "accepted"
+    with world.engine.connect() as connection:
+        baseline = baselines.current(connection, world.stream_id)
+    assert baseline is not None
+    assert baseline.note == "new camera"
+    assert baseline.accepted_by.endswith("(command line)")
+    [listed] = run("stream", "list")["streams"]
+    assert listed["baseline"] == "all"
+    assert run("accept", "--stream", "m:1", "--undo")["baseline"] == "its reference"
+    with pytest.raises(TidemarkError, match="no accepted baseline"):
+        run("accept", "--stream", "m:1", "--undo")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--since"),
+        (["--since", "2020-01-01", "--what", "labels"], "mix, images, all"),
+        (["--since", "2020-01-02", "--until", "2020-01-01"], "--until"),
+        (["--since", "2020-01-01", "--until", "2020-01-02"], "needs 500"),
+    ],
+)
+def test_an_acceptance_that_cannot_be_made_says_why(world: World, options: list[str], message: str) -> None:
+    with pytest.raises(TidemarkError, match=message):
+        run("accept", "--stream", "m:1", *options)
+    assert world.alert().state == "firing"
+
+
+def test_an_unknown_stream_is_answered_with_those_there_are(world: World) -> None:
+    for words in (["stream", "retire", "n:1"], ["accept", "--stream", "n:1", "--undo"]):
+        with pytest.raises(TidemarkError, match="there are: m:1"):
+            run(*words)

@@ -1,0 +1,63 @@
+"""The self-test passes with the detector as it is, and fails with each of several broken ones."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.statistics.worlds import World
+from tidemark.drift import Reference, StreamDetector
+from tidemark.drift.self_test import MAX_DELAY, self_test
+
+REFERENCE = World().reference(1000, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Mapping[str, Any]:
+    return StreamDetector(REFERENCE).calibration()
+
+
+def detector(calibration: Mapping[str, Any], reference: Reference = REFERENCE) -> Callable[[], StreamDetector]:
+    return lambda: StreamDetector(reference, calibration=calibration)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_working_detector_finds_the_planted_shift_soon(calibration: Mapping[str, Any], seed: int) -> None:
+    result = self_test(detector(calibration), REFERENCE, seed)
+    assert result.reason is None
+    assert result.delay is not None
+    assert result.delay <= 200
+
+
+def test_a_reference_without_properties_and_labels_is_tested(calibration: Mapping[str, Any]) -> None:
+    bare = Reference(REFERENCE.embeddings, REFERENCE.probabilities)
+    own = StreamDetector(bare).calibration()
+    assert self_test(detector(own, bare), bare).reason is None
+
+
+def test_a_detector_that_ignores_predictions_fails(
+    calibration: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StreamDetector, "update", lambda *_: None)
+    result = self_test(detector(calibration), REFERENCE)
+    assert (result.delay, result.reason) == (None, f"a planted shift was not found in {MAX_DELAY} predictions")
+
+
+def test_a_detector_whose_scores_are_broken_fails(
+    calibration: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = StreamDetector.score
+    monkeypatch.setattr(StreamDetector, "score", lambda self, *arrays: np.zeros_like(score(self, *arrays)))
+    assert self_test(detector(calibration), REFERENCE).delay is None
+
+
+def test_a_detector_that_always_alarms_fails(calibration: Mapping[str, Any]) -> None:
+    def alarming() -> StreamDetector:
+        made = StreamDetector(REFERENCE, calibration=calibration)
+        made.threshold = -1.0
+        return made
+
+    result = self_test(alarming, REFERENCE)
+    assert result.delay is None
+    assert "calm traffic" in str(result.reason)
