@@ -158,6 +158,8 @@ def _examine(source: ModelSource, preparation: Preparation, named: str | None, h
         )
     if chosen.tensor != chosen.output:
         note(f"{chosen.output} is made of the scores {chosen.tensor}, which are read instead")
+    if chosen.head is None and hints.embedding is None:
+        onnx_inspect.head(source.proto, chosen.tensor)  # raises the reason
     embedding, values = _embedding(network, scores, hints, images[0], note)
     del session, network  # two sessions hold the weights twice
     for tensor in (chosen.tensor, embedding):

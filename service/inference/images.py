@@ -133,20 +133,31 @@ def _orientation(image: Image.Image) -> int:
 def fit(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring an image in the model's mode to the model's size: (H, W) or (H, W, 3)."""
     height, width = spec.size
-    crop = spec.crop if spec.resize == "crop" else 1.0
-    if image.size == (width, height) and crop == 1:
+    if spec.resize == "crop" and spec.crop < 1:
+        return _pixels(_centre(image, spec))
+    if image.size == (width, height):
         return _pixels(image)
     resample = Image.Resampling[spec.interpolation.upper()]
     if spec.resize == "squash":
         fitted = image.resize((width, height), resample)
     elif spec.resize == "crop":
-        fitted = ImageOps.fit(image, (width, height), resample, bleed=(1 - crop) / 2)
+        fitted = ImageOps.fit(image, (width, height), resample)
     else:
         fitted = Image.new(image.mode, (width, height))
         ratio = min(width / image.width, height / image.height)
         inner = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
         fitted.paste(image.resize(inner, resample), ((width - inner[0]) // 2, (height - inner[1]) // 2))
     return _pixels(fitted)
+
+
+def _centre(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Scale an image to more than the model's size and cut out its centre, pixel for pixel as torchvision does."""
+    (height, width), room = spec.size, 1e-6
+    ratio = max(int(width / spec.crop + room) / image.width, int(height / spec.crop + room) / image.height)
+    scaled = max(width, int(image.width * ratio + room)), max(height, int(image.height * ratio + room))
+    resized = image.resize(scaled, Image.Resampling[spec.interpolation.upper()])
+    left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
+    return resized.crop((left, top, left + width, top + height))
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:

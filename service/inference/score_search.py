@@ -108,7 +108,7 @@ def choose_scores(
         listed = ", ".join(f"{one.output} ({width[one.tensor]})" for one in likely)
         raise BrokenBundle(f"several outputs could hold the class scores: {listed}; choose one by --output NAME")
     found = ", ".join(f"{output.name} {shape(output)}" for output in proto.graph.output)
-    if derived:
+    if derived or any(_is_row(rows[one.tensor]) for one in candidates):
         found += "; if one of them holds class scores, name it by --output NAME"
     raise BrokenBundle(
         "no classifier: looked for an output N×k of class scores made by a product with weights (Gemm, MatMul, Conv), "
