@@ -135,7 +135,7 @@ def _log(connection: Connection) -> Check:
             f"a transaction is open since {age:.0f} s and hides what was logged after its start",
             "find it in pg_stat_activity or pg_prepared_xacts, and end it",
         )
-    return Check("log", True, "no open transaction hides predictions from the monitor")
+    return Check("log", True, "no open transaction hides predictions")
 
 
 def _reference(connection: Connection) -> Check:

@@ -7,15 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, PackageLoader
+from fastapi.responses import JSONResponse
 from sqlalchemy import Row
 
-from ..alerts.schemas import Alert, AlertSummary
-from ..store import alerts, streams, windows
+from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
+from ..store import alerts, baselines, streams, windows
 from ..store.alerts import AlertRow
-from . import charts, evidence_history, formatting, guidance
+from ..store.baselines import Baseline
+from . import alert_actions, evidence_history
 from . import report_images as images
+from .rendering import render_page
 
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
@@ -23,8 +24,7 @@ STATE_ORDER = ("drifting", "warming_up", "calm")
 STATIC_FILES = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
-templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-templates.globals.update(guidance=guidance, charts=charts, evidence_history=evidence_history, formatting=formatting)
+router.include_router(alert_actions.router)
 
 
 @router.get("/")
@@ -32,7 +32,8 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
     """Show every stream and the newest alerts."""
     with request.app.state.engine.connect() as connection:
         lags = streams.lags(connection)
-        everything = [_stream(row, lags.get(row.id, 0)) for row in streams.every(connection)]
+        accepted = baselines.current_of_all(connection)
+        everything = [_stream(row, lags.get(row.id, 0), accepted.get(row.id)) for row in streams.every(connection)]
         rows = alerts.newest(connection, ALERTS)
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
     shown.sort(key=lambda s: STATE_ORDER.index(s["state"]))
@@ -41,7 +42,9 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
     if _wants_json(request):
         return JSONResponse({"streams": shown, "alerts": found})
     models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
-    return _page("overview.html", streams=shown, alerts=found, models=models, slices=slices, model=model, slice=slice)
+    return render_page(
+        "overview.html", streams=shown, alerts=found, models=models, slices=slices, model=model, slice=slice
+    )
 
 
 @router.get("/windows")
@@ -53,7 +56,7 @@ def stream_windows(request: Request, stream: str, before: int | None = None) -> 
         found = [windows.as_json(row) for row in windows.newest(connection, stream, WINDOWS, before)]
     if _wants_json(request):
         return JSONResponse({"windows": found})
-    return _page("windows.html", stream=stream, windows=found, more=len(found) == WINDOWS)
+    return render_page("windows.html", stream=stream, windows=found, more=len(found) == WINDOWS)
 
 
 @router.get("/windows/{window_id}")
@@ -70,7 +73,7 @@ def window(window_id: int, request: Request) -> Response:
     if _wants_json(request):
         return JSONResponse(report | {"past": asdict(seen), "images": least})
     shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": report["start"]}
-    return _page("window.html", status=stream.status, **shown)
+    return render_page("window.html", status=stream.status, **shown)
 
 
 @router.get("/alerts/{alert_id}/page")
@@ -86,10 +89,13 @@ def alert(alert_id: UUID, request: Request) -> Response:
         seen = evidence_history.at_alert(connection, stream, row)
         report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
+        controls = alert_actions.controls(request, connection, row)
     if _wants_json(request):
         return JSONResponse(found | {"past": asdict(seen), "images": least})
     shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": found["since"]}
-    return _page("alert.html", alert=found, status=stream.status, **shown)
+    response = render_page("alert.html", alert=found, status=stream.status, controls=controls, **shown)
+    alert_actions.set_token(request, response, controls)
+    return response
 
 
 @router.get("/static/{name}")
@@ -101,7 +107,7 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
+def _stream(row: Row[Any], lag: int, accepted: Baseline | None) -> dict[str, Any]:
     return {
         "stream": row.stream,
         "model": f"{row.model_name}:{row.model_version}",
@@ -110,6 +116,7 @@ def _stream(row: Row[Any], lag: int) -> dict[str, Any]:
         "kind": row.kind,
         "since": row.since.isoformat() if row.since else None,
         "has_reference": row.reference_id is not None,
+        "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
         "predictions": row.seen,
         "lag": lag,
         "looked_at": row.last_success_at.isoformat() if row.last_success_at else None,
@@ -131,12 +138,7 @@ def _wants_json(request: Request) -> bool:
     return "application/json" in accepted and "text/html" not in accepted
 
 
-def _page(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-    html = templates.get_template(template).render(values)
-    return HTMLResponse(html, status_code, headers={"Vary": "Accept", "Cache-Control": "no-store"})
-
-
 def _not_found(request: Request, detail: str) -> Response:
     if _wants_json(request):
         raise HTTPException(404, detail=detail)
-    return _page("missing.html", 404, detail=detail)
+    return render_page("missing.html", 404, detail=detail)

@@ -106,7 +106,7 @@ def test_concept_alert_says_what_the_labels_say(client: TestClient, seeded: Seed
     assert "10.0 nats after 600 labels; alarm above 9.2; change estimated at label 420" in page
     assert "Newest images whose labels disagree" in page
     assert page.count('alt="image predicted 3"') == 2
-    assert "confidence promised 0.98 on these 60 labels" in page
+    assert "calibrated confidence was 0.98 on these 60 labels" in page
 
 
 def test_images_stand_beside_their_nearest_reference_images(client: TestClient, seeded: Seeded) -> None:

@@ -1,0 +1,167 @@
+"""The forms of an alert's page: acknowledge, mute, accept, undo.
+
+A form is taken from the page itself only: the browser must name the same origin, and the form must hold the token that
+is also in a cookie which no page of another site can read or send.
+"""
+
+import asyncio
+import datetime as dt
+import hmac
+import secrets
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from ..alerts.acceptance import MIN_ROWS
+from ..alerts.schemas import BaselineSummary
+from ..api.caller import caller_of
+from ..api.endpoints.alert_actions import (
+    MAX_NOTE,
+    AcceptBody,
+    AcknowledgeBody,
+    MuteBody,
+    accept_alert,
+    existing_alert,
+    undo_acceptance,
+)
+from ..api.problems import Problem, described
+from ..store import baselines
+from ..store.alerts import AlertRow
+from .rendering import render_page
+
+MAX_FORM_BYTES = 20_000  # bytes of a form: a note of MAX_NOTE characters, percent-encoded, and its token
+TOKEN_COOKIE = "tidemark_form"  # noqa: S105 - the name of a cookie
+TOKEN_BYTES = 24
+MUTES = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "7d": "7 days"}
+PARTS = {
+    "all": "images and mix of classes",
+    "images": "the images; a later change of mix still alerts",
+    "mix": "the mix of classes; a later change of images still alerts",
+}
+
+router = APIRouter(tags=["pages"], include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What an administrator can do on an alert's page, and the token that its forms carry.
+
+    Parameters
+    ----------
+    can_accept : bool
+        Whether the alert fires, so that there is a change to accept.
+    baseline : BaselineSummary, optional
+        The accepted traffic that the stream is compared with, which can be undone.
+    """
+
+    token: str
+    can_accept: bool
+    baseline: BaselineSummary | None
+    mutes = MUTES
+    parts = PARTS
+    min_rows = MIN_ROWS
+    max_note = MAX_NOTE
+
+
+def controls(request: Request, connection: Connection, alert: AlertRow) -> Controls | None:
+    """Return the controls of an alert's page, or None for callers that may only read."""
+    if not caller_of(request).is_admin:
+        return None
+    token = request.cookies.get(TOKEN_COOKIE) or secrets.token_urlsafe(TOKEN_BYTES)
+    row = baselines.current(connection, alert.stream_id)
+    return Controls(token, alert.state == "firing", None if row is None else BaselineSummary.of(row))
+
+
+def set_token(request: Request, response: Response, shown: Controls | None) -> None:
+    """Give the browser the token of the forms that a page shows."""
+    if shown is not None and request.cookies.get(TOKEN_COOKIE) != shown.token:
+        secure = request.url.scheme == "https"
+        response.set_cookie(TOKEN_COOKIE, shown.token, httponly=True, samesite="strict", secure=secure)
+
+
+@router.post("/alerts/{alert_id}/page/{action}")
+async def act(alert_id: UUID, action: str, request: Request) -> Response:
+    """Carry out what a form of an alert's page asks for, and show the page again."""
+    try:
+        form = await _form(request)
+        _check_origin(request, form)
+        await asyncio.to_thread(_act, request, alert_id, action, form)
+    except Problem as problem:
+        return render_page("problem.html", problem.status, detail=problem.detail, alert_id=alert_id)
+    return RedirectResponse(f"/alerts/{alert_id}/page", 303)
+
+
+def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) -> None:
+    state, caller, now = request.app.state, caller_of(request), dt.datetime.now(dt.UTC)
+    if not caller.is_admin:
+        raise Problem(403, "the API key lacks the scope admin")
+    with state.engine.begin() as connection:
+        alert = existing_alert(connection, alert_id)
+        try:
+            if action == "acknowledge":
+                note = AcknowledgeBody(note=form.get("note", "")).note
+                state.alerts.acknowledge(connection, alert_id, now, caller.name, note)
+            elif action == "mute":
+                end = MuteBody.model_validate({"for": form.get("for", "")}).end(now)
+                state.alerts.mute(connection, alert_id, now, end, caller.name)
+            elif action == "accept":
+                body = AcceptBody.model_validate({"what": form.get("what"), "note": form.get("note", "")})
+                accept_alert(request, connection, alert, body.what, body.note, caller.name)
+            elif action == "undo":
+                undo_acceptance(connection, alert, caller.name)
+            else:
+                raise Problem(404, f"no action {action[:40]!r}")
+        except ValidationError as error:
+            raise Problem(422, described(error.errors())) from None
+        except ValueError as error:
+            raise Problem(422, str(error)) from None
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return the fields of a form.
+
+    Raises
+    ------
+    Problem
+        413 for a form of more than MAX_FORM_BYTES, 415 for a body that is none, 422 for one that cannot be read.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise Problem(415, "expected a form of the alert's page")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise Problem(413, f"a form has at most {MAX_FORM_BYTES} bytes")
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10, errors="strict")
+    except ValueError:
+        raise Problem(422, "the form cannot be read") from None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _check_origin(request: Request, form: dict[str, str]) -> None:
+    """Check that a form comes from a page of this server.
+
+    Raises
+    ------
+    Problem
+        403 where it comes from elsewhere, or without the token of its page.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    host = request.headers.get("host", "")
+    foreign = site not in (None, "same-origin") or (site is None and origin is not None and _netloc(origin) != host)
+    token, cookie = form.get("token", ""), request.cookies.get(TOKEN_COOKIE, "")
+    if foreign or not cookie or not hmac.compare_digest(token.encode(), cookie.encode()):
+        raise Problem(403, "the form does not come from this page, or its page is old: open it again")
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

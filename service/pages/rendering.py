@@ -1,0 +1,17 @@
+"""Templates rendered as pages."""
+
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader
+
+from . import charts, evidence_history, formatting, guidance
+
+templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+templates.globals.update(guidance=guidance, charts=charts, evidence_history=evidence_history, formatting=formatting)
+
+
+def render_page(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Return a template filled with values; a page is neither cached nor mixed up with its JSON."""
+    html = templates.get_template(template).render(values)
+    return HTMLResponse(html, status_code, headers={"Vary": "Accept", "Cache-Control": "no-store"})
