@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from fastapi import FastAPI
@@ -31,7 +32,8 @@ from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import engine as engines
-from tidemark.store import models, predictions, references, schema, sizes, streams, traffic
+from tidemark.store import log_writer, models, predictions, references, schema, sizes, streams, traffic
+from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import COPIED, HALF, Logged, logged
 
 D, K, PROPERTIES = 512, 10, 8
@@ -50,10 +52,10 @@ FILL = """
 """
 SLICED = """
     INSERT INTO slice_predictions (stream_id, xid, seq, at, id)
-    SELECT s.id, p.xid, p.seq, p.at, p.id
-    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.seq % :slices)
+    SELECT s.id, p.xid, p.number, p.at, p.id
+    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.number % :slices)
     WHERE p.at >= :day AND p.at < CAST(:day AS timestamptz) + interval '1 day' AND p.model_id = :model
-        AND p.seq > :after
+        AND p.number > :after
 """
 
 
@@ -88,8 +90,8 @@ def _pace(engine: Engine, folder: Path) -> None:
         raw = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
-            rows = [batch.copied(1) for batch in made[first // BATCH : (first + ROWS) // BATCH]]
-            predictions.copy_into("plain", raw.cursor(), rows)
+            rows = [batch.copied(1, 1, 1) for batch in made[first // BATCH : (first + ROWS) // BATCH]]
+            log_writer.copy_into("plain", raw.cursor(), rows)
         bare = FORWARDED / (time.perf_counter() - started)
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)
@@ -117,7 +119,8 @@ def _watch(engine: Engine, url: str) -> None:
             connection.execute(text("UPDATE streams SET seen = 0, tested = 0, window_start = 0"))
             references.save(connection, 1, arrays)
             raw = connection.connection.driver_connection
-            predictions.copy(raw, _predictions(WATCHED), {"m:1": 1})
+            batches = [NumberedBatch(1 + BATCH * n, batch) for n, batch in enumerate(_predictions(WATCHED))]
+            log_writer.write(raw, uuid4(), batches, {"m:1": 1})
         settings = Settings(slice_tags=tags, expected_run_time=10_000_000)
         monitor = Monitor(settings, engine, Alerts(open_queue(engines.conninfo(url)), (), ""))
         with engine.connect() as connection:
@@ -176,7 +179,7 @@ def _fill(engine: Engine, first: int, last: int) -> None:
     each = (last - first) // DAYS
     for day in range(DAYS):
         with engine.begin() as connection:
-            after = connection.execute(text("SELECT coalesce(max(seq), 0) FROM predictions")).scalar_one()
+            after = connection.execute(text("SELECT coalesce(max(number), 0) FROM predictions")).scalar_one()
             values = {"day": TODAY - dt.timedelta(days=DAYS - 1 - day), "model": 1}
             span = {"first": first + day * each + 1, "last": first + (day + 1) * each}
             connection.execute(text(FILL), values | span)
@@ -187,7 +190,7 @@ def _fill(engine: Engine, first: int, last: int) -> None:
 
 
 def _place(connection: Connection, seq: int) -> None:
-    found = "SELECT xid, seq FROM predictions WHERE seq = :seq AND at >= :day"
+    found = "SELECT xid, number FROM predictions WHERE number = :seq AND at >= :day"
     place = {"seq": seq, "day": TODAY}
     connection.execute(text(f"UPDATE streams SET (cursor_xid, cursor_seq) = ({found})"), place)
 

@@ -1,11 +1,13 @@
 """Predictions as tests log them."""
 
 from typing import Any
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 from uuid_utils import uuid7
 
-from tidemark.store import models, predictions
+from tidemark.store import log_writer, models, predictions
+from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import Logged
 
 
@@ -14,8 +16,13 @@ def new_ids(count: int) -> bytes:
     return b"".join(uuid7().bytes for _ in range(count))
 
 
-def write(connection: Connection, *batches: Logged) -> int:
-    """Write predictions of registered models as the forwarder does; return how many were new."""
+def write(connection: Connection, *batches: Logged, spool: UUID | None = None, first_number: int = 1) -> int:
+    """Write predictions of registered models as the forwarder does, by default of a new spool; return how many were
+    new."""
     raw: Any = connection.connection.driver_connection
     predictions.ensure_partitions(raw, set().union(*(batch.days for batch in batches)))
-    return predictions.copy(raw, batches, models.ids(connection))
+    numbered, following = [], dict.fromkeys({batch.model for batch in batches}, first_number)
+    for batch in batches:
+        numbered.append(NumberedBatch(following[batch.model], batch))
+        following[batch.model] += len(batch)
+    return log_writer.write(raw, spool or uuid4(), numbered, models.ids(connection))

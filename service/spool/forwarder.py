@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,15 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..store import models
-from ..store.logged import Logged
-from ..store.predictions import copy, ensure_partitions
-from .spool import Spool
+from ..store import log_sweep, log_writer, models
+from ..store.predictions import ensure_partitions
+from .spool import PendingRows, Spool
 
 ROWS = 5000  # of one COPY, about
 INTERVAL = 0.25  # seconds between looks at the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is away
 ADOPTION = 30.0  # seconds between looks for spools of dead workers
+SWEEP = 2.0  # seconds between sweeps for rows and labels without a position
 DAYS_AHEAD = 3  # partitions made before they are needed
 
 AWAY = (DBAPIError, PoolTimeout, DriverError)
@@ -51,7 +51,7 @@ class Forwarder(threading.Thread):
         self._partitions: set[dt.date] = set()
 
     def run(self) -> None:
-        backoff, idle = INTERVAL, ADOPTION
+        backoff, idle, swept = INTERVAL, ADOPTION, SWEEP
         while not self._stopping.wait(backoff):
             try:
                 self.drain(self._spool)
@@ -59,6 +59,11 @@ class Forwarder(threading.Thread):
                 if idle >= ADOPTION:
                     idle = 0.0
                     self._adopt(self._spool.path.parent)
+                swept += backoff
+                if swept >= SWEEP:
+                    swept = 0.0
+                    with self._engine.begin() as connection:
+                        log_sweep.sweep(connection)
                 if backoff != INTERVAL:
                     logger.info("forwarding again")
                 backoff = INTERVAL
@@ -85,15 +90,15 @@ class Forwarder(threading.Thread):
         """Forward all that is pending now; what comes in meanwhile waits for the next time, to make one large COPY."""
         more = True
         while more:
-            batches, last = spool.peek(ROWS)
-            count = sum(map(len, batches))
-            if batches:
-                self._write(batches)
-                spool.discard(last)
-                self._count("rows", count)
-            more = count >= ROWS
+            rows = spool.peek(ROWS)
+            if rows.count:
+                self._write(spool, rows)
+                spool.discard(rows.last)
+                self._count("rows", rows.count)
+            more = rows.count >= ROWS
 
-    def _write(self, batches: Sequence[Logged]) -> None:
+    def _write(self, spool: Spool, rows: PendingRows) -> None:
+        batches = [batch.predictions for batch in rows.batches]
         today = dt.datetime.now(dt.UTC).date()
         days = {today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)}.union(*(batch.days for batch in batches))
         with self._engine.begin() as connection:
@@ -102,7 +107,7 @@ class Forwarder(threading.Thread):
                 ensure_partitions(raw, days)
             if not {batch.model for batch in batches} <= self._model_ids.keys():
                 self._model_ids = models.ids(connection)
-            copy(raw, batches, self._model_ids)
+            log_writer.write(raw, spool.identity, rows.batches, self._model_ids, spool.pending - rows.count)
         self._partitions = {day for day in self._partitions | days if day >= today}  # retention may drop the others
 
     def _failed(self) -> None:

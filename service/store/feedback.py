@@ -6,13 +6,27 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, select, tuple_
 
+from . import label_log
 from .logged import HALF
 from .prediction_id import time_of
 from .predictions import Cursor, after_cursor
+from .raw_connection import raw
 from .tables import feedback, models, predictions
+
+COLUMNS = ("prediction_id", "model_id", "label", "predicted", "probabilities")
+SAVE = """
+INSERT INTO feedback AS f (prediction_id, model_id, label, predicted, probabilities)
+SELECT DISTINCT ON (prediction_id) prediction_id, model_id, label, predicted, probabilities
+FROM unnest(%(prediction_id)s::uuid[], %(model_id)s::int[], %(label)s::int[], %(predicted)s::int[],
+    %(probabilities)s::bytea[])
+    WITH ORDINALITY AS new (prediction_id, model_id, label, predicted, probabilities, place)
+ORDER BY prediction_id, place DESC
+ON CONFLICT (prediction_id) DO UPDATE SET
+    label = excluded.label, xid = pg_current_xact_id(), seq = nextval('prediction_seq'), created_at = now()
+WHERE f.label <> excluded.label
+"""
 
 
 class Predicted(NamedTuple):
@@ -47,19 +61,20 @@ def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
 
 
 def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Store labels; a repeat overwrites and is read again by the monitor."""
-    statement = insert(feedback)
-    statement = statement.on_conflict_do_update(
-        index_elements=[feedback.c.prediction_id],
-        set_={
-            "label": statement.excluded.label,
-            "xid": func.pg_current_xact_id(),
-            "seq": func.nextval("prediction_seq"),
-            "created_at": func.now(),
-        },
-        where=feedback.c.label != statement.excluded.label,
-    )
-    connection.execute(statement, list(rows))
+    """Store labels; a repeat takes the earlier label's place. Those whose predictions are in Postgres enter the label
+    log at once, the others when their predictions arrive.
+
+    Parameters
+    ----------
+    rows : `prediction_id`, `model_id`, `label`, `predicted`, and `probabilities` (little-endian float16) each.
+    """
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    with raw(connection).cursor() as cursor:
+        model_ids = sorted(set(columns["model_id"]))
+        label_log.lock(cursor, model_ids)
+        cursor.execute(SAVE, columns)
+        for model_id in model_ids:
+            label_log.place(cursor, model_id)
 
 
 def of(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:

@@ -17,7 +17,10 @@ SINGLE = np.dtype("<f4")  # of image properties and confidences
 LABEL = np.dtype("<i4")
 UNTAGGED = b"{}"
 
-COPIED = "id, at, model_id, label, confidence, probabilities, embedding, properties, corrected, tags, thumbnail"
+COPIED = (
+    "id, at, model_id, label, confidence, probabilities, embedding, properties, corrected, writer_id, number, "
+    "tags, thumbnail"
+)
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # of a binary COPY, https://www.postgresql.org/docs/current/sql-copy.html
 TRAILER = b"\xff\xff"
 POSTGRES_EPOCH = 946_684_800_000  # milliseconds: 2000-01-01
@@ -51,20 +54,41 @@ class Logged:
         return uuids(self.ids)
 
     @property
+    def milliseconds(self) -> NDArray[np.int64]:
+        """The times (m,) inside the ids, in milliseconds of the Unix epoch."""
+        octets = np.frombuffer(self.ids, np.uint8).reshape(-1, ID_BYTES)[:, :6].astype(np.int64)
+        return np.minimum(octets @ (1 << np.arange(40, -1, -8, dtype=np.int64)), LATEST)
+
+    def after(self, count: int) -> "Logged":
+        """Return the predictions without the first `count`."""
+
+        def rest(column: Any) -> Any:
+            return None if column is None else column[count:]
+
+        return Logged(
+            self.model,
+            self.ids[count * ID_BYTES :],
+            *map(rest, (self.labels, self.confidences, self.probabilities, self.embeddings, self.properties)),
+            *map(rest, (self.tags, self.corrected, self.thumbnails)),
+        )
+
+    @property
     def days(self) -> set[dt.date]:
         """The days (UTC) that the predictions were made on."""
-        return {dt.date.fromordinal(EPOCH + int(day)) for day in np.unique(self._milliseconds() // DAY)}
+        return {dt.date.fromordinal(EPOCH + int(day)) for day in np.unique(self.milliseconds // DAY)}
 
-    def copied(self, model_id: int) -> bytes:
-        """Return the rows of a binary COPY of the columns `COPIED`."""
+    def copied(self, model_id: int, writer_id: int, first_number: int) -> bytes:
+        """Return the rows of a binary COPY of the columns `COPIED`, numbered from `first_number` on."""
         m = len(self)
         columns = [
             np.frombuffer(self.ids, f"V{ID_BYTES}"),
-            ((self._milliseconds() - POSTGRES_EPOCH) * 1000).astype(">i8"),
+            ((self.milliseconds - POSTGRES_EPOCH) * 1000).astype(">i8"),
             np.full(m, model_id, ">i4"),
             self.labels.astype(">i4"),
             self.confidences.astype(">f4"),
             *map(_bytea, (self.probabilities, self.embeddings, self.properties, self.corrected)),
+            np.full(m, writer_id, ">i4"),
+            np.arange(first_number, first_number + m).astype(">i8"),
         ]
         kinds: list[tuple[str, Any]] = [("fields", ">i2")]
         for place, column in enumerate(columns):
@@ -82,10 +106,6 @@ class Logged:
         for row, (tag, thumbnail) in enumerate(zip(tags, thumbnails, strict=True)):
             parts += data[row * width : (row + 1) * width], _field(JSONB_VERSION + tag), _field(thumbnail)
         return b"".join(parts)
-
-    def _milliseconds(self) -> NDArray[np.int64]:
-        octets = np.frombuffer(self.ids, np.uint8).reshape(-1, ID_BYTES)[:, :6].astype(np.int64)
-        return np.minimum(octets @ (1 << np.arange(40, -1, -8, dtype=np.int64)), LATEST)
 
 
 def logged(

@@ -11,26 +11,18 @@ from numpy.typing import NDArray
 from psycopg import Connection as RawConnection
 from psycopg import Cursor as RawCursor
 from psycopg import sql
-from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Row, cast, literal, select, text, tuple_
 
-from .logged import COPIED, HALF, SIGNATURE, SINGLE, TRAILER, Logged
+from .logged import HALF, SINGLE
 from .prediction_id import time_of
 from .tables import XID8, feedback, models, predictions
 
 PARTITION_LOCK = 0x71DF
 PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order
-STAGE = """
-CREATE TEMP TABLE IF NOT EXISTS stage (
-    id uuid, at timestamptz, model_id int4, label int4, confidence float4,
-    probabilities bytea, embedding bytea, properties bytea, tags jsonb, corrected bytea, thumbnail bytea
-) ON COMMIT DELETE ROWS
-"""
-
 HORIZON = text("pg_snapshot_xmin(pg_current_snapshot())")  # no transaction that still runs lies below it
 
 _c = predictions.c
-READ = (_c.id, _c.at, _c.xid, _c.seq, _c.embedding, _c.probabilities, _c.properties, _c.tags)
+READ = (_c.id, _c.at, _c.xid, _c.seq.label("seq"), _c.embedding, _c.probabilities, _c.properties, _c.tags)
 
 
 class Cursor(NamedTuple):
@@ -72,34 +64,6 @@ class Batch:
             measured,
             self.tags[-count:],
         )
-
-
-def copy(connection: RawConnection[Any], batches: Sequence[Logged], model_ids: dict[str, int]) -> int:
-    """Write predictions by binary COPY in the connection's transaction; return how many were new.
-
-    A row that is there already (a replay after a crash) is left as it is: the rows then go through a temporary table.
-    """
-    rows = [batch.copied(model_ids[batch.model]) for batch in batches]
-    with connection.cursor() as cursor:
-        cursor.execute("SAVEPOINT straight")
-        try:
-            copy_into("predictions", cursor, rows)
-            return sum(map(len, batches))
-        except UniqueViolation:
-            cursor.execute("ROLLBACK TO SAVEPOINT straight")
-            cursor.execute(STAGE)
-            copy_into("stage", cursor, rows)
-            cursor.execute(f"INSERT INTO predictions ({COPIED}) SELECT {COPIED} FROM stage ON CONFLICT DO NOTHING")
-            return cursor.rowcount
-
-
-def copy_into(table: str, cursor: RawCursor[Any], rows: Iterable[bytes]) -> None:
-    """Write the rows of a binary COPY into a table that has the columns `COPIED`."""
-    with cursor.copy(f"COPY {table} ({COPIED}) FROM STDIN (FORMAT BINARY)") as writer:
-        writer.write(SIGNATURE)
-        for part in rows:
-            writer.write(part)
-        writer.write(TRAILER)
 
 
 def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:

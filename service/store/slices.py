@@ -52,6 +52,9 @@ def start(connection: Connection, whole: Row[Any], name: str) -> int:
         "feedback_xid": whole.feedback_xid,
         "feedback_seq": whole.feedback_seq,
         "reference_id": whole.reference_id,
+        "position": whole.position,
+        "label_position": whole.label_position,
+        "window_position": whole.position,
     }
     afresh: dict[str, Any] = {"detector": None, "concept": None, "state": "warming_up", "status": {}, "calm_windows": 0}
     statement = insert(streams).values(model_id=whole.model_id, slice=name, **place)

@@ -1,17 +1,97 @@
 """Streams: the predictions of one model version, with the monitor's place in them and what it found."""
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
+from psycopg.rows import args_row
 from sqlalchemy import Connection, Row, Select, Table, case, func, or_, select, text, true, tuple_, update
 
 from ..errors import TidemarkError
 from .predictions import HORIZON
+from .raw_connection import raw
 from .tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
 
+STATUS_VERSION = 1  # of the object in `streams.status`; a status of another version is not read
+STREAMS = """
+SELECT s.id, s.model_id, m.name AS model_name, m.version AS model_version, m.sha256 AS model_sha256, m.labels,
+    m.name || ':' || m.version || coalesce('/' || nullif(s.slice, ''), '') AS name, s.slice, s.reference_id,
+    s.state, s.kind, s.since, s.position, s.label_position, s.window_position, coalesce(p.position, 0) AS written,
+    coalesce(l.position, 0) AS labels_written, p.at AS written_at, s.seen, s.tested, s.window_start, s.calm_windows,
+    s.status, s.tag_counts, s.rejected, s.blind_reason, s.lease_owner, s.lease_until, s.last_success_at,
+    s.last_window_at, s.retired_at
+FROM streams s
+JOIN models m ON m.id = s.model_id
+LEFT JOIN log_ends p ON p.model_id = s.model_id AND p.log = 'predictions'
+LEFT JOIN log_ends l ON l.model_id = s.model_id AND l.log = 'labels'
+"""
 COUNTED = 1000  # predictions that wait, up to which they are counted
 
 stream_name = models.c.name + ":" + models.c.version + func.coalesce("/" + func.nullif(streams.c.slice, ""), "")
+
+
+class StreamRow(NamedTuple):
+    """A stream: the predictions of a model version, or of one slice of it, and how far they are watched."""
+
+    id: int
+    model_id: int
+    model_name: str
+    model_version: str
+    model_sha256: str
+    labels: list[str]  # of the model's classes
+    name: str  # model:version[/slice]
+    slice: str  # key=value; empty for the whole model
+    reference_id: int | None
+    state: str
+    kind: str
+    since: dt.datetime | None
+    position: int  # of the last prediction watched
+    label_position: int  # of the last label watched
+    window_position: int  # of the last prediction before the next window
+    written: int  # position of the model's last prediction in Postgres
+    labels_written: int  # position of the model's last label in Postgres
+    written_at: dt.datetime | None  # when predictions were last committed
+    seen: int  # predictions of the stream that its detector has been given
+    tested: int  # of them, up to the end of the last window
+    window_start: int  # of them, before the next window
+    calm_windows: int
+    status: dict[str, Any]  # small and versioned, of the monitor
+    tag_counts: dict[str, Any] | None
+    rejected: dict[str, int]  # predictions that could not be watched, by reason
+    blind_reason: str | None  # why the stream is not watched; None: it is
+    lease_owner: UUID | None  # the monitor that watches it,
+    lease_until: dt.datetime | None  # until this moment unless it renews the lease
+    last_success_at: dt.datetime | None
+    last_window_at: dt.datetime | None
+    retired_at: dt.datetime | None
+
+    @property
+    def lag(self) -> int:
+        """Positions of the model that are in Postgres and that this stream has not been watched up to."""
+        return max(self.written - self.position, 0)
+
+
+def stream_rows(connection: Connection, *, retired: bool = False) -> list[StreamRow]:
+    """Return all streams in the order of their names, those that are retired only on demand."""
+    condition = "" if retired else "WHERE s.retired_at IS NULL "
+    return _stream_rows(connection, condition + "ORDER BY name", {})
+
+
+def stream_row(connection: Connection, stream_id: int) -> StreamRow | None:
+    """Return a stream, or None."""
+    return next(iter(_stream_rows(connection, "WHERE s.id = %(id)s", {"id": stream_id})), None)
+
+
+def stream_row_named(connection: Connection, name: str) -> StreamRow | None:
+    """Return the stream called `model:version[/slice]`, or None."""
+    condition = "WHERE m.name || ':' || m.version || coalesce('/' || nullif(s.slice, ''), '') = %(name)s"
+    return next(iter(_stream_rows(connection, condition, {"name": name})), None)
+
+
+def _stream_rows(connection: Connection, condition: str, values: dict[str, Any]) -> list[StreamRow]:
+    with raw(connection).cursor(row_factory=args_row(StreamRow)) as cursor:
+        return cursor.execute(STREAMS + condition, values).fetchall()
 
 
 def _query() -> Select[Any]:

@@ -1,6 +1,7 @@
 """The tables. Postgres only: partitions, bytea, jsonb and transaction ids are used as they are there."""
 
 from typing import Any
+from uuid import UUID as UUIDValue
 
 from sqlalchemy import (
     REAL,
@@ -27,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
+
+SWEEP_SPOOL = UUIDValue(int=0)  # of the writers that number the rows of servers of an earlier version
 
 metadata = MetaData(
     naming_convention={
@@ -81,13 +84,71 @@ predictions = Table(
     Column("properties", LargeBinary, nullable=True),  # little-endian float32 (p,)
     Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
-    Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
+    # Unique among the rows of a writer; of a row without a writer, the order in which it came.
+    Column("number", BigInteger, nullable=False, key="seq", server_default=text("nextval('prediction_seq')")),
     Column("corrected", LargeBinary, nullable=True),  # little-endian float16 (k,), at other class proportions
     Column("thumbnail", LargeBinary, nullable=True),  # an encoded image
+    # Which writer numbered the row; NULL in a row of a server of an earlier version, until the sweep numbers it.
+    Column("writer_id", Integer, nullable=True),
     PrimaryKeyConstraint("id", "at"),
     postgresql_partition_by="RANGE (at)",
 )
 Index("ix_predictions_stream", predictions.c.model_id, predictions.c.xid, predictions.c.seq)
+Index("ix_predictions_number", predictions.c.model_id, predictions.c.writer_id, predictions.c.seq)
+Index(
+    "ix_predictions_unplaced",
+    predictions.c.model_id,
+    predictions.c.xid,
+    predictions.c.seq,
+    postgresql_where=predictions.c.writer_id.is_(None),
+)
+
+installation = Table(  # one row: which installation this database belongs to, also after a restore or a move
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default="1"),
+    Column("identity", UUID(as_uuid=True), nullable=False, server_default=func.gen_random_uuid()),
+    _now(),
+    CheckConstraint("id = 1", name="single"),
+)
+
+writers = Table(  # the rows of one model in one spool file, numbered without gaps
+    "writers",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("spool", UUID(as_uuid=True), nullable=False),  # the identity inside the spool file
+    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
+    Column("last_number", BigInteger, nullable=False, server_default="0"),  # of the last row committed here
+    Column("pending", BigInteger, nullable=False, server_default="0"),  # rows that the spool still held then
+    Column("written_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    _now(),
+    UniqueConstraint("spool", "model_id"),
+)
+
+log_ends = Table(  # the last position of each model's log of predictions, and of its log of labels
+    "log_ends",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
+    Column("log", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("model_id", "log"),
+    CheckConstraint("log IN ('predictions', 'labels')", name="log"),
+)
+
+segments = Table(  # consecutive positions of a model that are consecutive numbers of a writer
+    "segments",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("first_number", BigInteger, nullable=False),  # of the row at `first_position`
+    Column("writer_id", Integer, nullable=False),
+    Column("at_from", DateTime(timezone=True), nullable=False),  # time of its earliest prediction
+    Column("at_to", DateTime(timezone=True), nullable=False),  # time of its latest prediction
+    PrimaryKeyConstraint("model_id", "last_position"),
+)
+Index("ix_segments_at_to", segments.c.at_to, postgresql_using="brin")
 
 feedback = Table(
     "feedback",
@@ -100,8 +161,28 @@ feedback = Table(
     Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
     Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
     _now(),
+    Column("placed", Integer, nullable=True),  # the label that the label log has of it; NULL: none yet
 )
 Index("ix_feedback_stream", feedback.c.model_id, feedback.c.xid, feedback.c.seq)
+Index(
+    "ix_feedback_unplaced",
+    feedback.c.model_id,
+    feedback.c.created_at,
+    postgresql_where=feedback.c.label.is_distinct_from(feedback.c.placed),
+)
+
+label_log = Table(  # each label that came back, and each correction of one, at a position of its model's own
+    "label_log",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("prediction_id", UUID(as_uuid=True), nullable=False),
+    Column("label", Integer, nullable=False),
+    Column("replaced", Integer, nullable=True),  # the label that this one corrects
+    Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # of its prediction
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("model_id", "position"),
+)
 
 slice_predictions = Table(  # which predictions belong to the stream of a slice
     "slice_predictions",
@@ -167,8 +248,36 @@ streams = Table(
     Column("last_window_at", DateTime(timezone=True), nullable=True),
     Column("tag_counts", JSONB, nullable=True),  # of the whole model's stream: the busiest values of each tag
     Column("retired_at", DateTime(timezone=True), nullable=True),  # of a slice's stream that others took the place of
+    Column("position", BigInteger, nullable=False, server_default="0"),  # of the last prediction watched
+    Column("label_position", BigInteger, nullable=False, server_default="0"),  # of the last label watched
+    Column("window_position", BigInteger, nullable=False, server_default="0"),  # of the last one before the next window
+    Column("lease_owner", UUID(as_uuid=True), nullable=True),  # the monitor that watches the stream
+    Column("lease_until", DateTime(timezone=True), nullable=True),
+    Column("blind_reason", Text, nullable=True),  # why the stream is not watched; NULL: it is
+    Column("rejected", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # predictions skipped, by reason
     UniqueConstraint("model_id", "slice"),
     CheckConstraint("state IN ('warming_up', 'calm', 'drifting')", name="state"),
+)
+
+checkpoints = Table(  # the state of a stream's detectors at a position, from which the log is replayed
+    "checkpoints",
+    metadata,
+    Column("stream_id", Integer, ForeignKey("streams.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("label_position", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),  # npz
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+evidence_points = Table(  # the evidence of a stream over time, for charts
+    "evidence_points",
+    metadata,
+    Column("stream_id", Integer, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("evidence", Double, nullable=False),  # nats
+    Column("threshold", Double, nullable=True),  # nats
+    PrimaryKeyConstraint("stream_id", "position"),
 )
 
 calibrations = Table(

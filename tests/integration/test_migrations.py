@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, select, text
 
 from tidemark.errors import DatabaseError
 from tidemark.store import engine as engines
@@ -33,6 +33,7 @@ VALUES = {
 }
 CHECKED = {("alerts", "state"): "'firing'", ("streams", "state"): "'calm'", ("deliveries", "outcome"): "'pending'",
     ("baselines", "what"): "'all'"}  # fmt: skip
+RENAMED = {("predictions", "seq"): "number"}  # columns of earlier revisions, as they are called now
 COLUMNS = """
 SELECT column_name, data_type FROM information_schema.columns
 WHERE table_name = :table AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'
@@ -81,8 +82,9 @@ def content(connection: Connection, only: dict[str, list[str]] | None = None) ->
     for table in TABLES:
         if inspect(connection).has_table(table):
             reflected = Table(table, MetaData(), autoload_with=connection)
-            columns = [c for c in reflected.c if only is None or c.name in only.get(table, [])]
-            found[table] = [row._asdict() for row in connection.execute(reflected.select().with_only_columns(*columns))]
+            columns = [c.label(RENAMED.get((table, c.name), c.name)) for c in reflected.c]
+            columns = [c for c in columns if only is None or c.name in only.get(table, [])]
+            found[table] = [row._asdict() for row in connection.execute(select(*columns))]
     return found
 
 

@@ -20,12 +20,12 @@ LOGGED = """
 """
 SLICED = """
     INSERT INTO slice_predictions (stream_id, xid, seq, at, id)
-    SELECT s.id, p.xid, p.seq, p.at, p.id
-    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.seq % :slices)
+    SELECT s.id, p.xid, p.number, p.at, p.id
+    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.number % :slices)
 """
 FED = """
     INSERT INTO feedback (prediction_id, model_id, label, predicted, probabilities)
-    SELECT id, model_id, 0, 0, probabilities FROM predictions WHERE seq % 5 = 0
+    SELECT id, model_id, 0, 0, probabilities FROM predictions WHERE number % 5 = 0
 """
 REPORTED = """
     INSERT INTO windows (stream_id, start, "end", first, size, p_value, drifted, kind, seconds, report)
@@ -53,7 +53,10 @@ def filled(engine: Engine) -> Iterator[Connection]:
         references.save(connection, model, {"embeddings": np.zeros((1, 2))})
         references.save(connection, other, {"embeddings": np.zeros((1, 2))})
         connection.execute(
-            text("UPDATE streams SET (cursor_xid, cursor_seq) = (SELECT xid, seq FROM predictions WHERE seq = :seq)"),
+            text(
+                "UPDATE streams SET (cursor_xid, cursor_seq) = (SELECT xid, number FROM predictions "
+                "WHERE number = :seq)"
+            ),
             {"seq": ROWS - 600},
         )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -86,7 +89,6 @@ def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]
 
 ASKED: dict[str, Callable[[Connection, Any, Cursor], Any]] = {
     "waiting": lambda c, _s, _a: streams.waiting(c, 100, 3600.0),
-    "lags": lambda c, _s, _a: streams.lags(c),
     "read": lambda c, s, a: traffic.read(c, s, a, 500),
     "last": lambda c, s, a: traffic.last(c, s, a, 500),
     "labels": lambda c, s, a: traffic.labels(c, s, a, 500),

@@ -38,7 +38,7 @@ def make(tmp_path: Path) -> Callable[..., Bundle]:
 
 def rows(engine: Engine, version: str, count: int) -> list[Any]:
     query = text(
-        "SELECT p.* FROM predictions p JOIN models m ON m.id = p.model_id WHERE m.version = :version ORDER BY p.seq"
+        "SELECT p.* FROM predictions p JOIN models m ON m.id = p.model_id WHERE m.version = :version ORDER BY p.number"
     )
     end = time.monotonic() + 10
     while time.monotonic() < end:

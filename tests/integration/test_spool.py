@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from tests.predictions import new_ids
 from tidemark.errors import Overloaded
-from tidemark.spool import spool as spools
+from tidemark.spool import search
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import models
@@ -57,20 +57,21 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     for one in (first, bare, thirds):
         spool.append(one)
     assert spool.pending == 6
-    got, last = spool.peek(3)
-    assert len(got) == 2
-    assert same(got[0], first)
-    assert same(got[1], bare)
-    found = spools.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
+    rows = spool.peek(3)
+    assert len(rows.batches) == 2
+    assert same(rows.batches[0].predictions, first)
+    assert same(rows.batches[1].predictions, bare)
+    found = search.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
     assert found == {
         bare.uuids[1]: ("n:2", 1, np.array([0, 1, 0], "<f2").tobytes()),
         first.uuids[0]: ("m:1", 0, np.array([0.5, 0.5], "<f2").tobytes()),
     }
-    spool.discard(last)
-    (left,), _ = spool.peek(10)
-    assert same(left, thirds)
+    spool.discard(rows.last)
+    (left,) = spool.peek(10).batches
+    assert same(left.predictions, thirds)
+    assert left.first_number == 3
     assert spool.pending == 1
-    assert spools.find(tmp_path, first.uuids) == {}
+    assert search.find(tmp_path, first.uuids) == {}
     spool.close()
 
 
@@ -81,7 +82,7 @@ def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
     with pytest.raises(Overloaded, match="has not taken"):
         spool.append(batch())
     pending = spool.pending
-    spool.discard(spool.peek(pending)[1])
+    spool.discard(spool.peek(pending).last)
     spool.append(batch())
     assert spool.pending == 1
 
@@ -101,7 +102,7 @@ def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tm
     spool = Spool.create(tmp_path)
     spool.append(batch(7))
     forwarder = Forwarder(spool, registered)
-    forwarder._write(spool.peek(100)[0])  # as if the process died between commit and discard
+    forwarder._write(spool, spool.peek(100))  # as if the process died between commit and discard
     forwarder.drain(spool)
     assert (spool.pending, stored(registered)) == (0, 7)
 

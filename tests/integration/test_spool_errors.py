@@ -60,7 +60,7 @@ def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, 
         assert kept > 0
         with pytest.raises(Overloaded):
             spool.append(batch(20 * BATCH))
-    assert spool.pending == kept == sum(map(len, spool.peek(1_000_000)[0]))
+    assert spool.pending == kept == spool.peek(1_000_000).count
     spool.append(batch())
     Forwarder(spool, registered).drain(spool)
     assert (spool.pending, stored(registered)) == (0, kept + 1)
@@ -76,7 +76,7 @@ def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
     ballast.write_bytes(bytes(2_000_000))
     spool = Spool.create(small_disk)
     kept = fill(spool)
-    assert spool.pending == kept == sum(map(len, spool.peek(1_000_000)[0]))
+    assert spool.pending == kept == spool.peek(1_000_000).count
     ballast.unlink()
     Forwarder(spool, registered).drain(spool)
     assert (spool.pending, stored(registered)) == (0, kept)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
 from tests.predictions import new_ids, write
@@ -61,28 +61,6 @@ def test_rows_come_back_as_they_were_logged(
     assert batch.probabilities.tolist() == [[0.25, 0.75]] * 3
     assert one is not None
     assert (one.label, one.tags, one.feedback) == (1, {"camera": "7"}, None)
-
-
-def test_an_open_transaction_holds_later_ones_back_and_none_is_skipped(
-    url: str, engine: Engine, model_id: int, written: Callable[[list[Logged]], int]
-) -> None:
-    early, late = [prediction() for _ in range(2)], [prediction() for _ in range(3)]
-    written([prediction()])
-    slow = create_engine(url)
-    with slow.connect() as held:
-        transaction = held.begin()
-        write(held, *early)
-        written(late)
-        with engine.connect() as connection:
-            first = predictions.read(connection, model_id, Cursor(), 10)
-        assert first is not None
-        assert len(first) == 1
-        transaction.commit()
-    slow.dispose()
-    with engine.connect() as connection:
-        rest = predictions.read(connection, model_id, first.cursors[-1], 10)
-    assert rest is not None
-    assert rest.ids == [row.uuids[0] for row in early + late]
 
 
 def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:

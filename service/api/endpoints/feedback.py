@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from ...spool import spool
+from ...spool import search
 from ...store import feedback, models, predictions
 from ...store.feedback import Predicted
 from ...store.logged import HALF
@@ -129,7 +129,7 @@ def _shadowed(state: Any, connection: Connection, labels: dict[UUID, str]) -> li
 
 def _spooled(state: Any, ids: list[UUID]) -> dict[UUID, Predicted]:
     """Return predictions that are acknowledged but not yet in Postgres."""
-    found = spool.find(state.spool.path.parent, ids)
+    found = search.find(state.spool.path.parent, ids)
     served = {model.name: model for model in state.models.all}
     return {
         key: Predicted(served[row.model].model_id, list(served[row.model].bundle.labels), row.label, row.probabilities)

@@ -1,0 +1,123 @@
+"""A spool's SQLite file: its lock, its format, its identity, and what can be wrong with it."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+from uuid import UUID
+
+from uuid_utils import uuid7
+
+from .encoding import COLUMNS
+
+SUFFIX = ".sqlite"
+FORMAT = "1"  # of the file; a file of an earlier version names none
+CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, from which an `append` makes the checkpoint itself
+BUSY_TIMEOUT = 5  # seconds that a statement waits for another connection of the same file
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE batches (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    count INTEGER, first_number INTEGER, at_from INTEGER, at_to INTEGER, {COLUMNS}
+);
+"""
+UPGRADE = """
+BEGIN;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+ALTER TABLE batches ADD COLUMN first_number INTEGER;
+ALTER TABLE batches ADD COLUMN at_from INTEGER;
+ALTER TABLE batches ADD COLUMN at_to INTEGER;
+UPDATE batches SET first_number = numbered.first_number FROM (
+    SELECT seq, 1 - count + sum(count) OVER (PARTITION BY model ORDER BY seq) AS first_number FROM batches
+) numbered WHERE numbered.seq = batches.seq;
+"""
+
+
+class UnknownFormat(Exception):
+    """A file that another version of Tidemark wrote, and that this one must leave alone."""
+
+
+def open_file(path: Path, sync: str) -> sqlite3.Connection:
+    """Return a connection to a spool file that several threads take turns with; the file is made if it is missing."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {sync.upper()}")
+    connection.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite would write pages full of zeros
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection that cannot write; the name of the file may hold any character."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
+
+
+def prepare(connection: sqlite3.Connection) -> dict[str, str]:
+    """Bring the file's tables to this version's format and return what `meta` holds.
+
+    Raises
+    ------
+    UnknownFormat
+        Another version wrote the file: it is left as it is.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        _create(connection, SCHEMA)
+    elif tables - {"sqlite_sequence"} == {"batches"}:
+        _create(connection, UPGRADE)
+    elif "meta" not in tables:
+        raise UnknownFormat(f"it holds the tables {', '.join(sorted(tables))}")
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    if meta.get("format") != FORMAT:
+        raise UnknownFormat(f"it has format {meta.get('format')}, this version knows {FORMAT}")
+    return meta
+
+
+def set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
+    """Store values under their keys."""
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+
+def lock(path: Path) -> IO[bytes] | None:
+    """Return the lock of a spool file, which its process holds as long as it lives, or None where another holds it."""
+    file = Path(f"{path}.lock").open("ab")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return file
+
+
+def remove(path: Path) -> None:
+    """Remove a spool file and what belongs to it."""
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes of the folder's disk are free for this process."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def new_path(folder: Path) -> Path:
+    """Return the name of a new spool file; names sort by age."""
+    return folder / f"{uuid7()}{SUFFIX}"
+
+
+def _create(connection: sqlite3.Connection, statements: str) -> None:
+    """Execute statements that begin a transaction, and end it with the file's format and identity in `meta`."""
+    try:
+        connection.executescript(statements)
+        set_meta(connection, {"format": FORMAT, "spool": str(UUID(str(uuid7())))})
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

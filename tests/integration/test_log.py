@@ -1,0 +1,354 @@
+"""The log in a real Postgres: gapless positions in the order of commits, each row once, read as arrays."""
+
+import datetime as dt
+import random
+import threading
+import time
+from uuid import UUID, uuid4
+
+import numpy as np
+import orjson
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from tests.predictions import new_ids, write
+from tidemark.store import checkpoints, evidence_points, feedback, label_log, log, log_sweep, models, streams
+from tidemark.store.evidence_points import MAX_POINTS, EvidencePoint
+from tidemark.store.log import SliceFilter
+from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
+from tidemark.store.logged import Logged, logged
+from tidemark.store.prediction_id import time_of
+
+D, K = 4, 2
+
+
+def predictions(count: int = 1, tags: dict[str, str] | None = None, model: str = "m:1") -> Logged:
+    """Return predictions whose embeddings tell their order."""
+    tag = None if tags is None else [orjson.dumps(tags)] * count
+    embeddings = np.arange(count * D, dtype=np.float32).reshape(count, D)
+    return logged(model, new_ids(count), np.tile([0.25, 0.75], (count, 1)), embeddings, tags=tag)
+
+
+def positions(connection: Connection, model_id: int, step: int = 7) -> tuple[list[int], list[UUID]]:
+    """Return all positions of a model and the ids at them, read a few at a time."""
+    after, found, ids = 0, [], []
+    while (batch := log.read(connection, model_id, after, step, D, K)) is not None:
+        found += batch.positions.tolist()
+        ids += batch.uuids
+        after = batch.last
+    return found, ids
+
+
+@pytest.fixture
+def model_id(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return models.register(connection, "m", "1", "a" * 64, ["cat", "dog"])
+
+
+def test_rows_come_back_as_they_were_logged(engine: Engine, model_id: int) -> None:
+    rows = predictions(3, {"camera": "7"})
+    with engine.begin() as connection:
+        write(connection, rows)
+    with engine.connect() as connection:
+        batch = log.read(connection, model_id, 0, 10, D, K)
+        assert log.written_position(connection, model_id) == 3
+        assert log.read(connection, model_id, 3, 10, D, K) is None
+    assert batch is not None
+    assert (batch.first, batch.last, batch.positions.tolist()) == (1, 3, [1, 2, 3])
+    assert batch.uuids == rows.uuids
+    assert [batch.time(row) for row in range(3)] == [time_of(key) for key in rows.uuids]
+    assert batch.embeddings.tolist() == rows.embeddings.tolist()
+    assert batch.probabilities.tolist() == [[0.25, 0.75]] * 3
+    assert batch.properties is None
+    assert list(batch.tags) == [{"camera": "7"}] * 3
+    assert batch.rejected == {}
+
+
+def test_positions_have_no_gaps_and_follow_the_order_of_commits_of_several_writers(
+    url: str, engine: Engine, model_id: int
+) -> None:
+    with engine.begin() as connection:
+        other = models.register(connection, "other", "1", "b" * 64, ["cat", "dog"])
+    sent: dict[str, list[UUID]] = {"m:1": [], "other:1": []}
+
+    def forward(seed: int) -> None:
+        choose = random.Random(seed)
+        spool, number = uuid4(), {"m:1": 1, "other:1": 1}
+        for _ in range(12):
+            batches = [predictions(choose.randint(1, 5), model=model) for model in choose.sample(sorted(sent), 2)]
+            with engine.begin() as connection:
+                for batch in batches:
+                    write(connection, batch, spool=spool, first_number=number[batch.model])
+                    number[batch.model] += len(batch)
+                    sent[batch.model] += batch.uuids
+                    time.sleep(choose.random() / 500)
+
+    threads = [threading.Thread(target=forward, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with engine.connect() as connection:
+        for name, key in (("m:1", model_id), ("other:1", other)):
+            found, ids = positions(connection, key)
+            assert found == list(range(1, len(sent[name]) + 1))
+            assert sorted(ids) == sorted(sent[name])
+
+
+def test_an_open_transaction_in_another_database_hides_nothing(server_url: str, engine: Engine, model_id: int) -> None:
+    admin = create_engine(server_url)
+    with admin.connect() as held:
+        held.execute(text("SELECT pg_current_xact_id()"))
+        with engine.begin() as connection:
+            write(connection, predictions(5))
+        with engine.connect() as connection:
+            assert positions(connection, model_id)[0] == [1, 2, 3, 4, 5]
+    admin.dispose()
+
+
+def test_a_replay_adds_nothing_and_new_rows_after_it_are_written(engine: Engine, model_id: int) -> None:
+    spool, rows, more = uuid4(), predictions(50), predictions(3)
+    with engine.begin() as connection:
+        assert write(connection, rows, spool=spool) == 50
+    with engine.begin() as connection:
+        assert write(connection, rows, spool=spool) == 0
+    with engine.begin() as connection:
+        assert write(connection, rows, more, spool=spool) == 3
+    with engine.connect() as connection:
+        assert positions(connection, model_id) == (list(range(1, 54)), rows.uuids + more.uuids)
+
+
+def test_two_deliveries_of_one_prediction_take_one_position(engine: Engine, model_id: int) -> None:
+    rows = predictions(5)
+    with engine.begin() as connection:
+        assert write(connection, rows.after(2)) == 3
+    with engine.begin() as connection:
+        assert write(connection, rows) == 2
+    with engine.connect() as connection:
+        found, ids = positions(connection, model_id)
+    assert found == [1, 2, 3, 4, 5]
+    assert ids == rows.uuids[2:] + rows.uuids[:2]
+
+
+def test_rows_of_a_server_of_an_earlier_version_get_their_positions(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        write(connection, predictions(2))
+    late = predictions(3)
+    with engine.begin() as connection:
+        for key in late.uuids:
+            connection.execute(
+                text(
+                    "INSERT INTO predictions (id, at, model_id, label, confidence, probabilities, embedding) "
+                    "VALUES (:id, :at, :model, 1, .75, :probabilities, :embedding)"
+                ),
+                {
+                    "id": key,
+                    "at": time_of(key),
+                    "model": model_id,
+                    "probabilities": late.probabilities[0].tobytes(),
+                    "embedding": late.embeddings[0].tobytes(),
+                },
+            )
+    with engine.connect() as connection:
+        assert positions(connection, model_id)[0] == [1, 2]
+    with engine.begin() as connection:
+        assert log_sweep.sweep(connection) == 3
+    with engine.begin() as connection:
+        assert log_sweep.sweep(connection) == 0
+        write(connection, predictions(1))
+    with engine.connect() as connection:
+        found, ids = positions(connection, model_id)
+    assert found == [1, 2, 3, 4, 5, 6]
+    assert ids[2:5] == late.uuids
+
+
+def test_rows_that_cannot_be_watched_are_counted_and_hold_nothing_back(engine: Engine, model_id: int) -> None:
+    good = predictions(2)
+    odd = [
+        logged("m:1", new_ids(1), np.array([[0.25, 0.75]]), np.ones((1, D + 1))),
+        logged("m:1", new_ids(1), np.array([[0.25, 0.5]]), np.ones((1, D))),
+        logged("m:1", new_ids(1), np.array([[np.nan, 0.5]]), np.ones((1, D))),
+        logged("m:1", new_ids(1), np.array([[1.5, -0.5]]), np.ones((1, D))),
+    ]
+    with engine.begin() as connection:
+        write(connection, *odd, good)
+    with engine.connect() as connection:
+        batch = log.read(connection, model_id, 0, 10, D, K)
+        only_odd = log.read(connection, model_id, 0, 2, D, K)
+    assert batch is not None
+    assert batch.uuids == good.uuids
+    assert batch.positions.tolist() == [5, 6]
+    assert (batch.first, batch.last) == (1, 6)
+    assert batch.rejected == {WIDTH: 1, NOT_PROBABILITIES: 2, NOT_FINITE: 1}
+    assert only_odd is not None
+    assert (len(only_odd), only_odd.last) == (0, 2)
+
+
+def test_rows_that_the_retention_has_dropped_are_counted(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        write(connection, predictions(4))
+        connection.execute(text("DELETE FROM predictions WHERE number <= 3"))
+    with engine.connect() as connection:
+        batch = log.read(connection, model_id, 0, 10, D, K)
+    assert batch is not None
+    assert (batch.positions.tolist(), batch.last, batch.rejected) == ([4], 4, {EXPIRED: 3})
+
+
+def test_the_newest_are_found_by_position_by_time_and_by_slice(engine: Engine, model_id: int) -> None:
+    cameras = ["a", "b", "c", "a", "b"]
+    rows = [predictions(1, {"camera": camera}) for camera in cameras] + [predictions(1)]
+    for row in rows:
+        with engine.begin() as connection:
+            write(connection, row)
+    keys = [row.uuids[0] for row in rows]
+    begin, end = time_of(keys[0]), time_of(keys[-1]) + dt.timedelta(milliseconds=1)
+    with engine.connect() as connection:
+
+        def latest(count: int, upto: int = 6, only: SliceFilter | None = None) -> list[int]:
+            batch = log.latest(connection, model_id, upto, count, D, K, only)
+            return [] if batch is None else batch.positions.tolist()
+
+        def between(limit: int, only: SliceFilter | None = None) -> list[int]:
+            batch = log.between(connection, model_id, begin, end, limit, D, K, only)
+            return [] if batch is None else batch.positions.tolist()
+
+        assert latest(3) == [4, 5, 6]
+        assert latest(3, upto=4) == [2, 3, 4]
+        assert latest(10, only=SliceFilter("camera", "a")) == [1, 4]
+        assert latest(1, only=SliceFilter("camera", "a")) == [4]
+        assert latest(10, only=SliceFilter("camera", "other", excluded=("a",))) == [2, 3, 5]
+        assert latest(10, only=SliceFilter("site", "x")) == []
+        assert between(10) == [1, 2, 3, 4, 5, 6]
+        assert between(2) == [5, 6]
+        assert between(10, SliceFilter("camera", "b")) == [2, 5]
+        assert log.between(connection, model_id, end, end + dt.timedelta(days=1), 10, D, K) is None
+        some = log.by_ids(connection, model_id, [keys[3], uuid4()], D, K)
+    assert some is not None
+    assert some.uuids == [keys[3]]
+
+
+def test_properties_of_some_rows_leave_the_others_without(engine: Engine, model_id: int) -> None:
+    measured = logged("m:1", new_ids(2), np.tile([0.25, 0.75], (2, 1)), np.ones((2, D)), np.array([[1, 2], [3, 4]]))
+    more = logged("m:1", new_ids(1), np.array([[0.25, 0.75]]), np.ones((1, D)), np.array([[1, 2, 3]]))
+    with engine.begin() as connection:
+        write(connection, measured, predictions(1), more)
+    with engine.connect() as connection:
+        batch = log.read(connection, model_id, 0, 10, D, K)
+    assert batch is not None
+    assert batch.properties is not None
+    assert batch.properties[:2].tolist() == [[1, 2], [3, 4]]
+    assert np.isnan(batch.properties[2:]).all()
+
+
+def label(key: UUID, model_id: int, value: int) -> dict[str, object]:
+    probabilities = np.array([0.25, 0.75], "<f2").tobytes()
+    return {
+        "prediction_id": key, "model_id": model_id, "label": value, "predicted": 1, "probabilities": probabilities
+    }  # fmt: skip
+
+
+def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_replaces(
+    engine: Engine, model_id: int
+) -> None:
+    rows = predictions(2, {"camera": "7"})
+    with engine.begin() as connection:
+        write(connection, rows)
+    with engine.begin() as connection:
+        feedback.save(connection, [label(key, model_id, 1) for key in rows.uuids])
+    with engine.connect() as connection:
+        first = label_log.read(connection, model_id, 0, 10, K)
+    with engine.begin() as connection:
+        feedback.save(connection, [label(rows.uuids[0], model_id, 0), label(rows.uuids[1], model_id, 1)])
+    with engine.connect() as connection:
+        second = label_log.read(connection, model_id, 2, 10, K)
+        assert label_log.written_position(connection, model_id) == 3
+    assert first is not None
+    assert (first.positions.tolist(), first.ids, first.labels.tolist()) == ([1, 2], rows.uuids, [1, 1])
+    assert (first.predicted.tolist(), first.replaced.tolist()) == ([1, 1], [-1, -1])
+    assert first.probabilities.tolist() == [[0.25, 0.75]] * 2
+    assert list(first.tags) == [{"camera": "7"}] * 2
+    assert second is not None
+    assert (second.positions.tolist(), second.ids) == ([3], rows.uuids[:1])
+    assert (second.labels.tolist(), second.replaced.tolist()) == ([0], [1])
+
+
+def test_a_label_waits_for_its_prediction_and_then_lies_in_its_slice(engine: Engine, model_id: int) -> None:
+    rows = predictions(1, {"camera": "7"})
+    with engine.begin() as connection:
+        feedback.save(connection, [label(rows.uuids[0], model_id, 1)])
+    with engine.begin() as connection:
+        assert label_log.read(connection, model_id, 0, 10, K) is None
+        write(connection, rows)
+    with engine.begin() as connection:
+        log_sweep.sweep(connection)
+    with engine.connect() as connection:
+        batch = label_log.read(connection, model_id, 0, 10, K)
+    assert batch is not None
+    assert (batch.ids, list(batch.tags)) == (rows.uuids, [{"camera": "7"}])
+
+
+def test_a_label_whose_prediction_does_not_come_waits_five_minutes(engine: Engine, model_id: int) -> None:
+    (key,) = predictions(1).uuids
+    with engine.begin() as connection:
+        feedback.save(connection, [label(key, model_id, 1)])
+        connection.execute(text("UPDATE feedback SET created_at = created_at - interval '301 seconds'"))
+    with engine.begin() as connection:
+        assert log_sweep.sweep(connection) == 1
+    with engine.connect() as connection:
+        batch = label_log.read(connection, model_id, 0, 10, K)
+    assert batch is not None
+    assert (batch.ids, list(batch.tags)) == ([key], [{}])
+
+
+def test_a_label_that_a_server_of_an_earlier_version_corrects_is_read_as_a_correction(
+    engine: Engine, model_id: int
+) -> None:
+    rows = predictions(1)
+    with engine.begin() as connection:
+        write(connection, rows)
+    with engine.begin() as connection:
+        feedback.save(connection, [label(rows.uuids[0], model_id, 1)])
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE feedback SET label = 0, created_at = now()"))
+    with engine.begin() as connection:
+        assert log_sweep.sweep(connection) == 1
+    with engine.connect() as connection:
+        batch = label_log.read(connection, model_id, 1, 10, K)
+    assert batch is not None
+    assert (batch.labels.tolist(), batch.replaced.tolist()) == ([0], [1])
+
+
+def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        write(connection, predictions(5))
+    with engine.begin() as connection:
+        (row,) = streams.stream_rows(connection)
+        streams.save(connection, row.id, position=2)
+        row = streams.stream_row_named(connection, "m:1") or row
+    assert (row.name, row.labels, row.written, row.labels_written, row.position, row.lag) == (
+        "m:1", ["cat", "dog"], 5, 0, 2, 3
+    )  # fmt: skip
+
+
+def test_a_checkpoint_takes_the_place_of_the_one_before(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        (stream,) = streams.stream_rows(connection)
+        checkpoints.save(connection, stream.id, 10, 1, b"old")
+        checkpoints.save(connection, stream.id, 20, 2, b"new")
+        found = checkpoints.load(connection, stream.id)
+        assert found is not None
+        assert found[:3] == (20, 2, b"new")
+        checkpoints.drop(connection, stream.id)
+        assert checkpoints.load(connection, stream.id) is None
+
+
+def test_the_evidence_of_a_stream_is_bounded(engine: Engine, model_id: int) -> None:
+    now = dt.datetime.now(dt.UTC)
+    with engine.begin() as connection:
+        (stream,) = streams.stream_rows(connection)
+        points = [EvidencePoint(now, position, position / 10, None) for position in range(1, MAX_POINTS + 301)]
+        evidence_points.add(connection, stream.id, points)
+        evidence_points.add(connection, stream.id, points[:1])
+        assert evidence_points.trim(connection, stream.id) == 300
+        assert evidence_points.trim(connection, stream.id) == 0
+        assert evidence_points.recent(connection, stream.id) == points[-MAX_POINTS:]
