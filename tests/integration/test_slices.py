@@ -213,7 +213,7 @@ def test_tag_keys_are_checked() -> None:
             Settings(slice_tags=wrong)
 
 
-def test_waiting_predictions_are_counted_and_far_behind_estimated(engine: Engine, url: str) -> None:
+def test_waiting_predictions_are_counted(engine: Engine, url: str) -> None:
     installation = Sliced(engine, url)
     ids = installation.tagged(WORLD.traffic(600, installation.rng), ["7"] * 600)
     with engine.connect() as connection:
@@ -222,8 +222,4 @@ def test_waiting_predictions_are_counted_and_far_behind_estimated(engine: Engine
     with engine.connect() as connection:
         slice_id = streams.find(connection, "m:1/camera=7").id
         assert streams.lags(connection) == {installation.stream_id: 0, slice_id: 600}
-    for _ in range(8):
-        installation.tagged(rows(WORLD.traffic(600, installation.rng), slice(None)), ["8"] * 600)
-    with engine.connect() as connection:
-        assert streams.lags(connection)[installation.stream_id] == pytest.approx(4800, rel=0.05)
     assert len(ids) == 600
