@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.integration.test_monitor import WORLD, Installation
-from tests.statistics.worlds import Arrays, rows
+from tests.statistics.worlds import Arrays
 from tidemark.commands.calibrate import calibrate
 from tidemark.errors import TidemarkError
 from tidemark.monitor import heavy_hitters as busiest
