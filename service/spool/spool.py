@@ -1,15 +1,16 @@
 """The spool: every prediction is committed to a local SQLite file before its answer leaves."""
 
+import json
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
@@ -27,6 +28,13 @@ SIZE = (
 )
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
+REJECTED = ".rejected"  # suffix of the SQLite file of the batches that Postgres refused
+REJECTED_SCHEMA = (
+    f"CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, count INTEGER, {COLUMNS}, reason TEXT)"
+)
+REJECTED_INSERT = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+MAX_REJECTED_BYTES = 100_000_000  # of a file of refused batches, so that it cannot fill the disk
+MAX_PEEK_BYTES = 64_000_000  # of rows read at a time, several copies of which are made on the way to Postgres
 CHECK_SECONDS = 0.1  # between two checks of how full it is: one costs a fifth of an `append`
 MIN_FREE_BYTES = 64_000_000  # of the disk, below which the spool refuses before SQLite must
 RETRY_AFTER = 5  # seconds after which a refused client may try again
@@ -39,12 +47,21 @@ class PendingRows:
     """The oldest rows of a spool."""
 
     batches: list[NumberedBatch]
-    last: int  # what `discard` takes once they are safe elsewhere
+    last: int  # what `discard` takes once they are safe elsewhere; 0 where the spool is empty
+    more: bool  # whether the limits left rows behind
+    unreadable: tuple[int, ...] = ()  # what `set_aside` takes: rows whose columns do not fit together
 
     @property
     def count(self) -> int:
         """How many predictions there are."""
         return sum(len(batch.predictions) for batch in self.batches)
+
+
+class ModelFile(NamedTuple):
+    """How a model is registered."""
+
+    sha256: str
+    labels: list[str]
 
 
 class Spool:
@@ -78,6 +95,7 @@ class Spool:
         self.identity = UUID(meta["spool"])
         self._installation = UUID(meta["installation"]) if "installation" in meta else None
         self._adopted = False
+        self._failing = False  # whether the last write did
 
     @classmethod
     def create(cls, folder: Path, sync: str = "normal", max_bytes: int = 2_000_000_000) -> "Spool":
@@ -102,7 +120,11 @@ class Spool:
     def adopt(cls, folder: Path) -> Iterable["Spool"]:
         """Yield the spools in `folder` whose process is gone; one that cannot be read holds no other back."""
         for path in sorted(folder.glob(f"*{file.SUFFIX}")):
-            lock = file.lock(path)
+            try:
+                lock = file.lock(path)
+            except OSError as error:
+                logger.warning("spool %s cannot be locked now: %s", path, error)
+                continue
             if lock is None:
                 continue
             try:
@@ -113,6 +135,7 @@ class Spool:
             except sqlite3.DatabaseError as error:
                 logger.error("spool %s is damaged (%s) and set aside as %s", path, error, DAMAGED)
                 path.rename(path.with_suffix(DAMAGED))
+                Path(f"{path}.lock").unlink(missing_ok=True)
                 lock.close()
             except file.UnknownFormat as error:
                 logger.error("spool %s was written by another version and stays as it is: %s", path, error)
@@ -131,6 +154,25 @@ class Spool:
         with self._turn:
             file.set_meta(self._writer, {"installation": str(identity)})
         self._installation = identity
+
+    def known_models(self) -> dict[str, ModelFile]:
+        """Return the models, by name:version, as they were registered where rows of this spool went."""
+        rows = self._reader.execute("SELECT key, value FROM meta WHERE key LIKE 'model:%'")
+        return {key.removeprefix("model:"): ModelFile(**json.loads(value)) for key, value in rows}
+
+    def remember_models(self, models: Mapping[str, ModelFile]) -> None:
+        """Keep how models are registered, so that they can be registered again where a database has lost them."""
+        values = {f"model:{name}": json.dumps(model._asdict()) for name, model in models.items()}
+        with self._turn:
+            file.set_meta(self._writer, values)
+
+    def set_damaged(self) -> None:
+        """Release an adopted file that SQLite cannot read any further, and rename it, so that it is met no more."""
+        self._reader.close()
+        self._writer.close()
+        self.path.rename(self.path.with_suffix(DAMAGED))
+        Path(f"{self.path}.lock").unlink(missing_ok=True)
+        self._lock_file.close()
 
     def append(self, batch: Logged) -> None:
         """Commit predictions in one transaction.
@@ -151,28 +193,59 @@ class Spool:
                 number = self._next_numbers.get(batch.model, 1)
                 self._insert(batch, number)
             except (sqlite3.Error, OSError) as error:
+                self._failing = True
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=RETRY_AFTER) from error
+            self._failing = False
             self._next_numbers[batch.model] = number + len(batch)
             self.pending += len(batch)
 
-    def peek(self, limit: int) -> PendingRows:
-        """Return the oldest predictions, at least `limit` if there are as many, in as few batches as their layouts
-        allow."""
+    def peek(self, limit: int, max_bytes: int = MAX_PEEK_BYTES) -> PendingRows:
+        """Return the oldest predictions, at least `limit` if there are as many and not far more than `max_bytes` allow,
+        in as few batches as their layouts allow."""
         rows: list[tuple[Any, ...]] = []
-        last = count = 0
+        last = count = size = 0
         with closing(self._reader.execute(SELECT)) as cursor:
-            while count < limit and (row := cursor.fetchone()) is not None:
+            while count < limit and size < max_bytes and (row := cursor.fetchone()) is not None:
                 last = row[0]
                 count += row[1]
-                rows.append(row[1:])
-        return PendingRows([_batch(list(alike)) for _, alike in groupby(_placed(rows), key=lambda item: item[0])], last)
+                size += sum(len(value) for value in row[3:] if value is not None)
+                rows.append(row)
+        batches: list[NumberedBatch] = []
+        unreadable: list[int] = []
+        for _, items in groupby(_placed(rows), key=lambda item: item[0]):
+            alike = [row for _, row in items]
+            try:
+                batches.append(_batch(alike))
+            except ValueError:
+                unreadable += [row[0] for row in alike]
+        more = count >= limit or size >= max_bytes
+        return PendingRows(batches, last, more, tuple(unreadable))
 
     def discard(self, last: int) -> None:
         """Delete the batches up to and including `last`."""
-        with self._turn:
-            deleted = self._writer.execute("DELETE FROM batches WHERE seq <= ? RETURNING count", (last,)).fetchall()
-            self.pending -= sum(count for (count,) in deleted)
+        self._delete("seq <= ?", last)
         self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
+
+    def set_aside(self, seq: int, reason: str) -> int:
+        """Move a batch to the file next to this one whose suffix is `.rejected`; return its number of predictions.
+
+        Beyond MAX_REJECTED_BYTES in that file the batch is deleted.
+        """
+        row = self._reader.execute(f"SELECT seq, count, {COLUMNS} FROM batches WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            return 0
+        path = self.path.with_suffix(REJECTED)
+        if not path.exists() or path.stat().st_size < MAX_REJECTED_BYTES:
+            with closing(sqlite3.connect(path, isolation_level=None)) as rejected:
+                rejected.execute(REJECTED_SCHEMA)
+                rejected.execute(REJECTED_INSERT, (*row, reason))
+        self._delete("seq = ?", seq)
+        return int(row[1])
+
+    def _delete(self, condition: str, seq: int) -> None:
+        with self._turn:
+            deleted = self._writer.execute(f"DELETE FROM batches WHERE {condition} RETURNING count", (seq,)).fetchall()
+            self.pending -= sum(count for (count,) in deleted)
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
@@ -189,11 +262,14 @@ class Spool:
         self._lock_file.close()
 
     def full(self) -> bool:
-        """Check whether a prediction would be refused."""
+        """Check whether a prediction would be refused, by a write where the last one failed."""
         with self._turn:
             self._check_at = 0.0
             try:
-                return self._fullness() is not None
+                if self._failing:
+                    file.set_meta(self._writer, {"checked": str(time.time())})
+                    self._failing = self._writer.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+                return self._failing or self._fullness() is not None
             except (sqlite3.Error, OSError):
                 return True
 
@@ -218,13 +294,13 @@ def _placed(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[tuple[Any, ...], 
     shifts: dict[str, int] = {}
     ends: dict[str, int] = {}
     for row in rows:
-        count, number, model = row[:3]
+        _, count, number, model = row[:4]
         if ends.get(model) != number:
             shifts[model] = number
         ends[model] = number + count
-        yield (shifts[model], *layout(count, row[2:])), row
+        yield (shifts[model], *layout(count, row[3:])), row
 
 
-def _batch(items: list[tuple[tuple[Any, ...], tuple[Any, ...]]]) -> NumberedBatch:
-    rows = [row for _, row in items]
-    return NumberedBatch(rows[0][1], decode([row[0] for row in rows], [row[2:] for row in rows]))
+def _batch(rows: list[tuple[Any, ...]]) -> NumberedBatch:
+    """Return rows of the columns `SELECT` as one batch."""
+    return NumberedBatch(rows[0][2], decode([row[1] for row in rows], [row[3:] for row in rows]))

@@ -1,7 +1,7 @@
 """The models that were ever served or watched, and their streams."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -41,6 +41,22 @@ def find(connection: Connection, name: str, version: str) -> Row[Any] | None:
     """Return a model's row, or None."""
     query = select(models).where(models.c.name == name, models.c.version == version)
     return connection.execute(query).one_or_none()
+
+
+class RegisteredModel(NamedTuple):
+    """A model as it is registered."""
+
+    id: int
+    name: str  # name:version
+    sha256: str
+    labels: list[str]
+
+
+def registered(connection: Connection) -> list[RegisteredModel]:
+    """Return every model."""
+    c = models.c
+    rows = connection.execute(select(c.id, c.name + ":" + c.version, c.sha256, c.labels))
+    return [RegisteredModel(*row) for row in rows]
 
 
 def ids(connection: Connection) -> dict[str, int]:

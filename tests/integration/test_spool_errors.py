@@ -96,7 +96,7 @@ def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine
     damaged.write_bytes(b"x" * 4096)
     Path(f"{damaged}-wal").unlink(missing_ok=True)
     mine = Spool.create(tmp_path)
-    Forwarder(mine, registered)._adopt(tmp_path)
+    Forwarder(mine, registered).adopt(tmp_path)
     assert stored(registered) == 3
     assert not damaged.exists()
     assert damaged.with_suffix(".damaged").read_bytes() == b"x" * 4096
