@@ -9,6 +9,7 @@ import numpy as np
 from ..drift import Reference, WindowTest
 from ..drift.window import MIN_WINDOW
 from ..errors import TidemarkError
+from ..inference.projection import projected
 
 
 def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
 def load_arrays(path: Path) -> dict[str, Any]:
     """Return the arrays of an .npz with at least `embeddings` and `probabilities`.
 
+    Embeddings of more than 2,048 values are projected as those of a model that runs here are.
+
     Raises
     ------
     TidemarkError
@@ -44,4 +47,6 @@ def load_arrays(path: Path) -> dict[str, Any]:
     for name in ("embeddings", "probabilities"):
         if name not in arrays:
             raise TidemarkError(f"{path}: expected the array {name}, found {', '.join(arrays) or 'nothing'}")
+    if arrays["embeddings"].ndim == 2 and arrays["embeddings"].dtype.kind in "fiu":
+        arrays["embeddings"] = projected(arrays["embeddings"])
     return arrays

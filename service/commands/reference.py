@@ -1,8 +1,9 @@
 """`tidemark reference build`: what held-out training data looks like through a model, stored for the monitor."""
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.progress import track
 from sqlalchemy import Connection
 
 from ..drift import Reference, StreamDetector, power_table
+from ..drift.power import Detectable
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
@@ -26,16 +28,44 @@ from ..settings import Settings
 from ..store import engine as engines
 from ..store import models, references, schema
 from ..store.logged import HALF, halved
+from .model_check import preprocessing_warning
 from .reference_arrays import given_arrays
 
-FEW_ROWS = 500
-FEW_OF_A_CLASS = 20
+FEW_ROWS = 500  # rows, under which small shifts are not seen
+FEW_OF_A_CLASS = 20  # rows, under which shifts of a class are not told
+MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
 SHOWN = 512  # thumbnails of a reference
 NAMED = 5  # unreadable files that are named
+POWER_SHARE = 0.2  # of the whole time, that the table of detectable shifts takes unless it is asked for in full
+CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 HELD_OUT = (
     "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
     "so that honest traffic would look drifted for ever."
 )
+
+
+@dataclass(frozen=True)
+class BuiltReference:
+    """A reference before it is stored, with what a user should know of how it was made."""
+
+    bundle: AnyBundle
+    source: Path
+    arrays: dict[str, NDArray[Any]]
+    warnings: list[str]
+    counts: dict[str, int] = field(default_factory=dict)  # of duplicate and unreadable images
+    thumbnails: dict[int, bytes] = field(default_factory=dict)  # encoded images by row
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        """The true classes, None where they are not known."""
+        return self.arrays.get("labels")
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of rows whose likeliest class is the true one."""
+        if self.labels is None:
+            return None
+        return float((self.arrays["probabilities"].argmax(axis=1) == self.labels).mean())
 
 
 def build_reference(
@@ -45,59 +75,100 @@ def build_reference(
     out: Path | None,
     thumbnails: bool = False,
     given: Path | None = None,
+    power: str = "auto",
 ) -> dict[str, Any]:
     """Make a reference and store it, or write it to `out`.
 
     Parameters
     ----------
-    images : labelled images that the bundle's model is run over.
+    images : images that the bundle's model is run over.
     limit : use a random part of the images of this size.
     thumbnails : keep small pictures of some of the images.
     given : instead of images, an .npz of what the model answered elsewhere.
+    power : whether the table of the smallest shifts that would be detected is made: as far as it gets in a fifth of
+        the whole time, in full, or not at all. The reference is stored before.
 
     Returns
     -------
     What was built, as the command prints it.
+
+    Raises
+    ------
+    TidemarkError
+        The bundle or the data cannot be used.
     """
+    started = time.monotonic()
     if thumbnails and out is not None:
         raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
-    bundle: AnyBundle
-    gallery = None
     if images is not None and given is None:
-        bundle = running = bundles.load(folder)
-        labelled = LabelledImages(running, images, limit)
-        gallery = Gallery(len(bundle.labels)) if thumbnails else None
-        arrays, skipped = reference_arrays(running, labelled, gallery), labelled_warnings(labelled)
-        met = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
+        built = reference_from_images(folder, images, limit, thumbnails)
     elif given is not None and images is None and limit is None and not thumbnails:
         bundle = bundles.load_any(folder)
-        arrays, skipped, met = given_arrays(bundle, given), [], {}
+        built = BuiltReference(bundle, given, given_arrays(bundle, given), [])
     else:
         raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
-    labels = arrays.get("labels")
+    rows = len(built.arrays["embeddings"])
+    if rows < MIN_ROWS:
+        raise TidemarkError(f"{built.source}: {rows} rows are too few for a reference, {MIN_ROWS} are needed")
     try:
-        reference = Reference(arrays["embeddings"], arrays["probabilities"], labels, arrays.get("properties"))
+        reference = Reference.of(built.arrays)
     except ValueError as error:
-        raise TidemarkError(f"{images or given}: {error}") from None
+        raise TidemarkError(f"{built.source}: {error}") from None
     print(HELD_OUT, file=sys.stderr)
-    for warning in [*warnings(bundle, len(reference), labels), *skipped]:
+    for warning in [*warnings(built.bundle, rows, built.labels), *built.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     if out is not None:
-        np.savez_compressed(out, allow_pickle=False, **arrays)
+        np.savez_compressed(out, allow_pickle=False, **built.arrays)
         stored = str(out)
     else:
-        stored = f"reference {store(bundle, arrays, reference, gallery.images if gallery else None)}"
-    hit = None if labels is None else float((arrays["probabilities"].argmax(axis=1) == labels).mean())
+        stored = f"reference {store(built.bundle, built.arrays, reference, built.thumbnails)}"
+    table, is_complete = _power(reference, power, time.monotonic() - started)
     return {
-        "model": f"{bundle.name}:{bundle.version}",
-        "model_sha256": bundle.sha256,
-        "rows": len(reference),
-        "accuracy": hit,
-        **met,
-        "thumbnails": len(gallery.images) if gallery else 0,
-        "power": [row._asdict() for row in power_table(reference)],
+        "model": f"{built.bundle.name}:{built.bundle.version}",
+        "model_sha256": built.bundle.sha256,
+        "rows": rows,
+        "accuracy": built.accuracy,
+        **built.counts,
+        "thumbnails": len(built.thumbnails),
+        "power": [row._asdict() for row in table],
+        "power_complete": is_complete,
         "stored": stored,
     }
+
+
+def reference_from_images(folder: Path, images: Path, limit: int | None, thumbnails: bool) -> BuiltReference:
+    """Run a bundle's model over images, and over a sample of them prepared in other ways."""
+    bundle = bundles.load(folder)
+    labelled = LabelledImages(bundle, images, limit, labels_required=False)
+    gallery = Gallery(len(bundle.labels)) if thumbnails else None
+    arrays = reference_arrays(bundle, labelled, gallery)
+    found = labelled_warnings(labelled)
+    if labelled.are_labelled:
+        sample = int(np.clip(len(labelled) // CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED))
+        advice = preprocessing_warning(bundle, Model(bundle), images, sample)
+        found += [] if advice is None else [advice]
+    counts = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
+    return BuiltReference(bundle, images, arrays, found, counts, gallery.images if gallery else {})
+
+
+def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Detectable, ...], bool]:
+    """Return the table of detectable shifts, and whether it is complete, within a share of the time so far."""
+    if power == "none":
+        return (), False
+    budget = np.inf if power == "full" else elapsed * POWER_SHARE / (1 - POWER_SHARE)
+    started, stopped = time.monotonic(), False
+    with Console(stderr=True).status("smallest shifts that would be detected") as status:
+
+        def proceed() -> bool:
+            nonlocal stopped
+            seconds = time.monotonic() - started
+            stopped = stopped or seconds > budget
+            limit = "" if power == "full" else f" of at most {budget:.0f}"
+            status.update(f"smallest shifts that would be detected: {seconds:.0f}{limit} s")
+            return not stopped
+
+        table = power_table(reference, proceed=proceed)
+    return table, not stopped
 
 
 @dataclass
@@ -136,16 +207,18 @@ def reference_arrays(
     if not parts["labels"]:
         raise TidemarkError(f"{labelled.path}: none of {len(labelled)} images can be read")
     arrays = {name: np.concatenate(rows) for name, rows in parts.items()}
+    if not labelled.are_labelled:
+        del arrays["labels"]
     return arrays | {"class_names": np.array(bundle.labels), "property_names": np.array(NAMES)}
 
 
 def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[str]:
-    """Return what makes this many rows, with these classes, a weak reference."""
+    """Return the reasons for which this many rows, of these classes, are a weak reference."""
     found = []
     if rows < FEW_ROWS:
         found.append(f"{rows} rows are few: with fewer than {FEW_ROWS} small shifts are not seen")
     if labels is None:
-        found.append("labels are not known: neither the kind of a shift nor the accuracy will be told")
+        found.append("no labels: Tidemark can neither report the kind of a shift nor estimate accuracy")
         return found
     counts = np.bincount(labels, minlength=len(bundle.labels))
     rare = [f"{name} ({count})" for name, count in zip(bundle.labels, counts, strict=True) if count < FEW_OF_A_CLASS]
@@ -155,7 +228,7 @@ def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[
 
 
 def labelled_warnings(labelled: LabelledImages) -> list[str]:
-    """Return what was wrong with labelled images that have been read."""
+    """Return the faults of images that have been read."""
     found = []
     if labelled.duplicates:
         found.append(
@@ -169,7 +242,10 @@ def labelled_warnings(labelled: LabelledImages) -> list[str]:
 
 
 def store(
-    bundle: AnyBundle, arrays: dict[str, NDArray[Any]], reference: Reference, thumbnails: dict[int, bytes] | None = None
+    bundle: AnyBundle,
+    arrays: dict[str, NDArray[Any]],
+    reference: Reference,
+    thumbnails: Mapping[int, bytes] | None = None,
 ) -> int:
     """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
     settings = Settings.load()

@@ -1,5 +1,6 @@
 """`tidemark reference build --arrays`: a reference of what a model that is served elsewhere answered."""
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ KEPT = ("embeddings", "probabilities", "labels", "properties")
 def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     """Return a reference's arrays from an .npz with `embeddings` and `probabilities`, and where known the rest.
 
-    Numbers are rounded to float16 as those of logged traffic are. Properties are left out where the model is served
-    elsewhere, for its traffic has none.
+    Embeddings of more than 2,048 values are projected, and numbers rounded to float16, as those of logged traffic are.
+    Properties are left out if the model is served elsewhere, for its traffic has none.
 
     Raises
     ------
@@ -29,7 +30,9 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     """
     found = load_arrays(path)
     names = tuple(found["class_names"].tolist()) if "class_names" in found else bundle.labels
-    if names != bundle.labels:
+    if [unicodedata.normalize("NFC", name) for name in names] != [
+        unicodedata.normalize("NFC", label) for label in bundle.labels
+    ]:
         raise TidemarkError(f"{path}: class_names are {_some(names)}, the labels in model.toml {_some(bundle.labels)}")
     for name in ("embeddings", "probabilities"):
         if found[name].ndim != 2 or found[name].dtype.kind not in "fiu":

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .reference import Reference, Sample
+from .reference import MIN_REFERENCE_ROWS, Reference, Sample
 from .window import MIN_WINDOW, WindowTest
 
 POWER = 0.8
@@ -27,36 +27,64 @@ class Detectable(NamedTuple):
     smallest: float | None
 
 
+class _Stopped(Exception):
+    """The caller of `power_table` does not want to go on."""
+
+
 def power_table(
-    reference: Reference, window_sizes: Sequence[int] = (100, 500), seed: int = 0
+    reference: Reference,
+    window_sizes: Sequence[int] = (100, 500),
+    seed: int = 0,
+    proceed: Callable[[], bool] = lambda: True,
 ) -> tuple[Detectable, ...]:
     """Return the minimum detectable effect of a few shifts per window size.
 
     One random half of the reference serves as the reference, windows are drawn from the other with the shift
     planted; sizes for which that half is too small are left out.
+
+    Parameters
+    ----------
+    proceed : asked before each window; once it answers False, the rows that are complete are returned.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(reference))
     half = len(order) // 2
+    if half < MIN_REFERENCE_ROWS:
+        return ()
     known, fresh = _part(reference, order[:half][:MAX_ROWS]), _part(reference, order[half:])
     table = []
     for size in window_sizes:
         if size > len(fresh) or size < MIN_WINDOW:
             continue
+        if not proceed():
+            break
         test = WindowTest(known, window_size=size, seed=seed, level=LEVEL)
-        for shift, unit, plant, sizes in SHIFTS:
-            table.append(Detectable(shift, unit, size, _smallest(test, fresh, size, plant, sizes, rng)))
+        try:
+            for shift, unit, plant, sizes in SHIFTS:
+                table.append(Detectable(shift, unit, size, _smallest(test, fresh, size, plant, sizes, rng, proceed)))
+        except _Stopped:
+            break
     return tuple(table)
 
 
 def _smallest(
-    test: WindowTest, fresh: Reference, size: int, plant: Plant, sizes: Sequence[float], rng: np.random.Generator
+    test: WindowTest,
+    fresh: Reference,
+    size: int,
+    plant: Plant,
+    sizes: Sequence[float],
+    rng: np.random.Generator,
+    proceed: Callable[[], bool],
 ) -> float | None:
     """Bisect the sizes, smallest first, for the first that is found often enough."""
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        found = sum(_drifted(test, plant(fresh, size, sizes[middle], rng)) for _ in range(WINDOWS))
+        found = 0
+        for _ in range(WINDOWS):
+            if not proceed():
+                raise _Stopped
+            found += _drifted(test, plant(fresh, size, sizes[middle], rng))
         if found >= POWER * WINDOWS:
             high = middle
         else:

@@ -1,6 +1,7 @@
-"""Labelled images for a reference: a folder of class folders, or an .npz; bad files are named and skipped."""
+"""Images for a reference: a folder of class folders or of images, or an .npz; bad files are named and skipped."""
 
 import hashlib
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,31 +14,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import TidemarkError
-from .bundle import Bundle
+from .bundle import Bundle, InputSpec
 from .images import DecodedImage, ImageRefused, decode, fit, in_mode
 
-BATCH = 64
+BATCH = 64  # images that are read at a time
 MAX_PIXELS = 100_000_000  # of one of the user's own files
+UNKNOWN = -1  # the label of an image without one
+IGNORED_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # made by archivers and operating systems
+IGNORED_FILES = ("Thumbs.db", "desktop.ini")
 
 
 class BrokenImages(TidemarkError):
-    """Labelled images that cannot be used: what was expected and what was found."""
+    """Images that cannot be used: what was expected and what was found."""
 
 
 @dataclass
 class LabelledImages:
-    """Images with their classes, in a fixed random order; counts what it met while being read.
+    """Images with their classes, in a fixed random order.
 
     Parameters
     ----------
-    path : folder of class folders, or .npz with `images` (uint8, N×H×W or N×H×W×3) and `labels` (int, N).
+    path : folder of class folders, or .npz with `images` (uint8, N×H×W or N×H×W×3) and `labels` (int, N). Where labels
+        are not required also a folder of images, or an .npz without `labels`.
     limit : use a random part of this size, each class in proportion.
+    labels_required : whether images without labels are refused.
+
+    `unreadable` and `duplicates` are complete once all of `batches` has been read.
     """
 
     bundle: Bundle
     path: Path
     limit: int | None = None
     seed: int = 0
+    labels_required: bool = True
     unreadable: list[str] = field(default_factory=list, init=False)
     duplicates: int = field(default=0, init=False)
     _seen: set[bytes] = field(default_factory=set, init=False)
@@ -46,6 +55,11 @@ class LabelledImages:
         self._items, labels = _npz(self) if self.path.suffix == ".npz" else _folders(self)
         chosen = _stratified(labels, self.limit, np.random.default_rng(self.seed))
         self._chosen, self._labels = chosen, labels[chosen]
+
+    @property
+    def are_labelled(self) -> bool:
+        """Whether the classes of the images are known."""
+        return bool((self._labels != UNKNOWN).all())
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -60,12 +74,18 @@ class LabelledImages:
         items = [self._items[index] for index in self._chosen]
         return [str(item) if isinstance(item, Path) else int(at) for at, item in zip(self._chosen, items, strict=True)]
 
-    def batches(self) -> Iterator[tuple[list[DecodedImage], NDArray[np.int64]]]:
-        """Yield up to 64 images at a time with their labels."""
+    def batches(self, spec: InputSpec | None = None) -> Iterator[tuple[list[DecodedImage], NDArray[np.int64]]]:
+        """Yield up to 64 images at a time with their labels.
+
+        Parameters
+        ----------
+        spec : how images are brought to the model's size, the bundle's unless given.
+        """
+        spec = spec or self.bundle.input
         for start in range(0, len(self), BATCH):
             images, labels = [], []
             for index, label in zip(self._chosen[start : start + BATCH], self._labels[start:], strict=False):
-                image = self._image(int(index))
+                image = self._image(int(index), spec)
                 if image is not None:
                     self._count(image)
                     images.append(image)
@@ -73,12 +93,12 @@ class LabelledImages:
             if images:
                 yield images, np.array(labels, np.int64)
 
-    def _image(self, index: int) -> DecodedImage | None:
+    def _image(self, index: int, spec: InputSpec) -> DecodedImage | None:
         item = self._items[index]
         if not isinstance(item, Path):
-            return _from_array(item, self.bundle)
+            return _from_array(item, spec)
         try:
-            return decode(item.read_bytes(), self.bundle.input, MAX_PIXELS)
+            return decode(item.read_bytes(), spec, MAX_PIXELS)
         except (OSError, ImageRefused) as error:
             self.unreadable.append(f"{item}: {error}")
             return None
@@ -91,12 +111,14 @@ class LabelledImages:
 
 def _npz(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
     path = images.path
+    needed = {"images", "labels"} if images.labels_required else {"images"}
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = {"images", "labels"} - set(archive.files)
-            if missing:
-                raise BrokenImages(f"{path}: expected arrays images and labels, found {', '.join(archive.files)}")
-            pixels, labels = archive["images"], archive["labels"]
+            if needed - set(archive.files):
+                expected = " and ".join(sorted(needed))
+                raise BrokenImages(f"{path}: expected arrays {expected}, found {', '.join(archive.files)}")
+            pixels = archive["images"]
+            labels = archive["labels"] if "labels" in archive.files else np.full(len(pixels), UNKNOWN)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BrokenImages(f"{path}: expected an .npz with images and labels: {error}") from None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3):
@@ -105,31 +127,56 @@ def _npz(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
         raise BrokenImages(f"{path}: labels must be {len(pixels)} integers, found {labels.dtype} {labels.shape}")
     if not len(labels):
         raise BrokenImages(f"{path}: holds no images")
-    classes = len(images.bundle.labels)
-    if labels.min() < 0 or labels.max() >= classes:
+    classes, least = len(images.bundle.labels), UNKNOWN if (labels == UNKNOWN).all() else 0
+    if labels.min() < least or labels.max() >= classes:
         raise BrokenImages(f"{path}: labels run {labels.min()}..{labels.max()}, the model's 0..{classes - 1}")
     return pixels, labels.astype(np.int64)
 
 
 def _folders(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
-    path, names = images.path, list(images.bundle.labels)
+    path = images.path
     if not path.is_dir():
         raise BrokenImages(f"{path}: expected a folder of class folders or an .npz, found nothing of the kind")
-    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    entries = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    folders = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in IGNORED_FOLDERS]
     if not folders:
-        raise BrokenImages(f"{path}: expected a folder for each class ({', '.join(names[:5])}, …), found none")
-    foreign = [name for name in folders if name not in names]
-    if foreign:
-        raise BrokenImages(f"{path}: no class of the model is called {foreign[0]!r}; it has {', '.join(names[:10])}")
-    files: list[Path] = []
+        files = _files(path)
+        if files and not images.labels_required:
+            return files, np.full(len(files), UNKNOWN)
+        names = ", ".join(images.bundle.labels[:5])
+        raise BrokenImages(f"{path}: expected a folder for each class ({names}, …), found none")
+    found: list[Path] = []
     labels: list[int] = []
-    for name in folders:
-        inside = sorted(file for file in (path / name).rglob("*") if file.is_file() and not file.name.startswith("."))
-        files += inside
-        labels += [names.index(name)] * len(inside)
-    if not files:
+    for folder in folders:
+        inside = _files(folder)
+        found += inside
+        labels += [_class_of(folder, images.bundle.labels)] * len(inside)
+    if not found:
         raise BrokenImages(f"{path}: the class folders hold no files")
-    return files, np.array(labels, np.int64)
+    return found, np.array(labels, np.int64)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders, without those that operating systems put there."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and not file.name.startswith(".")
+        and file.name not in IGNORED_FILES
+        and not any(part in IGNORED_FOLDERS for part in file.relative_to(folder).parts)
+    )
+
+
+def _class_of(folder: Path, labels: tuple[str, ...]) -> int:
+    """Return the class that a folder is named after; names are compared in Unicode's composed form."""
+    name = unicodedata.normalize("NFC", folder.name)
+    composed = [unicodedata.normalize("NFC", label) for label in labels]
+    if name in composed:
+        return composed.index(name)
+    similar = [label for label in composed if label.casefold() == name.casefold()]
+    hint = f"did you mean {similar[0]!r}? Names differ in case" if similar else f"it has {', '.join(labels[:10])}"
+    raise BrokenImages(f"{folder.parent}: no class of the model is called {name!r}; {hint}")
 
 
 def _stratified(labels: NDArray[np.int64], limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -145,8 +192,7 @@ def _stratified(labels: NDArray[np.int64], limit: int | None, rng: np.random.Gen
     return rng.permutation(chosen)
 
 
-def _from_array(pixels: NDArray[np.uint8], bundle: Bundle) -> DecodedImage:
-    image = Image.fromarray(pixels)
+def _from_array(pixels: NDArray[np.uint8], spec: InputSpec) -> DecodedImage:
+    image = in_mode(Image.fromarray(pixels), spec.pixel_mode)
     height, width = pixels.shape[:2]
-    converted = in_mode(image, bundle.input.pixel_mode)
-    return DecodedImage(fit(converted, bundle.input), width, height)
+    return DecodedImage(fit(image, spec), width, height)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ class Model:
     def providers(self) -> list[str]:
         """The execution providers at work, by ONNX Runtime's names, in order of preference."""
         return list(self._network.session.get_providers())
+
+    def with_input(self, spec: InputSpec) -> "Model":
+        """Return the same session with its input prepared in another way."""
+        other = copy(self)
+        other._preprocessor = Preprocessor(spec)
+        return other
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""

@@ -22,7 +22,7 @@ LABELS = ("a", "b", "c", "d", "e")
 @pytest.fixture(autouse=True)
 def _database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
-    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda _: ())
+    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda *_, **__: ())
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def test_a_reference_of_a_model_served_elsewhere_is_stored(
     narrow = {"embeddings": arrays()["embeddings"][:, :4]}
     with pytest.raises(TidemarkError, match="embeddings have 4 columns, those observed of far:1 have 16"):
         build(far, tmp_path, **narrow)
-    assert "labels are not known" not in capsys.readouterr().err
+    assert "no labels: Tidemark can neither" not in capsys.readouterr().err
     unlabelled = build(far, tmp_path, out=tmp_path / "out.npz", labels=None, class_names=None, properties=None)
     assert unlabelled["accuracy"] is None
-    assert "labels are not known" in capsys.readouterr().err
+    assert "no labels: Tidemark can neither" in capsys.readouterr().err
 
 
 def test_a_file_instead_of_the_database(far: AnyBundle, tmp_path: Path, engine: Engine) -> None:

@@ -147,3 +147,37 @@ def test_a_file_that_is_no_npz(bundle: Bundle, tmp_path: Path, content: str) -> 
         path.write_bytes({"empty": b"", "text": b"hello", "truncated": path.read_bytes()[:300]}[content])
     with pytest.raises(BrokenImages, match=r"expected an \.npz"):
         LabelledImages(bundle, path)
+
+
+def test_folders_of_operating_systems_and_other_unicode_forms_are_read(make_mlp: Make, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("caf\u00e9\nThe\nnaïve\nd\n", encoding="utf-8")
+    bundle = init_bundle(make_mlp(), tmp_path / "cafes", labels=tmp_path / "labels.txt")
+    for name in ("cafe\u0301", "The", "__MACOSX"):
+        (tmp_path / "images" / name / "__MACOSX").mkdir(parents=True)
+        Image.new("L", (8, 8), 9).save(tmp_path / "images" / name / "0.png")
+        Image.new("L", (8, 8), 9).save(tmp_path / "images" / name / "__MACOSX" / "0.png")
+        (tmp_path / "images" / name / "Thumbs.db").write_bytes(b"")
+    images = LabelledImages(bundle, tmp_path / "images")
+    assert sorted(images.labels.tolist()) == [0, 1]
+    (tmp_path / "images" / "the").mkdir()
+    with pytest.raises(BrokenImages, match="called 'the'; did you mean 'The'\\? Names differ in case"):
+        LabelledImages(bundle, tmp_path / "images")
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz", "marked"])
+def test_images_without_labels_are_read_where_labels_are_not_required(
+    bundle: Bundle, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "unlabelled"
+    if kind == "folder":
+        path.mkdir()
+        for index in range(4):
+            Image.new("L", (8, 8), 9 * index).save(path / f"{index}.png")
+    else:
+        path = archive(tmp_path / "a.npz", images=IMAGES, **({"labels": [-1] * 4} if kind == "marked" else {}))
+    images = LabelledImages(bundle, path, labels_required=False)
+    pixels, labels = read(images)
+    assert (len(pixels), images.are_labelled, set(labels.tolist())) == (4, False, {-1})
+    if kind == "folder":
+        with pytest.raises(BrokenImages, match="expected a folder for each class"):
+            LabelledImages(bundle, path)

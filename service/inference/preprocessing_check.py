@@ -1,0 +1,165 @@
+"""Tries the usual mistakes in preprocessing on labelled images: does another setting of `model.toml` fit better?"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import InputSpec
+from .images import DecodedImage
+from .labelled_images import LabelledImages
+from .presets import IMAGENET
+from .session import Model, ModelFailed
+
+MIN_IMPROVEMENT = 0.05  # of accuracy, from which another setting is suggested
+Z = 3.0  # standard deviations by which it has to be better, since a dozen settings are tried
+ROUNDS = 2  # settings that are combined at most: the best one, and the best one in addition
+
+RANGES: dict[str, dict[str, Any]] = {
+    "pixels in 0..1": {"scale": 1 / 255, "mean": (0.0,), "std": (1.0,)},
+    "pixels in 0..255": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
+    "pixels in -1..1": {"scale": 1 / 127.5, "mean": (1.0,), "std": (1.0,)},
+}
+COLOUR_RANGES: dict[str, dict[str, Any]] = {
+    "ImageNet's mean and deviation": {"scale": 1 / 255, **IMAGENET},
+    "Caffe's mean of BGR": {"mode": "BGR", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
+}
+INVERTED = {"scale": -1 / 255, "mean": (-1.0,), "std": (1.0,)}
+GEOMETRIES: dict[str, dict[str, Any]] = {
+    "images squashed": {"resize": "squash", "crop": 1.0},
+    "images cropped": {"resize": "crop", "crop": 1.0},
+    "images cropped to 7/8": {"resize": "crop", "crop": 0.875},
+    "images padded": {"resize": "pad", "crop": 1.0},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another way to prepare the input: what changes, the settings, and the accuracy with it."""
+
+    change: str
+    spec: InputSpec
+    settings: dict[str, Any]
+    accuracy: float
+
+    @property
+    def advice(self) -> str:
+        """What to write into `model.toml`."""
+        return ", ".join(f"{name} = {_toml(value)}" for name, value in self.settings.items())
+
+
+def ranked_variants(
+    model: Model, images: LabelledImages, spec: InputSpec, geometry: bool, progress: Callable[[str], None]
+) -> tuple[float, list[Variant]]:
+    """Return the accuracy as the input is prepared now, and the variants tried, best first.
+
+    Parameters
+    ----------
+    spec : how the input is prepared now.
+    geometry : whether other ways to bring images to the model's size are tried, for which they are decoded again.
+    progress : called with each variant's change before it is tried.
+    """
+    hits_of = _Hits(model, images, spec)
+    now = hits_of(spec)
+    variants: list[Variant] = []
+    base, change, hits = spec, "", now
+    for _ in range(ROUNDS):
+        found = []
+        for name, candidate in _candidates(base, geometry):
+            if not _difference(spec, candidate):
+                continue
+            progress(name)
+            found.append((name, candidate, hits_of(candidate)))
+        named = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in found]
+        variants += [Variant(name, one, _difference(spec, one), float(h.mean())) for name, one, h in named]
+        best = max(named, key=lambda entry: entry[2].mean(), default=None)
+        if best is None or not _is_better(best[2], hits):
+            break
+        change, base, hits = best
+    return float(now.mean()), sorted(variants, key=lambda variant: -variant.accuracy)
+
+
+def suggestion(now: float, variants: list[Variant], count: int) -> Variant | None:
+    """Return the variant that is clearly better than the present preparation, if there is one."""
+    if not variants:
+        return None
+    best = variants[0]
+    deviation = np.sqrt(max(best.accuracy * (1 - best.accuracy) + now * (1 - now), 1 / count) / count)
+    return best if best.accuracy - now > max(MIN_IMPROVEMENT, Z * deviation) else None
+
+
+class _Hits:
+    """Which images are classified rightly with a preparation; images at the present size and crop are decoded once."""
+
+    def __init__(self, model: Model, images: LabelledImages, spec: InputSpec) -> None:
+        self._model, self._images = model, images
+        self._geometry = _geometry(spec)
+        self._decoded = [(_pixels(decoded), labels) for decoded, labels in images.batches(spec)]
+
+    def __call__(self, spec: InputSpec) -> NDArray[np.bool_]:
+        network = self._model.with_input(spec)
+        batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]] = self._decoded
+        if _geometry(spec) != self._geometry:
+            batches = ((_pixels(decoded), labels) for decoded, labels in self._images.batches(spec))
+        return np.concatenate([_right(network, pixels, labels) for pixels, labels in batches])
+
+
+def _right(network: Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which images are classified rightly; none if the model fails on them."""
+    try:
+        probabilities, _ = network.predict(pixels)
+    except ModelFailed:
+        return np.zeros(len(labels), np.bool_)
+    hits: NDArray[np.bool_] = probabilities.argmax(axis=1) == labels
+    return hits
+
+
+def _pixels(images: list[DecodedImage]) -> NDArray[np.uint8]:
+    return np.stack([image.pixels for image in images])
+
+
+def _geometry(spec: InputSpec) -> tuple[object, ...]:
+    """Return the settings on which the pixels of a decoded image depend."""
+    return spec.size, spec.pixel_mode, spec.resize, spec.crop, spec.interpolation
+
+
+def _is_better(hits: NDArray[np.bool_], before: NDArray[np.bool_]) -> bool:
+    """Compare two preparations on the same images by the images on which they disagree (McNemar)."""
+    won, lost = int((hits & ~before).sum()), int((before & ~hits).sum())
+    return bool(won - lost > Z * np.sqrt(max(won + lost, 1)))
+
+
+def _candidates(spec: InputSpec, geometry: bool) -> Iterator[tuple[str, InputSpec]]:
+    changes: dict[str, dict[str, Any]] = dict(RANGES)
+    if spec.channels == 3:
+        other = "RGB" if spec.mode == "BGR" else "BGR"
+        changes = {f"{other} channels": {"mode": other}, **changes, **COLOUR_RANGES}
+    else:
+        changes["inverted grey levels"] = INVERTED
+    if geometry:
+        changes |= GEOMETRIES
+    for name, settings in changes.items():
+        candidate = InputSpec.model_validate(spec.model_dump() | settings)
+        if _difference(spec, candidate):
+            yield name, candidate
+
+
+def _difference(spec: InputSpec, other: InputSpec) -> dict[str, Any]:
+    """Return the settings in which another preparation differs, those of numbers by more than rounding."""
+    names = ("mode", "scale", "mean", "std", "resize", "crop")
+    return {name: getattr(other, name) for name in names if _differs(getattr(spec, name), getattr(other, name))}
+
+
+def _differs(value: Any, other: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value != other)
+    a, b = np.broadcast_arrays(np.atleast_1d(value), np.atleast_1d(other))
+    return not np.allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"[{', '.join(f'{one:g}' for one in value)}]" if isinstance(value, tuple) else f"{value:.8g}"

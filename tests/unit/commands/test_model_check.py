@@ -1,0 +1,162 @@
+"""`tidemark model check` and the warning of `reference build`: preprocessing mistakes are named with their remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.inference.conftest import build
+from tidemark.commands.model_check import check_model
+from tidemark.commands.reference import build_reference
+from tidemark.errors import TidemarkError
+from tidemark.inference.bundle import Bundle, Spec, write_spec
+from tidemark.inference.bundle_builder import init_bundle
+
+SIDE = 6
+CLASSES = 3
+
+
+def colours(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose class is the channel that is brighter than the others by a little, on a background of any level."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(count) % CLASSES
+    images = rng.integers(30, 120, (count, 1, 1, 1)) + rng.integers(0, 20, (count, SIDE, SIDE, 3))
+    images[np.arange(count), :, :, labels] += 40
+    return images.astype(np.uint8), labels
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    pixels, labels = colours()
+    np.savez(tmp_path / "images.npz", images=pixels, labels=labels)
+    return tmp_path / "images.npz"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A network that is right for RGB in 0..1 normalised by ImageNet's mean and deviation."""
+    weights = np.zeros((3 * SIDE * SIDE, CLASSES), np.float32)
+    for channel in range(3):
+        weights[channel * SIDE * SIDE : (channel + 1) * SIDE * SIDE, channel] = 1 / 4
+    mean = np.array([0.485, 0.456, 0.406]) / np.array([0.229, 0.224, 0.225])
+    std = np.array([0.229, 0.224, 0.225], np.float32)
+    weights *= np.repeat(std, SIDE * SIDE)[:, None]
+    bias = (mean * std * SIDE * SIDE / 4).astype(np.float32)
+    nodes = [
+        ("Clip", ["image", "least", "most"], ["clipped"], {}),  # so that pixels in 0..255 are all alike
+        ("Flatten", ["clipped"], ["flat"], {}),
+        ("Gemm", ["flat", "w", "b"], ["logits"], {}),
+    ]
+    tensors = {"w": weights, "b": bias, "least": np.float32(-2.2), "most": np.float32(2.7)}
+    model = build(tmp_path / "m.onnx", nodes, tensors, ["logits"], image=("N", 3, SIDE, SIDE))
+    return init_bundle(model, tmp_path / "bundle", preset="imagenet")
+
+
+def changed(bundle: Bundle, labels: tuple[str, ...] | None = None, **settings: Any) -> Path:
+    spec = Spec(
+        name=bundle.name,
+        version=bundle.version,
+        labels=labels or bundle.labels,
+        input=bundle.input.model_copy(update=settings),
+        output=bundle.output,
+    )
+    write_spec(bundle.folder, spec)
+    return bundle.folder
+
+
+def test_a_right_bundle_gets_no_advice(bundle: Bundle, images: Path) -> None:
+    facts = check_model(bundle.folder, images)
+    assert (facts["accuracy"], facts["images"], facts["advice"]) == (1.0, 240, [])
+    assert 0 <= facts["calibration_error"] <= 1
+    assert facts["log_loss"] > 0
+    assert facts["images_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ({"mode": "BGR"}, 'with RGB channels 1.00: set mode = "RGB"'),
+        ({"mean": (0.0,), "std": (1.0,)}, "ImageNet's mean and deviation 1.00: set mean = [0.485, 0.456, 0.406]"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_write_into_model_toml(
+    bundle: Bundle, images: Path, wrong: dict[str, Any], advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = changed(bundle, **wrong)
+    facts = check_model(folder, images)
+    assert facts["accuracy"] < 0.8
+    [text] = facts["advice"]
+    assert advice in text
+    assert facts["variants"][0]["accuracy"] == 1.0
+    build_reference(folder, images, None, tmp_path / "reference.npz", power="none")
+    assert advice in capsys.readouterr().err
+
+
+def test_labels_in_another_order_are_told(bundle: Bundle, tmp_path: Path) -> None:
+    pixels, labels = colours()
+    np.savez(tmp_path / "turned.npz", images=pixels, labels=(labels + 1) % CLASSES)
+    facts = check_model(bundle.folder, tmp_path / "turned.npz")
+    [text] = facts["advice"]
+    assert "accuracy 0.00; with the classes in another order 1.00" in text
+
+
+def test_noise_gets_no_advice(bundle: Bundle, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", images=pixels, labels=np.random.default_rng(1).integers(0, CLASSES, 200))
+    assert check_model(bundle.folder, tmp_path / "noise.npz")["advice"] == []
+
+
+def test_images_without_labels_are_refused_here(bundle: Bundle, tmp_path: Path) -> None:
+    np.savez(tmp_path / "unlabelled.npz", images=colours()[0])
+    with pytest.raises(TidemarkError, match="expected arrays images and labels"):
+        check_model(bundle.folder, tmp_path / "unlabelled.npz")
+
+
+@pytest.fixture
+def make_reference(bundle: Bundle, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    def make(power: str = "none", **arrays: Any) -> dict[str, Any]:
+        np.savez(tmp_path / "a.npz", **arrays)
+        return build_reference(bundle.folder, tmp_path / "a.npz", None, tmp_path / "reference.npz", power=power)
+
+    return make
+
+
+def test_a_reference_without_labels_is_built(make_reference: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    facts = make_reference(images=colours()[0])
+    assert (facts["rows"], facts["accuracy"]) == (240, None)
+    with np.load(tmp_path / "reference.npz") as stored:
+        assert "labels" not in stored.files
+
+
+@pytest.mark.parametrize("count", [50, 75, 99])
+def test_a_small_reference_is_built_without_the_table_that_it_is_too_small_for(
+    make_reference: Callable[..., dict[str, Any]], count: int
+) -> None:
+    pixels, labels = colours(count)
+    facts = make_reference("full", images=pixels, labels=labels)
+    assert (facts["rows"], facts["power"]) == (count, [])
+
+
+def test_too_small_a_reference_is_refused_in_one_line(make_reference: Callable[..., dict[str, Any]]) -> None:
+    pixels, labels = colours(49)
+    with pytest.raises(TidemarkError, match="49 rows are too few for a reference, 50 are needed"):
+        make_reference(images=pixels, labels=labels)
+
+
+def test_the_reference_is_written_before_its_table_which_stops_in_time(
+    make_reference: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(_reference: Any, proceed: Callable[[], bool]) -> tuple[()]:
+        assert (tmp_path / "reference.npz").is_file()
+        asked = 0
+        while proceed():
+            asked += 1
+        assert asked > 0
+        return ()
+
+    monkeypatch.setattr("tidemark.commands.reference.power_table", table)
+    pixels, labels = colours()
+    facts = make_reference("auto", images=pixels, labels=labels)
+    assert not facts["power_complete"]
