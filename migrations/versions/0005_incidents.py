@@ -27,7 +27,9 @@ def upgrade() -> None:
             ADD COLUMN acknowledged_note text,
             ADD COLUMN muted_until timestamptz,
             ADD COLUMN muted_by text,
+            ADD COLUMN parent_id uuid CONSTRAINT fk_alerts_parent_id REFERENCES alerts ON DELETE SET NULL,
             ADD COLUMN history jsonb NOT NULL DEFAULT '[]'::jsonb;
+        CREATE INDEX ix_alerts_parent_id ON alerts (parent_id) WHERE parent_id IS NOT NULL;
         UPDATE alerts SET resolution = 'recovered' WHERE state = 'resolved';
 
         ALTER TABLE deliveries

@@ -10,13 +10,15 @@ from ..store import alerts as alert_rows
 from ..store import baselines, streams, traffic
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
+from ..store.logged import HALF
 from .incident import CHANGED
 from .lifecycle import Alerts
 
 What = Literal["mix", "images", "all"]
 
 MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against
-MAX_ROWS = 5_000  # predictions that a baseline keeps, the newest of its span
+MAX_ROWS = 20_000  # predictions that a baseline keeps, the newest of its span
+MAX_BYTES = 50_000_000  # bytes of a baseline's stored embeddings and probabilities, so that a wide model has fewer rows
 
 
 def accept(
@@ -48,14 +50,23 @@ def accept(
     """
     if stream.reference_id is None:
         raise NotAcceptable(f"stream {stream.stream} has no reference; run `tidemark reference build` first")
-    batch = traffic.between(connection, stream, *span, MAX_ROWS)
-    available = 0 if batch is None else len(batch)
-    if batch is None or available < MIN_ROWS:
+    first = traffic.between(connection, stream, *span, MIN_ROWS)
+    available = 0 if first is None else len(first)
+    if first is None or available < MIN_ROWS:
         raise NotAcceptable(
             f"{available} predictions of {stream.stream} since {span[0].isoformat(timespec='seconds')}; accepting "
             f"needs {MIN_ROWS}, {MIN_ROWS - available} more"
         )
-    arrays = {"embeddings": batch.embeddings, "probabilities": batch.probabilities, "properties": batch.measured}
+    limit = rows_within(first.embeddings.shape[1] + first.probabilities.shape[1])
+    batch = traffic.between(connection, stream, *span, limit) or first
+    before = baselines.current(connection, stream.id)
+    if what == "mix" and before is not None and before.what != "mix":
+        what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
+    arrays = {
+        "embeddings": batch.embeddings.astype(HALF),
+        "probabilities": batch.probabilities.astype(HALF),
+        "properties": batch.measured,
+    }
     baseline = baselines.save(
         connection,
         stream_id=stream.id,
@@ -70,6 +81,11 @@ def accept(
         alerts.accept(connection, alert.id, at, by, note, what)
     streams.restart(connection, stream.id)
     return baseline
+
+
+def rows_within(columns: int) -> int:
+    """Return the number of predictions with so many values each that a baseline keeps."""
+    return max(MIN_ROWS, min(MAX_ROWS, MAX_BYTES // (HALF.itemsize * columns)))
 
 
 def undo(connection: Connection, stream: Row[Any], by: str, at: dt.datetime) -> Baseline:

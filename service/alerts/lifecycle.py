@@ -40,7 +40,11 @@ class Alerts:
         self._public_url = public_url
 
     def fire(self, connection: Connection, draft: AlertDraft) -> UUID:
-        """Open an incident, announce it as `drift.firing`, and return its id."""
+        """Open an incident, announce it as `drift.firing`, and return its id.
+
+        That of a slice, while one of its whole model fires, becomes a part of it: twenty cameras that grow dark
+        together are one message. Its events are held back until the incident of the model ends.
+        """
         alert_id = draft.id or uuid7()
         alerts.save(
             connection,
@@ -58,6 +62,7 @@ class Alerts:
             severity=draft.severity,
             certainty=draft.certainty,
             sequence=1,
+            parent_id=alerts.firing_parent(connection, draft.stream_id, draft.kind),
         )
         self._announce(connection, FIRING, alert_id, draft.at)
         return alert_id
@@ -81,6 +86,8 @@ class Alerts:
         if alerts.update_alert(connection, alert_id, "firing", **values) is None:
             return False
         self._announce(connection, RESOLVED, alert_id, at, urgent=True)
+        for child in alerts.leave_parent(connection, alert_id):
+            release(connection, self._queue, child.id, at)
         return True
 
     def reopen(
@@ -148,15 +155,16 @@ class Alerts:
         urgent: bool = False,
     ) -> None:
         """Record an event of an incident and deliver it to every receiver, unless the incident is muted and the event
-        is not urgent."""
+        is not urgent, or the incident is part of another one."""
         alert = alerts.get(connection, alert_id)
         if alert is None:
             raise LookupError(f"no alert {alert_id}")
         alerts.record(connection, alert_id, _event_entry(event, at, alert, details or {}))
         muted = not urgent and alert.muted_until is not None and alert.muted_until > at
+        held_back = muted or alert.parent_id is not None
         data = event_data(alert, self._public_url) | dict(details or {})
         for receiver in self._receivers_of(connection, alert_id):
-            self._deliver(connection, event, receiver, at, data, alert, "muted" if muted else "pending")
+            self._deliver(connection, event, receiver, at, data, alert, "muted" if held_back else "pending")
 
     def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
         """Return the configured receivers and those that were told of an incident before: another process of the

@@ -45,10 +45,12 @@ def deliver_again(connection: Connection, queue: App, alert_id: UUID) -> int:
 
 
 def release(connection: Connection, queue: App, alert_id: UUID, at: dt.datetime) -> list[DeliveryRow]:
-    """Defer the deliveries that a mute has held back and return them; those that later events supersede are dropped
-    when their turn comes. An incident that has ended or is muted again releases nothing."""
+    """Defer the deliveries that were held back and return them; those that later events supersede are dropped when
+    their turn comes. An incident that has ended, is muted, or is part of another one releases nothing."""
     alert = alerts.get(connection, alert_id)
-    if alert is None or alert.state != "firing" or (alert.muted_until is not None and alert.muted_until > at):
+    if alert is None or alert.state != "firing" or alert.parent_id is not None:
+        return []
+    if alert.muted_until is not None and alert.muted_until > at:
         return []
     rows = alerts.release(connection, alert_id, at + GIVE_UP)
     for row in rows:

@@ -61,6 +61,7 @@ class AlertSummary(BaseModel):
     acknowledged: Acknowledgement | None
     muted_until: dt.datetime | None
     muted_by: str | None
+    parent: UUID | None = Field(description="For a slice: the alert of its model, whose events speak for this one too.")
     position: int = Field(description="Predictions of the stream up to the alarm.")
     window: int | None
     p_value: float
@@ -122,6 +123,7 @@ def _values(row: AlertRow, public_url: str, now: dt.datetime) -> dict[str, Any]:
             "reopened": row.reopened,
             "muted_until": row.muted_until if muted else None,
             "muted_by": row.muted_by if muted else None,
+            "parent": row.parent_id,
             "position": row.position,
             "window": row.window_id,
             "p_value": row.p_value,

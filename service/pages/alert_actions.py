@@ -40,8 +40,8 @@ TOKEN_BYTES = 24
 MUTES = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "7d": "7 days"}
 PARTS = {
     "all": "images and mix of classes",
-    "images": "the images; a later change of mix still alerts",
-    "mix": "the mix of classes; a later change of images still alerts",
+    "images": "the images as they are now",
+    "mix": "the mix of classes; a change of images still alerts",
 }
 
 router = APIRouter(tags=["pages"], include_in_schema=False)

@@ -90,10 +90,13 @@ def alert(alert_id: UUID, request: Request) -> Response:
         report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
         controls = alert_actions.controls(request, connection, row)
+        children = alerts.children(connection, row.id)
     if _wants_json(request):
         return JSONResponse(found | {"past": asdict(seen), "images": least})
     shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": found["since"]}
-    response = render_page("alert.html", alert=found, status=stream.status, controls=controls, **shown)
+    response = render_page(
+        "alert.html", alert=found, status=stream.status, controls=controls, children=children, **shown
+    )
     alert_actions.set_token(request, response, controls)
     return response
 

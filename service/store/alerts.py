@@ -14,6 +14,7 @@ from .tables import alerts, deliveries, models, streams
 
 MAX_HISTORY = 200  # entries of an incident's history; the oldest are dropped beyond it
 MAX_TESTS = 50  # test deliveries that are kept, the newest
+CONCEPT = "concept"  # the kind of alerts that labels raise
 OUTCOMES = ("pending", "delivered", "failed", "superseded", "muted")
 
 
@@ -43,6 +44,7 @@ class AlertRow:
     acknowledged_note: str | None
     muted_until: dt.datetime | None
     muted_by: str | None
+    parent_id: UUID | None
     history: list[dict[str, Any]]
     stream: str
     model_name: str
@@ -73,6 +75,34 @@ def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
     """Return the alerts of a stream that are firing, oldest first."""
     query = _query().where(alerts.c.stream_id == stream_id, alerts.c.state == "firing")
     return _alerts(connection, query.order_by(alerts.c.fired_at))
+
+
+def firing_parent(connection: Connection, stream_id: int, kind: str) -> UUID | None:
+    """Return the firing alert of the whole model that a slice belongs to, of images and predictions or, for a concept
+    shift, of labels; None for the stream of a whole model."""
+    part, whole = streams.alias(), streams.alias()
+    query = (
+        select(alerts.c.id)
+        .join(whole, whole.c.id == alerts.c.stream_id)
+        .join(part, part.c.model_id == whole.c.model_id)
+        .where(part.c.id == stream_id, part.c.slice != "", whole.c.slice == "", alerts.c.state == "firing")
+        .where(alerts.c.kind == CONCEPT if kind == CONCEPT else alerts.c.kind != CONCEPT)
+    )
+    parent: UUID | None = connection.execute(query.order_by(alerts.c.fired_at).limit(1)).scalar_one_or_none()
+    return parent
+
+
+def leave_parent(connection: Connection, parent_id: UUID) -> list[AlertRow]:
+    """Part the firing alerts of slices from the alert of their model, and return them."""
+    children = _alerts(connection, _query().where(alerts.c.parent_id == parent_id, alerts.c.state == "firing"))
+    ids = [child.id for child in children]
+    connection.execute(update(alerts).where(alerts.c.id.in_(ids)).values(parent_id=None))
+    return children
+
+
+def children(connection: Connection, parent_id: UUID) -> list[AlertRow]:
+    """Return the alerts of slices that are part of an alert of their model, oldest first."""
+    return _alerts(connection, _query().where(alerts.c.parent_id == parent_id).order_by(alerts.c.fired_at))
 
 
 def save(connection: Connection, **values: Any) -> None:

@@ -342,6 +342,9 @@ alerts = Table(
     Column("acknowledged_note", Text, nullable=True),
     Column("muted_until", DateTime(timezone=True), nullable=True),
     Column("muted_by", Text, nullable=True),
+    Column(  # of a slice's alert: the alert of its model that it is part of
+        "parent_id", UUID(as_uuid=True), ForeignKey("alerts.id", ondelete="SET NULL"), nullable=True
+    ),
     Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),  # what happened to the incident
     CheckConstraint("state IN ('firing', 'resolved')", name="state"),
     CheckConstraint("severity IN ('ticket', 'page')", name="severity"),
@@ -349,6 +352,7 @@ alerts = Table(
     CheckConstraint("resolution IN ('recovered', 'accepted', 'retired')", name="resolution"),
 )
 Index("ix_alerts_fired_at", alerts.c.fired_at)
+Index("ix_alerts_parent_id", alerts.c.parent_id, postgresql_where=alerts.c.parent_id.is_not(None))
 Index(
     "uq_alerts_firing",
     alerts.c.stream_id,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from procrastinate import App, PsycopgConnector
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from tests.integration.receiver import Receiver
 from tests.integration.test_alerts import REPORT, SECRET, receiver, stream_id
@@ -20,7 +20,7 @@ from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.outbox import UNMUTE
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
-from tidemark.store import alerts
+from tidemark.store import alerts, streams, tables
 from tidemark.store.engine import conninfo
 
 __all__ = ["receiver", "stream_id"]
@@ -289,6 +289,55 @@ def test_the_history_and_the_kept_tests_are_bounded(
     with one.engine.connect() as connection:
         query = text("SELECT count(*) FROM deliveries WHERE alert_id IS NULL")
         assert connection.execute(query).scalar_one() == 2
+
+
+@pytest.fixture
+def camera(engine: Engine, stream_id: int) -> int:
+    """The stream of a slice of the model."""
+    with engine.begin() as connection:
+        model_id = streams.get(connection, stream_id).model_id
+        statement = insert(tables.streams).values(model_id=model_id, slice="camera=7").returning(tables.streams.c.id)
+        return int(connection.execute(statement).scalar_one())
+
+
+def test_an_incident_of_a_slice_is_part_of_that_of_its_model_until_that_ends(
+    incident: Callable[..., Incident], camera: int
+) -> None:
+    whole = incident(204)
+    part = Incident(whole.engine, whole.url, camera, whole.hook)
+    whole.work_until_done()
+    assert (part.row.parent_id, part.outcomes) == (whole.id, ["muted"])
+    assert len(whole.hook.requests) == 1
+    whole.resolve()
+    work_until(whole.engine, whole.url, lambda: len(whole.hook.requests) == 3)
+    last = json.loads(whole.hook.requests[-1][1])
+    assert (last["type"], last["data"]["stream"]) == ("drift.firing", "m:1/camera=7")
+    assert part.row.parent_id is None
+
+
+def test_an_incident_of_a_slice_that_ends_with_that_of_its_model_stays_silent(
+    incident: Callable[..., Incident], camera: int
+) -> None:
+    whole = incident(204)
+    part = Incident(whole.engine, whole.url, camera, whole.hook)
+    part.resolve()
+    whole.resolve()
+    whole.work_until_done()
+    assert part.outcomes == ["muted", "muted"]
+    assert whole.taken == [("drift.resolved", 2)]
+
+
+def test_an_incident_of_a_slice_alone_is_told(incident: Callable[..., Incident], camera: int) -> None:
+    whole = incident(204)
+    with whole.engine.begin() as connection:
+        concept = whole.alerts.fire(connection, AlertDraft(camera, NOW, "concept", NOW, 7, REPORT))
+        row = alerts.get(connection, concept)
+    assert row is not None
+    assert row.parent_id is None
+    whole.resolve()
+    part = Incident(whole.engine, whole.url, camera, whole.hook)
+    part.work_until_done()
+    assert part.outcomes == ["delivered"]
 
 
 def test_an_unknown_incident_is_not_changed(engine: Engine, url: str) -> None:
