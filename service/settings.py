@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     providers: Annotated[tuple[str, ...], NoDecode] = ()  # execution providers; none: the best that is installed
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
     spool_sync: str = Field("normal", pattern="^(normal|full)$")
-    retention_days: int = Field(30, ge=1)
+    retention_days: int = Field(30, ge=1, le=1000)  # of predictions; each day is a table that reads of all days lock
+    report_retention_days: int = Field(400, ge=1)  # of windows, alerts, feedback and references out of use
     thumbnails: bool = False  # kept of what was sent: images may be private
 
     @field_validator("slice_tags", mode="before")

@@ -1,4 +1,4 @@
-"""`tidemark db vacuum-report`: what is kept, what it weighs, and what to do about it."""
+"""`tidemark db vacuum-report`: what each table holds, what it weighs, what bounds it, and what to do about it."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from rich.table import Table
 from ..settings import Settings
 from ..store import engine as engines
 from ..store import retention, schema, sizes
+from ..store.cleanup import BOUNDS
 from ..store.predictions import PARTITIONED
 from ..store.sizes import Size
 
@@ -60,10 +61,11 @@ def show(report: dict[str, Any]) -> None:
     table = Table("table", box=None)
     for name in ("rows", "dead", "heap", "indexes", "toast", "total", "vacuumed"):
         table.add_column(name, justify="right")
+    table.add_column("bound")
     for row in report["tables"]:
         weights = (decimal(row[name]) for name in ("heap", "indexes", "toast", "total"))
         vacuumed = row["vacuumed"][:16].replace("T", " ") if row["vacuumed"] else "never"
-        table.add_row(row["name"], f"{row['rows']:,}", f"{row['dead']:,}", *weights, vacuumed)
+        table.add_row(row["name"], f"{row['rows']:,}", f"{row['dead']:,}", *weights, vacuumed, row["bound"] or "")
     console.print(table)
     each = report["bytes_per_prediction"]
     console.print(
@@ -82,7 +84,14 @@ def _row(table: Size) -> dict[str, Any]:
         name: moment.isoformat() if moment else None
         for name, moment in (("vacuumed", table.vacuumed), ("analysed", table.analysed))
     }
-    return table._asdict() | moments | {"total": table.total}
+    return table._asdict() | moments | {"total": table.total, "bound": _bound(table)}
+
+
+def _bound(table: Size) -> str | None:
+    """Return what bounds a table; None for one that is not Tidemark's."""
+    if table.name.startswith("procrastinate_"):
+        return "jobs are deleted when they end"
+    return BOUNDS.get(table.parent or table.name)
 
 
 def _advice(tables: Sequence[Size], logged: Sequence[Size], retention_days: int, today: dt.date) -> list[str]:

@@ -6,14 +6,13 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from . import label_log
 from .logged import HALF
-from .prediction_id import time_of
-from .predictions import Cursor, after_cursor
+from .predictions import Cursor, after_cursor, by_ids
 from .raw_connection import raw
-from .tables import feedback, models, predictions
+from .tables import feedback, models
 
 COLUMNS = ("prediction_id", "model_id", "label", "predicted", "probabilities")
 SAVE = """
@@ -50,14 +49,13 @@ class Labelled(NamedTuple):
 
 def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
     """Return what is logged under each id; ids that are not in Postgres are missing."""
-    c = predictions.c
-    keys = [(prediction_id, time_of(prediction_id)) for prediction_id in ids]
-    query = (
-        select(c.id, c.model_id, models.c.labels, c.label, c.probabilities)
-        .join(models, models.c.id == c.model_id)
-        .where(tuple_(c.id, c.at).in_(keys))
-    )
-    return {row.id: Predicted(*row[1:]) for row in connection.execute(query)}
+    rows = by_ids(connection, ids, "p.id, p.model_id, p.label, p.probabilities")
+    labels = {row.id: row.labels for row in connection.execute(select(models.c.id, models.c.labels))}
+    return {
+        key: Predicted(model_id, labels[model_id], label, probabilities)
+        for key, model_id, label, probabilities in rows
+        if model_id in labels
+    }
 
 
 def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -79,9 +77,8 @@ def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 def of(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the label that came back for each prediction; those without one are missing."""
-    c = feedback.c
-    query = select(c.prediction_id, c.label).where(c.prediction_id.in_(ids))
-    return {row.prediction_id: row.label for row in connection.execute(query)}
+    statement = "SELECT prediction_id, label FROM feedback WHERE prediction_id = ANY (%s::uuid[])"
+    return dict(raw(connection).execute(statement, (list(ids),)).fetchall())
 
 
 def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Labelled | None:

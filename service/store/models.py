@@ -13,19 +13,25 @@ from .tables import log_ends, models, references, streams
 def register(connection: Connection, name: str, version: str, sha256: str, labels: list[str]) -> int:
     """Record a model and its stream; return the model's id.
 
-    The file under a name and version may change until a reference or a stream's history pins it.
+    The file and the labels under a name and version may change until a reference pins them.
 
     Raises
     ------
     ReferenceMismatch
-        A reference was built with another model file of the same name and version.
+        A reference was built with another model file of the same name and version, or with other labels.
     """
-    known = find(connection, name, version)
-    if known is not None and known.sha256 != sha256 and _pinned(connection, known.id):
-        raise ReferenceMismatch(
-            f"{name}:{version} has a reference built with another model file ({known.sha256[:12]}…, "
-            f"this one is {sha256[:12]}…): give this model a new version"
-        )
+    earlier = find(connection, name, version)
+    if earlier is not None and _pinned(connection, earlier.id):
+        if earlier.sha256 != sha256:
+            raise ReferenceMismatch(
+                f"{name}:{version} has a reference built with another model file ({earlier.sha256[:12]}…, "
+                f"this one is {sha256[:12]}…): give this model a new version"
+            )
+        if earlier.labels != labels:
+            raise ReferenceMismatch(
+                f"{name}:{version} has a reference built with other labels, or with the same in another order: "
+                "what is logged would change its meaning; give this model a new version"
+            )
     statement = insert(models).values(name=name, version=version, sha256=sha256, labels=labels)
     statement = statement.on_conflict_do_update(
         index_elements=[models.c.name, models.c.version], set_={"sha256": sha256, "labels": labels}

@@ -1,4 +1,4 @@
-"""Old days of predictions: their partitions are detached while others read, then dropped. Feedback and reports stay."""
+"""Old days of predictions: their partitions are detached while others read, then dropped."""
 
 import datetime as dt
 import re
@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
+from .errors import original_error, sqlstate
 from .predictions import PARTITIONED
 
 LOCK_TIMEOUT = 5.0  # seconds that a partition waits for those who read it
-LOCK_NOT_AVAILABLE = "55P03"
+LEFT_FOR_LATER = ("55P03", "55000")  # SQLSTATE: the lock is not available; another day is half detached
 OF_A_DAY = re.compile(rf"^({'|'.join(PARTITIONED)})_(\d{{4}})(\d{{2}})(\d{{2}})$")
 FIND = text(
     """
@@ -37,7 +38,7 @@ def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOU
                     _drop(connection, parent, row)
                     dropped.append(row.name)
                 except DBAPIError as error:
-                    if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                    if sqlstate(original_error(error)) not in LEFT_FOR_LATER:
                         raise
                     left.append(row.name)
         finally:
@@ -47,16 +48,16 @@ def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOU
 
 def day_of(name: str) -> dt.date | None:
     """Return the day of a partition, or None for another table."""
-    found = OF_A_DAY.match(name)
-    return dt.date(int(found[2]), int(found[3]), int(found[4])) if found else None
+    match = OF_A_DAY.match(name)
+    return dt.date(int(match[2]), int(match[3]), int(match[4])) if match else None
 
 
 def _old(connection: Connection, before: dt.date) -> list[tuple[str, Row[Any]]]:
-    """Return the old partitions with their parents, in the order in which parents lose their days: what points to a
-    prediction goes first."""
-    found = [(found[1], row) for row in connection.execute(FIND) if (found := OF_A_DAY.match(row.name))]
-    old = [(parent, row) for parent, row in found if (day := day_of(row.name)) and day < before]
-    return sorted(old, key=lambda item: (PARTITIONED.index(item[0]), item[1].name))
+    """Return the old partitions with their parents: half detached ones first, for no other day of their parent can be
+    detached before; then in the order in which parents lose their days."""
+    partitions = [(match[1], row) for row in connection.execute(FIND) if (match := OF_A_DAY.match(row.name))]
+    old = [(parent, row) for parent, row in partitions if (day := day_of(row.name)) and day < before]
+    return sorted(old, key=lambda item: (not item[1].pending, PARTITIONED.index(item[0]), item[1].name))
 
 
 def _drop(connection: Connection, parent: str, row: Row[Any]) -> None:
