@@ -32,10 +32,10 @@ def relabel(context: Context) -> RemedyResult:
     if not len(open_rows):
         raise RemedyNotApplicable("needs predictions without labels; all of the span have them")
     witness = witness_scores(span.reference, span.sample, context.seed)[open_rows]
-    said = span.sample.probabilities[open_rows]
-    uncertainty = special.entr(said.astype(np.float64)).sum(axis=1) / np.log(said.shape[1])
+    probabilities = span.sample.probabilities[open_rows]
+    uncertainty = special.entr(probabilities.astype(np.float64)).sum(axis=1) / np.log(probabilities.shape[1])
     priority = (_rank(witness) + _rank(uncertainty)) / 2
-    predicted = said.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     rows = [
         _row(context, int(open_rows[at]), witness[at], uncertainty[at], priority[at])
         for at in first_of_each(predicted, priority, CHOSEN)
@@ -73,11 +73,11 @@ def _rank(values: Matrix) -> Matrix:
 
 
 def _row(context: Context, row: int, witness: float, uncertainty: float, priority: float) -> dict[str, Any]:
-    said = context.span.sample.probabilities[row]
+    probabilities = context.span.sample.probabilities[row]
     return {
         "id": str(context.span.ids[row]),
-        "predicted": context.span.reference.class_names[int(said.argmax())],
-        "confidence": round(float(said.max()), 4),
+        "predicted": context.span.reference.class_names[int(probabilities.argmax())],
+        "confidence": round(float(probabilities.max()), 4),
         "witness": round(float(witness), 3),
         "uncertainty": round(float(uncertainty), 4),
         "priority": round(float(priority), 4),

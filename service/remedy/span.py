@@ -52,15 +52,15 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
     """
     row = streams.watched(connection, stream)
     batch = traffic.between(connection, row, since, until, MAX_ROWS)
-    found = 0 if batch is None else len(batch)
-    if batch is None or found < MIN_ROWS:
-        raise TidemarkError(f"{found} predictions of {stream} in that span; at least {MIN_ROWS} are needed")
+    count = 0 if batch is None else len(batch)
+    if batch is None or count < MIN_ROWS:
+        raise TidemarkError(f"{count} predictions of {stream} in that span; at least {MIN_ROWS} are needed")
     reference = Reference.of(references.load(connection, row.reference_id))
     try:
         sample = reference.check(batch.embeddings, batch.probabilities, batch.properties)
     except ValueError as error:
         raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
-    known = feedback.of(connection, batch.ids)
-    labels = np.array([known.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
+    labels_by_id = feedback.of(connection, batch.ids)
+    labels = np.array([labels_by_id.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
     small = tuple(predictions.thumbnails(connection, batch.ids[-THUMBNAILS:]))
     return Span(stream, since, until, reference, sample, tuple(batch.ids), labels, row.model_sha256, small)

@@ -15,12 +15,12 @@ def witness_scores(reference: Reference, sample: Sample, seed: int = 0) -> NDArr
     section 2.3), higher the less a row is like the reference, in deviations of the sample's own."""
     rng = np.random.default_rng(seed)
     views = Views(reference)
-    known = views(reference.sample.rows(np.sort(rng.permutation(len(reference))[:MAX_ROWS])))["E"]
+    reference_rows = views(reference.sample.rows(np.sort(rng.permutation(len(reference))[:MAX_ROWS])))["E"]
     rows = views(sample)["E"]
-    bandwidth = median_squared_distance(known)
-    near = gaussian(known, rows, bandwidth).mean(axis=0, dtype=np.float64)
-    own = gaussian(rows, rows, bandwidth)
-    np.fill_diagonal(own, 0)
-    witness = own.sum(axis=1, dtype=np.float64) / (len(rows) - 1) - near
+    bandwidth = median_squared_distance(reference_rows)
+    near = gaussian(reference_rows, rows, bandwidth).mean(axis=0, dtype=np.float64)
+    kernel = gaussian(rows, rows, bandwidth)
+    np.fill_diagonal(kernel, 0)
+    witness = kernel.sum(axis=1, dtype=np.float64) / (len(rows) - 1) - near
     deviation = witness.std()
     return np.asarray((witness - witness.mean()) / deviation if deviation > 0 else np.zeros(len(rows)))

@@ -132,8 +132,8 @@ def _train(
         others = torch.randint(len(target), (BATCH,), generator=draws)
         seen = torch.cat([source[rows], target[others]])
         features = seen + torch.relu(seen @ u + a) @ v + b
-        said = torch.relu(reversal.apply(features, adversary) @ p + q) @ r + s
-        loss = label_loss(features[:BATCH] @ w + c, truth[rows]) + domain_loss(said[:, 0], domain)
+        domain_logits = torch.relu(reversal.apply(features, adversary) @ p + q) @ r + s
+        loss = label_loss(features[:BATCH] @ w + c, truth[rows]) + domain_loss(domain_logits[:, 0], domain)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -31,21 +31,23 @@ def domain_adversarial(context: Context) -> RemedyResult:
     reference, seed = context.span.reference, context.seed
     labels = context.require_reference_labels()
     rows = np.random.default_rng(seed).permutation(len(reference))[:ROWS]
-    fitted, held = np.split(rows, [round(len(rows) * (1 - HELD_OUT))])
+    fitted, held_out = np.split(rows, [round(len(rows) * (1 - HELD_OUT))])
     start = distil_head(reference.embeddings, reference.probabilities)
 
     def fit(embeddings: Floats) -> AdaptedModel:
         old, y = reference.embeddings[fitted], labels[fitted]
         tried = {strength: train(old, y, embeddings, start, strength, seed) for strength in STRENGTHS}
         scores = {
-            strength: reverse_accuracy(trained, reference.embeddings[held], labels[held], embeddings)
+            strength: reverse_accuracy(trained, reference.embeddings[held_out], labels[held_out], embeddings)
             for strength, trained in tried.items()
         }
         best = max(STRENGTHS, key=lambda strength: scores[strength])
         same, head = tried[best].reference
-        held_out = head.probabilities(same(reference.embeddings[held])).astype(np.float32)
+        held_out_probabilities = head.probabilities(same(reference.embeddings[held_out])).astype(np.float32)
         details = {"strength": best, "reverse_accuracy": {str(strength): score for strength, score in scores.items()}}
-        return AdaptedModel(head, Calibration(held_out, labels[held]), details, tried[best].window.adapter)
+        return AdaptedModel(
+            head, Calibration(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter
+        )
 
     calibration = Calibration(reference.probabilities, labels)
     summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."

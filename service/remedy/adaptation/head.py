@@ -89,11 +89,11 @@ def choose_penalty(
     parts = folds(labels, FOLDS, seed)
     losses = np.zeros(len(PENALTIES))
     for part in range(FOLDS):
-        held = parts == part
+        held_out = parts == part
         for number, penalty in enumerate(PENALTIES):
-            head = fit(embeddings[~held], labels[~held], weights[~held], start, penalty)
-            lost = log_losses(head.probabilities(embeddings[held]), labels[held])
-            losses[number] += float(weights[held] @ lost)
+            head = fit(embeddings[~held_out], labels[~held_out], weights[~held_out], start, penalty)
+            log_loss = log_losses(head.probabilities(embeddings[held_out]), labels[held_out])
+            losses[number] += float(weights[held_out] @ log_loss)
     return PENALTIES[int(losses.argmin())]
 
 

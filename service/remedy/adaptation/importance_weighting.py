@@ -39,9 +39,9 @@ def importance_weighting(context: Context) -> RemedyResult:
         held_out = np.empty((len(old), reference.classes), np.float32)
         parts = folds(y, FOLDS, context.seed)
         for part in range(FOLDS):
-            held = parts == part
-            head = fit(old[~held], y[~held], ratio[~held], start, penalty)
-            held_out[held] = head.probabilities(old[held])
+            part_rows = parts == part
+            head = fit(old[~part_rows], y[~part_rows], ratio[~part_rows], start, penalty)
+            held_out[part_rows] = head.probabilities(old[part_rows])
         details = {"effective_sample_size": effective_size(ratio), "reference_rows": len(old), "penalty": penalty}
         return AdaptedModel(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
 
@@ -63,9 +63,9 @@ def density_ratio(reference: Floats, window: Floats, seed: int) -> Matrix:
     odds = np.empty(len(rows))
     parts = folds(side, FOLDS, seed)
     for part in range(FOLDS):
-        held = parts == part
-        scores = fit(rows[~held], side[~held], weights[~held], blank, PENALTY).scores(rows[held])
-        odds[held] = np.exp(np.clip(scores[:, 1] - scores[:, 0], -50, 50))
+        part_rows = parts == part
+        scores = fit(rows[~part_rows], side[~part_rows], weights[~part_rows], blank, PENALTY).scores(rows[part_rows])
+        odds[part_rows] = np.exp(np.clip(scores[:, 1] - scores[:, 0], -50, 50))
     ratio = np.minimum(odds[: len(reference)], LARGEST_RATIO)
     return np.asarray(ratio / ratio.mean())
 

@@ -85,12 +85,16 @@ def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundl
     single, activation = old.size == 1, bundle.output.activation
     weights = np.maximum(correction.weights, MIN_CLASS_WEIGHT)
     offsets = correction.bias + np.log(weights)
-    said = graph.rows(graph.old, old.size)
+    probabilities = graph.rows(graph.old, old.size)
     if activation != "none":
-        said = graph.add("Softmax", said, axis=1) if activation == "softmax" else graph.add("Sigmoid", said)
-    made = graph.add("Log", graph.add("Add", said, np.array([[LOG_OFFSET]])))
+        probabilities = (
+            graph.add("Softmax", probabilities, axis=1)
+            if activation == "softmax"
+            else graph.add("Sigmoid", probabilities)
+        )
+    made = graph.add("Log", graph.add("Add", probabilities, np.array([[LOG_OFFSET]])))
     if single:
-        other = graph.add("Sub", np.array([[1 + LOG_OFFSET]]), said)
+        other = graph.add("Sub", np.array([[1 + LOG_OFFSET]]), probabilities)
         made = graph.add("Sub", made, graph.add("Log", other))
         offsets = _against_first(offsets)
     made = graph.add("Add", graph.add("Mul", made, np.array([[correction.slope]])), offsets[None])
@@ -98,7 +102,14 @@ def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundl
         made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
     graph.finish(made, old)
     floored = replace(correction, weights=weights)
-    return _written(bundle, proto, out, CORRECTED, bundle.output.embedding, lambda said, _embeddings: floored(said))
+    return _written(
+        bundle,
+        proto,
+        out,
+        CORRECTED,
+        bundle.output.embedding,
+        lambda probabilities, _embeddings: floored(probabilities),
+    )
 
 
 def _against_first(values: Matrix) -> Matrix:
@@ -150,11 +161,11 @@ def _compare(bundle: Bundle, written: Bundle, expected: Callable[[Floats, Floats
     channels = [3] if bundle.input.channels == 3 else []
     images = np.random.default_rng(0).integers(0, 256, (PROBES, *bundle.input.size, *channels), dtype=np.uint8)
     given, embeddings = Model(bundle, threads=1).predict(images)
-    said, same = Model(written, threads=1).predict(images)
+    probabilities, same = Model(written, threads=1).predict(images)
     half = _in_half_precision(onnx.load(written.model_path, load_external_data=False))
-    away = float(np.abs(said - expected(given, embeddings)).max())
-    if away > (HALF_TOLERANCE if half else TOLERANCE) or not np.array_equal(same, embeddings):
-        raise BrokenBundle(f"{written.folder}: the model written is off by {away:.2g} from what numpy computes")
+    difference = float(np.abs(probabilities - expected(given, embeddings)).max())
+    if difference > (HALF_TOLERANCE if half else TOLERANCE) or not np.array_equal(same, embeddings):
+        raise BrokenBundle(f"{written.folder}: the model written is off by {difference:.2g} from what numpy computes")
 
 
 def _in_half_precision(proto: ModelProto) -> bool:

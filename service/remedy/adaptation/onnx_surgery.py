@@ -32,8 +32,8 @@ class Ending:
         self.old = self._new("old")
         for node in proto.graph.node:
             for names in (node.input, node.output):
-                for place, found in enumerate(names):
-                    if found == output:
+                for place, name in enumerate(names):
+                    if name == output:
                         names[place] = self.old
 
     def add(self, operator: str, *inputs: str | NDArray[Any], **attributes: Any) -> str:
@@ -96,13 +96,13 @@ class Ending:
 def drop_outputs_behind(proto: ModelProto, scores: str, embedding: str) -> None:
     """Drop the outputs that come out of the operators between the embedding and the scores, all but these two."""
     between = _made(proto, scores) - _made(proto, embedding)
-    kept = [
+    outputs = [
         value
         for value in proto.graph.output
         if value.name in (scores, embedding) or not _made(proto, value.name) & between
     ]
     del proto.graph.output[:]
-    proto.graph.output.extend(kept)
+    proto.graph.output.extend(outputs)
 
 
 def _made(proto: ModelProto, tensor: str) -> set[str]:
@@ -112,12 +112,12 @@ def _made(proto: ModelProto, tensor: str) -> set[str]:
 
 def makers(nodes: Sequence[NodeProto], names: Sequence[str]) -> list[NodeProto]:
     """Return the nodes that make some tensors, all the way back, in the graph's order."""
-    wanted, found = set(names), []
+    required, makers_in_reverse = set(names), []
     for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(_inputs(node))
-            found.append(node)
-    return found[::-1]
+        if required.intersection(node.output):
+            required.update(_inputs(node))
+            makers_in_reverse.append(node)
+    return makers_in_reverse[::-1]
 
 
 def _inputs(node: NodeProto) -> Iterator[str]:

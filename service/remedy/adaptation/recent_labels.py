@@ -60,12 +60,14 @@ def recent_labels(context: Context) -> RemedyResult:
     after = np.empty(before.shape)
     parts = folds(data.labels, FOLDS, context.seed)
     for part in range(FOLDS):
-        held = parts == part
-        fitting = data.recent(~held)
-        after[held] = refitted(fitting, chosen(fitting, context.seed)).probabilities(data.embeddings[held])
-    words = f"{len(data.labels)} predictions of the span whose labels came back, {FOLDS}-fold cross-validation"
-    measured = compare_posteriors(before, after, data.labels, words, False, seed=context.seed)
-    settings = chosen(data, context.seed)
+        held_out = parts == part
+        fitting = data.recent(~held_out)
+        after[held_out] = refit_head(fitting, choose_settings(fitting, context.seed)).probabilities(
+            data.embeddings[held_out]
+        )
+    measured_on = f"{len(data.labels)} predictions of the span whose labels came back, {FOLDS}-fold cross-validation"
+    measured = compare_posteriors(before, after, data.labels, measured_on, False, seed=context.seed)
+    settings = choose_settings(data, context.seed)
     needed = {improvement.metric: further_labels(improvement, len(data.labels)) for improvement in measured}
     remedy = RemedyResult(
         name="recent-labels",
@@ -87,12 +89,12 @@ def recent_labels(context: Context) -> RemedyResult:
     )
     if context.bundle is None or not (remedy.improves or context.force):
         return remedy
-    written = with_head(context.bundle, refitted(data, settings), context.out / FOLDER)
+    written = with_head(context.bundle, refit_head(data, settings), context.out / FOLDER)
     code = {"bundle": f"tidemark serve --bundle {written.folder}"}
     return replace(remedy, exported=True, files=(f"{FOLDER}/",), code=code)
 
 
-def refitted(data: Data, settings: Settings) -> Head:
+def refit_head(data: Data, settings: Settings) -> Head:
     """Return the last layer fitted on recent labels and on the reference, row by row as far as it still holds.
 
     A reference row (x, y) has the importance weight p_now(y|x) / p_then(y|x), at most 1, times the settings' share:
@@ -110,14 +112,14 @@ def refitted(data: Data, settings: Settings) -> Head:
     return fit(embeddings, np.concatenate([data.labels, data.old_labels]), weights, data.start, settings.penalty)
 
 
-def chosen(data: Data, seed: int) -> Settings:
+def choose_settings(data: Data, seed: int) -> Settings:
     """Return the settings with the least log-loss on recent labels held back: the share first, then the penalty."""
-    held = folds(data.labels, INNER_FOLDS, seed + 1) == 0
-    fitting = data.recent(~held)
+    held_out = folds(data.labels, INNER_FOLDS, seed + 1) == 0
+    fitting = data.recent(~held_out)
 
     def loss(settings: Settings) -> float:
-        said = refitted(fitting, settings).probabilities(data.embeddings[held])
-        return float(log_losses(said, data.labels[held]).mean())
+        sentences = refit_head(fitting, settings).probabilities(data.embeddings[held_out])
+        return float(log_losses(sentences, data.labels[held_out]).mean())
 
     losses = {settings: loss(settings) for settings in [Settings(share, PENALTIES[0]) for share in SHARES]}
     best = min(losses, key=losses.__getitem__)
@@ -129,34 +131,34 @@ def _data(context: Context) -> tuple[Data, Floats]:
     """Return what is fitted on, and the probabilities that the model gave for the recent labels."""
     span, reference = context.span, context.span.reference
     old_labels = context.require_reference_labels()
-    known = span.labelled
-    if known.sum() < MIN_LABELS:
-        raise RemedyNotApplicable(f"needs {MIN_LABELS} labels that came back in the span; there are {known.sum()}")
+    labelled = span.labelled
+    if labelled.sum() < MIN_LABELS:
+        raise RemedyNotApplicable(f"needs {MIN_LABELS} labels that came back in the span; there are {labelled.sum()}")
     rows = np.random.default_rng(context.seed).permutation(len(reference))[:REFERENCE_ROWS]
     posterior = Calibration(reference.probabilities, old_labels)(reference.probabilities[rows])
     start = distil_head(reference.embeddings, reference.probabilities)
     data = Data(
-        embeddings=span.sample.embeddings[known],
-        labels=span.labels[known],
+        embeddings=span.sample.embeddings[labelled],
+        labels=span.labels[labelled],
         old_embeddings=reference.embeddings[rows],
         old_labels=old_labels[rows],
         old_posterior=posterior,
         start=start,
     )
-    return data, span.sample.probabilities[known]
+    return data, span.sample.probabilities[labelled]
 
 
 def _sureness(measured: tuple[Improvement, ...], needed: dict[str, int | None]) -> str:
     if not any(needed.values()) and None not in needed.values():
         return "The labels are enough to be sure of its improvement."
-    said = []
+    sentences = []
     for improvement in measured:
         further = needed[improvement.metric]
         if further is None:
-            said.append(f"no number of further labels is foreseen to show a improvement in {improvement.metric}")
+            sentences.append(f"no number of further labels is foreseen to show a improvement in {improvement.metric}")
         elif further:
-            said.append(f"about {further} further labels would show its improvement in {improvement.metric}")
+            sentences.append(f"about {further} further labels would show its improvement in {improvement.metric}")
         else:
-            said.append(f"the labels are enough to be sure of its improvement in {improvement.metric}")
-    sentence = "; ".join(said)
+            sentences.append(f"the labels are enough to be sure of its improvement in {improvement.metric}")
+    sentence = "; ".join(sentences)
     return sentence[:1].upper() + sentence[1:] + "."

@@ -63,30 +63,30 @@ def adaptation(
     span = context.span
     halves = np.random.default_rng(context.seed).permutation(len(span)) % HALVES
     after = np.empty(span.sample.probabilities.shape, np.float32)
-    believed = np.empty(after.shape)
+    calibrated = np.empty(after.shape)
     for half in range(HALVES):
-        held = halves == half
-        adapted = fit(span.sample.embeddings[~held])
-        after[held] = adapted.probabilities(span.sample.embeddings[held])
-        believed[held] = adapted.calibration(after[held])
+        held_out = halves == half
+        adapted = fit(span.sample.embeddings[~held_out])
+        after[held_out] = adapted.probabilities(span.sample.embeddings[held_out])
+        calibrated[held_out] = adapted.calibration(after[held_out])
     old = span.sample.probabilities
     whole = fit(span.sample.embeddings)
-    known = span.labelled
+    labelled = span.labelled
     details = whole.details | {"changed_answers": float((old.argmax(axis=1) != after.argmax(axis=1)).mean())}
-    if known.sum() >= MIN_LABELS:
-        words = f"{known.sum()} predictions of the span whose labels came back, each held back from the fit"
+    if labelled.sum() >= MIN_LABELS:
+        measured_on = f"{labelled.sum()} predictions of the span whose labels came back, each held back from the fit"
         accuracy, loss = compare_posteriors(
-            old[known], after[known], span.labels[known], words, False, seed=context.seed
+            old[labelled], after[labelled], span.labels[labelled], measured_on, False, seed=context.seed
         )
         measured = accuracy
         details["log_loss"] = {"before": loss.before, "after": loss.after}
         details["confusion"] = {
             "classes": list(span.reference.class_names),
-            "before": confusion(old[known], span.labels[known]),
-            "after": confusion(after[known], span.labels[known]),
+            "before": confusion(old[labelled], span.labels[labelled]),
+            "after": confusion(after[labelled], span.labels[labelled]),
         }
     else:
-        measured = estimate_improvement(old, before(old), after, believed, context.seed)
+        measured = estimate_improvement(old, before(old), after, calibrated, context.seed)
     remedy = RemedyResult(name=name, kind="covariate", summary=summary, improvements=(measured,), details=details)
     if context.bundle is None or not (remedy.improves or context.force):
         return remedy
@@ -109,5 +109,7 @@ def estimate_improvement(
     rows = np.arange(len(old))
     mean = (old_believed + new_believed) / 2
     before, after = mean[rows, old.argmax(axis=1)], mean[rows, new.argmax(axis=1)]
-    found = paired_bootstrap("accuracy", before, after, ESTIMATED_FROM_POSTERIORS, True, seed=seed)
-    return replace(found, low=found.low - MIN_ESTIMATED_IMPROVEMENT, high=found.high + MIN_ESTIMATED_IMPROVEMENT)
+    estimate = paired_bootstrap("accuracy", before, after, ESTIMATED_FROM_POSTERIORS, True, seed=seed)
+    return replace(
+        estimate, low=estimate.low - MIN_ESTIMATED_IMPROVEMENT, high=estimate.high + MIN_ESTIMATED_IMPROVEMENT
+    )

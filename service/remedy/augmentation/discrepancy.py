@@ -92,10 +92,10 @@ class Target:
     def _features(self, sample: Sample) -> list[Floats]:
         views = self._views(sample)
         properties = views.get("A")
-        found = [views["E"]]
+        parts = [views["E"]]
         if properties is not None and self._columns:
-            found.append(np.ascontiguousarray(properties[:, self._columns]))
-        return found
+            parts.append(np.ascontiguousarray(properties[:, self._columns]))
+        return parts
 
     def _kernel(self, left: list[Floats], right: list[Floats]) -> Matrix:
         parts = [gaussian(x, y, width) for x, y, width in zip(left, right, self._bandwidths, strict=False)]

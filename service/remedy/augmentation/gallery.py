@@ -39,9 +39,9 @@ def gallery(rows: Sequence[tuple[str, NDArray[np.uint8]]], thumbnails: Sequence[
     file = io.BytesIO()
     sheet.save(file, "PNG")
     path.write_bytes(file.getvalue())
-    said = "Images in rows: " + ", ".join(name for name, _ in drawn)
+    description = "Images in rows: " + ", ".join(name for name, _ in drawn)
     return Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">').format(
-        base64.b64encode(file.getvalue()).decode(), said, *sheet.size
+        base64.b64encode(file.getvalue()).decode(), description, *sheet.size
     )
 
 

@@ -68,28 +68,28 @@ def fit_ranges(pixels: Pixels, embed: Embedder, reference: Reference, window: Sa
     Parameters
     ----------
     pixels : (n, H, W) or (n, H, W, 3) uint8, images like those of the reference.
-    look : the model's embeddings and probabilities and the properties of images.
+    embed : the model's embeddings and probabilities and the properties of images.
     reference : in whose units discrepancies are.
     window : what the images are to resemble (m rows).
     """
     search = _Search(pixels[::2][:SEARCHED], embed, Target(reference, window.rows(slice(0, 2 * SEARCHED, 2))), seed)
-    held = _Search(pixels[1::2], embed, Target(reference, window.rows(slice(1, None, 2))), seed + 1)
+    validation = _Search(pixels[1::2], embed, Target(reference, window.rows(slice(1, None, 2))), seed + 1)
     chosen: Ranges = ()
-    while len(chosen) < MAX_OPERATIONS and not held.matches(chosen):
+    while len(chosen) < MAX_OPERATIONS and not validation.matches(chosen):
         wider = search.with_one_more(chosen)
-        if not held.improves_on(wider, chosen):
+        if not validation.improves_on(wider, chosen):
             break
-        chosen = wider if held.matches(wider) else search.with_swaps(wider)
+        chosen = wider if validation.matches(wider) else search.with_swaps(wider)
         for one in chosen:
             rest = tuple(other for other in chosen if other is not one)
-            if rest and not held.improves_on(chosen, rest):
+            if rest and not validation.improves_on(chosen, rest):
                 chosen = search.refine(rest)
                 break
     for one in chosen:
         chosen = search.widen(chosen, one.operation)
-    before, after = held.distance(()), held.distance(chosen)
-    evaluations = len(search.known) + len(held.known)
-    return Fit(chosen, before.mmd2, after.mmd2, held.target.reduction(before, after), len(pixels), evaluations)
+    before, after = validation.distance(()), validation.distance(chosen)
+    evaluations = len(search.distances) + len(validation.distances)
+    return Fit(chosen, before.mmd2, after.mmd2, validation.target.reduction(before, after), len(pixels), evaluations)
 
 
 @dataclass
@@ -98,13 +98,13 @@ class _Search:
     embed: Embedder
     target: Target
     seed: int
-    known: dict[tuple[tuple[str, float, float], ...], Distance] = field(default_factory=dict)
+    distances: dict[tuple[tuple[str, float, float], ...], Distance] = field(default_factory=dict)
 
     def distance(self, ranges: Ranges) -> Distance:
         key = tuple((one.operation.name, one.low, one.high) for one in ranges)
-        if key not in self.known:
-            self.known[key] = self.target.distance(self.embed(augmented(self.pixels, ranges, self.seed)))
-        return self.known[key]
+        if key not in self.distances:
+            self.distances[key] = self.target.distance(self.embed(augmented(self.pixels, ranges, self.seed)))
+        return self.distances[key]
 
     def mmd2(self, ranges: Ranges) -> float:
         return self.distance(ranges).mmd2
@@ -150,14 +150,14 @@ class _Search:
         def points(middles: NDArray[np.float64]) -> Ranges:
             return tuple(Range(o, float(x), float(x)) for o, x in zip(operations, middles, strict=True))
 
-        found = optimize.minimize(  # type: ignore[call-overload]  # its stubs do not know bounds with this method
+        solution = optimize.minimize(  # type: ignore[call-overload]  # its stubs do not know bounds with this method
             lambda middles: self.mmd2(points(middles)),
             start,
             method="Nelder-Mead",
             bounds=[operation.limits for operation in operations],
             options={"initial_simplex": simplex, "maxfev": REFINING * len(ranges), "xatol": tolerance, "fatol": 1e-5},
         )
-        return min(ranges, points(found.x), key=self.mmd2)
+        return min(ranges, points(solution.x), key=self.mmd2)
 
     def widen(self, ranges: Ranges, operation: Operation) -> Ranges:
         """Widen one operation's point to the range that fits best, and to where its middle might as well be."""
@@ -200,8 +200,8 @@ class _Search:
 
 def _replace_range(ranges: Sequence[Range], operation: Operation, low: float, high: float) -> Ranges:
     """Put an operation's range in, or in its old one's place, where it belongs in the order."""
-    found = {one.operation.name: one for one in ranges} | {operation.name: Range(operation, low, high)}
-    return tuple(found[one.name] for one in ORDERED if one.name in found)
+    solution = {one.operation.name: one for one in ranges} | {operation.name: Range(operation, low, high)}
+    return tuple(solution[one.name] for one in ORDERED if one.name in solution)
 
 
 def _named(ranges: Ranges, operation: Operation) -> Range:

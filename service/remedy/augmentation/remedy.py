@@ -48,25 +48,25 @@ def augmentation(context: Context) -> RemedyResult:
     pixels, labels = _images(context.require_images(IMAGES))
     embed = _embedder(Model(bundle))
     newest = span.sample.rows(slice(-FITTED, None))
-    found = fit_ranges(pixels[:FITTED], embed, span.reference, newest, context.seed)
-    near = _mmd(found)
-    details = _config(found)
-    if not found.ranges:
+    search = fit_ranges(pixels[:FITTED], embed, span.reference, newest, context.seed)
+    near = _mmd(search)
+    details = _config(search)
+    if not search.ranges:
         summary = "No image operation brings labelled images nearer to the span beyond chance."
         return RemedyResult(
             name="augmentation", kind="covariate", summary=summary, improvements=(near,), details=details
         )
     start = distil_head(span.reference.embeddings, span.reference.probabilities)
-    layer, measured = _refit(embed, pixels, labels, found.ranges, start, context.seed)
+    layer, measured = _refit(embed, pixels, labels, search.ranges, start, context.seed)
     measured += _on_feedback(context, layer)
     (context.out / FILE).write_text(json.dumps(details, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    shown = pixels[:SHOWN]
-    rows = [("reference", shown), ("augmented", augmented(shown, found.ranges, context.seed))]
+    examples = pixels[:SHOWN]
+    rows = [("reference", examples), ("augmented", augmented(examples, search.ranges, context.seed))]
     picture = gallery(rows, span.thumbnails[:SHOWN], context.out / PICTURE)
     remedy = RemedyResult(
         name="augmentation",
         kind="covariate",
-        summary=f"Makes training images look like the span: {_describe_ranges(found.ranges)}.",
+        summary=f"Makes training images look like the span: {_describe_ranges(search.ranges)}.",
         improvements=(near, *measured),
         files=(FILE, PICTURE),
         pictures=(picture,),
@@ -114,32 +114,32 @@ def _refit(
     after = np.empty(held_back.probabilities.shape)
     parts = folds(labels, FOLDS, seed)
     for part in range(FOLDS):
-        held = parts == part
-        after[held] = fitted(~held).probabilities(held_back.embeddings[held])
-    words = f"{len(labels)} labelled images, augmented, {FOLDS}-fold cross-validation"
+        held_out = parts == part
+        after[held_out] = fitted(~held_out).probabilities(held_back.embeddings[held_out])
+    measured_on = f"{len(labels)} labelled images, augmented, {FOLDS}-fold cross-validation"
     measured = paired_bootstrap(
-        "accuracy", hits(held_back.probabilities, labels), hits(after, labels), words, True, seed=seed
+        "accuracy", hits(held_back.probabilities, labels), hits(after, labels), measured_on, True, seed=seed
     )
     return fitted(np.ones(len(labels), bool)), (measured,)
 
 
 def _on_feedback(context: Context, layer: Head) -> tuple[Improvement, ...]:
     span = context.span
-    known = span.labelled
-    if known.sum() < MIN_LABELS:
+    labelled = span.labelled
+    if labelled.sum() < MIN_LABELS:
         return ()
-    before, after = span.sample.probabilities[known], layer.probabilities(span.sample.embeddings[known])
-    words = f"{known.sum()} predictions of the span whose labels came back"
-    return compare_posteriors(before, after, span.labels[known], words, False, seed=context.seed)
+    before, after = span.sample.probabilities[labelled], layer.probabilities(span.sample.embeddings[labelled])
+    measured_on = f"{labelled.sum()} predictions of the span whose labels came back"
+    return compare_posteriors(before, after, span.labels[labelled], measured_on, False, seed=context.seed)
 
 
-def _mmd(found: Fit) -> Improvement:
-    low, high = np.quantile(found.reductions, [0.025, 0.975]).tolist()
-    words = "half of the images and of the span, held back from the fit"
-    return Improvement("mmd", found.before, found.after, found.before - found.after, low, high, words, False)
+def _mmd(search: Fit) -> Improvement:
+    low, high = np.quantile(search.reductions, [0.025, 0.975]).tolist()
+    measured_on = "half of the images and of the span, held back from the fit"
+    return Improvement("mmd", search.before, search.after, search.before - search.after, low, high, measured_on, False)
 
 
-def _config(found: Fit) -> dict[str, Any]:
+def _config(search: Fit) -> dict[str, Any]:
     return {
         "operations": [
             {
@@ -149,12 +149,12 @@ def _config(found: Fit) -> dict[str, Any]:
                 "high": one.high,
                 "unchanged": one.operation.identity,
             }
-            for one in found.ranges
+            for one in search.ranges
         ],
         "drawn": "in this order, one magnitude an image and operation, evenly from low to high",
-        "mmd_before": found.before,
-        "mmd_after": found.after,
-        "images": found.images,
+        "mmd_before": search.before,
+        "mmd_after": search.after,
+        "images": search.images,
     }
 
 

@@ -99,14 +99,14 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     rng = np.random.default_rng(seed)
     counts = np.bincount(labels, minlength=len(weights))
     share = counts * weights
-    wanted = np.floor(share / share.sum() * len(labels)).astype(int)
-    rest = share / share.sum() * len(labels) - wanted
-    wanted[np.argsort(-rest, kind="stable")[: len(labels) - wanted.sum()]] += 1
+    target_counts = np.floor(share / share.sum() * len(labels)).astype(int)
+    rest = share / share.sum() * len(labels) - target_counts
+    target_counts[np.argsort(-rest, kind="stable")[: len(labels) - target_counts.sum()]] += 1
     taken = []
-    for label in np.flatnonzero(wanted):
+    for label in np.flatnonzero(target_counts):
         members = np.flatnonzero(labels == label)
-        rounds = [rng.permutation(members) for _ in range(-(-wanted[label] // len(members)))]
-        taken.append(np.concatenate(rounds)[: wanted[label]])
+        rounds = [rng.permutation(members) for _ in range(-(-target_counts[label] // len(members)))]
+        taken.append(np.concatenate(rounds)[: target_counts[label]])
     return rng.permutation(np.concatenate(taken))
 
 
@@ -122,12 +122,12 @@ def _improvements(context: Context, weights: Matrix) -> tuple[Improvement, ...]:
     parts = folds(labels, FOLDS, context.seed)
     before, after = np.empty((2, *reference.probabilities[rows].shape))
     for part in range(FOLDS):
-        held = parts == part
-        for said, by in ((before, alike), (after, shares)):
-            head = fit(embeddings[~held], labels[~held], by[~held], start, penalty)
-            said[held] = head.probabilities(embeddings[held])
-    words = (
+        held_out = parts == part
+        for posteriors, row_weights in ((before, alike), (after, shares)):
+            head = fit(embeddings[~held_out], labels[~held_out], row_weights[~held_out], start, penalty)
+            posteriors[held_out] = head.probabilities(embeddings[held_out])
+    measured_on = (
         "last layer refitted with the weights against refitted without, on the reference reweighted to the estimated "
         f"class proportions, {FOLDS}-fold cross-validation"
     )
-    return compare_posteriors(before, after, labels, words, True, shares, context.seed)
+    return compare_posteriors(before, after, labels, measured_on, True, shares, context.seed)

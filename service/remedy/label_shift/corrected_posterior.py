@@ -92,8 +92,8 @@ def describe_shifted_classes(context: Context) -> str:
         f"{row['label']}: {row['reference']:.1%} → {row['estimated']:.1%}" for row in sure[:MAX_NAMED_CLASSES]
     )
     more = f" and {len(sure) - MAX_NAMED_CLASSES} more" if len(sure) > MAX_NAMED_CLASSES else ""
-    said = f"{named}{more}." if sure else "none of them moved for sure."
-    return f"{said} {MODEL_DEPENDENCE_NOTE}" if "covariate" in context.kinds else said
+    text = f"{named}{more}." if sure else "none of them moved for sure."
+    return f"{text} {MODEL_DEPENDENCE_NOTE}" if "covariate" in context.kinds else text
 
 
 def model_of(stream: str) -> str:
@@ -118,23 +118,25 @@ def _on_reference(
     parts = folds(labels, FOLDS, context.seed)
     after, alone = np.empty((2, *reference.probabilities.shape))
     for part in range(FOLDS):
-        held = parts == part
-        correction = PriorCorrection.fitted(reference.probabilities[~held], labels[~held], weights)
-        after[held] = correction(reference.probabilities[held])
-        alone[held] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held])
-    words = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
+        held_out = parts == part
+        correction = PriorCorrection.fitted(reference.probabilities[~held_out], labels[~held_out], weights)
+        after[held_out] = correction(reference.probabilities[held_out])
+        alone[held_out] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held_out])
+    measured_on = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
 
-    def against(said: Matrix) -> tuple[Improvement, Improvement]:
-        return compare_posteriors(reference.probabilities, said, labels, words, True, weights[labels], context.seed)
+    def against(text: Matrix) -> tuple[Improvement, Improvement]:
+        return compare_posteriors(
+            reference.probabilities, text, labels, measured_on, True, weights[labels], context.seed
+        )
 
     return against(after), against(alone)
 
 
 def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Improvement, ...]:
     span = context.span
-    known = span.labelled
-    if known.sum() < MIN_LABELS:
+    labelled = span.labelled
+    if labelled.sum() < MIN_LABELS:
         return ()
-    before = span.sample.probabilities[known]
-    words = f"{known.sum()} predictions of the span whose labels came back"
-    return compare_posteriors(before, correction(before), span.labels[known], words, False, seed=context.seed)
+    before = span.sample.probabilities[labelled]
+    measured_on = f"{labelled.sum()} predictions of the span whose labels came back"
+    return compare_posteriors(before, correction(before), span.labels[labelled], measured_on, False, seed=context.seed)

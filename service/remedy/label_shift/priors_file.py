@@ -75,7 +75,7 @@ def corrections(paths: Sequence[Path], bundles: Sequence[Bundle]) -> "dict[str, 
         A file cannot be read, is of a model that is not served, of another model file, or of other classes.
     """
     served = {f"{bundle.name}:{bundle.version}": bundle for bundle in bundles}
-    found: dict[str, PriorCorrection] = {}
+    corrections_by_model: dict[str, PriorCorrection] = {}
     for path in paths:
         priors = _read(path)
         bundle = served.get(priors.model)
@@ -88,10 +88,10 @@ def corrections(paths: Sequence[Path], bundles: Sequence[Bundle]) -> "dict[str, 
             )
         if tuple(share.label for share in priors.classes) != bundle.labels:
             raise ConfigurationError(f"--correct-priors: {path} has other labels than {priors.model}")
-        if priors.model in found:
+        if priors.model in corrections_by_model:
             raise ConfigurationError(f"--correct-priors: {path} is the second file for {priors.model}")
-        found[priors.model] = priors.correction
-    return found
+        corrections_by_model[priors.model] = priors.correction
+    return corrections_by_model
 
 
 def _read(path: Path) -> Priors:

@@ -39,9 +39,9 @@ def shares(rows: Sequence[dict[str, Any]]) -> Markup:
         parts.append(f'<path class="interval" d="M{x(row["low"]):.1f} {y + 8.5}H{x(row["high"]):.1f}"/>')
         parts.append(_text(NAME - 5, y + 9, _short(row["label"]), "end"))
         parts.append(_text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
-    said = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
+    description = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
     left_out = f", the {SHOWN} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
-    return _figure(f"Class shares{left_out}", said, len(ordered) * ROW + 4, parts) + KEY
+    return _figure(f"Class shares{left_out}", description, len(ordered) * ROW + 4, parts) + KEY
 
 
 def draw_improvement(improvement: Improvement) -> Markup:
@@ -62,16 +62,16 @@ def draw_improvement(improvement: Improvement) -> Markup:
     return Markup('<svg class="small" viewBox="0 0 120 20" aria-hidden="true">{}</svg>').format(body)
 
 
-def _figure(title: str, said: str, height: float, parts: Sequence[str]) -> Markup:
+def _figure(title: str, description: str, height: float, parts: Sequence[str]) -> Markup:
     body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
     return Markup(
         "<figure><figcaption>{}</figcaption>"
         '<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}. {}">{}</svg></figure>'
-    ).format(title, WIDTH, height, title, said, body)
+    ).format(title, WIDTH, height, title, description, body)
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def _short(name: str) -> str:

@@ -28,15 +28,19 @@ def pictures(span: Span, seed: int = 0) -> tuple[tuple[str, Markup], ...]:
     """Return titles with SVG elements that show a span: two maps of embeddings, and each property's distribution."""
     reference, sample = span.reference, span.sample
     rng = np.random.default_rng(seed)
-    known = np.sort(rng.permutation(len(reference))[:SHOWN])
+    reference_rows = np.sort(rng.permutation(len(reference))[:SHOWN])
     rows = np.sort(rng.permutation(len(sample))[:SHOWN])
-    places, method = _places(reference, sample.rows(rows), known)
-    before, now = places[: len(known)], places[len(known) :]
+    places, method = _places(reference, sample.rows(rows), reference_rows)
+    before, now = places[: len(reference_rows)], places[len(reference_rows) :]
     predicted = sample.probabilities.argmax(axis=1)[rows]
-    classes = reference.probabilities.argmax(axis=1)[known] if reference.labels is None else reference.labels[known]
+    classes = (
+        reference.probabilities.argmax(axis=1)[reference_rows]
+        if reference.labels is None
+        else reference.labels[reference_rows]
+    )
     by_class = _map(before, now, _class_colours(classes), _class_colours(predicted), method, "coloured by class")
     scores = witness_scores(reference, sample)[rows]
-    grey = ["var(--ref, #999)"] * len(known)
+    grey = ["var(--ref, #999)"] * len(reference_rows)
     by_score = _map(before, now, grey, _heat(scores), method, "the span from blue, typical, to red, atypical")
     drawn = [
         (f"Embeddings by class ({method}): crosses are the reference, dots the span", by_class + _key(reference)),
@@ -68,8 +72,8 @@ def histogram(name: str, reference: NDArray[np.floating], span: NDArray[np.float
         parts.append(f'<polygon {style} points="{" ".join([*points, f"{WIDTH - MARGIN},{base}"])}"/>')
     parts += [_text(MARGIN, base + 13, f"{edges[0]:.3g}"), _text(WIDTH - MARGIN, base + 13, f"{edges[-1]:.3g}", "end")]
     parts.append(_text(WIDTH / 2, base + 13, f"{name}, {UNITS.get(name, 'as measured')}", "middle"))
-    said = f"{name}: mean {reference.mean():.3g} in the reference, {span.mean():.3g} in the span"
-    return _svg(said, base + 18, parts)
+    description = f"{name}: mean {reference.mean():.3g} in the reference, {span.mean():.3g} in the span"
+    return _svg(description, base + 18, parts)
 
 
 def _places(reference: Reference, sample: Sample, rows: NDArray[np.int64]) -> tuple[Matrix, str]:
@@ -100,11 +104,11 @@ def _map(before: Matrix, now: Matrix, old: Sequence[str], new: Sequence[str], me
         f'<g transform="rotate(-90)">{_text(-HEIGHT / 2, 11, f"{method} axis 2, no unit", "middle")}</g>',
     ]
     gap = float(linalg.norm((now.mean(axis=0) - before.mean(axis=0)) / np.maximum(before.std(axis=0), 1e-12)))
-    said = (
+    description = (
         f"Map of {len(before)} reference and {len(now)} span embeddings, {how}; "
         f"their centres lie {gap:.2f} standard deviations apart"
     )
-    return _svg(said, HEIGHT, [*crosses, *dots, *axes])
+    return _svg(description, HEIGHT, [*crosses, *dots, *axes])
 
 
 def _key(reference: Reference) -> Markup:
@@ -127,10 +131,12 @@ def _heat(scores: Matrix) -> list[str]:
     return ["#{:02x}{:02x}{:02x}".format(*(COLD + part * (HOT - COLD)).astype(int)) for part in share]
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _svg(said: str, height: float, parts: Sequence[str]) -> Markup:
+def _svg(description: str, height: float, parts: Sequence[str]) -> Markup:
     body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
-    return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(WIDTH, height, said, body)
+    return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, description, body
+    )

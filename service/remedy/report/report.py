@@ -111,18 +111,18 @@ def number(improvement: Improvement, value: float, signed: bool = False) -> str:
 
 def confusions(details: dict[str, Any]) -> dict[str, Any] | None:
     """Return confusions before and after for the classes that changed most, or None."""
-    found = details.get("confusion")
-    if found is None:
+    confusion = details.get("confusion")
+    if confusion is None:
         return None
-    before, after = found["before"], found["after"]
+    before, after = confusion["before"], confusion["after"]
     k = range(len(before))
     change = [sum(abs(after[i][j] - before[i][j]) + abs(after[j][i] - before[j][i]) for j in k) for i in k]
-    shown = sorted(sorted(k, key=lambda i: -change[i])[:MAX_CONFUSION_CLASSES])
+    listed = sorted(sorted(k, key=lambda i: -change[i])[:MAX_CONFUSION_CLASSES])
     return {
-        "classes": [found["classes"][i] for i in shown],
-        "all": len(shown) == len(before),
+        "classes": [confusion["classes"][i] for i in listed],
+        "all": len(listed) == len(before),
         "tables": {
-            name: [[table[i][j] for j in shown] for i in shown]
+            name: [[table[i][j] for j in listed] for i in listed]
             for name, table in (("before", before), ("after", after))
         },
     }
