@@ -16,7 +16,8 @@ from ..store import alerts, health, schema, self_tests, streams
 from ..store import engine as engines
 
 MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running; a live one beats every 10
-MAX_TRANSACTION_AGE = 60.0  # seconds of an open transaction, which hides what is logged after its start
+CHECKED_SEGMENTS = 10_000  # of each model, the newest: about an hour of one server
+MAX_UNPLACED_AGE = 60.0  # seconds that a prediction of an earlier version may be without a position
 MAX_CLOCK_DIFFERENCE = 5.0  # seconds between this machine and the database: times of predictions are this machine's
 MAX_SELF_TEST_AGE = dt.timedelta(days=2)  # since the last success; it runs daily
 RECENT_FAILURES = dt.timedelta(days=1)  # age up to which a delivery that was given up counts as a fault
@@ -127,15 +128,16 @@ def _clock(connection: Connection) -> Check:
 
 
 def _log(connection: Connection) -> Check:
-    age = health.oldest_transaction(connection)
-    if age > MAX_TRANSACTION_AGE:
-        return Check(
-            "log",
-            False,
-            f"a transaction is open since {age:.0f} s and hides what was logged after its start",
-            "find it in pg_stat_activity or pg_prepared_xacts, and end it",
-        )
-    return Check("log", True, "no open transaction hides predictions")
+    if models := health.models_with_gaps(connection, CHECKED_SEGMENTS):
+        advice = "restore the table `segments` from the backup that the other tables come from"
+        return Check("log", False, f"positions are missing in the order of {', '.join(models)}", advice)
+    if models := health.models_past_their_end(connection):
+        advice = "restore all tables from the same backup: what is logged next would not be watched"
+        return Check("log", False, f"rows or streams lie after the end of the log of {', '.join(models)}", advice)
+    if count := health.unplaced(connection, MAX_UNPLACED_AGE):
+        advice = "start a server of this version: it gives positions to what earlier versions log"
+        return Check("log", False, f"{count} predictions have had no position for a minute", advice)
+    return Check("log", True, "the order of predictions has no gap")
 
 
 def _reference(connection: Connection) -> Check:

@@ -7,11 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .spool import DAMAGED, MIN_FREE_BYTES
+from .file import SUFFIX, free_bytes, open_to_read
+from .spool import DAMAGED, MIN_FREE_BYTES, REJECTED
 
 PROGRESS_SECONDS = 3.0  # in which a server that reaches its database forwards the oldest prediction that waits
 PAUSE = 0.25  # seconds between two readings of the oldest prediction
-BUSY_TIMEOUT = 5.0  # seconds that a reading waits for the server
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,24 @@ def inspect(folder: Path) -> SpoolState:
     """Return the state of the spool in a folder; where predictions wait, check for some seconds that they move on."""
     if not folder.is_dir():
         return _missing(folder)
-    files = sorted(folder.glob("*.sqlite"))
+    files = sorted(folder.glob(f"*{SUFFIX}"))
     try:
         pending = sum(_pending(path) for path in files)
     except sqlite3.Error as error:
         return SpoolState(len(files), 0, f"a file in {folder} cannot be read: {error}", "see the server's log")
-    disk = os.statvfs(folder)
     if not os.access(folder, os.W_OK):
         return SpoolState(len(files), pending, f"{folder} cannot be written", "give the server's user the right to")
-    if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+    if free_bytes(folder) < MIN_FREE_BYTES:
         advice = "free some space: /predict answers 503 until then"
         return SpoolState(len(files), pending, f"the disk of {folder} is full", advice)
     if damaged := sorted(folder.glob(f"*{DAMAGED}")):
         names = ", ".join(path.name for path in damaged)
         advice = "its predictions cannot be read; move the file elsewhere once you have what you need of it"
         return SpoolState(len(files), pending, f"damaged: {names}", advice)
+    if rejected := sorted(folder.glob(f"*{REJECTED}")):
+        names = ", ".join(path.name for path in rejected)
+        advice = "the column `reason` of their table says why; delete the files once that is settled"
+        return SpoolState(len(files), pending, f"Postgres refused predictions, set aside in {names}", advice)
     if pending and not _moves_on(files):
         advice = "start the server (`tidemark serve`), or see in its log why it does not reach the database"
         problem = f"{pending} predictions wait, and none was forwarded in {PROGRESS_SECONDS:.0f} s"
@@ -86,8 +89,7 @@ def _first(path: Path) -> int | None:
 def _scalar(path: Path, query: str) -> int | None:
     """Return the one value of a query; a file that has been removed or is still empty has none."""
     try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT)) as connection:
+        with closing(open_to_read(path)) as connection:
             value: int | None = connection.execute(query).fetchone()[0]
             return value
     except sqlite3.OperationalError:

@@ -1,4 +1,4 @@
-"""What `tidemark doctor` asks the database: how old it is, who works on it, and what holds its transactions."""
+"""What `tidemark doctor` asks the database: version and clock, whether monitors live, whether the log is in order."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -7,13 +7,35 @@ from sqlalchemy import Connection, text
 
 SERVER = text("SELECT current_setting('server_version'), now(), current_setting('transaction_read_only') = 'on'")
 HEARTBEAT = text("SELECT extract(epoch FROM now() - max(last_heartbeat)) FROM procrastinate_workers")
-OLDEST_TRANSACTION = text(
+GAPS = text(
     """
-    SELECT extract(epoch FROM now() - min(since)) FROM (
-        SELECT xact_start AS since FROM pg_stat_activity WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL
-        UNION ALL
-        SELECT prepared FROM pg_prepared_xacts
-    ) open
+    SELECT m.name || ':' || m.version FROM models m CROSS JOIN LATERAL (
+        SELECT 1 FROM (
+            SELECT first_position, lag(last_position) OVER (ORDER BY last_position) AS before FROM (
+                SELECT first_position, last_position FROM segments WHERE model_id = m.id
+                ORDER BY last_position DESC LIMIT :segments
+            ) newest
+        ) pairs WHERE first_position <> before + 1 LIMIT 1
+    ) gap ORDER BY 1
+    """
+)
+ENDS = text(
+    """
+    SELECT m.name || ':' || m.version FROM models m
+    LEFT JOIN log_ends e ON e.model_id = m.id AND e.log = 'predictions'
+    WHERE coalesce((SELECT last_position FROM segments WHERE model_id = m.id ORDER BY last_position DESC LIMIT 1), 0)
+            > coalesce(e.position, 0)
+        OR EXISTS (SELECT FROM streams s WHERE s.model_id = m.id AND s.position > coalesce(e.position, 0))
+    ORDER BY 1
+    """
+)
+UNPLACED = text(
+    """
+    SELECT count(*) FROM (
+        SELECT FROM predictions WHERE writer_id IS NULL AND model_id IS NOT NULL
+            AND at BETWEEN now() - interval '2 days' AND now() - make_interval(secs => :seconds)
+        LIMIT 1000
+    ) waiting
     """
 )
 
@@ -38,6 +60,16 @@ def heartbeat_age(connection: Connection) -> float | None:
     return None if age is None else float(age)
 
 
-def oldest_transaction(connection: Connection) -> float:
-    """Return the age in seconds of the oldest open transaction that this user may see, prepared ones included."""
-    return float(connection.execute(OLDEST_TRANSACTION).scalar_one() or 0.0)
+def models_with_gaps(connection: Connection, segments: int) -> list[str]:
+    """Return the models in the newest segments of whose log positions are missing or taken twice."""
+    return list(connection.execute(GAPS, {"segments": segments}).scalars())
+
+
+def models_past_their_end(connection: Connection) -> list[str]:
+    """Return the models that have rows or streams at positions after the recorded end of their log."""
+    return list(connection.execute(ENDS).scalars())
+
+
+def unplaced(connection: Connection, seconds: float) -> int:
+    """Return the number of predictions that have no position though they are older than some seconds, up to 1,000."""
+    return int(connection.execute(UNPLACED, {"seconds": seconds}).scalar_one())

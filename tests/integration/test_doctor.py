@@ -113,12 +113,34 @@ def test_a_failed_self_test_is_a_fault_until_one_succeeds(patient: Patient) -> N
     assert "3 days ago" in patient.faults["self-test"]
 
 
-def test_an_old_open_transaction_is_named(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "MAX_TRANSACTION_AGE", 0.0)
-    with patient.engine.begin() as connection:
-        connection.execute(text("SELECT pg_current_xact_id()"))
-        assert "open" in patient.faults["log"]
-    assert "log" not in patient.faults
+def test_a_gap_in_the_order_of_the_log_is_named(patient: Patient) -> None:
+    columns = "model_id, first_position, last_position, first_number, writer_id, at_from, at_to"
+    for first, last in ((1, 10), (11, 20)):
+        values = f"{patient.model_id}, {first}, {last}, {first}, 1, now(), now()"
+        patient.execute(f"INSERT INTO segments ({columns}) VALUES ({values})")
+    end = f"INSERT INTO log_ends (model_id, log, position) VALUES ({patient.model_id}, 'predictions', 20)"
+    patient.execute(f"{end} ON CONFLICT (model_id, log) DO UPDATE SET position = 20")
+    assert patient.faults == {}
+    patient.execute("UPDATE segments SET first_position = 12 WHERE first_position = 11")
+    assert "m:1" in patient.faults["log"]
+    patient.execute("UPDATE segments SET first_position = 11 WHERE first_position = 12")
+    patient.execute("UPDATE streams SET position = 21")
+    assert "after the end of the log of m:1" in patient.faults["log"]
+
+
+def test_predictions_of_an_earlier_version_without_a_position_are_counted(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "MAX_UNPLACED_AGE", -1.0)
+    day = "CREATE TABLE today PARTITION OF predictions FOR VALUES FROM (current_date) TO (current_date + 1)"
+    patient.execute(day)
+    patient.execute(
+        f"""
+        INSERT INTO predictions (id, at, model_id, label, confidence, probabilities, embedding, writer_id)
+        VALUES (gen_random_uuid(), now(), {patient.model_id}, 0, 1, '', '', NULL)
+        """
+    )
+    assert "1 predictions" in patient.faults["log"]
 
 
 def test_a_database_that_takes_no_writes_is_named(patient: Patient, url: str) -> None:
@@ -166,14 +188,14 @@ def test_predictions_that_nobody_forwards_are_counted(
 ) -> None:
     monkeypatch.setattr(inspection, "PROGRESS_SECONDS", 0.3)
     assert "3 predictions wait" in patient.faults["spool"]
-    spool.discard(spool.peek(10)[1])
+    spool.discard(spool.peek(10).last)
     assert patient.faults == {}
 
 
 def test_predictions_that_are_being_forwarded_are_no_fault(
     patient: Patient, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspection.time, "sleep", lambda _: spool.discard(spool.peek(10)[1]))
+    monkeypatch.setattr(inspection.time, "sleep", lambda _: spool.discard(spool.peek(10).last))
     assert inspection.inspect(patient.folder / "spool").problem is None
 
 
@@ -183,6 +205,9 @@ def test_a_damaged_spool_file_is_named(patient: Patient) -> None:
     (folder / "0192.damaged").write_bytes(b"x")
     assert "0192.damaged" in patient.faults["spool"]
     (folder / "0192.damaged").unlink()
+    (folder / "0192.rejected").write_bytes(b"x")
+    assert "0192.rejected" in patient.faults["spool"]
+    (folder / "0192.rejected").unlink()
     (folder / "0193.sqlite").write_bytes(b"this is no database, but it is long enough to be read as one" * 20)
     assert "cannot be read" in patient.faults["spool"]
 
