@@ -2,15 +2,20 @@
 
 import datetime as dt
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import logs
+from . import __version__, logs
 from .errors import TidemarkError
+from .server import init_process
+
+TERMINATED = 128 + signal.SIGTERM  # exit code of a command that SIGTERM has ended
+UNIX_MODULES = ("fcntl", "pwd", "resource")  # modules of Python that other systems lack
 
 app = typer.Typer(
     help="Serves an image classifier and notices when the world it was trained on has moved.",
@@ -62,12 +67,51 @@ class PowerTable(StrEnum):
 
 def main() -> None:
     """Run the command line; an error meant for the user is one line and exit code 2."""
+    init_process.continue_as_child()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # leave what is open, such as the database
     logs.configure()
     try:
         app()
     except TidemarkError as error:
-        print(f"tidemark: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in UNIX_MODULES:
+            raise
+        _fail(f"this command needs Linux or macOS: Python's module {error.name} does not exist on {sys.platform}")
+    except Exception as error:
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        _fail(reason)
+
+
+def _refusal(error: Exception) -> str | None:
+    """Return in one line why the database refused a statement, or None if the error is another one."""
+    from sqlalchemy.exc import DBAPIError
+
+    if not isinstance(error, DBAPIError):
+        return None
+    return f"the database refused: {str(error.orig or error).strip().splitlines()[0]}"
+
+
+def _fail(reason: str) -> NoReturn:
+    print(f"tidemark: {reason}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tidemark {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Serves an image classifier and notices when the world that it was trained on has changed."""
 
 
 @app.command()
@@ -227,9 +271,11 @@ def up(
     correct_priors: PriorsOption = None,
 ) -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
-    from .server.processes import up as start
+    from .server.options import ServeOptions
+    from .server.supervisor import up as start
 
-    raise typer.Exit(start(bundle, host, port, correct_priors or (), shadow or ()))
+    options = ServeOptions(tuple(bundle), host, port, 1, tuple(correct_priors or ()), tuple(shadow or ()))
+    raise typer.Exit(start(options))
 
 
 @app.command()
@@ -242,15 +288,16 @@ def serve(
     correct_priors: PriorsOption = None,
 ) -> None:
     """The API alone, for several machines."""
-    from .server.processes import serve as start
+    from .server.options import ServeOptions
+    from .server.serve import serve as start
 
-    start(bundle, host, port, workers, correct_priors or (), shadow or ())
+    start(ServeOptions(tuple(bundle), host, port, workers, tuple(correct_priors or ()), tuple(shadow or ())))
 
 
 @app.command()
 def monitor() -> None:
     """A monitor worker alone, for several machines."""
-    from .server.processes import monitor as start
+    from .server.monitor import monitor as start
 
     start()
 

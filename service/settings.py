@@ -1,6 +1,9 @@
 """Every setting of Tidemark: environment variables `TIDEMARK_*`, validated once at start-up."""
 
 import base64
+import difflib
+import logging
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import ConfigurationError
 
+PREFIX = "TIDEMARK_"
+INTERNAL_VARIABLES = {"TIDEMARK_PARENT", "TIDEMARK_SERVE_OPTIONS"}  # by which Tidemark's processes tell each other
 WEBHOOK_FORMATS = ("standard", "slack", "alertmanager")
 SECRET_BYTES = 24  # as Standard Webhooks recommends
 SCOPES = ("predict", "feedback", "read", "admin")
@@ -20,6 +25,8 @@ API_KEY = re.compile(
 )
 TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SLICE_TAGS = 8
+
+logger = logging.getLogger(__name__)
 
 
 class WebhookReceiver(BaseModel, frozen=True):
@@ -39,7 +46,7 @@ class ApiKey(BaseModel, frozen=True):
 class Settings(BaseSettings):
     """Settings of one installation; the README's table explains each."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     database_url: SecretStr | None = None
     data_dir: Path = Path(".tidemark")
@@ -62,6 +69,10 @@ class Settings(BaseSettings):
     batch_wait_ms: float = Field(0.0, ge=0)
     queue_limit: int = Field(1024, ge=1)  # images waiting for the model
     request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
+    keep_alive: int = Field(75, ge=1)  # seconds that an idle connection stays open; above the 60 of common proxies
+    shutdown_grace: float = Field(3.0, ge=0, le=3600)  # seconds after SIGTERM in which new requests are still served
+    log_level: str = Field("info", pattern="(?i)^(debug|info|warning|error)$")
+    log_format: str = Field("text", pattern="(?i)^(text|json)$")
     inference_threads: int | None = Field(None, ge=1)
     providers: Annotated[tuple[str, ...], NoDecode] = ()  # execution providers; none: the best that is installed
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
@@ -142,6 +153,16 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False)[0]
             name = "TIDEMARK_" + "_".join(str(part) for part in first["loc"]).upper() if first["loc"] else "settings"
             raise ConfigurationError(f"{name}: {first['msg']}") from None
+
+
+def warn_of_unknown_variables() -> None:
+    """Warn of variables of the environment that look like settings and are none."""
+    names = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in names | INTERNAL_VARIABLES:
+            similar = difflib.get_close_matches(name.upper(), names, 1)
+            hint = f", did you mean {similar[0]}?" if similar else ""
+            logger.warning("%s is not a setting of Tidemark and has no effect%s", name, hint)
 
 
 def _receiver(text: str, number: int) -> WebhookReceiver:

@@ -9,8 +9,8 @@ from ..monitor.budget import run_time
 from ..monitor.missing_properties import filled
 from ..monitor.prepared_reference import load
 from ..settings import Settings
-from ..store import calibrations, schema, streams, traffic
-from ..store import engine as engines
+from ..store import calibrations, streams, traffic
+from ..store.opened import opened
 
 MAX_ROWS = 20_000  # of the span, the newest
 MIN_ROWS = 2_000
@@ -26,10 +26,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         No such stream, no reference, or too few predictions in the span.
     """
     settings = Settings.load()
-    with engines.database(settings) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        schema.check(engine)
+    with opened(settings) as engine:
         with engine.connect() as connection:
             row = streams.watched(connection, stream)
             batch = traffic.between(connection, row, since, until, MAX_ROWS)
@@ -50,7 +47,6 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
             calibrations.save(
                 connection, row.id, row.reference_id, (since, until), effect, calm, detector.calibration()
             )
-        engine.dispose()
     facts = {"stream": stream, "predictions": found, "design_effect": round(effect, 2), "threshold": detector.threshold}
     if found / effect < FEW_INDEPENDENT:
         facts["warning"] = (

@@ -25,9 +25,9 @@ from ..inference.properties import NAMES, measure
 from ..inference.session import Model
 from ..inference.thumbnails import thumbnail
 from ..settings import Settings
-from ..store import engine as engines
-from ..store import models, references, schema
+from ..store import models, references
 from ..store.logged import HALF, halved
+from ..store.opened import opened
 from .model_check import preprocessing_warning
 from .reference_arrays import given_arrays
 
@@ -100,6 +100,9 @@ def build_reference(
     started = time.monotonic()
     if thumbnails and out is not None:
         raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
+    if out is None:
+        with opened(Settings.load()):  # what the database lacks is known before the model runs, not after
+            pass
     if images is not None and given is None:
         built = reference_from_images(folder, images, limit, thumbnails)
     elif given is not None and images is None and limit is None and not thumbnails:
@@ -250,18 +253,13 @@ def store(
     """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
     settings = Settings.load()
     calibration = StreamDetector(reference, settings.expected_run_time).calibration()
-    with engines.database(settings) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        schema.migrate(engine)
-        with engine.begin() as connection:
-            labels = list(bundle.labels)
-            model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
-            if not isinstance(bundle, Bundle):
-                _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
-            reference_id = references.save(connection, model_id, arrays, thumbnails)
-            references.save_calibration(connection, reference_id, calibration)
-        engine.dispose()
+    with opened(settings) as engine, engine.begin() as connection:
+        labels = list(bundle.labels)
+        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
+        if not isinstance(bundle, Bundle):
+            _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
+        reference_id = references.save(connection, model_id, arrays, thumbnails)
+        references.save_calibration(connection, reference_id, calibration)
     return reference_id
 
 

@@ -22,8 +22,7 @@ from ..remedy.report.report import Picture, Skipped
 from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
 from ..settings import Settings
-from ..store import engine as engines
-from ..store import schema
+from ..store.opened import opened
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +60,8 @@ def create_remedies(
         raise ConfigurationError(f"{out} is not an empty folder: give --out a new one")
     settings = Settings.load()
     loaded = None if bundle is None else bundles.load(bundle)
-    with engines.database(settings) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        schema.check(engine)
-        with engine.connect() as connection:
-            traffic = span.load(connection, stream, since, until)
-        engine.dispose()
+    with opened(settings) as engine, engine.connect() as connection:
+        traffic = span.load(connection, stream, since, until)
     _check(loaded, traffic)
     logger.info("testing %d predictions of %s", len(traffic), stream)
     sample = traffic.sample

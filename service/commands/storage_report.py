@@ -9,9 +9,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from ..settings import Settings
-from ..store import engine as engines
-from ..store import retention, schema, sizes
+from ..store import retention, sizes
 from ..store.cleanup import BOUNDS
+from ..store.opened import opened
 from ..store.predictions import PARTITIONED
 from ..store.sizes import Size
 
@@ -23,13 +23,8 @@ GRACE_DAYS = 1  # that a day may outlive the retention, for the hourly job to co
 def vacuum_report() -> dict[str, Any]:
     """Return the sizes of all tables and days, bytes a prediction, and advice."""
     settings = Settings.load()
-    with engines.database(settings) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        schema.check(engine)
-        with engine.connect() as connection:
-            tables = sizes.every(connection)
-        engine.dispose()
+    with opened(settings) as engine, engine.connect() as connection:
+        tables = sizes.every(connection)
     return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -62,7 +63,7 @@ def create_app(
     ReferenceMismatch
         The stored reference belongs to another model file.
     """
-    engine = engines.connect(url)
+    engine = engines.connect(url, transaction_timeout=engines.HANG_TIMEOUT)
     engines.check(engine)
     schema.check(engine)
     with engine.begin() as connection:
@@ -135,6 +136,7 @@ def create_app(
         lifespan=lifespan,
         telemetry={"metrics": False, "logs": False},  # `/metrics` is ours; asking whether they are wanted takes time
     )
+    app.state.stopping = threading.Event()  # set once the process has been told to stop
     problems.install(app)
     app.add_middleware(HotPath, path="/predict", endpoint=predict.predict)
     if settings.api_keys:

@@ -71,7 +71,11 @@ def conninfo(url: str, for_server: bool = False) -> str:
 
 
 def connect(
-    url: str, pool_size: int = 5, hang_timeout: int = HANG_TIMEOUT, transaction_timeout: int | None = None
+    url: str,
+    pool_size: int = 5,
+    hang_timeout: int = HANG_TIMEOUT,
+    transaction_timeout: int | None = None,
+    statement_timeout: int | None = None,
 ) -> Engine:
     """Return an engine whose broken connections are replaced before use.
 
@@ -82,10 +86,12 @@ def connect(
         that hangs loses its locks.
     transaction_timeout : int, optional
         Seconds after which the server ends any transaction, from Postgres 17 on.
+    statement_timeout : int, optional
+        Seconds after which the server cancels a statement.
     """
     parameters = _parameters(url)
     engine = create_engine(
-        URL.create(DRIVER),  # the parameters are given apart: an engine's own URL may be printed, password included
+        _place(parameters),  # without the password: an engine's URL may be printed
         pool_size=pool_size,
         max_overflow=5,
         pool_timeout=CONNECT_TIMEOUT,
@@ -93,7 +99,8 @@ def connect(
         connect_args=parameters,
         json_serializer=partial(json.dumps, allow_nan=False),  # Postgres refuses NaN and Infinity in JSON
     )
-    SessionSettings(hang_timeout, transaction_timeout, parameters.get("options", "")).install(engine)
+    limits = SessionSettings(hang_timeout, transaction_timeout, parameters.get("options", ""), statement_timeout)
+    limits.install(engine)
     return engine
 
 
@@ -111,7 +118,9 @@ def check(engine: Engine) -> None:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
-        raise DatabaseError(f"cannot reach the database: {reason}; is it running, and is {VARIABLE} right?") from None
+        raise DatabaseError(
+            f"cannot reach the database {engine.url}: {reason}; is it running, and is {VARIABLE} right?"
+        ) from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")
 
@@ -120,6 +129,18 @@ def read_only(engine: Engine) -> bool:
     """Return whether the server takes no writes: it is a standby, or was set so."""
     with engine.connect() as connection:
         return bool(connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on")
+
+
+def _place(parameters: dict[str, str]) -> URL:
+    """Return where a database is, without password and options."""
+    port = parameters.get("port", "")
+    return URL.create(
+        DRIVER,
+        username=parameters.get("user"),
+        host=parameters.get("host"),
+        port=int(port) if port.isdecimal() else None,
+        database=parameters.get("dbname"),
+    )
 
 
 def _parameters(url: str) -> dict[str, str]:

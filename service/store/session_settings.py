@@ -34,17 +34,22 @@ class SessionSettings:
         Seconds that a transaction may last in all, on servers that know this limit (Postgres 17). None: no limit.
     options : str
         `options` of the database's URL; what is set there is left alone.
+    statement_timeout : int or None, default None
+        Seconds that a statement may take. None: no limit.
     """
 
     hang_timeout: int
     transaction_timeout: int | None
     options: str
+    statement_timeout: int | None = None
 
     def values(self, server_version: int) -> dict[str, str]:
         """Return the settings to make on a server, by name."""
         settings = KEEPALIVE | {"idle_in_transaction_session_timeout": f"{self.hang_timeout}s"}
         if self.transaction_timeout is not None and server_version >= TRANSACTION_TIMEOUT_SINCE:
             settings["transaction_timeout"] = f"{self.transaction_timeout}s"
+        if self.statement_timeout is not None:
+            settings["statement_timeout"] = f"{self.statement_timeout}s"
         return {name: value for name, value in settings.items() if name not in self.options}
 
     def install(self, engine: Engine) -> None:

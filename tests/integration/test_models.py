@@ -11,7 +11,8 @@ from tests.unit.inference.conftest import mlp
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.server.processes import _check
+from tidemark.server.checks import check
+from tidemark.server.options import ServeOptions
 
 Serve = Callable[..., TestClient]
 PNG = {"Content-Type": "image/png"}
@@ -73,4 +74,4 @@ def test_feedback_reaches_a_model_that_is_not_the_default(serve: Serve, make: Ca
 def test_the_same_model_twice_is_an_error(url: str, make: Callable[[str, str], Bundle]) -> None:
     folder = make("plants", "1").folder
     with pytest.raises(ConfigurationError, match="both plants:1"):
-        _check([folder, folder], url)
+        check(ServeOptions((folder, folder)), url)

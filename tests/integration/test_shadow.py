@@ -19,7 +19,8 @@ from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model, ModelFailed
-from tidemark.server.processes import _check
+from tidemark.server.checks import check
+from tidemark.server.options import ServeOptions
 from tidemark.serving import shadow as shadows
 
 Serve = Callable[..., TestClient]
@@ -187,8 +188,8 @@ def test_what_cannot_be_a_shadow_is_told(
     url: str, serve: Serve, bundle: Bundle, observed: AnyBundle, make: Callable[..., Bundle]
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"--shadow: .* are both pets:3; change a version"):
-        _check([bundle.folder], url, shadows=[make("3").folder])
+        check(ServeOptions((bundle.folder,), shadows=(make("3").folder,)), url)
     with pytest.raises(ConfigurationError, match="no --bundle has a model that answers"):
-        _check([observed.folder], url, shadows=[bundle.folder])
+        check(ServeOptions((observed.folder,), shadows=(bundle.folder,)), url)
     with pytest.raises(ConfigurationError, match="no model answers here"):
         serve(observed, alone=True, shadows=[bundle])

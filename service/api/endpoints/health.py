@@ -26,6 +26,7 @@ class Readiness(BaseModel):
     models: list[str]
     database: str
     spool: str
+    stopping: bool = False
 
 
 @router.get("/healthz", summary="The process lives")
@@ -36,17 +37,21 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="The server may get traffic", responses=documented(503))
 async def readyz(request: Request, response: Response) -> Readiness:
-    """Ready while predictions can be kept: in the database, or in the spool until the database is back."""
+    """Ready while predictions can be logged: in the database, or in the spool until the database is back.
+
+    A server that has been told to stop is not ready, so that load balancers send it no further traffic.
+    """
     state = request.app.state
     try:
         database = await state.database()
     except TimeoutError:
         database = "does not answer: predictions wait in the spool"
     spool = "full" if await asyncio.to_thread(state.spool.full) else "accepting"
-    ready = spool == "accepting" and not database.startswith("the database schema")
+    stopping = state.stopping.is_set()
+    ready = spool == "accepting" and not stopping and not database.startswith("the database schema")
     response.status_code = 200 if ready else 503
     names = [served.name for served in state.models.all]
-    return Readiness(ready=ready, model=names[0], models=names, database=database, spool=spool)
+    return Readiness(ready=ready, model=names[0], models=names, database=database, spool=spool, stopping=stopping)
 
 
 def database_state(engine: Engine) -> str:

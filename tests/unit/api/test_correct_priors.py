@@ -17,7 +17,8 @@ from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
 from tidemark.remedy.label_shift.priors_file import CalibrationValues, ClassShare, Priors, corrections
-from tidemark.server.processes import _check
+from tidemark.server.checks import check
+from tidemark.server.options import ServeOptions
 from tidemark.store.logged import HALF
 from tidemark.store.tables import predictions
 
@@ -134,7 +135,7 @@ def test_what_is_no_file_of_priors_is_refused(bundle: Bundle, tmp_path: Path) ->
 
 
 def test_a_file_of_another_model_is_refused_before_anything_is_served(bundle: Bundle, url: str, tmp_path: Path) -> None:
-    _check([bundle.folder], url, [priors(bundle).write(tmp_path)])
+    check(ServeOptions((bundle.folder,), priors=(priors(bundle).write(tmp_path),)), url)
     other = priors(bundle, sha256="0" * 64).write(tmp_path)
     with pytest.raises(ConfigurationError, match="another model file"):
-        _check([bundle.folder], url, [other])
+        check(ServeOptions((bundle.folder,), priors=(other,)), url)

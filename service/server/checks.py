@@ -1,0 +1,75 @@
+"""What is checked before a server opens its port: what would make every worker process fail."""
+
+import logging
+import time
+
+from sqlalchemy import Engine
+
+from ..errors import ConfigurationError, DatabaseError
+from ..inference import bundle as bundles
+from ..inference.bundle import AnyBundle, Bundle
+from ..remedy.label_shift.priors_file import corrections
+from ..store import engine as engines
+from ..store import models, rights, schema
+from .options import ServeOptions
+from .parent import has_supervisor
+
+DATABASE_PAUSE = 0.5  # seconds between two attempts to reach the database
+
+logger = logging.getLogger(__name__)
+
+
+def check(options: ServeOptions, url: str) -> None:
+    """Check bundles, priors, database, schema and rights, and register the models.
+
+    Raises
+    ------
+    ConfigurationError
+        Two bundles have the same name and version, or a shadow model would receive no images.
+    DatabaseError
+        The database cannot be used with this version or this role.
+    ReferenceMismatch
+        The stored reference belongs to another model file.
+    """
+    answering, served = _load(options)
+    corrections(options.priors, answering)
+    engine = engines.connect(url)
+    try:
+        await_database(engine)
+        schema.check(engine)
+        rights.check(engine)
+        with engine.begin() as connection:
+            for bundle in served:
+                models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+    finally:
+        engine.dispose()
+
+
+def await_database(engine: Engine) -> None:
+    """Raise if the database cannot be used; a child of `up`, which has just used it, waits until it is back."""
+    while True:
+        try:
+            return engines.check(engine)
+        except DatabaseError:
+            if not has_supervisor():
+                raise
+            time.sleep(DATABASE_PAUSE)
+
+
+def _load(options: ServeOptions) -> tuple[list[Bundle], list[AnyBundle]]:
+    """Return the bundles that answer, and all of them."""
+    loaded = [("--bundle", bundles.load_any(folder)) for folder in options.bundles]
+    answering = [bundle for _, bundle in loaded if isinstance(bundle, Bundle)]
+    if options.shadows and not answering:
+        raise ConfigurationError("--shadow: no --bundle has a model that answers, whose images could be passed on")
+    served: dict[str, AnyBundle] = {}
+    for option, bundle in [*loaded, *(("--shadow", bundles.load(folder)) for folder in options.shadows)]:
+        name = f"{bundle.name}:{bundle.version}"
+        if name in served:
+            raise ConfigurationError(
+                f"{option}: {served[name].folder} and {bundle.folder} are both {name}; change a version"
+            )
+        if not isinstance(bundle, Bundle):
+            logger.info("%s is served elsewhere: there is no %s in %s", name, bundles.MODEL_FILE, bundle.folder)
+        served[name] = bundle
+    return answering, list(served.values())

@@ -1,0 +1,83 @@
+"""`tidemark monitor`: one monitor worker."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from ..monitor.jobs import run
+from ..settings import Settings, warn_of_unknown_variables
+from ..store import engine as engines
+from ..store import rights, schema
+from .checks import await_database
+from .parent import follow_supervisor, has_supervisor
+
+NICENESS = 10  # added to the scheduling priority: a monitor on a server's machine gives way to it
+HANG_SECONDS = 60  # seconds idle in a transaction after which a monitor loses what it has locked
+STOP_SECONDS = 9.0  # seconds from the signal to the end of the process, whatever still computes
+HEARTBEAT_FILE = "monitor.alive"  # in the data folder; its time of change is the last heartbeat
+HEARTBEAT_SECONDS = 10.0  # seconds between two heartbeats
+
+logger = logging.getLogger(__name__)
+
+
+def monitor() -> None:
+    """Run a monitor worker until SIGTERM or SIGINT."""
+    follow_supervisor()
+    settings = Settings.load()
+    if not has_supervisor():
+        warn_of_unknown_variables()
+    with engines.database(settings) as url:
+        engine = engines.connect(url, hang_timeout=HANG_SECONDS)
+        await_database(engine)
+        schema.check(engine)
+        rights.check(engine)
+        os.nice(NICENESS)
+        asyncio.run(_run_until_stopped(settings, engine, url))
+
+
+async def _run_until_stopped(settings: Settings, engine: Engine, url: str) -> None:
+    task = asyncio.create_task(run(settings, engine, url))
+    heartbeat = asyncio.create_task(_beat(settings.data_dir / HEARTBEAT_FILE))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, task)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logger.info("monitor stopped")
+    finally:
+        heartbeat.cancel()
+
+
+def _stop(task: "asyncio.Task[None]") -> None:
+    """Let the jobs end in good order, and end the process if they do not: each is one transaction, and is repeated."""
+    task.cancel()
+    timer = threading.Timer(STOP_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_up() -> None:
+    logger.warning("jobs still ran %.0f s after the signal: they are repeated by the next monitor", STOP_SECONDS)
+    logging.shutdown()
+    os._exit(0)
+
+
+async def _beat(file: Path) -> None:
+    """Show by a file's age that the event loop turns and that its threads take work."""
+    while True:
+        try:
+            await asyncio.to_thread(_touch, file)
+        except OSError as error:
+            logger.warning("no heartbeat in %s: %s", file, error.strerror)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def _touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()

@@ -1,0 +1,53 @@
+"""What `tidemark serve` serves and where, and how it tells its worker processes."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+VARIABLE = "TIDEMARK_SERVE_OPTIONS"  # environment variable that carries the options to worker processes, as JSON
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The options of `tidemark serve`.
+
+    Attributes
+    ----------
+    bundles : folders of the models; the first that answers is the default.
+    host, port : address to listen on.
+    workers : number of server processes.
+    priors : files of class proportions that answers are corrected for.
+    shadows : folders of models that receive the default model's images and do not answer.
+    """
+
+    bundles: tuple[Path, ...]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    priors: tuple[Path, ...] = ()
+    shadows: tuple[Path, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Return the command line of `tidemark` that has these options."""
+        arguments = ["serve", "--host", self.host, "--port", str(self.port), "--workers", str(self.workers)]
+        for option, paths in (
+            ("--bundle", self.bundles),
+            ("--shadow", self.shadows),
+            ("--correct-priors", self.priors),
+        ):
+            for path in paths:
+                arguments += [option, str(path)]
+        return arguments
+
+    def export(self) -> None:
+        """Write the options into the environment, for worker processes."""
+        os.environ[VARIABLE] = json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_environment(cls) -> "ServeOptions":
+        """Return the options that the process which started this one has exported."""
+        values = json.loads(os.environ[VARIABLE])
+        for name in ("bundles", "priors", "shadows"):
+            values[name] = tuple(Path(path) for path in values[name])
+        return cls(**values)

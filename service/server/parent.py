@@ -1,0 +1,31 @@
+"""Processes that end with the process that started them, even if that one was killed."""
+
+import os
+import signal
+import threading
+import time
+
+VARIABLE = "TIDEMARK_PARENT"  # process id of the `tidemark up` that started this process
+POLL_SECONDS = 1.0  # seconds between two checks
+
+
+def has_supervisor() -> bool:
+    """Return whether `tidemark up` has started this process."""
+    return VARIABLE in os.environ
+
+
+def follow_supervisor() -> None:
+    """End this process when the `tidemark up` that started it is gone."""
+    if has_supervisor():
+        follow(int(os.environ[VARIABLE]))
+
+
+def follow(parent: int) -> None:
+    """End this process when its parent, the process with this id, is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="follow-parent", daemon=True).start()

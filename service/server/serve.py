@@ -1,0 +1,72 @@
+"""`tidemark serve`: the API, in one process or several."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from ..api.endpoints.metrics import SHARED
+from ..inference.session import cores
+from ..settings import Settings, warn_of_unknown_variables
+from ..spool.spool import Spool
+from ..store import engine as engines
+from .checks import check
+from .listening import bind, warn_if_open
+from .options import ServeOptions
+from .parent import follow_supervisor, has_supervisor
+from .uvicorn_protocol import PatientProtocol
+
+DRAIN_SECONDS = 6  # seconds for open requests to end, once no new ones are accepted
+
+
+def serve(options: ServeOptions) -> None:
+    """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
+    follow_supervisor()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again once it has stopped
+    settings = Settings.load()
+    if not has_supervisor():
+        warn_of_unknown_variables()
+        warn_if_open(settings, options.host)
+    with engines.database(settings) as url:
+        os.environ["TIDEMARK_DATABASE_URL"] = url
+        options.export()
+        check(options, url)
+        sockets = bind(options.host, options.port)
+        Spool.create(settings.data_dir / "spool").close()
+        if options.workers > 1:
+            os.environ.setdefault("TIDEMARK_INFERENCE_THREADS", str(max(1, cores() // options.workers)))
+        config = uvicorn.Config(
+            "tidemark.server.worker:worker",
+            factory=True,
+            http=PatientProtocol,
+            workers=options.workers,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        with _shared_metrics(options.workers):
+            if options.workers > 1:
+                Multiprocess(config, sockets=sockets).run()
+                return
+            server = uvicorn.Server(config)
+            server.run(sockets=sockets)
+            if not server.started:
+                sys.exit(1)
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Give several workers a folder where prometheus_client adds up what they count."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tidemark-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[SHARED] = folder
+        yield

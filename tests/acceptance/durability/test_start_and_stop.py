@@ -1,0 +1,227 @@
+"""How servers and monitors begin and end: as process 1, on SIGTERM, behind a load balancer."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.acceptance.durability.installation import PATIENCE, Assets
+from tests.acceptance.durability.test_configuration import tidemark
+from tests.acceptance.ops.live import answers, client_of, free_port, running
+from tidemark.store.embedded import postmaster
+
+GRACE = 4.0  # seconds
+END = 10.0  # seconds from the end of the grace to the end of the process
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(0.05)
+
+
+def environment(folder: Path, **settings: object) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
+    own = {"DATA_DIR": folder / "data"} | settings
+    return inherited | {f"TIDEMARK_{name}": str(value) for name, value in own.items()}
+
+
+def up(assets: Assets, port: int, *prefix: str) -> list[str]:
+    return [
+        *prefix,
+        sys.executable,
+        "-m",
+        "tidemark.cli",
+        "up",
+        "--bundle",
+        str(assets.bundles[0]),
+        "--port",
+        str(port),
+    ]
+
+
+@contextmanager
+def started(command: list[str], log: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=variables, stdout=file, stderr=file)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ended_within(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Return the exit code; CPU time that others take on this machine is not the process's."""
+    return process.wait(seconds * 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_on_sigterm_a_server_is_not_ready_and_serves_for_the_grace(
+    assets: Assets, url: str, tmp_path: Path, workers: int
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tidemark.cli", "serve", "--bundle", str(assets.bundles[0]), "--port", str(port)]
+    variables = environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=GRACE)
+    with started([*command, "--workers", str(workers)], tmp_path / "serve.log", variables) as process:
+        with client_of(port) as client:
+            until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
+        process.terminate()
+        statuses: list[int] = []
+
+        def is_announced() -> bool:
+            with client_of(port) as fresh:  # a new connection each time, as from a load balancer
+                statuses.append(fresh.get("/readyz").status_code)
+                headers = {"content-type": "application/json"}
+                fresh.post("/predict", content=assets.bodies["none"][0], headers=headers).raise_for_status()
+            return statuses[-1] == 503
+
+        until(is_announced, "503")
+        assert not is_announced() or statuses[-1] == 503
+        assert ended_within(process, GRACE + END) == 0
+    assert set(statuses) <= {200, 503}
+
+
+def test_a_request_in_flight_is_answered(assets: Assets, url: str, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tidemark.cli", "serve", "--bundle", str(assets.bundles[0]), "--port", str(port)]
+    body = assets.bodies["none"][0]
+    variables = environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0)
+    with started(command, tmp_path / "serve.log", variables) as process:
+        with client_of(port) as client:
+            until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
+        half_sent, go_on = threading.Event(), threading.Event()
+
+        def slowly() -> Iterator[bytes]:
+            yield body[: len(body) // 2]
+            half_sent.set()
+            go_on.wait(PATIENCE)
+            yield body[len(body) // 2 :]
+
+        answer: list[int] = []
+
+        def send() -> None:
+            with client_of(port) as client:
+                headers = {"content-type": "application/json", "content-length": str(len(body))}
+                answer.append(client.post("/predict", content=slowly(), headers=headers).status_code)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert half_sent.wait(PATIENCE)
+        time.sleep(0.2)  # until the server has read the first half
+        process.terminate()
+        until(lambda: not accepts(port), "the port to close")
+        go_on.set()
+        sender.join()
+        assert answer == [200]
+        assert ended_within(process, END) == 0
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_up_ends_after_sigterm_and_its_database_with_it(assets: Assets, tmp_path: Path) -> None:
+    port = free_port()
+    with started(up(assets, port), tmp_path / "up.log", environment(tmp_path, SHUTDOWN_GRACE=1)) as process:
+        with client_of(port) as client:
+            until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/up.log")
+        until((tmp_path / "data" / "monitor.alive").exists, "the monitor")
+        process.terminate()
+        assert ended_within(process, 1 + END) == 0
+    assert postmaster.find(tmp_path / "data" / "postgres") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+def test_as_process_1_a_killed_postgres_comes_back_and_sigterm_ends_everything(assets: Assets, tmp_path: Path) -> None:
+    port = free_port()
+    prefix = ("unshare", "--fork", "--pid", "--mount-proc")
+    variables = environment(tmp_path, SHUTDOWN_GRACE=0)
+    with started(up(assets, port, *prefix), tmp_path / "up.log", variables) as outside, client_of(port) as client:
+        until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/up.log")
+        (first,) = psutil.Process(outside.pid).children()
+        everything = first.children(recursive=True)
+        (server,) = [process for process in everything if process.cmdline()[0].endswith("/postgres")]
+        server.kill()
+        until(lambda: not server.is_running(), "the zombie to be collected")
+        until(lambda: client.get("/readyz").json()["database"] == "current", "Postgres again")
+        everything = first.children(recursive=True)
+        first.send_signal(signal.SIGTERM)
+        assert ended_within(outside, END) == 0
+        assert not [process for process in everything if process.is_running()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
+def test_as_process_1_any_command_ends_on_sigterm(tmp_path: Path) -> None:
+    code = "import sys, time; from tidemark import cli; cli.app = lambda: (print('go', flush=True), time.sleep(300))"
+    command = ["unshare", "--fork", "--pid", "--mount-proc", sys.executable, "-c", f"{code}; cli.main()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
+        assert outside.stdout is not None
+        assert outside.stdout.readline() == b"go\n"
+        (first,) = psutil.Process(outside.pid).children()
+        first.send_signal(signal.SIGTERM)
+        assert outside.wait(PATIENCE) == 128 + signal.SIGTERM
+
+
+def test_idle_connections_stay_open_for_longer_than_those_of_common_proxies(
+    assets: Assets, url: str, tmp_path: Path
+) -> None:
+    """A proxy that reuses a connection which the server closes at that moment answers its client 502."""
+    port = free_port()
+    command = [sys.executable, "-m", "tidemark.cli", "serve", "--bundle", str(assets.bundles[0]), "--port", str(port)]
+    with running(command, tmp_path / "serve.log", environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0)):
+        with client_of(port) as client:
+            until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
+        with socket.create_connection(("127.0.0.1", port), timeout=7) as connection:
+            for _ in range(2):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+                time.sleep(6)  # uvicorn's own default is 5
+
+
+@pytest.mark.parametrize("command", ["up", "reference"])
+def test_a_shared_database_is_not_migrated_by_the_way(
+    assets: Assets, empty_url: str, tmp_path: Path, command: str
+) -> None:
+    words = [command, "--bundle", assets.bundles[0]]
+    if command == "reference":
+        words[1:1] = ["build"]
+        words += ["--images", assets.images, "--limit", 100]
+    else:
+        words += ["--port", free_port()]
+    done = tidemark(*words, DATABASE_URL=empty_url, DATA_DIR=tmp_path)
+    assert done.returncode == 2
+    assert "run `tidemark migrate`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_server_on_all_addresses_takes_both_families_and_its_links_can_be_opened(
+    assets: Assets, url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tidemark.cli", "serve", "--bundle", str(assets.bundles[0])]
+    command += ["--host", "::", "--port", str(port)]
+    log = tmp_path / "serve.log"
+    variables = environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0, API_KEY="typo")
+    with running(command, log, variables), client_of(port) as client:
+        until(lambda: answers(client, "/readyz"), f"the server, see {log}")
+        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False).status_code == 200
+    text = log.read_text()
+    assert "without TIDEMARK_API_KEYS" in text
+    assert "TIDEMARK_API_KEY is not a setting of Tidemark and has no effect, did you mean TIDEMARK_API_KEYS?" in text
