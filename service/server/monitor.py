@@ -14,12 +14,12 @@ from ..settings import Settings, warn_of_unknown_variables
 from ..store import engine as engines
 from ..store import rights, schema
 from .checks import await_database
+from .container_health import HEARTBEAT_FILE
 from .parent import follow_supervisor, has_supervisor
 
 NICENESS = 10  # added to the scheduling priority: a monitor on a server's machine gives way to it
 HANG_SECONDS = 60  # seconds idle in a transaction after which a monitor loses what it has locked
 STOP_SECONDS = 9.0  # seconds from the signal to the end of the process, whatever still computes
-HEARTBEAT_FILE = "monitor.alive"  # in the data folder; its time of change is the last heartbeat
 HEARTBEAT_SECONDS = 10.0  # seconds between two heartbeats
 
 logger = logging.getLogger(__name__)
