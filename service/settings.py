@@ -5,6 +5,7 @@ import difflib
 import logging
 import os
 import re
+import ssl
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,6 +62,8 @@ class Settings(BaseSettings):
     monitor_poll: float = Field(1.0, gt=0)  # seconds
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
     webhook_secret: SecretStr | None = None
+    webhook_proxy: SecretStr | None = None  # may carry a password
+    webhook_ca: Path | None = None  # file of certificate authorities
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()  # none: open to everybody
     public_url: str = "http://127.0.0.1:8000"
     max_image_bytes: int = Field(10_000_000, ge=1)
@@ -123,6 +126,23 @@ class Settings(BaseSettings):
             short = True
         if prefix != "whsec" or short:
             raise ValueError(f"must be whsec_ and base64 of at least {SECRET_BYTES} random bytes")
+        return value
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_http(value.get_secret_value()):
+            raise ValueError("expected http(s)://[user:password@]host:port")
+        return value
+
+    @field_validator("webhook_ca")
+    @classmethod
+    def _check_authorities(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except OSError as error:
+                raise ValueError(f"cannot read certificates in PEM form from {value}: {error.strerror}") from None
         return value
 
     @model_validator(mode="after")

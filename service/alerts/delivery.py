@@ -24,13 +24,13 @@ from standardwebhooks.webhooks import Webhook
 
 from ..store import alerts
 from ..store.alerts import DeliveryRow
-from ..store.engine import conninfo
 from . import outbox
 from .incident import CHANGED
 from .outbox import DELIVER as DELIVER
 from .outbox import QUEUE as QUEUE
 from .outbox import UNMUTE, delivery_lock
 from .queue import open_queue
+from .webhook_network import WebhookNetwork
 
 TIMEOUT = 10.0  # seconds of one attempt, from its first to its last byte
 FIRST_RETRY = 1.0  # seconds before the second attempt
@@ -45,6 +45,8 @@ REMINDED = "alertmanager"  # the format of the receivers that forget an alert wh
 DATABASE_ERRORS = (DBAPIError, PoolTimeout)
 STOPPED = (asyncio.CancelledError, JobAborted)  # the monitor ends in the middle of an attempt
 TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # their texts do not hold the URL
+
+DEFAULT_NETWORK = WebhookNetwork()
 
 T = TypeVar("T")
 
@@ -74,20 +76,22 @@ class BackOff(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": math.ceil(delay)})
 
 
-def register(app: App, engine: Engine, secret: str | None) -> None:
+def register(app: App, engine: Engine, secret: str | None, network: WebhookNetwork = DEFAULT_NETWORK) -> None:
     """Add the tasks of deliveries to a job queue, with one that reminds Alertmanager every minute of what is firing.
 
     Parameters
     ----------
     secret : str or None
         `whsec_...`, signs every body as Standard Webhooks says; unsigned where it is None.
+    network : WebhookNetwork
+        Proxy and certificate authorities.
     """
     signer = Webhook(secret) if secret else None
-    queue = open_queue(conninfo(engine.url.render_as_string(hide_password=False)))
+    queue = open_queue("")  # each job is put into it over a connection of the engine
 
     @app.task(name=DELIVER, queue=QUEUE, retry=BackOff(), pass_context=True)
     async def deliver(_: JobContext, delivery_id: str) -> None:
-        await attempt(engine, UUID(delivery_id), signer)
+        await attempt(engine, UUID(delivery_id), signer, network)
 
     @app.task(name=UNMUTE, queue=QUEUE, retry=BackOff())
     async def unmute(alert_id: str) -> None:
@@ -96,7 +100,7 @@ def register(app: App, engine: Engine, secret: str | None) -> None:
 
     @app.task(name=REMIND, queue=QUEUE)
     async def remind_of_alert(alert_id: str) -> None:
-        await remind(engine, UUID(alert_id))
+        await remind(engine, UUID(alert_id), network)
 
     @app.periodic(cron="* * * * *")
     @app.task(name=REMIND_ALL, queue=QUEUE, queueing_lock=REMIND_ALL)
@@ -110,16 +114,20 @@ def register(app: App, engine: Engine, secret: str | None) -> None:
                 await task.defer_async(alert_id=str(row.alert_id))
 
 
-async def remind(engine: Engine, alert_id: UUID) -> None:
+async def remind(engine: Engine, alert_id: UUID, network: WebhookNetwork = DEFAULT_NETWORK) -> None:
     """Send Alertmanager an alert again that it took and that is still firing: it resolves an alert that it does not
     hear of. An alert that is acknowledged or muted is not repeated."""
     rows = await _query(engine, lambda connection: alerts.due_reminders(connection, REMINDED, alert_id))
-    for row, (_, error, _) in zip(rows, await asyncio.gather(*(_post(row, None) for row in rows)), strict=True):
+    for row, (_, error, _) in zip(
+        rows, await asyncio.gather(*(_post(row, None, network) for row in rows)), strict=True
+    ):
         if error is not None:
             logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
 
 
-async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> None:
+async def attempt(
+    engine: Engine, delivery_id: UUID, signer: Webhook | None, network: WebhookNetwork = DEFAULT_NETWORK
+) -> None:
     """Send a delivery once and record the outcome; one that a later event supersedes is dropped.
 
     Raises
@@ -130,7 +138,7 @@ async def attempt(engine: Engine, delivery_id: UUID, signer: Webhook | None) -> 
     row = await _query(engine, lambda connection: _next(connection, delivery_id))
     if row is None:
         return
-    status, error, retry_after = await _post(row, signer)
+    status, error, retry_after = await _post(row, signer, network)
     now = dt.datetime.now(dt.UTC)
     given_up = error is not None and now >= row.give_up_at
     values: dict[str, Any] = {"attempts": row.attempts + 1, "last_status": status, "last_error": error}
@@ -169,7 +177,9 @@ async def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_database, run)
 
 
-async def _post(row: DeliveryRow, signer: Webhook | None) -> tuple[int | None, str | None, float | None]:
+async def _post(
+    row: DeliveryRow, signer: Webhook | None, network: WebhookNetwork
+) -> tuple[int | None, str | None, float | None]:
     now = dt.datetime.now(dt.UTC)
     headers = {"content-type": "application/json", "user-agent": "tidemark", "webhook-id": str(row.id)}
     headers["webhook-timestamp"] = str(int(now.timestamp()))
@@ -178,7 +188,7 @@ async def _post(row: DeliveryRow, signer: Webhook | None) -> tuple[int | None, s
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
+            httpx.AsyncClient(**network.options(TIMEOUT)) as client,
             client.stream("POST", row.url, content=row.body, headers=headers) as response,  # its body is never read
         ):
             pass

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import httpx
 
 from ..settings import WebhookReceiver
-from .delivery import reason_of
+from .delivery import DEFAULT_NETWORK, reason_of
 from .links import public_receiver_url
+from .webhook_network import WebhookNetwork
 
 TIMEOUT = 5.0  # seconds that a receiver may take to answer
 MAX_PARALLEL = 8  # receivers that are asked at a time
@@ -35,16 +36,17 @@ class Reachability:
         return "answers" if self.error is None else f"does not answer: {self.error}"
 
 
-def reach_all(receivers: Sequence[WebhookReceiver]) -> list[Reachability]:
+def reach_all(receivers: Sequence[WebhookReceiver], network: WebhookNetwork = DEFAULT_NETWORK) -> list[Reachability]:
     """Ask each receiver for its headers; any HTTP answer counts, since most take nothing but POST."""
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:
-        return list(pool.map(_reach, receivers))
+        return list(pool.map(lambda receiver: _reach(receiver, network), receivers))
 
 
-def _reach(receiver: WebhookReceiver) -> Reachability:
+def _reach(receiver: WebhookReceiver, network: WebhookNetwork) -> Reachability:
     shown = public_receiver_url(receiver.url)
     try:
-        httpx.head(receiver.url, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+        with httpx.Client(**network.options(TIMEOUT)) as client:
+            client.head(receiver.url)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return Reachability(shown, reason_of(error))
     return Reachability(shown, None)

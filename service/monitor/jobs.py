@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from ..alerts import delivery
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
+from ..alerts.webhook_network import WebhookNetwork
 from ..settings import Settings
 from ..store import predictions, retention
 from ..store.engine import conninfo, is_pooled
@@ -33,7 +34,7 @@ CONCURRENCY = 8  # stream jobs at a time, each in a thread; deliveries have a wo
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 HOUSEKEEPING = 15.0  # seconds between looks for dead workers' jobs
 LONGEST = 3 * delivery.TIMEOUT  # seconds, that a delivery can be in hand
-GRACE = 12.0  # seconds for jobs to end; deliveries are done in fewer
+GRACE = 6.0  # seconds for jobs to end; a delivery that is cut off is tried again
 ASKED_AGAIN = GRACE + 3  # seconds after which a task that was to end is asked again
 FIRST_BACKOFF = 0.5  # seconds
 STABLE = 30.0  # seconds without an interruption, after which the next one is a first one
@@ -65,7 +66,7 @@ def build(settings: Settings, engine: Engine, url: str, monitor: Monitor, pooled
     )
     app = App(connector=connector)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-    delivery.register(app, engine, secret)
+    delivery.register(app, engine, secret, WebhookNetwork.of(settings))
 
     @app.task(name=ADVANCE, queue=STREAMS_QUEUE)
     def advance(stream_id: int) -> None:

@@ -1,4 +1,4 @@
-"""The health check of the image, for whatever command the container runs: `python -m tidemark.server.container_health`."""
+"""The health check of the image, whichever command the container runs."""
 
 import os
 import sys

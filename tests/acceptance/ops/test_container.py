@@ -63,9 +63,9 @@ def test_the_image_writes_only_to_its_volume_and_tmp() -> None:
     assert environment["PYTHONPYCACHEPREFIX"].startswith("/tmp/")
 
 
-def test_the_health_check_asks_the_api() -> None:
+def test_the_health_check_is_that_of_the_command() -> None:
     _, image = stages()
-    assert "/healthz" in values(image, "HEALTHCHECK")[0]
+    assert "tidemark.server.container_health" in values(image, "HEALTHCHECK")[0]
     assert values(image, "ENTRYPOINT") == ['["tidemark"]']
 
 
