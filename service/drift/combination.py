@@ -1,15 +1,14 @@
 """Several dependent tests as one: permutation p-values and their half-Cauchy combination."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Matrix = NDArray[np.float64]
+from .types import FloatArray
 
-TAIL = 0.1  # share of the draws from whose excesses a statistic's tail is extrapolated
+TAIL = 0.1  # share of the draws whose excesses give the exponential tail of a statistic
 
 
-def p_values(statistics: Matrix) -> Matrix:
+def p_values(statistics: FloatArray) -> FloatArray:
     """Return the p-value of every draw among all of them: p_b = #{b': T_b' >= T_b} / (1 + B).
 
     Its first column is the p-value (1 + k) / (1 + B) of Phipson and Smyth (2010) of what was observed; the others
@@ -19,7 +18,7 @@ def p_values(statistics: Matrix) -> Matrix:
     return np.asarray(ranks / ranks.shape[-1])
 
 
-def extended_p_values(statistics: Matrix) -> Matrix:
+def extended_p_values(statistics: FloatArray) -> FloatArray:
     """Return p-values that go on falling where ranks end: the tail of each statistic (a row) is taken as exponential.
 
     A statistic far beyond all its draws then outweighs many that see nothing. Every draw is treated alike, so that
@@ -33,14 +32,24 @@ def extended_p_values(statistics: Matrix) -> Matrix:
     return np.where(excess > 0, np.maximum(tail, 1e-300), p)
 
 
-def half_cauchy(p: Matrix) -> Matrix:
+def half_cauchy(p: FloatArray) -> FloatArray:
     """Return the mean of cot(πp/2) over the tests (rows): the Cauchy combination (Liu and Xie 2020, eq. 3) without its
     left half, in which one p-value near one could hide another near zero (Gui, Jiang and Wang 2023)."""
-    mean: Matrix = np.mean(1 / np.tan(np.pi / 2 * np.clip(p, 1e-300, 1)), axis=0)
+    mean: FloatArray = np.mean(1 / np.tan(np.pi / 2 * np.clip(p, 1e-300, 1)), axis=0)
     return mean
 
 
-def combined(statistics: Matrix) -> float:
+def combined(statistics: FloatArray) -> float:
     """Return the p-value of several statistics (tests, B + 1) together, calibrated by the same draws: exact, whatever
     the tests' dependence."""
     return float(p_values(half_cauchy(extended_p_values(statistics)))[0])
+
+
+def evidence(statistics: FloatArray) -> float:
+    """Return minus the logarithm of the p-value of several statistics (tests, B + 1) together, in nats.
+
+    It goes beyond what B draws can show: each tail is extrapolated, and the combination is taken as Cauchy, which is
+    approximate.
+    """
+    observed = float(half_cauchy(extended_p_values(statistics))[0])
+    return float(-np.log(2 / np.pi * np.arctan(1 / max(observed, 1e-300))))

@@ -1,40 +1,54 @@
 """Which of the shifts a drifted window shows."""
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
 
 from .proportions import total_variation
 from .report import Kind
 from .residual import Residual
+from .types import FloatArray
 
-Matrix = NDArray[np.float64]
-
-RESIDUAL_LEVEL = 0.01
-ERROR_MARGIN = 2.0  # by which a shifted model's own estimate of its errors may be too low
+RESIDUAL_LEVEL = 0.01  # p-value at or below which class proportions do not explain a window
+ERROR_MARGIN = 2.0  # factor by which a shifted model's own estimate of its errors may be too low
 
 
-def name_kind(drifted: bool, residual: Residual, prior: Matrix, moments: Matrix, errors: float) -> Kind:
-    """Name the kind of a window's drift.
+@dataclass(frozen=True, eq=False)
+class Proportions:
+    """Class proportions of a window beside the reference's, each (k,).
 
-    Class proportions that explain the window make it `label`, else it is `covariate`. It is `both` where the
+    Attributes
+    ----------
+    reference : shares of the classes in the reference.
+    estimated : estimate for the window.
+    low, high : 95 % interval of the estimate.
+    moments : the estimate by black box shift estimation, of which the first is independent.
+    """
+
+    reference: FloatArray
+    estimated: FloatArray
+    low: FloatArray
+    high: FloatArray
+    moments: FloatArray
+
+
+def name_kind(residual: Residual, shares: Proportions, errors: float) -> Kind:
+    """Name the kind of a drifted window.
+
+    Class proportions that explain the window make it `label`, otherwise it is `covariate`. It is `both` if the
     proportions moved by more than the covariate change can have made up: a changed image moves a prediction to
-    another class only where one of the two predictions is wrong, so at most by the share of errors.
+    another class only if one of the two predictions is wrong, so at most by the share of errors.
 
     Parameters
     ----------
-    prior : (k,) class proportions of the reference.
-    moments : (k,) the window's class proportions by black box shift estimation.
+    residual : of the window at its estimated class proportions.
+    shares : the class proportions.
     errors : the expected share of wrong predictions in reference and window together.
     """
-    if not drifted:
-        return "none"
     if residual.p_value > RESIDUAL_LEVEL:
         return "label"
-    certain = np.where(residual.low > prior, residual.low - prior, np.maximum(prior - residual.high, 0))
-    moved = min(total_variation(moments, prior), total_variation(residual.proportions, prior))
-    return "both" if certain.sum() > 0 and moved > ERROR_MARGIN * errors + certain_noise(residual) else "covariate"
-
-
-def certain_noise(residual: Residual) -> float:
-    """Return the total variation that the interval's half widths allow."""
-    return float((residual.high - residual.low).sum() / 4)
+    prior = shares.reference
+    certain = np.where(shares.low > prior, shares.low - prior, np.maximum(prior - shares.high, 0))
+    moved = min(total_variation(shares.moments, prior), total_variation(shares.estimated, prior))
+    noise = float((shares.high - shares.low).sum() / 4)  # total variation that half of each interval's width allows
+    return "both" if certain.sum() > 0 and moved > ERROR_MARGIN * errors + noise else "covariate"

@@ -1,4 +1,4 @@
-"""The class proportions of an unlabelled window: calibration, maximum likelihood, and a moment estimate beside it."""
+"""The class proportions of an unlabelled window: calibration, maximum a posteriori, and a moment estimate."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-Matrix = NDArray[np.float64]
+from .types import Float32Array, FloatArray, IntArray
 
 LOG_OFFSET = 1e-6  # added to a probability before its logarithm
-BIAS_PENALTY = 1.0  # of a squared bias, in nats: keeps the biases of rare classes near zero
-ITERATIONS = 200
-REDRAW_ITERATIONS = 50  # of redraws, which start at the window's own estimate
-TOLERANCE = 1e-5  # of the largest change of a proportion
-CHUNK_VALUES = 4_000_000  # posteriors held at a time by the redraws
+BIAS_PENALTY = 1.0  # nats for each squared bias: keeps the biases of rare classes near zero
+PRIOR_STRENGTH = 0.01  # rows of the reference's mix that the prior adds for each row of the window
+ITERATIONS = 200  # expectation-maximisation steps at most
+REDRAW_ITERATIONS = 50  # steps at most for redrawn windows, which start at the estimate of the window itself
+TOLERANCE = 1e-5  # largest change of a proportion in a step at which the iterations end
+REDRAW_TOLERANCE = 1e-4  # the same for redrawn windows
+PROPORTION_DRAWS = 200  # draws from the posterior distribution of the proportions
+BURN_IN = 20  # draws that are discarded, since the chain begins at the estimate
+SAMPLED_CLASSES = 32  # likeliest classes of a row among which its class is drawn
+ROWS_PER_PSEUDO_ROW = 10  # rows of the window for each row that the prior of the draws adds, at least
+LARGEST_WEIGHT = 100.0  # importance weight of a class at most
 
 
 class Calibration:
@@ -22,13 +28,13 @@ class Calibration:
     Calibrated posteriors are softmax(log(p) / T + b), T and b by maximum likelihood on the reference.
     """
 
-    def __init__(self, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    def __init__(self, probabilities: Float32Array, labels: IntArray) -> None:
         logs = _logs(probabilities)
         n, k = logs.shape
         rows = np.arange(n)
         truth = np.bincount(labels, minlength=k)
 
-        def loss(parameters: Matrix) -> tuple[float, Matrix]:
+        def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
             slope, bias = np.exp(parameters[0]), parameters[1:]
             scores = logs * slope + bias
             posterior = special.softmax(scores, axis=1)
@@ -41,21 +47,45 @@ class Calibration:
         fit = optimize.minimize(loss, np.zeros(k + 1), jac=True, method="L-BFGS-B", bounds=[(-3, 3)] + [(-5, 5)] * k)
         self.slope, self.bias = float(np.exp(fit.x[0])), np.asarray(fit.x[1:])
 
-    def __call__(self, probabilities: NDArray[np.float32]) -> Matrix:
+    def __call__(self, probabilities: Float32Array) -> FloatArray:
         """Return calibrated probabilities (m, k)."""
         return np.asarray(special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1))
 
 
-def maximum_likelihood(posterior: Matrix, prior: Matrix, start: Matrix | None = None) -> Matrix:
-    """Return the class proportions under which `posterior` (m, k), calibrated at `prior` (k,), is likeliest.
+def likelihood_ratios(posterior: FloatArray, prior: FloatArray) -> FloatArray:
+    """Return p(x|y) / p(x) of each row and class (m, k): posteriors over the proportions (k,) they are calibrated at.
 
-    Expectation maximisation (Saerens, Latinne and Decaestecker 2002, eq. 2.5).
+    A class without proportion has the ratio 0.
     """
-    q = prior if start is None else start
-    ratio = np.divide(posterior, prior, out=np.zeros_like(posterior), where=prior > 0)
+    return np.divide(posterior, prior, out=np.zeros_like(posterior), where=prior > 0)
+
+
+def estimate_proportions(posterior: FloatArray, prior: FloatArray) -> FloatArray:
+    """Estimate the class proportions of a window by maximum a posteriori.
+
+    The likelihood is that of Saerens et al. (2002), maximised by their expectation maximisation. A Dirichlet prior
+    adds one row of the reference's mix for each hundred rows of the window, so that no class of the reference is
+    estimated to be impossible.
+
+    Parameters
+    ----------
+    posterior : float (m, k), calibrated at `prior`.
+    prior : float (k,), class proportions of the reference.
+
+    Returns
+    -------
+    float (k,)
+
+    References
+    ----------
+    Saerens, Latinne and Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities.
+    Ye, Tsuchida, Petersson and Barnes (2024), Label shift estimation for class-imbalance problem: a Bayesian approach.
+    """
+    ratios, m = likelihood_ratios(posterior, prior), len(posterior)
+    q = prior
     for _ in range(ITERATIONS):
-        total = np.maximum(ratio @ q, 1e-300)
-        updated = q * (ratio.T @ (1 / total)) / len(ratio)
+        total = np.maximum(ratios @ q, 1e-300)
+        updated = (q * (ratios.T @ (1 / total)) / m + PRIOR_STRENGTH * prior) / (1 + PRIOR_STRENGTH)
         done = np.abs(updated - q).max() < TOLERANCE
         q = updated
         if done:
@@ -63,27 +93,94 @@ def maximum_likelihood(posterior: Matrix, prior: Matrix, start: Matrix | None = 
     return np.asarray(q / q.sum())
 
 
-def maximum_likelihood_of_redraws(posterior: Matrix, prior: Matrix, rows: NDArray[np.int64], start: Matrix) -> Matrix:
-    """Return the class proportions of many windows, `rows` (B, m) being each one's rows of `posterior`; (B, k)."""
-    ratio = np.divide(posterior, prior, out=np.zeros_like(posterior), where=prior > 0).astype(np.float32)
-    m, k = rows.shape[1], len(prior)
-    chunk = max(1, CHUNK_VALUES // (m * k))
-    found = []
-    for first in range(0, len(rows), chunk):
-        part = ratio[rows[first : first + chunk]]
-        q = np.repeat(start.astype(np.float32)[None], len(part), axis=0)
-        for _ in range(REDRAW_ITERATIONS):
-            total = np.maximum((part @ q[:, :, None])[:, :, 0], 1e-30)
-            updated = q * ((1 / total)[:, None, :] @ part)[:, 0, :] / m
-            done = np.abs(updated - q).max() < TOLERANCE * 10
-            q = updated
-            if done:
-                break
-        found.append(q / q.sum(axis=1, keepdims=True))
-    return np.concatenate(found).astype(np.float64)
+def estimate_redrawn_proportions(
+    ratios: Float32Array, counts: Float32Array, prior: FloatArray, start: FloatArray
+) -> FloatArray:
+    """Estimate the class proportions of many windows that are redrawn from the same rows, as `estimate_proportions`.
+
+    Parameters
+    ----------
+    ratios : float32 (n, k), likelihood ratios of the rows.
+    counts : float32 (n, windows), how often each window holds each row.
+    prior : float (k,), class proportions of the reference.
+    start : float (k,), where the iterations begin.
+
+    Returns
+    -------
+    float (windows, k)
+    """
+    m = float(counts[:, 0].sum())
+    floor = (PRIOR_STRENGTH * prior).astype(np.float32)
+    q = np.repeat(start.astype(np.float32)[None], counts.shape[1], axis=0)
+    for _ in range(REDRAW_ITERATIONS):
+        total = np.maximum(ratios @ q.T, np.float32(1e-30))
+        np.divide(counts, total, out=total)
+        updated = (q * (total.T @ ratios) / m + floor) / (1 + PRIOR_STRENGTH)
+        done = np.abs(updated - q).max() < REDRAW_TOLERANCE
+        q = updated
+        if done:
+            break
+    return np.asarray(q / q.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def black_box(mean_posterior: Matrix, confusion: Matrix) -> Matrix:
+def posterior_proportions(
+    posterior: FloatArray, prior: FloatArray, start: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Draw class proportions from their posterior distribution given a window, by Gibbs sampling.
+
+    The draws hold the window's sampling error and the classes' confusion, also where an estimate lies at zero, where
+    a bootstrap is inconsistent (Andrews 2000). The prior is Jeffreys', weaker where the window has few rows a class.
+
+    Parameters
+    ----------
+    posterior : float (m, k), calibrated at `prior`.
+    prior : float (k,), class proportions of the reference; a class without any gets none.
+    start : float (k,), where the chain begins.
+
+    Returns
+    -------
+    float (200, k)
+
+    References
+    ----------
+    Diebolt and Robert (1994), Estimation of finite mixture distributions through Bayesian sampling.
+    Andrews (2000), Inconsistency of the bootstrap when a parameter is on the boundary of the parameter space.
+    """
+    m, k = posterior.shape
+    ratios = likelihood_ratios(posterior, prior)
+    width = min(k, SAMPLED_CLASSES)
+    likely = ratios * np.maximum(start, prior / 10)
+    classes = np.argpartition(-likely, width - 1, axis=1)[:, :width]
+    ratios = np.take_along_axis(ratios, classes, axis=1)
+    weight = np.where(prior > 0, min(0.5, m / (ROWS_PER_PSEUDO_ROW * k)), 0)
+    q, draws = start, np.empty((PROPORTION_DRAWS, k))
+    for sweep in range(-BURN_IN, PROPORTION_DRAWS):
+        cumulated = np.cumsum(ratios * q[classes], axis=1)
+        chosen = (cumulated < rng.random((m, 1)) * cumulated[:, -1:]).sum(axis=1)
+        counts = np.bincount(classes[np.arange(m), np.minimum(chosen, width - 1)], minlength=k)
+        gamma = rng.standard_gamma(counts * (prior > 0) + weight)
+        q = np.maximum(gamma, 1e-12 * (prior > 0))
+        q = q / q.sum()
+        if sweep >= 0:
+            draws[sweep] = q
+    return draws
+
+
+def importance_weights(estimate: FloatArray, prior: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the weight of each class (k,) that turns the reference's proportions into the window's.
+
+    A weight says how much a class counts when a model is corrected or refitted, and a weight of zero would remove it
+    for good. So a class that the window may lack, whose interval begins at 0, gets the weight of its interval's upper
+    end, at most 1; a class that the reference lacks keeps the weight 1; no weight exceeds 100.
+    """
+    reference = np.where(prior > 0, prior, 1.0)
+    weights = estimate / reference
+    cautious = np.maximum(weights, np.minimum(high / reference, 1.0))
+    weights = np.where(low > 0, weights, cautious)
+    return np.where(prior > 0, np.minimum(weights, LARGEST_WEIGHT), 1.0)
+
+
+def black_box(mean_posterior: FloatArray, confusion: FloatArray) -> FloatArray:
     """Return the class proportions by matching moments: black box shift estimation (Lipton, Wang and Smola 2018).
 
     `confusion` (k, k) holds the mean posterior of each true class, a row a class. Solved by least squares over
@@ -96,7 +193,12 @@ def black_box(mean_posterior: Matrix, confusion: Matrix) -> Matrix:
     return np.asarray(solution / total if total > 0 else np.full(k, 1 / k))
 
 
-def corrected(probabilities: NDArray[np.floating], weights: Matrix) -> Matrix:
+def share_ratios(proportions: FloatArray, prior: FloatArray) -> FloatArray:
+    """Return class proportions over the reference's (k,); 0 for a class that the reference lacks."""
+    return np.divide(proportions, prior, out=np.zeros_like(proportions), where=prior > 0)
+
+
+def corrected(probabilities: NDArray[np.floating], weights: FloatArray) -> FloatArray:
     """Return posteriors (m, k) moved to other class proportions: p(y|x) w(y), normalised.
 
     `weights` (k,) are the target's proportions over the reference's (Saerens, Latinne and Decaestecker 2002, eq. 2.4);
@@ -116,22 +218,20 @@ class PriorCorrection:
     """
 
     slope: float
-    bias: Matrix  # (k,)
-    weights: Matrix  # (k,) the target's proportions over the reference's
+    bias: FloatArray  # (k,)
+    weights: FloatArray  # (k,) the target's proportions over the reference's
 
     @classmethod
-    def fitted(
-        cls, probabilities: NDArray[np.float32], labels: NDArray[np.int64], weights: Matrix
-    ) -> "PriorCorrection":
+    def fitted(cls, probabilities: Float32Array, labels: IntArray, weights: FloatArray) -> "PriorCorrection":
         """Return the correction to `weights` with the calibration of a reference: (n, k), (n,)."""
         calibration = Calibration(probabilities, labels)
         return cls(calibration.slope, calibration.bias, weights)
 
-    def __call__(self, probabilities: NDArray[np.floating]) -> Matrix:
+    def __call__(self, probabilities: NDArray[np.floating]) -> FloatArray:
         """Return corrected posteriors (m, k)."""
         posterior = special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1)
         return corrected(posterior, self.weights)
 
 
-def _logs(probabilities: NDArray[np.floating]) -> Matrix:
+def _logs(probabilities: NDArray[np.floating]) -> FloatArray:
     return np.log(np.asarray(probabilities, dtype=np.float64) + LOG_OFFSET)

@@ -1,14 +1,13 @@
 """Accuracy without labels, and accuracy measured on few."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from .label_shift import corrected, share_ratios
 from .report import Performance
+from .types import FloatArray, IntArray
 
-Matrix = NDArray[np.float64]
-
-Z = float(stats.norm.ppf(0.975))
+Z = float(stats.norm.ppf(0.975))  # standard deviations of a 95 % interval
 HOLDS = "The change of class proportions explains the window, or there is none."
 BROKEN = (
     "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
@@ -23,14 +22,14 @@ class ConfidenceEstimate:
     its uncertainty is part of the interval.
     """
 
-    def __init__(self, posterior: Matrix, predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
+    def __init__(self, posterior: FloatArray, predicted: IntArray, labels: IntArray) -> None:
         right = (predicted == labels).astype(np.float64)
         gap = right - _at(posterior, predicted)
         self.accuracy = float(right.mean())
         self._bias = float(gap.mean())
         self._bias_variance = float(gap.var() / len(gap))
 
-    def __call__(self, posterior: Matrix, predicted: NDArray[np.int64], explained: bool) -> Performance:
+    def __call__(self, posterior: FloatArray, predicted: IntArray, explained: bool) -> Performance:
         """Estimate a window's accuracy from its posterior (m, k), at the window's own class proportions."""
         certainty = _at(posterior, predicted)
         estimate = float(certainty.mean()) + self._bias
@@ -40,11 +39,9 @@ class ConfidenceEstimate:
         return Performance(middle, low, high, self.accuracy, explained, HOLDS if explained else BROKEN)
 
 
-def at_proportions(posterior: Matrix, prior: Matrix, q: Matrix) -> Matrix:
-    """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`."""
-    weighted = posterior * np.divide(q, prior, out=np.zeros_like(q), where=prior > 0)
-    total = weighted.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(weighted, total, out=posterior.copy(), where=total > 0))
+def at_proportions(posterior: FloatArray, prior: FloatArray, q: FloatArray) -> FloatArray:
+    """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`, both (k,)."""
+    return corrected(posterior, share_ratios(q, prior))
 
 
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:
@@ -57,5 +54,5 @@ def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _at(posterior: Matrix, predicted: NDArray[np.int64]) -> Matrix:
+def _at(posterior: FloatArray, predicted: IntArray) -> FloatArray:
     return np.asarray(posterior[np.arange(len(predicted)), predicted])

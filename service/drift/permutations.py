@@ -1,58 +1,77 @@
-"""Windows drawn under the null hypothesis, and linear statistics of all of them in one product."""
+"""Contrasts of a window with a reference: the observed one, and those drawn under a null hypothesis."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from .types import Float32Array, FloatArray, IntArray
+
+KEYS_AT_A_TIME = 4_000_000  # random numbers held at a time while permutations are drawn
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """B + 1 ways to call m of n + m pooled rows "the window"; the first is the window that came.
+class Contrasts:
+    """Ways to weight rows so that the weighted sum of a feature is "mean of the window minus mean of the reference".
 
-    `reference` (n, B + 1) and `window` (m, B + 1) are 1 where a row belongs to the drawn window, else 0.
+    Every statistic of the window test is a function of such differences of means. The null hypothesis decides about
+    the weights only: permutations of pooled rows, or a bootstrap of traffic that was declared calm.
+
+    Attributes
+    ----------
+    weights : float32 (rows, contrasts), a column a contrast.
+    sizes : rows of a reference and of a window.
+    scale : factor on the weighted sums.
     """
 
-    reference: Floats
-    window: Floats
+    weights: Float32Array
+    sizes: tuple[int, int]
+    scale: float = 1.0
 
     @classmethod
-    def permutations(cls, n: int, m: int, count: int, rng: np.random.Generator) -> "Draws":
-        """Draw `count` random permutations of n + m rows."""
-        member = np.zeros((n + m, count + 1), dtype=np.float32)
-        member[n:, 0] = 1
-        rows = np.arange(n + m)
-        for column in range(1, count + 1):
-            member[rng.choice(rows, m, replace=False, shuffle=False), column] = 1
-        return cls(np.ascontiguousarray(member[:n]), np.ascontiguousarray(member[n:]))
+    def permutations(cls, n: int, m: int, count: int, rng: np.random.Generator) -> "Contrasts":
+        """Return the observed contrast and `count` random permutations of n reference rows followed by m window rows.
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Rows of the reference, rows of the window."""
-        return len(self.reference), len(self.window)
+        With features centred on the pooled rows, a difference of means is (1/n + 1/m) times the sum over the rows
+        called "the window", so that the weights are 0 or 1.
+        """
+        weights = np.zeros((n + m, count + 1), dtype=np.float32)
+        weights[n:, 0] = 1
+        step = max(1, KEYS_AT_A_TIME // (n + m))
+        for first in range(0, count, step):
+            keys = rng.random((min(step, count - first), n + m), dtype=np.float32)
+            chosen = np.argpartition(keys, m - 1, axis=1)[:, :m]
+            weights[chosen, first + 1 + np.arange(len(chosen))[:, None]] = 1
+        return cls(weights, (n, m), 1 / n + 1 / m)
+
+    @classmethod
+    def bootstrap(cls, n: int, m: int, count: int, rng: np.random.Generator) -> "Contrasts":
+        """Return `count` contrasts of a resampled window with a resampled reference, for intervals."""
+        reference = rng.multinomial(n, np.full(n, 1 / n), size=count) / -n
+        window = rng.multinomial(m, np.full(m, 1 / m), size=count) / m
+        return cls(np.concatenate([reference, window], axis=1).T.astype(np.float32, order="C"), (n, m))
+
+    @classmethod
+    def of_calm_traffic(cls, rows: IntArray, size: int, n: int, rng: np.random.Generator) -> "Contrasts":
+        """Return contrasts of windows drawn from calm traffic with independent references drawn from the same.
+
+        Parameters
+        ----------
+        rows : int (count, m), the rows of calm traffic in each drawn window, in blocks.
+        size : rows of calm traffic.
+        n : rows of a reference; each is drawn independently, which puts the reference's own sampling error into the
+            null distribution.
+        """
+        count, m = rows.shape
+        weights = np.zeros((count, size), dtype=np.float32)
+        np.add.at(weights, (np.arange(count)[:, None], rows), np.float32(1 / m))
+        weights -= (rng.multinomial(n, np.full(size, 1 / size), size=count) / n).astype(np.float32)
+        return cls(np.ascontiguousarray(weights.T), (n, m))
+
+    def differences(self, features: Float32Array) -> FloatArray:
+        """Return the differences of means (contrasts, columns) of features (rows, columns) that are `centred`."""
+        return np.asarray((self.weights.T @ features) * self.scale, dtype=np.float64)
 
 
-class MeanDifferences:
-    """Mean of the window minus mean of the reference, per feature, for every draw.
-
-    What depends on the reference alone is computed once; a window of m rows then costs one product (B+1, m) by
-    (m, features).
-    """
-
-    def __init__(self, reference: Floats, draws: Draws) -> None:
-        self._draws = draws
-        self._sums = draws.reference.T @ reference
-        self._total = reference.sum(axis=0, dtype=np.float64)
-
-    def against_all(self, reference: Floats, m: int) -> NDArray[np.float64]:
-        """Return the differences (B, features) of draws of m reference rows from the whole reference."""
-        return np.asarray(self._sums / m - reference.mean(axis=0, dtype=np.float64))
-
-    def __call__(self, window: Floats) -> NDArray[np.float64]:
-        """Return the differences as (B + 1, features)."""
-        n, m = self._draws.sizes
-        sums = (self._sums + self._draws.window.T @ window).astype(np.float64)
-        total = self._total + window.sum(axis=0, dtype=np.float64)
-        return np.asarray(sums * (1 / m + 1 / n) - total / n)
+def centred(features: Float32Array) -> Float32Array:
+    """Return features minus their means over all rows, so that a constant feature is exactly zero."""
+    return np.asarray(features - features.mean(axis=0, dtype=np.float64).astype(np.float32))

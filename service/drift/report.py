@@ -1,28 +1,86 @@
-"""What a window test says, as the contract's JSON has it."""
+"""The report of a window test; its fields are those of the JSON in the API."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["none", "covariate", "label", "both", "concept"]
-State = Literal["tested", "warming_up"]
+Kind = Literal["none", "covariate", "label", "both", "concept", "unknown", "repeats"]
+State = Literal["tested", "warming_up", "not_tested"]
 
 
 class Result(NamedTuple):
-    """What one test says; `effect` lies in 0..1 and does not grow with the window's size."""
+    """The result of one test.
+
+    Attributes
+    ----------
+    statistic : float, in units of the test.
+    p_value : float.
+    effect : float in 0..1, the size of the difference beyond what sampling alone gives at the median. It does not
+        grow with the window.
+    effect_low, effect_high : float in 0..1, 95 % interval of the effect by a bootstrap of window and reference.
+    """
 
     statistic: float
     p_value: float
     effect: float
+    effect_low: float
+    effect_high: float
 
 
 class PropertyShift(NamedTuple):
-    """An image property beside the reference; `effect` is the standardised mean difference."""
+    """An image property of the window next to the reference.
+
+    Attributes
+    ----------
+    name : str.
+    p_value : float.
+    effect : float in -10..10, the difference of the means in deviations within the samples; sizes on a log scale.
+    effect_low, effect_high : float, 95 % interval of the effect.
+    reference_mean, window_mean : float, in units of the property.
+    constant : bool, whether the property never varies in the reference. It then takes no part in the tests of drift.
+    """
 
     name: str
     p_value: float
     effect: float
+    effect_low: float
+    effect_high: float
     reference_mean: float
     window_mean: float
+    constant: bool
+
+
+class RepeatShare(NamedTuple):
+    """Exact repeats in a window.
+
+    Attributes
+    ----------
+    share : float, share of the predictions that repeat an earlier one of the window.
+    expected_share : float, the share in as many predictions of the reference or of calm traffic.
+    largest_share : float, share of the predictions that are one and the same.
+    p_value : float, of as many repeats at the expected share.
+    unusual : bool, whether the share exceeds the expected one by five points at least.
+    """
+
+    share: float
+    expected_share: float
+    largest_share: float
+    p_value: float
+    unusual: bool
+
+
+class NewKind(NamedTuple):
+    """Images that are unlike the reference and alike among themselves.
+
+    Attributes
+    ----------
+    share : float, their share of the window.
+    similarity : float in 0..1, mean similarity among them.
+    reference_similarity : float in 0..1, mean similarity of them to images of the reference.
+    """
+
+    share: float
+    similarity: float
+    reference_similarity: float
 
 
 class Witness(NamedTuple):
@@ -44,7 +102,7 @@ class Neighbour(NamedTuple):
 
 
 class ClassMove(NamedTuple):
-    """A predicted class: its share before and now, and how far its embeddings moved in their deviations."""
+    """A predicted class: its share of reference and window, and how far its embeddings moved in their deviations."""
 
     name: str
     reference_share: float
@@ -88,7 +146,16 @@ class LabelEvidence:
 
 @dataclass(frozen=True)
 class LabelShift:
-    """Class proportions by class name; `weights` are importance weights for retraining."""
+    """Class proportions by class name.
+
+    Attributes
+    ----------
+    reference : shares of the classes in the reference.
+    estimated : maximum a posteriori estimate for the window.
+    low, high : 95 % interval of each share of the traffic that the window is drawn from.
+    weights : importance weights for refitting; never zero, and 1 for a class that the reference lacks.
+    moment_estimate : the estimate by black box shift estimation, as a check on the other.
+    """
 
     reference: dict[str, float]
     estimated: dict[str, float]
@@ -114,13 +181,32 @@ class Performance:
 class WindowReport:
     """One window tested against the reference.
 
-    `state` is "warming_up" where the window is too small to be tested; then nothing is claimed.
+    Attributes
+    ----------
+    state : "tested"; "warming_up" if the window has too few predictions; "not_tested" if too few of them differ.
+    size : int, predictions in the window.
+    duplicates : int, predictions that repeat an earlier one of the window exactly; they are tested once.
+    tested : int, predictions that took part in the tests: different ones, at most 5,000.
+    p_value : float, of all tests together; of the repeats if these are the finding; 1 while warming up.
+    p_value_floor : float, the smallest p-value that the number of permutations allows. A p-value at the floor reads
+        "less than".
+    evidence : float, nats: minus the logarithm of the p-value, extrapolated beyond the floor.
+    drifted : bool, whether the p-value is at or below the level, or repeats are unusual.
+    kind : what changed; "unknown" without true labels in the reference, "repeats" if nothing but repeats did.
+    tests : the results by family of tests; "residual" is there if the kind had to be named.
+    repeats : exact repeats; None while warming up.
+    new_kind : a new kind of image, if the window holds one.
+    summary : one sentence about the window.
+    alert_summary : one sentence for an alert that another test raised; it never says that there is no drift.
     """
 
     state: State
     size: int
     duplicates: int
+    tested: int
     p_value: float
+    p_value_floor: float
+    evidence: float
     drifted: bool
     kind: Kind
     tests: dict[str, Result]
@@ -129,8 +215,11 @@ class WindowReport:
     properties: tuple[PropertyShift, ...]
     witnesses: tuple[Witness, ...]
     classes_moved: tuple[ClassMove, ...]
+    repeats: RepeatShare | None
+    new_kind: NewKind | None
     design_effect: float | None
     summary: str
+    alert_summary: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -139,4 +228,6 @@ class WindowReport:
             "properties": [item._asdict() for item in self.properties],
             "witnesses": [item._asdict() for item in self.witnesses],
             "classes_moved": [item._asdict() for item in self.classes_moved],
+            "repeats": None if self.repeats is None else self.repeats._asdict(),
+            "new_kind": None if self.new_kind is None else self.new_kind._asdict(),
         }

@@ -2,98 +2,173 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import combination, label_shift
-from .views import View
-from .whitening import Moments, inverse_root
+from .class_groups import MAX_CLASSES
+from .prediction_views import LOG_OFFSET, PredictionViews, ViewName
+from .scaling import Scaling
+from .types import Float32Array, FloatArray, IntArray
+from .whitening import inverse_root
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-
-REDRAWS = 499
-RIDGE = 0.03
+MAX_REDRAWS, MIN_REDRAWS = 499, 199  # windows drawn under the null hypothesis; fewer for hundreds of classes
+REDRAWN_VALUES = 5e7  # rows x classes x redraws above which fewer windows are drawn
+RIDGE = 0.03  # share of the largest eigenvalue that is added to all when features are whitened within classes
 
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """What class proportions leave unexplained."""
+    """How far a window is from the reference once class proportions are accounted for.
+
+    Attributes
+    ----------
+    statistic : sum over the views of the squared residual.
+    p_value : of all views together.
+    effects : the largest squared residual beyond chance, in deviations within classes, mapped to 0..1: at the median
+        of the null distribution, and at its .975 and .025 quantiles.
+    """
 
     statistic: float
     p_value: float
-    effect: float
-    proportions: Matrix  # (k,) maximum likelihood
-    low: Matrix  # (k,)
-    high: Matrix  # (k,)
+    effects: tuple[float, float, float]
+
+
+class _ClassFeatures(NamedTuple):
+    """A view whitened within classes."""
+
+    scaling: Scaling
+    root: FloatArray  # (c, c)
+    means: FloatArray  # (k, c) of all rows of each class
+    deviations: Float32Array  # (rows, c) of the redrawn rows from the mean of their class
 
 
 class ResidualTest:
-    """Compares windows with the reference reweighted to the window's own class proportions.
+    """Compares windows with the reference at the window's own class proportions.
 
     With μ_c the mean features of true class c and q the proportions estimated from the window, the residual is
-    mean(window) - Σ q_c μ_c, measured per view in units of the covariance within classes. Its null distribution
-    comes from windows redrawn from the reference with class proportions q, q estimated again for each; a factor
-    1 + m Σ q_c² / n_c stands for the sampling error of μ.
+    mean(window) - Σ q_c μ_c, measured in each view in units of the covariance within classes.
+
+    The whitening is fitted on one half of the reference, and windows are redrawn from the other half with class
+    proportions q. A whitening fitted on few rows is tight on these rows; neither the window nor the redrawn windows
+    hold any of them. Deviations within classes are scaled by sqrt(n_c / (n_c - 1)), the class means of each redraw
+    err by what n_c rows err, and q is estimated again for each redraw.
+
+    Parameters
+    ----------
+    views : of the reference.
+    posterior : float (n, k), calibrated.
+    labels : int (n,), true classes.
+    seed : of the halves and the redraws.
+
+    Notes
+    -----
+    The null distribution is approximate: it is that of the reference's own rows, and the estimate of the proportions
+    is as good as the calibration of the model.
     """
 
-    def __init__(self, views: Mapping[View, Floats], posterior: Matrix, labels: NDArray[np.int64], seed: int) -> None:
+    def __init__(self, views: PredictionViews, posterior: FloatArray, labels: IntArray, seed: int) -> None:
         k = posterior.shape[1]
-        self._views = views
-        self._posterior = posterior
-        self._labels = labels
         self._seed = seed
-        self.counts = np.bincount(labels, minlength=k).astype(np.float64)
-        self.prior = self.counts / len(labels)
-        self._roots: dict[View, Matrix] = {}
-        self._class_means: dict[View, Matrix] = {}
-        self._features: dict[View, Floats] = {}
-        present = np.maximum(self.counts, 1)[:, None]
-        one_hot = np.eye(k, dtype=np.float32)[labels]
-        for view, rows in views.items():
-            means = (one_hot.T @ rows).astype(np.float64) / present
-            within = Moments.of((rows - means[labels]).astype(np.float32)).covariance
-            root = inverse_root(within, RIDGE)
-            self._roots[view] = root
-            self._class_means[view] = means @ root
-            self._features[view] = (rows @ root).astype(np.float32)
+        self._counts = np.bincount(labels, minlength=k).astype(np.float64)
+        self.prior = self._counts / len(labels)
+        fitted = _half_of_each_class(labels, np.random.default_rng(seed))
+        drawn = np.setdiff1d(np.arange(len(labels)), fitted)
+        self._labels = labels[drawn]
+        self._drawn_counts = np.bincount(self._labels, minlength=k).astype(np.float64)
+        self._ratios = label_shift.likelihood_ratios(posterior, self.prior)[drawn].astype(np.float32)
+        cells = len(drawn) * k * MAX_REDRAWS
+        self._redraws = MAX_REDRAWS if cells <= REDRAWN_VALUES else MIN_REDRAWS
+        self._features = {
+            name: self._fit(columns, labels, fitted, drawn) for name, columns in _explained(views).items()
+        }
 
-    def __call__(self, views: Mapping[View, Floats], posterior: Matrix) -> Residual:
-        """Test a window: its views (m, ...) and calibrated posterior (m, k)."""
-        m = len(posterior)
-        q = label_shift.maximum_likelihood(posterior, self.prior)
+    def _fit(self, columns: Float32Array, labels: IntArray, fitted: IntArray, drawn: IntArray) -> _ClassFeatures:
+        scaling = Scaling(columns[fitted])
+        rows = scaling(columns)
+        means = _class_means(rows, labels, self._counts)
+        fitted_counts = np.bincount(labels[fitted], minlength=len(self._counts)).astype(np.float64)
+        within = rows[fitted] - _class_means(rows[fitted], labels[fitted], fitted_counts)[labels[fitted]]
+        freedom = max(len(fitted) - int(np.count_nonzero(fitted_counts)), 1)
+        root = inverse_root((within.T @ within) / freedom, RIDGE)
+        deviations = rows[drawn] - _class_means(rows[drawn], self._labels, self._drawn_counts)[self._labels]
+        deviations *= self._inflation()[self._labels, None]
+        return _ClassFeatures(scaling, root, means @ root, (deviations @ root).astype(np.float32))
+
+    def _inflation(self) -> FloatArray:
+        """Return the factor (k,) on deviations within classes that makes up for their means being fitted.
+
+        Classes with one row have no deviation; the others make up for them on average.
+        """
+        counts = self._drawn_counts
+        single = float(counts[counts == 1].sum())
+        total = float(counts.sum())
+        factor: FloatArray = np.sqrt(counts / np.maximum(counts - 1, 1))
+        return factor * float(np.sqrt(total / max(total - single, 1.0)))
+
+    def __call__(self, views: PredictionViews, proportions: FloatArray) -> Residual:
+        """Test a window.
+
+        Parameters
+        ----------
+        views : of the window.
+        proportions : float (k,), estimated from the window.
+        """
+        m, q = len(views), proportions
         rng = np.random.default_rng([self._seed, m])
-        rows = self._redraw(q, m, rng)
-        again = label_shift.maximum_likelihood_of_redraws(self._posterior, self.prior, rows, q)
-        weights = np.zeros((REDRAWS, len(self._labels)), dtype=np.float32)
-        np.add.at(weights, (np.arange(REDRAWS)[:, None], rows), np.float32(1 / m))
-        inflation = 1 + m * float((q**2 / np.maximum(self.counts, 1)).sum())
-        statistics = []
-        for view, features in views.items():
-            observed = features.mean(axis=0, dtype=np.float64) @ self._roots[view] - q @ self._class_means[view]
-            redrawn = (weights @ self._features[view]).astype(np.float64) - again @ self._class_means[view]
-            lengths = inflation * (redrawn**2).sum(axis=1)
-            statistics.append(np.concatenate([[(observed**2).sum()], lengths]))
-        table = np.array(statistics)
-        error = again - q
-        return Residual(
-            statistic=float(table[:, 0].sum()),
-            p_value=combination.combined(table),
-            effect=_effect(table, m),
-            proportions=q,
-            low=np.clip(q - np.quantile(error, 0.975, axis=0), 0, 1),
-            high=np.clip(q - np.quantile(error, 0.025, axis=0), 0, 1),
-        )
+        counts = self._redrawn_counts(q, m, rng)
+        again = label_shift.estimate_redrawn_proportions(self._ratios, counts, self.prior, q)
+        classes = (counts.T @ np.eye(len(q), dtype=np.float32)[self._labels]).astype(np.float64) / m
+        multipliers = rng.standard_normal(counts.shape, dtype=np.float32)
+        error = q / np.sqrt(np.maximum(self._counts, 1) * np.maximum(self._drawn_counts, 1))
+        weights = counts / np.float32(m) - multipliers * error[self._labels, None].astype(np.float32)
+        lengths = []
+        for name, columns in _explained(views).items():
+            if name not in self._features:
+                continue
+            scaling, root, means, deviations = self._features[name]
+            observed = scaling(columns).mean(axis=0, dtype=np.float64) @ root - q @ means
+            redrawn = (weights.T @ deviations).astype(np.float64) + (classes - again) @ means
+            lengths.append(np.concatenate([[(observed**2).sum()], (redrawn**2).sum(axis=1)]))
+        table = np.array(lengths)
+        return Residual(float(table[:, 0].sum()), combination.combined(table), _effects(table))
 
-    def _redraw(self, q: Matrix, m: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        weight = (q / np.maximum(self.counts, 1))[self._labels]
-        cumulated = np.cumsum(weight)
-        drawn = np.searchsorted(cumulated, rng.random((REDRAWS, m)) * cumulated[-1], side="right")
-        return np.asarray(drawn.clip(max=len(weight) - 1))
+    def _redrawn_counts(self, q: FloatArray, m: int, rng: np.random.Generator) -> Float32Array:
+        """Return how often each redrawn window (columns) holds each row, with class proportions q."""
+        share = (q / np.maximum(self._drawn_counts, 1))[self._labels]
+        drawn = rng.multinomial(m, share / share.sum(), size=self._redraws)
+        return np.ascontiguousarray(drawn.T, dtype=np.float32)
 
 
-def _effect(table: Matrix, m: int) -> float:
-    """Return the largest squared residual beyond chance, per view in within-class deviations, mapped to 0..1."""
-    beyond = float(np.maximum(table[:, 0] - np.median(table[:, 1:], axis=1), 0).max())
-    return beyond / (1 + beyond)
+def _explained(views: PredictionViews) -> Mapping[ViewName, Float32Array]:
+    """Return the views whose means a change of class proportions should explain."""
+    columns: dict[ViewName, Float32Array] = {"embedding": views.embedding}
+    if views.probabilities.shape[1] <= MAX_CLASSES:
+        columns["log_probability"] = np.log(views.probabilities + np.float32(LOG_OFFSET))
+    if views.properties is not None:
+        columns["property"] = views.properties
+    return columns
+
+
+def _half_of_each_class(labels: IntArray, rng: np.random.Generator) -> IntArray:
+    """Return the rows of a random half of each class, the smaller half where a class has an odd number."""
+    order = rng.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(by_class[rank < np.repeat(counts // 2, counts)])
+
+
+def _class_means(rows: Float32Array, labels: IntArray, counts: FloatArray) -> FloatArray:
+    one_hot = np.eye(len(counts), dtype=np.float32)[labels]
+    return np.asarray((one_hot.T @ rows).astype(np.float64) / np.maximum(counts, 1)[:, None])
+
+
+def _effects(table: FloatArray) -> tuple[float, float, float]:
+    beyond = [
+        float(np.maximum(table[:, 0] - np.quantile(table[:, 1:], level, axis=1), 0).max())
+        for level in (0.5, 0.975, 0.025)
+    ]
+    middle, low, high = beyond
+    return middle / (1 + middle), low / (1 + low), high / (1 + high)

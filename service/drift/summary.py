@@ -1,8 +1,9 @@
-"""A window report in one sentence, for whoever was woken by it."""
+"""A window report in one sentence, for the person who receives the alert."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from .report import Kind, LabelShift, Performance, PropertyShift
+from .report import ClassMove, Kind, LabelShift, NewKind, Performance, PropertyShift, RepeatShare
 
 WORDS = {
     "brightness": ("brighter", "darker"),
@@ -14,53 +15,126 @@ WORDS = {
     "width": ("wider", "narrower"),
     "height": ("taller", "lower"),
 }
-NAMED_PROPERTIES = 4
+NAMED_PROPERTIES = 4  # properties that a sentence names at most
 MIN_EFFECT = 0.2  # standardised mean difference from which a property is named
-LEVEL = 0.01
-NAMED_CLASSES = 3
+LEVEL = 0.05  # p-value at or below which a property is named
+NAMED_CLASSES = 3  # classes that a sentence names at most
 
 
-def summarise(
-    kind: Kind,
-    p_value: float,
-    properties: Sequence[PropertyShift],
-    shift: LabelShift | None,
-    performance: Performance | None,
-) -> str:
-    """Say what changed, and what it does to the accuracy."""
-    if kind == "none":
-        return f"No drift: the window looks like the reference (p = {p_value:.2g})"
-    parts = []
-    if kind in ("covariate", "both"):
-        parts.append(_images(properties))
-    if kind in ("label", "both"):
-        parts.append(_classes(shift))
-    if performance is not None:
-        parts.append(f"estimated accuracy {performance.reference_accuracy:.2f} → {performance.estimated_accuracy:.2f}")
+class Findings(NamedTuple):
+    """What the sentences are made of; see `WindowReport` for the fields."""
+
+    kind: Kind
+    p_value: float
+    p_value_floor: float
+    properties: Sequence[PropertyShift]
+    label_shift: LabelShift | None
+    performance: Performance | None
+    classes_moved: Sequence[ClassMove]
+    repeats: RepeatShare
+    new_kind: NewKind | None
+    size: int
+
+
+def summarise(findings: Findings) -> str:
+    """Return what changed, and what it does to the accuracy."""
+    if findings.kind == "none":
+        p = format_p_value(findings.p_value, findings.p_value_floor)
+        return f"No drift: the window looks like the reference ({p}){_constant(findings.properties)}"
+    return _changes(findings)
+
+
+def summarise_for_alert(findings: Findings) -> str:
+    """Return the sentence for an alert that the sequential detector or another test raised."""
+    if findings.kind != "none":
+        return _changes(findings)
+    p = format_p_value(findings.p_value, findings.p_value_floor)
+    parts = [
+        f"The stream has left the reference by little or since few predictions: the last {findings.size} alone "
+        f"do not show how ({p})"
+    ]
+    strongest = [item for item in findings.properties if not item.constant][:1]
+    if strongest and abs(strongest[0].effect) >= MIN_EFFECT / 2:
+        parts.append(f"the largest difference is in {strongest[0].name}: they are {_described(strongest[0])}")
+    if findings.classes_moved:
+        parts.append(_predicted_classes(findings.classes_moved))
     return "; ".join(parts)
 
 
+def format_p_value(p_value: float, floor: float) -> str:
+    """Return "p = 0.03", or "p < 0.002" at or below the smallest p-value that the permutations allow.
+
+    Examples
+    --------
+    >>> format_p_value(0.0312, 0.002), format_p_value(0.002, 0.002)
+    ('p = 0.031', 'p < 0.002')
+    """
+    return f"p < {floor:.2g}" if p_value <= floor else f"p = {p_value:.2g}"
+
+
+def _changes(findings: Findings) -> str:
+    parts = []
+    if findings.repeats.unusual:
+        parts.append(_repeats(findings.repeats))
+    if findings.new_kind is not None:
+        parts.append(
+            f"{findings.new_kind.share:.0%} of the images are of a new kind: unlike any in the reference, and alike "
+            "among themselves"
+        )
+    if findings.kind in ("covariate", "both", "unknown"):
+        parts.append(_images(findings.properties))
+    if findings.kind in ("label", "both"):
+        parts.append(_proportions(findings.label_shift))
+    elif findings.kind in ("covariate", "unknown") and findings.classes_moved:
+        parts.append(_predicted_classes(findings.classes_moved))
+    if findings.performance is not None:
+        before, after = findings.performance.reference_accuracy, findings.performance.estimated_accuracy
+        parts.append(f"estimated accuracy {before:.2f} → {after:.2f}")
+    return "; ".join(parts) + _constant(findings.properties)
+
+
+def _repeats(repeats: RepeatShare) -> str:
+    if repeats.largest_share >= repeats.share / 2:
+        return f"The same image again and again: it is {repeats.largest_share:.0%} of the predictions"
+    return f"The same images again and again: {repeats.share:.0%} of the predictions repeat an earlier one"
+
+
 def _images(properties: Sequence[PropertyShift]) -> str:
-    moved = [item for item in properties if item.p_value <= LEVEL and abs(item.effect) >= MIN_EFFECT]
+    moved = [item for item in properties if _is_named(item)][:NAMED_PROPERTIES]
     if not moved:
         return "Images look different to the model, though none of their measured properties moved much"
     order = list(WORDS)
-    moved = sorted(
-        moved[:NAMED_PROPERTIES], key=lambda item: order.index(item.name) if item.name in order else len(order)
-    )
-    words = [f"{_word(item)} ({item.name} {item.reference_mean:.3g} → {item.window_mean:.3g})" for item in moved]
-    return f"Images are {', '.join(words)} than in training"
+    moved = sorted(moved, key=lambda item: order.index(item.name) if item.name in order else len(order))
+    return f"Images are {', '.join(_described(item) for item in moved)} than in training"
 
 
-def _word(item: PropertyShift) -> str:
+def _is_named(item: PropertyShift) -> bool:
+    return not item.constant and item.p_value <= LEVEL and abs(item.effect) >= MIN_EFFECT
+
+
+def _described(item: PropertyShift) -> str:
     more, less = WORDS.get(item.name, (f"higher in {item.name}", f"lower in {item.name}"))
-    return more if item.effect > 0 else less
+    word = more if item.effect > 0 else less
+    return f"{word} ({item.name} {item.reference_mean:.3g} → {item.window_mean:.3g})"
 
 
-def _classes(shift: LabelShift | None) -> str:
+def _constant(properties: Sequence[PropertyShift]) -> str:
+    """Return the clause about properties that never vary in the reference and are different now."""
+    changed = [item for item in properties if item.constant and item.effect != 0]
+    words = [f"{item.name} {item.reference_mean:.3g} → {item.window_mean:.3g}" for item in changed]
+    return f"; {', '.join(words)}, which never varied in the reference" if words else ""
+
+
+def _proportions(shift: LabelShift | None) -> str:
     if shift is None:
         return "Class proportions moved"
     order = sorted(shift.reference, key=lambda name: -abs(shift.estimated[name] - shift.reference[name]))
     moved = [name for name in order if not shift.low[name] <= shift.reference[name] <= shift.high[name]]
     words = [f"{name} {shift.reference[name]:.0%} → {shift.estimated[name]:.0%}" for name in moved or order[:1]]
     return f"Class proportions moved: {', '.join(words[:NAMED_CLASSES])}"
+
+
+def _predicted_classes(moves: Sequence[ClassMove]) -> str:
+    order = sorted(moves, key=lambda move: -abs(move.window_share - move.reference_share))[:NAMED_CLASSES]
+    words = [f"{move.name} {move.reference_share:.0%} → {move.window_share:.0%}" for move in order]
+    return f"the model now predicts {', '.join(words)}"

@@ -1,151 +1,299 @@
-"""The tests of a window of one size, all from the same draws, so that their joint null distribution is known."""
+"""The statistics of the window test: features fitted to pooled rows, and functions of their differences of means.
 
-from collections.abc import Mapping
-from typing import NamedTuple
+Each statistic is written once. The null distribution is decided by the contrasts (see `permutations`) alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import linalg, special
 
-from .ks import KolmogorovSmirnov
-from .mmd import MMD, Discrepancy
-from .permutations import Draws, MeanDifferences
-from .proportions import g_statistic, one_hot
-from .views import View
-from .whitening import Moments, inverse_root, pooled_covariance
+from .class_groups import group_classes
+from .mmd import median_squared_distance
+from .permutations import Contrasts, centred
+from .prediction_views import LOG_OFFSET, PredictionViews, ViewName
+from .proportions import one_hot
+from .scaling import Scaling
+from .types import Float32Array, FloatArray, IntArray
+from .whitening import RIDGE
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
+FREQUENCIES = 128  # random frequencies of the kernel; each gives a cosine and a sine
+KERNEL_ROWS = 500  # pooled rows from which the median distance is taken
+KS_COMPONENTS = 8  # leading principal components of the embedding that have a KS distance of their own
+KS_CLASSES = 32  # most frequent classes whose log-probability has a KS distance
+GRID = 32  # pooled quantiles at which distribution functions are compared
 
-PRINCIPAL = 8  # principal components of the embedding with a KS distance of their own
-KERNEL_VIEWS: tuple[View, ...] = ("E", "P")
-KS_CLASSES = 32  # commonest classes whose probabilities have one
-
-GROUPS = {
-    "mmd": ("mmd E", "mmd P"),
-    "mean": ("mean E", "mean P", "mean A"),
-    "ks": ("ks P", "ks E"),
-    "proportions": ("counts", "soft counts", "soft count"),
-    "properties": ("mean A", "ks A"),
-}
+Columns = Mapping[ViewName, Float32Array]
 
 
-class Outcome(NamedTuple):
-    """What the battery says of a window; arrays have one column a draw, the first being the window itself."""
+class Values(NamedTuple):
+    """One statistic under each contrast.
 
-    statistics: dict[str, Matrix]  # name -> (B + 1,)
-    properties: Matrix | None  # (2, p, B + 1): absolute mean difference, KS distance
-    discrepancy: Discrepancy
+    Attributes
+    ----------
+    statistic : float (contrasts,), large where window and reference differ.
+    effect : float (contrasts,), the size of the difference in units that do not depend on the numbers of rows.
+    components : float (components, contrasts), what the statistic is made of, where a report needs it.
+    """
+
+    statistic: FloatArray
+    effect: FloatArray
+    components: FloatArray
 
 
-class Battery:
-    """All tests of windows of one size against one reference.
+class Statistic(Protocol):
+    """Features of a view, and what their differences of means say."""
+
+    name: str
+    family: str  # the test of the report that it belongs to
+    view: ViewName
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return the features (rows, c) of the view's columns (rows, ...)."""
+        ...
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return the statistic from differences of means (contrasts, c) of samples of these sizes."""
+        ...
+
+
+class KernelMean:
+    """Squared maximum mean discrepancy with a Gaussian kernel, by random Fourier features.
+
+    The kernel is exp(-|x - y|² / b), b being the median squared distance of pooled rows. Features that the window's
+    rows share make every permutation a product of matrices, for a reference of any size.
+
+    References
+    ----------
+    Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012), A kernel two-sample test.
+    Rahimi and Recht (2007), Random features for large-scale kernel machines.
+    Yu, Suresh, Choromanski, Holtmann-Rice and Kumar (2016), Orthogonal random features.
+    """
+
+    family = "mmd"
+
+    def __init__(self, view: ViewName, columns: Float32Array, rng: np.random.Generator) -> None:
+        self.name, self.view = f"mmd {view}", view
+        some = columns[rng.permutation(len(columns))[:KERNEL_ROWS]]
+        frequencies = orthogonal_frequencies(columns.shape[1], FREQUENCIES, rng)
+        self._frequencies = (frequencies * np.sqrt(2 / median_squared_distance(some))).astype(np.float32)
+        self._similarity = float((self._waves(columns).mean(axis=0, dtype=np.float64) ** 2).sum())
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return cosines and sines (rows, 256); the product of two rows estimates their kernel."""
+        return self._waves(columns)
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return MMD², and as its effect MMD² relative to the similarity within the samples, in 0..1."""
+        mmd2 = (differences**2).sum(axis=1)
+        return Values(mmd2, np.clip(mmd2 / (2 * self._similarity + mmd2 / 2), 0, 1), mmd2[None])
+
+    def _waves(self, columns: Float32Array) -> Float32Array:
+        phases = columns @ self._frequencies
+        waves = np.hstack([np.cos(phases), np.sin(phases)])
+        waves *= np.float32(1 / np.sqrt(FREQUENCIES))
+        return waves
+
+
+class WhitenedMean:
+    """Squared distance of the means in units of the pooled covariance: a regularised Hotelling statistic.
+
+    References
+    ----------
+    Hagrass, Sriperumbudur and Li (2022), Spectral regularized kernel two-sample tests.
+    """
+
+    family = "mean"
+
+    def __init__(self, view: ViewName, spectrum: "Spectrum") -> None:
+        self.name, self.view = f"mean {view}", view
+        self._root = spectrum.root
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return the columns themselves."""
+        return columns
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return the squared length d² of the whitened difference; its effect is d² / (1 + d²)."""
+        square = ((differences @ self._root) ** 2).sum(axis=1)
+        return Values(square, square / (1 + square), np.abs(differences).T)
+
+
+class KolmogorovSmirnov:
+    """Largest difference of distribution functions, over some directions of a view.
+
+    Distribution functions are right-continuous, so that tied values count once, and are compared at 32 pooled
+    quantiles, which lowers a distance by at most 1/32.
+
+    References
+    ----------
+    Rabanser, Günnemann and Lipton (2019), Failing loudly.
+    """
+
+    def __init__(self, view: ViewName, columns: Float32Array, directions: Float32Array, family: str = "ks") -> None:
+        self.name, self.view, self.family = f"ks {view}", view, family
+        self._directions = directions
+        levels = np.arange(GRID) / GRID
+        self._grid = np.quantile(columns @ directions, levels, axis=0, method="inverted_cdf").T
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return for each direction and grid value whether a row lies at or below it, (rows, directions * 32)."""
+        below = (columns @ self._directions)[:, :, None] <= self._grid
+        return np.asarray(below.reshape(len(columns), -1), dtype=np.float32)
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return the largest distance; the distance of each direction is a component."""
+        distances = np.abs(differences).reshape(len(differences), -1, GRID).max(axis=2).T
+        return Values(distances.max(axis=0), distances.max(axis=0), distances)
+
+
+class ClassShares:
+    """G test of the shares of predicted classes, or of mean probabilities, both samples being finite.
+
+    G = 2 Σ_c [m p_c log(p_c / π_c) + n r_c log(r_c / π_c)] with the shares p of the window, r of the reference and π
+    of both together.
+
+    References
+    ----------
+    Sokal and Rohlf (1995), Biometry, box 17.6.
+    """
+
+    family = "proportions"
+
+    def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
+        self.name, self.view = name, view
+        self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
+        self._pooled = self.features(columns).mean(axis=0, dtype=np.float64)
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return each row's weight on each class, or group of classes, (rows, groups)."""
+        return columns if self._groups is None else columns @ self._groups
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return G; its effect is the total variation distance of the shares."""
+        n, m = sizes
+        window = np.maximum(self._pooled + differences * (n / (n + m)), 0)
+        reference = np.maximum(self._pooled - differences * (m / (n + m)), 0)
+        log_pooled = np.log(np.maximum(self._pooled, 1e-300))
+        parts = m * (special.xlogy(window, window) - window * log_pooled)
+        parts += n * (special.xlogy(reference, reference) - reference * log_pooled)
+        statistic = 2 * parts.sum(axis=1)
+        return Values(statistic, np.abs(differences).sum(axis=1) / 2, statistic[None])
+
+
+class LargestClassShift:
+    """The mean probability of the class that moved most, in deviations: for a change of one class among many."""
+
+    family = "proportions"
+
+    def __init__(self, view: ViewName, columns: Float32Array) -> None:
+        self.name, self.view = "largest soft count", view
+        self._deviation = np.maximum(columns.std(axis=0, dtype=np.float64), 1e-9)
+
+    def features(self, columns: Float32Array) -> Float32Array:
+        """Return the probabilities themselves."""
+        return columns
+
+    def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
+        """Return the largest standardised difference; its effect is the largest difference of a mean probability."""
+        statistic = np.abs(differences / self._deviation).max(axis=1)
+        return Values(statistic, np.abs(differences).max(axis=1), statistic[None])
+
+
+class Spectrum:
+    """Eigenvalues and axes of the covariance of pooled columns (rows, c)."""
+
+    def __init__(self, columns: Float32Array) -> None:
+        centred = columns - columns.mean(axis=0, dtype=np.float64).astype(np.float32)
+        values, vectors = linalg.eigh((centred.T @ centred).astype(np.float64) / max(len(columns) - 1, 1))
+        values = np.maximum(values, 0)
+        ridge = RIDGE * values[-1] if values[-1] > 0 else 1.0
+        self.root: FloatArray = vectors / np.sqrt(values + ridge)  # (c, c), turns columns into whitened components
+        self.leading: Float32Array = vectors[:, ::-1][:, :KS_COMPONENTS].astype(np.float32)
+
+
+class FittedStatistics:
+    """All statistics of the window test, fitted to pooled rows.
+
+    Everything here is a symmetric function of the rows: it is the same for every permutation of reference and
+    window, which is what makes the permutation test exact for any number of rows, dimensions and classes.
 
     Parameters
     ----------
-    views : the reference's views E, P, L and, where it has properties, A; each (n, columns).
-    predicted : (n,) the reference's predicted labels.
-    draws : for windows of this size.
+    pooled : the rows that are fitted to: reference and window, or calm traffic.
+    seed : of the frequencies of the kernels and the rows that its median distance is taken from.
     """
 
-    def __init__(self, views: Mapping[View, Floats], predicted: NDArray[np.int64], draws: Draws) -> None:
-        self._axes = _axes(views)
-        k = views["P"].shape[1]
-        self._counts = one_hot(predicted, k)
-        self._draws = draws
-        self._moments = {view: Moments.of(views[view]) for view in views if view != "L"}
-        self._means = {view: MeanDifferences(rows, draws) for view, rows in views.items()}
-        self._deviations = np.maximum(views["L"].std(axis=0, dtype=np.float64), 1e-12)
-        self._kernels = {view: MMD(views[view], draws) for view in KERNEL_VIEWS}
-        self._ks = {view: KolmogorovSmirnov(rows, draws) for view, rows in projected(views, self._axes).items()}
+    def __init__(self, pooled: PredictionViews, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._groups = group_classes(pooled.probabilities)
+        self._group_matrix = one_hot(self._groups, int(self._groups.max()) + 1)
+        self._ungrouped = len(self._groups) == self._group_matrix.shape[1]
+        self._scalings = {name: Scaling(columns) for name, columns in self._unscaled(pooled).items()}
+        columns = self.columns(pooled)
+        embedding = Spectrum(columns["embedding"])
+        frequent = np.sort(np.argsort(-self._grouped(pooled).mean(axis=0), kind="stable")[:KS_CLASSES])
+        log_probability = columns["log_probability"]
+        statistics: list[Statistic] = [
+            KernelMean("embedding", columns["embedding"], rng),
+            KernelMean("log_probability", log_probability, rng),
+            WhitenedMean("embedding", embedding),
+            WhitenedMean("log_probability", Spectrum(log_probability)),
+            KolmogorovSmirnov("embedding", columns["embedding"], embedding.leading),
+            KolmogorovSmirnov("log_probability", log_probability, _unit_vectors(log_probability.shape[1], frequent)),
+            ClassShares("counts", "predicted_label", columns["predicted_label"]),
+            ClassShares("soft counts", "soft_label", columns["soft_label"]),
+            LargestClassShift("soft_label", columns["soft_label"]),
+        ]
+        if not self._ungrouped:
+            statistics.append(ClassShares("group counts", "soft_label", columns["soft_label"], self._groups))
+        if "property" in columns:
+            rows = columns["property"]
+            every = np.eye(rows.shape[1], dtype=np.float32)
+            statistics.append(WhitenedMean("property", Spectrum(rows)))
+            statistics.append(KolmogorovSmirnov("property", rows, every, family="properties"))
+        self.statistics: tuple[Statistic, ...] = tuple(statistics)
 
-    def __call__(self, views: Mapping[View, Floats], predicted: NDArray[np.int64]) -> Outcome:
-        """Test a window: its views and predicted labels."""
-        statistics: dict[str, Matrix] = {}
-        discrepancies = {view: kernel(views[view]) for view, kernel in self._kernels.items()}
-        for view, found in discrepancies.items():
-            statistics[f"mmd {view}"] = found.mmd2
-        differences = {view: self._means[view](rows) for view, rows in views.items()}
-        for view, moments in self._moments.items():
-            if view not in views:  # properties were not sent
-                continue
-            root = inverse_root(pooled_covariance(moments, views[view]))
-            statistics[f"mean {view}"] = ((differences[view] @ root) ** 2).sum(axis=1)
-        distances = {view: self._ks[view](rows) for view, rows in projected(views, self._axes).items()}
-        for view, distance in distances.items():
-            statistics[f"ks {view}"] = distance.max(axis=0)
-        counts = one_hot(predicted, self._counts.shape[1])
-        window = (self._draws.reference.T @ self._counts + self._draws.window.T @ counts).astype(np.float64)
-        total = self._counts.sum(axis=0, dtype=np.float64) + counts.sum(axis=0, dtype=np.float64)
-        statistics["counts"] = g_statistic(window, total - window)
-        statistics |= soft_counts(differences["L"], self._deviations)
-        properties = None
-        if "A" in views:
-            properties = np.stack([np.abs(differences["A"]).T, distances["A"]])
-        return Outcome(statistics, properties, discrepancies["E"])
+    def columns(self, views: PredictionViews) -> Columns:
+        """Return the columns of each view, standardised where their units differ."""
+        columns = {name: self._scalings[name](rows) for name, rows in self._unscaled(views).items()}
+        columns["soft_label"] = views.probabilities
+        columns["predicted_label"] = one_hot(views.predicted, views.probabilities.shape[1])
+        return columns
 
+    def evaluate(self, views: PredictionViews, contrasts: Sequence[Contrasts]) -> list[dict[str, Values]]:
+        """Return for each set of contrasts of these rows the values of all statistics by name."""
+        columns = self.columns(views)
+        tables: list[dict[str, Values]] = [{} for _ in contrasts]
+        for statistic in self.statistics:
+            features = centred(statistic.features(columns[statistic.view]))
+            for table, contrast in zip(tables, contrasts, strict=True):
+                table[statistic.name] = statistic.values(contrast.differences(features), contrast.sizes)
+        return tables
 
-class CalmNull:
-    """The null distribution of the same statistics from traffic that was declared calm, in its own order.
+    def _unscaled(self, views: PredictionViews) -> dict[ViewName, Float32Array]:
+        unscaled: dict[ViewName, Float32Array] = {
+            "embedding": views.embedding,
+            "log_probability": np.log(self._grouped(views) + np.float32(LOG_OFFSET)),
+        }
+        if views.properties is not None:
+            unscaled["property"] = views.properties
+        return unscaled
 
-    Windows are drawn from it in blocks and compared with all of it, so that bursts and sessions are part of the null.
-    """
-
-    def __init__(
-        self,
-        reference: Mapping[View, Floats],
-        calm: Mapping[View, Floats],
-        predicted: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        reference_size: int,
-    ) -> None:
-        count, m = rows.shape
-        n = len(calm["E"])
-        weights = np.zeros((count, n), dtype=np.float32)
-        np.add.at(weights, (np.arange(count)[:, None], rows), np.float32(1))
-        member = Draws(np.ascontiguousarray(weights.T), np.zeros((0, count), dtype=np.float32))
-        statistics: dict[str, Matrix] = {}
-        for view in KERNEL_VIEWS:
-            statistics[f"mmd {view}"] = MMD(calm[view], member).against_all(m)
-        differences = {view: MeanDifferences(values, member).against_all(values, m) for view, values in calm.items()}
-        for view in calm:
-            if view != "L":
-                root = inverse_root(Moments.of(reference[view]).covariance)
-                statistics[f"mean {view}"] = ((differences[view] @ root) ** 2).sum(axis=1)
-        axes = _axes(reference)
-        distances = {}
-        for view, values in projected(calm, axes).items():
-            ks = KolmogorovSmirnov(values, member)
-            distances[view] = ks.against_all(values, m)
-            statistics[f"ks {view}"] = distances[view].max(axis=0)
-        counts = one_hot(predicted, calm["P"].shape[1])
-        statistics["counts"] = g_statistic(
-            (weights @ counts).astype(np.float64), counts.mean(axis=0, dtype=np.float64) * reference_size
-        )
-        deviations = np.maximum(reference["L"].std(axis=0, dtype=np.float64), 1e-12)
-        statistics |= soft_counts(differences["L"], deviations)
-        self.statistics = statistics
-        self.properties = np.stack([np.abs(differences["A"]).T, distances["A"]]) if "A" in calm else None
-        self.size = m
-        self.means = np.hstack([differences["P"], differences["L"]])
+    def _grouped(self, views: PredictionViews) -> Float32Array:
+        return views.probabilities if self._ungrouped else np.asarray(views.probabilities @ self._group_matrix)
 
 
-def soft_counts(differences: Matrix, deviations: Matrix) -> dict[str, Matrix]:
-    """Return the statistics of the mean probabilities: over all classes, and of the class that moved most."""
-    return {
-        "soft counts": (differences**2).sum(axis=1),
-        "soft count": np.abs(differences / deviations).max(axis=1),
-    }
+def orthogonal_frequencies(dimensions: int, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return standard normal directions (dimensions, count), orthogonal in blocks of at most `dimensions`."""
+    blocks = []
+    width = min(dimensions, count)
+    for _ in range(-(-count // width)):
+        axes, _ = np.linalg.qr(rng.normal(size=(dimensions, width)))
+        blocks.append(axes * np.sqrt(rng.chisquare(dimensions, size=width)))
+    return np.hstack(blocks)[:, :count]
 
 
-def projected(views: Mapping[View, Floats], axes: tuple[Floats, NDArray[np.int64]]) -> Mapping[View, Floats]:
-    """Return the dimensions that KS compares: principal components of E, the commonest classes of P, all of A."""
-    found: dict[View, Floats] = {"E": views["E"] @ axes[0], "P": views["P"][:, axes[1]]}
-    if "A" in views:
-        found["A"] = views["A"]
-    return found
-
-
-def _axes(views: Mapping[View, Floats]) -> tuple[Floats, NDArray[np.int64]]:
-    _, vectors = np.linalg.eigh(Moments.of(views["E"]).covariance)
-    common = np.argsort(-views["L"].mean(axis=0, dtype=np.float64), kind="stable")[:KS_CLASSES]
-    return vectors[:, ::-1][:, :PRINCIPAL].astype(np.float32), np.sort(common)
+def _unit_vectors(dimensions: int, chosen: IntArray) -> Float32Array:
+    return np.asarray(np.eye(dimensions, dtype=np.float32)[:, chosen])

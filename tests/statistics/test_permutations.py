@@ -1,15 +1,26 @@
-"""The one-product permutations against direct recomputation, and each statistic against a well-known implementation."""
+"""Contrasts and statistics against direct recomputation, and each statistic against a well-known implementation."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics.pairwise import rbf_kernel
 
+from tests.statistics.worlds import World
 from tidemark.drift import combination
-from tidemark.drift.ks import GRID, KolmogorovSmirnov, distance
-from tidemark.drift.mmd import MMD, gaussian
-from tidemark.drift.permutations import Draws, MeanDifferences
-from tidemark.drift.proportions import g_statistic
+from tidemark.drift.class_groups import MAX_CLASSES, MIN_GROUP_ROWS, group_classes
+from tidemark.drift.mmd import gaussian, unbiased_mmd2, witness_function
+from tidemark.drift.permutations import Contrasts, centred
+from tidemark.drift.prediction_views import PredictionViews
+from tidemark.drift.projection import Projection
+from tidemark.drift.test_statistics import (
+    GRID,
+    ClassShares,
+    FittedStatistics,
+    KernelMean,
+    KolmogorovSmirnov,
+    Spectrum,
+    WhitenedMean,
+)
 
 
 @pytest.fixture
@@ -24,26 +35,28 @@ def direct_mmd2(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
     return (xx.sum() - n) / (n * (n - 1)) + (yy.sum() - m) / (m * (m - 1)) - 2 * xy.mean()
 
 
-def members(draws: Draws, column: int) -> np.ndarray:
-    return np.concatenate([draws.reference[:, column], draws.window[:, column]]).astype(bool)
+def observed(statistic, x: np.ndarray, y: np.ndarray):
+    """Values of the observed contrast alone."""
+    features = centred(statistic.features(np.vstack([x, y])))
+    contrasts = Contrasts.permutations(len(x), len(y), 0, np.random.default_rng(0))
+    return statistic.values(contrasts.differences(features), contrasts.sizes)
 
 
-def test_first_draw_is_the_window_and_every_draw_has_its_size():
-    draws = Draws.permutations(70, 23, 50, np.random.default_rng(1))
-    assert not draws.reference[:, 0].any()
-    assert draws.window[:, 0].all()
-    assert ((draws.reference.sum(axis=0) + draws.window.sum(axis=0)) == 23).all()
+def test_first_permutation_is_the_window_and_every_one_has_its_size():
+    weights = Contrasts.permutations(70, 23, 50, np.random.default_rng(1)).weights
+    assert not weights[:70, 0].any()
+    assert weights[70:, 0].all()
+    assert (weights.sum(axis=0) == 23).all()
+    assert len(np.unique(weights, axis=1).T) == 51
 
 
-def test_mmd_of_every_permutation_equals_its_direct_recomputation(pooled):
-    x, y = pooled
-    draws = Draws.permutations(len(x), len(y), 30, np.random.default_rng(1))
-    mmd = MMD(x, draws)
-    found = mmd(y).mmd2
-    both = np.vstack([x, y]).astype(np.float64)
-    for column in range(31):
-        chosen = members(draws, column)
-        assert found[column] == pytest.approx(direct_mmd2(both[~chosen], both[chosen], mmd._bandwidth), abs=2e-6)
+def test_mmd_of_every_split_equals_its_direct_recomputation(pooled):
+    both = np.vstack(pooled)
+    members = Contrasts.permutations(70, 23, 30, np.random.default_rng(1)).weights.astype(float)
+    kernel = rbf_kernel(both.astype(float), gamma=1 / 6.0)
+    np.fill_diagonal(kernel, 0)
+    for value, member in zip(unbiased_mmd2(kernel, members), members.T.astype(bool), strict=True):
+        assert value == pytest.approx(direct_mmd2(both[~member], both[member], 6.0), abs=1e-6)
 
 
 def test_kernel_agrees_with_scikit_learn(pooled):
@@ -51,31 +64,45 @@ def test_kernel_agrees_with_scikit_learn(pooled):
     np.testing.assert_allclose(gaussian(x, y, 3.0), rbf_kernel(x, y, 1 / 3.0), rtol=2e-5)
 
 
+def test_random_features_estimate_the_kernel_mean_discrepancy():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(800, 6)).astype(np.float32), rng.normal(0.5, 1, size=(400, 6)).astype(np.float32)
+    estimates = []
+    for seed in range(10):
+        kernel = KernelMean("embedding", np.vstack([x, y]), np.random.default_rng(seed))
+        bandwidth = 2 / (kernel._frequencies**2).mean()  # of a frequency's coordinates, which have variance 2 / b
+        both = np.vstack([x, y]).astype(float)
+        member = np.repeat([[0.0], [1.0]], [800, 400], axis=0)
+        direct = rbf_kernel(both, gamma=1 / bandwidth)
+        biased = direct[800:, 800:].mean() + direct[:800, :800].mean() - 2 * direct[:800, 800:].mean()
+        estimates.append(observed(kernel, x, y).statistic[0] / biased)
+        assert member.sum() == 400
+    assert np.mean(estimates) == pytest.approx(1, abs=0.1)
+
+
 def test_witness_and_nearest_row_agree_with_direct_recomputation(pooled):
     x, y = pooled
-    mmd = MMD(x, Draws.permutations(len(x), len(y), 0, np.random.default_rng(1)))
-    found = mmd(y)
-    cross, own = rbf_kernel(x, y, 1 / mmd._bandwidth), rbf_kernel(y, y, 1 / mmd._bandwidth)
+    witnesses = witness_function(x, y, 4.0)
+    cross, own = rbf_kernel(x, y, 1 / 4.0), rbf_kernel(y, y, 1 / 4.0)
     expected = cross.mean(axis=0) - (own.sum(axis=1) - 1) / (len(y) - 1)
-    np.testing.assert_allclose(found.witness, expected, atol=1e-5)
-    assert (found.nearest == cross.argmax(axis=0)).all()
+    np.testing.assert_allclose(witnesses.values, expected, atol=1e-5)
+    assert (witnesses.nearest == cross.argmax(axis=0)).all()
+    np.testing.assert_allclose(witnesses.similarity, cross.max(axis=0), rtol=1e-4)
 
 
-def test_mean_differences_of_every_permutation(pooled):
-    x, y = pooled
-    draws = Draws.permutations(len(x), len(y), 30, np.random.default_rng(1))
-    found = MeanDifferences(x, draws)(y)
-    both = np.vstack([x, y]).astype(np.float64)
-    for column in range(31):
-        chosen = members(draws, column)
-        np.testing.assert_allclose(found[column], both[chosen].mean(axis=0) - both[~chosen].mean(axis=0), atol=1e-5)
+def test_differences_of_means_of_every_permutation(pooled):
+    both = np.vstack(pooled)
+    contrasts = Contrasts.permutations(70, 23, 30, np.random.default_rng(1))
+    differences = contrasts.differences(centred(both))
+    for difference, member in zip(differences, contrasts.weights.T.astype(bool), strict=True):
+        np.testing.assert_allclose(difference, both[member].mean(axis=0) - both[~member].mean(axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("digits", [6, 0])
-def test_ks_distance_equals_scipy_with_and_without_ties(digits):
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=300).round(digits), rng.normal(0.3, 1, 120).round(digits)
-    assert distance(x, y) == pytest.approx(stats.ks_2samp(x, y).statistic, abs=1e-12)
+def test_contrasts_of_calm_traffic_compare_a_window_with_a_reference():
+    rows = np.random.default_rng(3).integers(0, 40, (20, 15))
+    weights = Contrasts.of_calm_traffic(rows, 40, 60, np.random.default_rng(3)).weights
+    np.testing.assert_allclose(weights.sum(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.where(weights > 0, weights, 0).sum(axis=0).max(), 1, atol=0.3)
 
 
 @pytest.mark.parametrize("digits", [6, 0])
@@ -83,16 +110,73 @@ def test_gridded_ks_is_within_a_grid_step_of_scipy(digits):
     rng = np.random.default_rng(3)
     x = np.maximum(rng.normal(size=(400, 3)), 0).round(digits).astype(np.float32)
     y = np.maximum(rng.normal(0.5, 1, size=(90, 3)), 0).round(digits).astype(np.float32)
-    found = KolmogorovSmirnov(x, Draws.permutations(400, 90, 5, rng))(y)[:, 0]
+    statistic = KolmogorovSmirnov("property", np.vstack([x, y]), np.eye(3, dtype=np.float32))
+    distances = observed(statistic, x, y).components[:, 0]
     exact = [stats.ks_2samp(x[:, j], y[:, j]).statistic for j in range(3)]
-    assert (found <= np.array(exact) + 1e-6).all()
-    np.testing.assert_allclose(found, exact, atol=1.5 / GRID)
+    assert (distances <= np.array(exact) + 1e-6).all()
+    np.testing.assert_allclose(distances, exact, atol=1.5 / GRID)
 
 
-def test_g_statistic_equals_scipy():
-    table = np.array([[12.0, 5, 0, 30], [100, 80, 7, 120]])
+def test_class_shares_are_the_g_test_of_scipy():
+    table = np.array([[12, 5, 0, 30], [100, 80, 7, 120]])
+    window, reference = (np.repeat(np.eye(4, dtype=np.float32), counts, axis=0) for counts in table)
+    statistic = ClassShares("counts", "predicted_label", np.vstack([reference, window]))
+    values = observed(statistic, reference, window)
     expected = stats.chi2_contingency(table, lambda_="log-likelihood", correction=False).statistic
-    assert g_statistic(table[0], table[1]) == pytest.approx(expected, abs=1e-9)
+    assert values.statistic[0] == pytest.approx(expected, rel=1e-4)
+    shares = table / table.sum(axis=1, keepdims=True)
+    assert values.effect[0] == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2, abs=1e-6)
+
+
+def test_whitened_mean_is_hotelling_with_a_ridge(pooled):
+    x, y = pooled
+    both = np.vstack(pooled).astype(float)
+    covariance = np.cov(both.T)
+    ridge = 0.01 * np.linalg.eigvalsh(covariance)[-1]
+    gap = y.mean(axis=0) - x.mean(axis=0)
+    expected = gap @ np.linalg.solve(covariance + ridge * np.eye(5), gap)
+    values = observed(WhitenedMean("embedding", Spectrum(np.vstack(pooled))), x, y)
+    assert values.statistic[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_statistics_do_not_depend_on_which_rows_are_the_window():
+    """Fitting to the pooled rows in another order gives the same values: the reason why the permutations are exact."""
+    world, rng = World(k=150, d=8), np.random.default_rng(6)
+    arrays = world.traffic(300, rng)
+    views = PredictionViews(arrays["embeddings"], arrays["probabilities"], arrays["properties"])
+    order = rng.permutation(300)
+    contrasts = Contrasts.permutations(200, 100, 20, rng)
+    shuffled = Contrasts(contrasts.weights[order], contrasts.sizes, contrasts.scale)
+    (first,) = FittedStatistics(views, 0).evaluate(views, [contrasts])
+    (second,) = FittedStatistics(views.rows(order), 0).evaluate(views.rows(order), [shuffled])
+    for name, values in first.items():
+        if not name.startswith("mmd"):  # the bandwidth is that of a random subset of the pooled rows
+            np.testing.assert_allclose(second[name].statistic, values.statistic, rtol=0.02, err_msg=name)
+
+
+def test_projection_of_wide_embeddings_keeps_their_leading_components():
+    rng = np.random.default_rng(7)
+    basis = np.linalg.qr(rng.normal(size=(2000, 3)))[0].T
+    rows = (rng.normal(size=(400, 3)) * 50 @ basis + rng.normal(size=(400, 2000))).astype(np.float32)
+    fresh = (rng.normal(size=(100, 3)) * 50 @ basis + rng.normal(size=(100, 2000))).astype(np.float32)
+    projected = Projection(rows)(fresh)
+    assert projected.shape == (100, 200)
+    assert projected[:, :3].var() > 20 * projected[:, 3:].var()
+
+
+def test_confused_classes_are_grouped_and_every_group_has_rows():
+    rng = np.random.default_rng(8)
+    pair = rng.integers(0, 150, 3000)
+    probabilities = np.full((3000, 300), 1e-4)
+    first = rng.uniform(0.2, 0.8, 3000)
+    probabilities[np.arange(3000), 2 * pair] += first
+    probabilities[np.arange(3000), 2 * pair + 1] += 1 - first
+    probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
+    groups = group_classes(probabilities)
+    assert np.mean(groups[0::2] == groups[1::2]) > 0.6  # a group of 30 rows holds one pair and a half
+    assert groups.max() < MAX_CLASSES
+    assert np.bincount(groups, probabilities.sum(axis=0)).min() > MIN_GROUP_ROWS / 3
+    assert (group_classes(probabilities[:, :100]) == np.arange(100)).all()
 
 
 def test_p_value_is_never_zero_and_counts_ties_against_the_window():

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.mmd import gaussian, median_squared_distance
-from ...drift.permutations import Draws
+from ...drift.mmd import gaussian, median_squared_distance, unbiased_mmd2
+from ...drift.permutations import Contrasts
 from ...drift.reference import Reference, Sample
 from ...drift.views import Views
 
@@ -80,13 +80,8 @@ class Target:
         """Return the permutation p-value (1 + #{as large}) / (1 + B) of images and window coming from one source."""
         n, m = distance.cross.shape
         kernel = np.block([[distance.within, distance.cross], [distance.cross.T, self._own]])
-        draws = Draws.permutations(n, m, RESAMPLES, np.random.default_rng(seed))
-        member = np.concatenate([draws.reference, draws.window]).astype(np.float64)
-        rows = kernel.sum(axis=1)
-        yy = ((kernel @ member) * member).sum(axis=0)
-        xy = rows @ member - yy
-        xx = rows.sum() - 2 * xy - yy
-        mmd2 = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
+        permutations = Contrasts.permutations(n, m, RESAMPLES, np.random.default_rng(seed))
+        mmd2 = unbiased_mmd2(kernel, permutations.weights.astype(np.float64))
         return float((1 + (mmd2[1:] >= mmd2[0]).sum()) / (1 + RESAMPLES))
 
     def _features(self, sample: Sample) -> list[Floats]:

@@ -1,0 +1,100 @@
+"""The null distribution of the window test from traffic that was declared calm."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from . import blocks
+from .permutations import Contrasts
+from .prediction_views import PredictionViews
+from .test_statistics import FittedStatistics, Values
+from .types import IntArray
+
+SIZE_RATIO = 1.05  # ratio of the window sizes for which windows are drawn; others are scaled to the nearest
+SIZES_KEPT = 8  # sizes whose null distributions are held
+MAX_SERIES_COLUMNS = 128  # columns of a view from which the block length is chosen
+
+
+class _Null(NamedTuple):
+    size: int
+    values: dict[str, Values]
+    design_effect: float
+
+
+class CalmNull:
+    """Statistics of windows and references drawn from calm traffic.
+
+    Windows are drawn in blocks (stationary bootstrap), so that bursts and sessions are part of the null distribution.
+    Each is compared with as many independently drawn rows as the reference has, which puts the sampling error of the
+    reference into it. Statistics are fitted to the calm traffic, in which neither reference nor window takes part.
+
+    Parameters
+    ----------
+    calm : views of calm traffic in its own order.
+    reference_size : rows of the reference that take part in tests.
+    draws : windows that are drawn.
+    seed : of the draws.
+
+    References
+    ----------
+    Politis and Romano (1994), The stationary bootstrap.
+    """
+
+    def __init__(self, calm: PredictionViews, reference_size: int, draws: int, seed: int) -> None:
+        self._calm = calm
+        self._reference_size = reference_size
+        self._draws = draws
+        self._seed = seed
+        self.statistics = FittedStatistics(calm, seed)
+        columns = self.statistics.columns(calm)
+        self._series = np.hstack(
+            [columns["log_probability"][:, :MAX_SERIES_COLUMNS], columns["soft_label"][:, :MAX_SERIES_COLUMNS]]
+        )
+        self._block = blocks.block_length(self._series.astype(np.float64))
+        self._null = lru_cache(SIZES_KEPT)(self._draw)
+
+    def evaluate(self, pooled: PredictionViews, m: int, further: Sequence[Contrasts]) -> tuple[dict[str, Values], ...]:
+        """Return the values of all statistics: first the observed ones, then those of calm windows.
+
+        What `further` contrasts of the pooled rows give follows, a table for each.
+
+        Parameters
+        ----------
+        pooled : the reference's rows followed by the window's.
+        m : rows of the window.
+        """
+        n = len(pooled) - m
+        null = self._null(_nearest_size(m))
+        contrast = Contrasts.permutations(n, m, 0, np.random.default_rng(self._seed))
+        scale = np.sqrt((1 / null.size + 1 / n) / (1 / m + 1 / n))
+        scaled = Contrasts(contrast.weights, (n, m), contrast.scale * scale)
+        observed, *others = self.statistics.evaluate(pooled, [scaled, *further])
+        return {name: _followed(values, null.values[name]) for name, values in observed.items()}, *others
+
+    def design_effect(self, m: int) -> float:
+        """Return how many calm predictions count as one independent prediction, in windows of m."""
+        return self._null(_nearest_size(m)).design_effect
+
+    def _draw(self, m: int) -> _Null:
+        rng = np.random.default_rng([self._seed, m])
+        size = len(self._calm)
+        rows: IntArray = blocks.stationary_bootstrap(size, m, self._block, self._draws, rng)
+        contrasts = Contrasts.of_calm_traffic(rows, size, self._reference_size, rng)
+        (values,) = self.statistics.evaluate(self._calm, [contrasts])
+        means = np.stack([self._series[window].mean(axis=0, dtype=np.float64) for window in rows])
+        return _Null(m, values, blocks.design_effect(means, self._series, m))
+
+
+def _nearest_size(m: int) -> int:
+    return round(SIZE_RATIO ** round(math.log(m, SIZE_RATIO)))
+
+
+def _followed(observed: Values, null: Values) -> Values:
+    return Values(
+        np.concatenate([observed.statistic, null.statistic]),
+        np.concatenate([observed.effect, null.effect]),
+        np.concatenate([observed.components, null.components], axis=1),
+    )

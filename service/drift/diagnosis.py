@@ -1,0 +1,79 @@
+"""The kind of a window's change: class proportions, residual, repeats."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import label_shift
+from .fitted_reference import FittedReference
+from .kind import Proportions, name_kind
+from .performance import at_proportions
+from .report import Kind, Performance
+from .residual import Residual
+from .tested_window import TestedWindow
+from .types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What changed in a window.
+
+    Attributes
+    ----------
+    kind : "none" if nothing did.
+    residual : the residual test, only if the kind had to be named.
+    proportions : class proportions of the window; by predicted classes if the reference has no labels.
+    performance : the estimated accuracy; meaningless without labels.
+    """
+
+    kind: Kind
+    residual: Residual | None
+    proportions: Proportions
+    performance: Performance
+
+
+def diagnose(fitted: FittedReference, window: TestedWindow, drifted: bool, repeats_unusual: bool) -> Diagnosis:
+    """Name the kind of a window's change.
+
+    Parameters
+    ----------
+    fitted : the reference.
+    window : the window.
+    drifted : whether the tests of its different rows reject.
+    repeats_unusual : whether it repeats itself more than the reference does.
+    """
+    posterior = fitted.calibration(window.sample.probabilities)
+    proportions = _estimate(fitted, window, posterior)
+    moved_posterior = at_proportions(posterior, proportions.reference, proportions.estimated)
+    predicted = window.views.predicted
+    residual: Residual | None = None
+    kind: Kind = "none"
+    if drifted and not fitted.has_labels:
+        kind = "unknown"
+    elif drifted:
+        residual = fitted.residual_test(window.views, proportions.estimated)
+        estimate = fitted.performance(moved_posterior, predicted, explained=True)
+        kind = name_kind(residual, proportions, 2 - fitted.performance.accuracy - estimate.estimated_accuracy)
+    elif repeats_unusual:
+        kind = "repeats"
+    performance = fitted.performance(
+        moved_posterior if kind in ("label", "both") else posterior,
+        predicted,
+        explained=kind in ("none", "label", "repeats"),
+    )
+    return Diagnosis(kind, residual, proportions, performance)
+
+
+def _estimate(fitted: FittedReference, window: TestedWindow, posterior: FloatArray) -> Proportions:
+    prior = fitted.prior
+    estimated = label_shift.estimate_proportions(posterior, prior)
+    draws = label_shift.posterior_proportions(posterior, prior, estimated, window.rng(use=2))
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    half_row = 0.5 / len(posterior)  # a share that a window cannot tell from none
+    return Proportions(
+        reference=prior,
+        estimated=estimated,
+        low=np.clip(np.minimum(low, estimated) - half_row, 0, 1),
+        high=np.clip(np.maximum(high, estimated) + half_row, 0, 1),
+        moments=label_shift.black_box(posterior.mean(axis=0), fitted.confusion),
+    )

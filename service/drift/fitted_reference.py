@@ -1,0 +1,107 @@
+"""What the window test fits to a reference once: views, calibration, class means and repeats."""
+
+from functools import cached_property
+
+import numpy as np
+
+from .label_shift import Calibration
+from .mmd import median_squared_distance
+from .performance import ConfidenceEstimate
+from .prediction_views import PredictionViews, ViewBuilder
+from .projection import MAX_DIMENSIONS, MAX_FITTED_ROWS
+from .reference import Reference, Sample
+from .residual import ResidualTest
+from .scaling import Scaling
+from .types import Float32Array, FloatArray, IntArray
+
+MAX_REFERENCE_ROWS = 5000  # rows that take part; with more, the sampling error of the window decides
+HELD_OUT_SHARE = 0.2  # share of a small reference that wide embeddings are projected by, and which takes no part
+
+
+class FittedReference:
+    """A reference as the window test uses it; it depends on no window.
+
+    Parameters
+    ----------
+    reference : the reference. At most 5,000 rows take part, drawn by `seed`. Of embeddings wider than 512, up to 512
+        other rows fit the projection, a fifth of the reference at most.
+    seed : of the rows that take part and of the residual test's redraws.
+    """
+
+    def __init__(self, reference: Reference, seed: int) -> None:
+        self.reference = reference
+        self.rows, held_out = _split(reference, seed)
+        self.build_views = ViewBuilder(reference, held_out)
+        self.sample: Sample = reference.sample.rows(self.rows)
+        self.views: PredictionViews = self.build_views(self.sample)
+        self.predicted: IntArray = self.views.predicted
+        self._seed = seed
+
+    @cached_property
+    def standardise(self) -> Scaling:
+        """The scaling of the embedding by the rows that take part."""
+        return Scaling(self.views.embedding)
+
+    @cached_property
+    def standardised(self) -> Float32Array:
+        """The standardised embedding of the rows that take part."""
+        return self.standardise(self.views.embedding)
+
+    @cached_property
+    def bandwidth(self) -> float:
+        """The median squared distance of standardised embeddings, for kernels that explain a window."""
+        return median_squared_distance(self.standardised)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the true classes of the reference are known."""
+        return self.reference.labels is not None
+
+    @cached_property
+    def labels(self) -> IntArray:
+        """The true classes of the rows that take part, or the predicted ones if no labels are known."""
+        return self.predicted if self.reference.labels is None else self.reference.labels[self.rows]
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration of the model's probabilities."""
+        return Calibration(self.sample.probabilities, self.labels)
+
+    @cached_property
+    def posterior(self) -> FloatArray:
+        """Calibrated probabilities of the rows that take part (n, k)."""
+        return self.calibration(self.sample.probabilities)
+
+    @cached_property
+    def prior(self) -> FloatArray:
+        """Class proportions of the rows that take part (k,)."""
+        return np.bincount(self.labels, minlength=self.reference.classes) / len(self.labels)
+
+    @cached_property
+    def residual_test(self) -> ResidualTest:
+        """The test whether class proportions alone explain a window."""
+        return ResidualTest(self.views, self.posterior, self.labels, self._seed)
+
+    @cached_property
+    def performance(self) -> ConfidenceEstimate:
+        """The estimate of the accuracy by confidence."""
+        return ConfidenceEstimate(self.posterior, self.predicted, self.labels)
+
+    @cached_property
+    def confusion(self) -> FloatArray:
+        """Mean calibrated probabilities (k, k) of each true class, a row a class; a class without rows is certain."""
+        k = self.reference.classes
+        counts = np.bincount(self.labels, minlength=k)
+        sums = np.zeros((k, k))
+        np.add.at(sums, self.labels, self.posterior)
+        return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.eye(k))
+
+
+def _split(reference: Reference, seed: int) -> tuple[IntArray, IntArray]:
+    """Return the rows that take part in tests, and those that fit the projection of wide embeddings."""
+    n = len(reference)
+    wide = reference.embeddings.shape[1] > MAX_DIMENSIONS
+    order = np.random.default_rng(seed).permutation(n)
+    held_out = min(MAX_FITTED_ROWS, int(HELD_OUT_SHARE * n)) if wide else 0
+    part = order[held_out:][:MAX_REFERENCE_ROWS]
+    return np.sort(part), order[:held_out]

@@ -1,0 +1,48 @@
+"""Principal components in place of wide embeddings, fitted on rows that take no part in a test."""
+
+import numpy as np
+from scipy import linalg
+
+from .scaling import Scaling
+from .types import Float32Array
+
+MAX_DIMENSIONS = 512  # widest embedding that is compared unit by unit; the cost of a covariance is cubic in the width
+MAX_COMPONENTS = 256  # components that stand for a wider embedding
+MAX_FITTED_ROWS = 512  # rows that the components are fitted on
+ROWS_PER_COMPONENT = 2  # fewer rows than this for each component would give directions of noise
+
+
+class Projection:
+    """Leading principal components of standardised embeddings.
+
+    Parameters
+    ----------
+    rows : float32 (h, d), embeddings that take no part in the tests whose input is projected. At most 512 are used.
+
+    Notes
+    -----
+    The components come from the h x h matrix of products, so that the cost is linear in d. A projection that is
+    fitted on other rows is fixed for a test: its permutations stay exact.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).normal(size=(100, 2000)).astype(np.float32)
+    >>> Projection(rows)(rows[:3]).shape
+    (3, 50)
+    """
+
+    def __init__(self, rows: Float32Array) -> None:
+        self._scaling = Scaling(rows[:MAX_FITTED_ROWS])
+        standardised = self._scaling(rows[:MAX_FITTED_ROWS])
+        count = min(MAX_COMPONENTS, max(len(standardised) // ROWS_PER_COMPONENT, 1))
+        squares, left = linalg.eigh((standardised @ standardised.T).astype(np.float64))
+        roots = np.sqrt(np.maximum(squares[::-1][:count], 1e-12))
+        self._components = np.asarray(standardised.T @ (left[:, ::-1][:, :count] / roots), dtype=np.float32)
+
+    def __call__(self, embeddings: Float32Array) -> Float32Array:
+        """Return the components (m, r) of embeddings (m, d), computed in blocks of rows."""
+        projected = np.empty((len(embeddings), self._components.shape[1]), dtype=np.float32)
+        for start in range(0, len(embeddings), MAX_FITTED_ROWS):
+            rows = slice(start, start + MAX_FITTED_ROWS)
+            projected[rows] = self._scaling(embeddings[rows]) @ self._components
+        return projected

@@ -1,0 +1,90 @@
+"""A validated window, and the outcome of its tests."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import combination
+from .prediction_views import PredictionViews
+from .reference import Sample
+from .repeats import Repeats
+from .test_statistics import Statistic, Values
+from .types import FloatArray, IntArray
+
+FAMILIES = ("mmd", "mean", "ks", "proportions", "properties")
+
+
+@dataclass(frozen=True, eq=False)
+class TestedWindow:
+    """A validated window: the rows that are tested, and how many repeat each other.
+
+    Attributes
+    ----------
+    size : int, predictions in the window.
+    rows : int (m,), the tested rows as the caller numbers them: the first of each group of equal rows.
+    sample, views : the tested rows.
+    repeats : exact repeats among all rows.
+    seed : tuple of int, of everything random about this window; it differs from window to window, so that no set of
+        permutations serves for ever.
+    """
+
+    size: int
+    rows: IntArray
+    sample: Sample
+    views: PredictionViews
+    repeats: Repeats
+    seed: tuple[int, int]
+
+    def rng(self, use: int) -> np.random.Generator:
+        """Return random numbers of the window's own for one use."""
+        return np.random.default_rng([*self.seed, use])
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the tests of a window say.
+
+    Attributes
+    ----------
+    values : by statistic; the first column is the observed window, the others are the null distribution.
+    resampled : by statistic, from a bootstrap of window and reference; empty if no intervals were asked for.
+    families : the names of the statistics in each family of tests.
+    floor : the smallest p-value that the null distribution allows.
+    design_effect : how many calm predictions count as one independent prediction; None without calm traffic.
+    """
+
+    values: dict[str, Values]
+    resampled: dict[str, Values]
+    families: dict[str, tuple[str, ...]]
+    floor: float
+    design_effect: float | None
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of all tests together."""
+        return combination.combined(self.table(tuple(self.values)))
+
+    @property
+    def evidence(self) -> float:
+        """Minus the logarithm of the p-value in nats, extrapolated if the p-value is at its floor."""
+        p_value = self.p_value
+        if p_value > self.floor:
+            return float(-np.log(p_value))
+        return max(float(-np.log(self.floor)), combination.evidence(self.table(tuple(self.values))))
+
+    def table(self, names: tuple[str, ...]) -> FloatArray:
+        """Return the statistics (names, columns)."""
+        return np.stack([self.values[name].statistic for name in names])
+
+
+def families_of(statistics: tuple[Statistic, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the statistics in each family; those of properties also form a family of their own."""
+    families = {
+        family: tuple(
+            statistic.name
+            for statistic in statistics
+            if statistic.family == family or (family == "properties" and statistic.view == "property")
+        )
+        for family in FAMILIES
+    }
+    return {family: names for family, names in families.items() if names}
