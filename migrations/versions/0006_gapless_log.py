@@ -26,20 +26,11 @@ CREATE TABLE writers (
     id integer GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_writers PRIMARY KEY,
     spool uuid NOT NULL,
     model_id integer NOT NULL CONSTRAINT fk_writers_model_id REFERENCES models,
-    last_number bigint NOT NULL DEFAULT 0,
     pending bigint NOT NULL DEFAULT 0,
     written_at timestamptz NOT NULL DEFAULT now(),
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT uq_writers_spool_model_id UNIQUE (spool, model_id)
 );
-
-CREATE TABLE log_ends (
-    model_id integer NOT NULL CONSTRAINT fk_log_ends_model_id REFERENCES models,
-    log text NOT NULL CONSTRAINT ck_log_ends_log CHECK (log IN ('predictions', 'labels')),
-    position bigint NOT NULL,
-    at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT pk_log_ends PRIMARY KEY (model_id, log)
-) WITH (fillfactor = 50);
 
 CREATE TABLE segments (
     model_id integer NOT NULL,
@@ -49,8 +40,10 @@ CREATE TABLE segments (
     writer_id integer NOT NULL,
     at_from timestamptz NOT NULL,
     at_to timestamptz NOT NULL,
+    committed_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_segments PRIMARY KEY (model_id, last_position)
 );
+CREATE INDEX ix_segments_writer_id ON segments (writer_id, first_number);
 CREATE INDEX ix_segments_at_to ON segments USING brin (at_to) WITH (pages_per_range = 16, autosummarize = on);
 
 CREATE TABLE label_log (
@@ -63,6 +56,17 @@ CREATE TABLE label_log (
     at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_label_log PRIMARY KEY (model_id, position)
 );
+
+CREATE VIEW log_ends AS
+SELECT m.id AS model_id, 'predictions' AS log, coalesce(s.last_position, 0) AS position, s.committed_at AS at
+FROM models m LEFT JOIN LATERAL (
+    SELECT last_position, committed_at FROM segments WHERE model_id = m.id ORDER BY last_position DESC LIMIT 1
+) s ON true
+UNION ALL
+SELECT m.id, 'labels', coalesce(l.position, 0), l.at
+FROM models m LEFT JOIN LATERAL (
+    SELECT position, at FROM label_log WHERE model_id = m.id ORDER BY position DESC LIMIT 1
+) l ON true;
 
 CREATE TABLE checkpoints (
     stream_id integer CONSTRAINT pk_checkpoints PRIMARY KEY
@@ -117,8 +121,8 @@ FROM predictions p JOIN first_places f USING (model_id)
 WHERE (p.xid, p.number) > (f.xid, f.number);
 ANALYZE unread;
 
-INSERT INTO writers (spool, model_id, last_number)
-SELECT '00000000-0000-0000-0000-000000000000', model_id, max(place) FROM unread GROUP BY model_id;
+INSERT INTO writers (spool, model_id)
+SELECT DISTINCT CAST('00000000-0000-0000-0000-000000000000' AS uuid), model_id FROM unread;
 
 UPDATE predictions p SET writer_id = w.id, number = u.place
 FROM unread u JOIN writers w USING (model_id) WHERE p.id = u.id AND p.at = u.at;
@@ -130,12 +134,8 @@ INSERT INTO segments (model_id, last_position, first_position, first_number, wri
 SELECT model_id, max(number), min(number), min(number), 0, min(at), max(at)
 FROM predictions WHERE writer_id = 0 GROUP BY model_id;
 
-INSERT INTO log_ends (model_id, log, position)
-SELECT m.id, 'predictions', coalesce(s.last_position, 0) + coalesce(w.last_number, 0)
-FROM models m LEFT JOIN segments s ON s.model_id = m.id LEFT JOIN writers w ON w.model_id = m.id;
-
 INSERT INTO segments (model_id, last_position, first_position, first_number, writer_id, at_from, at_to)
-SELECT u.model_id, e.position, e.position - count(*) + 1, 1, w.id, min(u.at), max(u.at)
+SELECT u.model_id, e.position + count(*), e.position + 1, 1, w.id, min(u.at), max(u.at)
 FROM unread u
 JOIN writers w USING (model_id)
 JOIN log_ends e ON e.model_id = u.model_id AND e.log = 'predictions'
@@ -160,9 +160,6 @@ SELECT model_id, row_number() OVER (PARTITION BY model_id ORDER BY xid, seq), pr
 
 UPDATE feedback SET placed = label;
 CREATE INDEX ix_feedback_unplaced ON feedback (model_id, created_at) WHERE label IS DISTINCT FROM placed;
-
-INSERT INTO log_ends (model_id, log, position)
-SELECT m.id, 'labels', count(f.*) FROM models m LEFT JOIN feedback f ON f.model_id = m.id GROUP BY m.id;
 
 UPDATE streams s SET label_position = e.position - CASE
     WHEN s.reference_id IS NULL OR s.retired_at IS NOT NULL THEN 0

@@ -25,7 +25,11 @@ SWEEP = 2.0  # seconds between sweeps for rows and labels without a position
 STOP = 8.0  # seconds that `stop` may take: orchestrators kill a process after ten or thirty
 DAYS_AHEAD = 3  # partitions made before they are needed
 
-CHECK_VIOLATION = "23514"  # SQLSTATE
+NOT_OF_A_ROW = (  # SQLSTATE of refusals that the next attempt resolves
+    "23503",  # foreign key: the model was deleted
+    "23505",  # unique: another process took the same positions, where Postgres was told to isolate transactions more
+    "23514",  # check: the day has no partition yet
+)
 UNKNOWN_MODEL = "unknown_model"  # reason: the database does not know the model, nor does the spool
 OTHER_INSTALLATION = "other_installation"  # reason: the spool belongs to another database; it stays as it is
 EXPIRED = "expired"  # reason: older than the retention
@@ -266,6 +270,6 @@ def _blame(error: Exception) -> str | None:
     """Return why rows themselves are to blame for an error, or None where they are not."""
     if isinstance(error, UnforwardableError):
         return error.reason
-    if sqlstate(original_error(error)) == CHECK_VIOLATION:  # a day without its partition: the next attempt makes it
+    if sqlstate(original_error(error)) in NOT_OF_A_ROW:
         return None
     return REFUSED if is_refused(error) or isinstance(error, ValueError) else None

@@ -20,7 +20,6 @@ BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a
     "feedback": "TIDEMARK_REPORT_RETENTION_DAYS",
     "installation": "one row",
     "label_log": "TIDEMARK_REPORT_RETENTION_DAYS",
-    "log_ends": "two a model version",
     "models": "one a model version",
     "monitors": "one a monitor that works",
     "predictions": "TIDEMARK_RETENTION_DAYS",
@@ -35,15 +34,23 @@ BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a
 }
 
 # In the order in which rows that others point to can go. `:before` is the end of the retention of predictions,
-# `:reports_before` that of reports.
+# `:reports_before` that of reports. A model's last segment and last label stay: they tell where its logs end.
 CONDITIONS: tuple[tuple[str, str], ...] = (
-    ("segments", "at_to < :before"),
+    (
+        "segments",
+        "at_to < :before AND EXISTS (SELECT FROM segments newer"
+        " WHERE newer.model_id = t.model_id AND newer.last_position > t.last_position)",
+    ),
     (
         "writers",
         "written_at < :before AND spool <> '00000000-0000-0000-0000-000000000000'"
         " AND NOT EXISTS (SELECT FROM segments s WHERE s.writer_id = t.id AND s.model_id = t.model_id)",
     ),
-    ("label_log", "at < :reports_before"),
+    (
+        "label_log",
+        "at < :reports_before AND EXISTS (SELECT FROM label_log newer"
+        " WHERE newer.model_id = t.model_id AND newer.position > t.position)",
+    ),
     ("feedback", "created_at < :reports_before AND label IS NOT DISTINCT FROM placed"),
     (
         "deliveries",

@@ -24,15 +24,11 @@ from .raw_connection import raw
 
 PATIENCE = dt.timedelta(minutes=5)  # that a label waits for its prediction
 PLACED_AT_ONCE = 20_000  # labels that enter the log in one transaction
+LABELS_LOCK = 0x71E2  # advisory lock, with the model's id: who lets labels enter
 NONE_REPLACED = -1  # in `LabelBatch.replaced`: the label corrects no other
 UNFIT = "label"  # reason: a class that the model does not have, or probabilities of another length
 
-OPEN = """
-INSERT INTO log_ends (model_id, log, position) SELECT unnest(%(model_ids)s::int[]), 'labels', 0 ON CONFLICT DO NOTHING
-"""
-LOCK = """
-SELECT model_id FROM log_ends WHERE model_id = ANY (%(model_ids)s) AND log = 'labels' ORDER BY model_id FOR UPDATE
-"""
+LOCK = "SELECT pg_advisory_xact_lock(%s, %s)"
 PENDING = """
 SELECT prediction_id, label, placed, created_at < now() - %(patience)s::interval AS overdue FROM feedback
 WHERE model_id = %(model_id)s AND label IS DISTINCT FROM placed
@@ -45,8 +41,7 @@ WHERE p.writer_id IS NOT NULL
 """
 PLACE = """
 WITH log_end AS (
-    UPDATE log_ends SET position = position + cardinality(%(ids)s::uuid[]), at = now()
-    WHERE model_id = %(model_id)s AND log = 'labels' RETURNING position - cardinality(%(ids)s::uuid[]) AS position
+    SELECT coalesce(max(position), 0) AS position FROM label_log WHERE model_id = %(model_id)s
 ), entered AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(labels)s::int[], %(replaced)s::int[], %(tags)s::text[])
         WITH ORDINALITY AS entry (prediction_id, label, replaced, tags, place)
@@ -165,9 +160,8 @@ def ends(connection: Connection) -> dict[int, int]:
 
 def lock(cursor: RawCursor[Any], model_ids: Sequence[int]) -> None:
     """Let the labels of these models enter the log in no other transaction before this one ends."""
-    values = {"model_ids": sorted(model_ids)}
-    cursor.execute(OPEN, values)
-    cursor.execute(LOCK, values)
+    for model_id in sorted(model_ids):  # in one order for all, so that no two wait for each other
+        cursor.execute(LOCK, (LABELS_LOCK, model_id))
 
 
 def place(cursor: RawCursor[Any], model_id: int, limit: int = PLACED_AT_ONCE) -> int:

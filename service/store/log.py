@@ -132,7 +132,8 @@ def written_position(connection: Connection, model_id: int) -> int:
 
 def ends(connection: Connection) -> dict[int, LogEnd]:
     """Return the end of each model's log by the model's id; models without predictions are missing."""
-    rows = raw(connection).execute("SELECT model_id, position, at FROM log_ends WHERE log = 'predictions'")
+    statement = "SELECT model_id, position, at FROM log_ends WHERE log = 'predictions' AND at IS NOT NULL"
+    rows = raw(connection).execute(statement)
     return {model_id: LogEnd(position, at) for model_id, position, at in rows}
 
 

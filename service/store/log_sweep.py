@@ -6,7 +6,7 @@ from psycopg import Cursor as RawCursor
 from sqlalchemy import Connection
 
 from . import label_log
-from .log_writer import lock_writers, record_progress, runs_of, take_positions
+from .log_writer import lock_writers, runs_of, take_positions
 from .raw_connection import raw
 from .tables import SWEEP_SPOOL
 
@@ -60,7 +60,6 @@ def _sweep_predictions(cursor: RawCursor[Any]) -> int:
     if not rows:
         return 0
     numbers, times = sorted(number for number, _ in rows), [at for _, at in rows]
-    record_progress(cursor, writer.id, numbers[-1], pending=0)
     take_positions(cursor, model_id, writer.id, runs_of(numbers), (min(times), max(times)))
     return len(rows)
 

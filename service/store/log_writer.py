@@ -1,8 +1,11 @@
 """The writing end of the log: rows by binary COPY, and the segment that gives them their positions.
 
 A writer is the rows of one model in one spool file; the spool numbers them without gaps. A transaction copies rows and,
-as its last statement, takes the next positions of their model under a row lock that is held for that statement and the
+as its last statement, takes the next positions of their model under a lock that is held for that statement and the
 commit only. Positions therefore follow each other in the order of commits, whatever other transactions do.
+
+Rows are only added, to predictions and to segments: a transaction that stays open for days, and keeps Postgres from
+removing old versions of rows, slows nothing down here.
 """
 
 import datetime as dt
@@ -16,6 +19,9 @@ from psycopg.errors import UniqueViolation
 
 from .logged import COPIED, SIGNATURE, TRAILER, Logged
 
+LOG_LOCK = 0x71E1  # advisory lock, with the model's id: who takes positions
+REPORT_EVERY = "5 seconds"  # after which a writer says again how many rows it still holds
+
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (
     id uuid, at timestamptz, model_id int4, label int4, confidence float4, probabilities bytea, embedding bytea,
@@ -26,22 +32,29 @@ OPEN = """
 INSERT INTO writers (spool, model_id) SELECT %(spool)s, unnest(%(model_ids)s::int[]) ON CONFLICT DO NOTHING
 """
 LOCK = """
-SELECT model_id, id, last_number FROM writers
+SELECT model_id, id FROM writers
 WHERE spool = %(spool)s AND model_id = ANY(%(model_ids)s) ORDER BY model_id FOR UPDATE
 """
-ADVANCE = "UPDATE writers SET last_number = %s, pending = %s, written_at = now() WHERE id = %s"
+LAST_NUMBERS = """
+SELECT writer_id, last.number FROM unnest(%(writer_ids)s::int[]) AS w (writer_id)
+CROSS JOIN LATERAL (
+    SELECT s.first_number + s.last_position - s.first_position AS number FROM segments s
+    WHERE s.writer_id = w.writer_id ORDER BY s.first_number DESC LIMIT 1
+) last
+"""
+REPORT = f"""
+UPDATE writers SET pending = %s, written_at = now() WHERE id = %s AND written_at < now() - interval '{REPORT_EVERY}'
+"""
+LOCK_END = "SELECT pg_advisory_xact_lock(%s, %s)"
 TAKE = """
 WITH log_end AS (
-    INSERT INTO log_ends AS e (model_id, log, position) VALUES (%(model_id)s, 'predictions', %(count)s)
-    ON CONFLICT (model_id, log) DO UPDATE SET position = e.position + excluded.position, at = now()
-    RETURNING position
+    SELECT coalesce(max(last_position), 0) AS position FROM segments WHERE model_id = %(model_id)s
 ), runs AS (
     SELECT number, count, sum(count) OVER (ORDER BY number) AS upto
     FROM unnest(%(numbers)s::bigint[], %(counts)s::bigint[]) AS run (number, count)
 )
 INSERT INTO segments (model_id, last_position, first_position, first_number, writer_id, at_from, at_to)
-SELECT %(model_id)s, position - %(count)s + upto, position - %(count)s + upto - count + 1, number, %(writer_id)s,
-    %(at_from)s, %(at_to)s
+SELECT %(model_id)s, position + upto, position + upto - count + 1, number, %(writer_id)s, %(at_from)s, %(at_to)s
 FROM log_end, runs
 """
 
@@ -69,7 +82,7 @@ class Writer(NamedTuple):
     """A writer as it is committed."""
 
     id: int
-    last_number: int
+    last_number: int  # of the last row committed, 0 at first
 
 
 def write(
@@ -88,7 +101,7 @@ def write(
     ----------
     connection : of psycopg, in a transaction.
     spool : the identity of the spool file that numbers the rows.
-    batches : in the order of their numbers.
+    batches : in the order of their numbers, at least one.
     model_ids : by `name:version`.
     pending : rows that the spool still holds after these, for the record.
 
@@ -102,10 +115,7 @@ def write(
         writers = lock_writers(cursor, spool, ids)
         new = [rest for batch in batches if (rest := _rest(batch, writers[model_ids[batch.predictions.model]]))]
         runs = _copy(cursor, new, model_ids, writers)
-        for model_id in ids:
-            own = [batch for batch in new if model_ids[batch.predictions.model] == model_id]
-            if own:
-                record_progress(cursor, writers[model_id].id, max(batch.last_number for batch in own), pending)
+        cursor.execute(REPORT, (pending, writers[ids[0]].id))
         _commit(connection, cursor, new, model_ids, writers, runs)
     return sum(run.rows for model_runs in runs.values() for run in model_runs)
 
@@ -115,16 +125,13 @@ def lock_writers(cursor: RawCursor[Any], spool: UUID, model_ids: Sequence[int]) 
     values = {"spool": spool, "model_ids": list(model_ids)}
     for _ in range(2):
         cursor.execute(LOCK, values)
-        writers = {model_id: Writer(writer_id, last) for model_id, writer_id, last in cursor.fetchall()}
-        if len(writers) == len(model_ids):
+        ids = dict(cursor.fetchall())
+        if len(ids) == len(model_ids):
             break
         cursor.execute(OPEN, values)
-    return writers
-
-
-def record_progress(cursor: RawCursor[Any], writer_id: int, last_number: int, pending: int) -> None:
-    """Record the last number of a writer that is committed, and how many rows its spool still holds."""
-    cursor.execute(ADVANCE, (last_number, pending, writer_id))
+    cursor.execute(LAST_NUMBERS, {"writer_ids": list(ids.values())})
+    last = dict(cursor.fetchall())
+    return {model_id: Writer(writer_id, last.get(writer_id, 0)) for model_id, writer_id in ids.items()}
 
 
 def take_positions(
@@ -134,12 +141,12 @@ def take_positions(
     values = {
         "model_id": model_id,
         "writer_id": writer_id,
-        "count": sum(run.rows for run in runs),
         "numbers": [run.number for run in runs],
         "counts": [run.rows for run in runs],
         "at_from": span[0],
         "at_to": span[1],
     }
+    cursor.execute(LOCK_END, (LOG_LOCK, model_id))  # a statement of its own: the next one sees what was committed
     cursor.execute(TAKE, values)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from ..errors import ReferenceMismatch
-from .tables import log_ends, models, references, streams
+from .tables import models, references, streams
 
 
 def register(connection: Connection, name: str, version: str, sha256: str, labels: list[str]) -> int:
@@ -38,8 +38,6 @@ def register(connection: Connection, name: str, version: str, sha256: str, label
     )
     model_id = int(connection.execute(statement.returning(models.c.id)).scalar_one())
     connection.execute(insert(streams).values(model_id=model_id).on_conflict_do_nothing())
-    ends = [{"model_id": model_id, "log": log, "position": 0} for log in ("predictions", "labels")]
-    connection.execute(insert(log_ends).values(ends).on_conflict_do_nothing())
     return model_id
 
 

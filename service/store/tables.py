@@ -118,22 +118,19 @@ writers = Table(  # the rows of one model in one spool file, numbered without ga
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("spool", UUID(as_uuid=True), nullable=False),  # the identity inside the spool file
     Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
-    Column("last_number", BigInteger, nullable=False, server_default="0"),  # of the last row committed here
-    Column("pending", BigInteger, nullable=False, server_default="0"),  # rows that the spool still held then
+    Column("pending", BigInteger, nullable=False, server_default="0"),  # rows that the spool held at `written_at`
     Column("written_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     _now(),
     UniqueConstraint("spool", "model_id"),
 )
 
-log_ends = Table(  # the last position of each model's log of predictions, and of its log of labels
+log_ends = Table(  # a view: the last position of each model's log of predictions, and of its log of labels
     "log_ends",
-    metadata,
-    Column("model_id", Integer, ForeignKey("models.id"), nullable=False),
-    Column("log", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    PrimaryKeyConstraint("model_id", "log"),
-    CheckConstraint("log IN ('predictions', 'labels')", name="log"),
+    MetaData(),
+    Column("model_id", Integer, nullable=False),
+    Column("log", Text, nullable=False),  # predictions or labels
+    Column("position", BigInteger, nullable=False),  # 0 where nothing was logged
+    Column("at", DateTime(timezone=True), nullable=True),
 )
 
 segments = Table(  # consecutive positions of a model that are consecutive numbers of a writer
@@ -146,8 +143,10 @@ segments = Table(  # consecutive positions of a model that are consecutive numbe
     Column("writer_id", Integer, nullable=False),
     Column("at_from", DateTime(timezone=True), nullable=False),  # time of its earliest prediction
     Column("at_to", DateTime(timezone=True), nullable=False),  # time of its latest prediction
+    Column("committed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("model_id", "last_position"),
 )
+Index("ix_segments_writer_id", segments.c.writer_id, segments.c.first_number)
 Index("ix_segments_at_to", segments.c.at_to, postgresql_using="brin")
 
 feedback = Table(

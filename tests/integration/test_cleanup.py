@@ -1,6 +1,8 @@
 """Each table has a bound, and what is beyond it is deleted, in the order in which rows point to each other."""
 
 import datetime as dt
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -40,20 +42,20 @@ def counts(connection: Connection) -> dict[str, int]:
     return {table: connection.execute(text(f'SELECT count(*) FROM "{table}"')).scalar_one() for table in COUNTED}
 
 
+def label(key: UUID, model_id: int) -> dict[str, Any]:
+    probabilities = np.full(2, 0.5, "<f2").tobytes()
+    return {"prediction_id": key, "model_id": model_id, "label": 1, "predicted": 0, "probabilities": probabilities}
+
+
 @pytest.fixture
 def filled(engine: Engine) -> Engine:
     """A model with two references, a retired slice, predictions, labels, windows and alerts."""
     rows = logged("m:1", new_ids(2), np.full((2, 2), 0.5), np.ones((2, 4)))
-    probabilities = np.full(2, 0.5, "<f2").tobytes()
     with engine.begin() as connection:
         model_id = models.register(connection, "m", "1", "a" * 64, ["x", "y"])
         write(connection, rows)
     with engine.begin() as connection:
-        labels = [
-            {"prediction_id": key, "model_id": model_id, "label": 1, "predicted": 0, "probabilities": probabilities}
-            for key in rows.uuids
-        ]
-        feedback.save(connection, labels)
+        feedback.save(connection, [label(key, model_id) for key in rows.uuids])
         connection.execute(text("INSERT INTO streams (model_id, slice) VALUES (:id, 'camera=7')"), {"id": model_id})
         for _ in range(2):
             references.save(connection, model_id, {"embeddings": np.zeros((1, 4))})
@@ -79,6 +81,11 @@ def test_what_is_old_is_deleted_but_not_what_is_in_use(filled: Engine) -> None:
         then = NOW - dt.timedelta(days=500)
         for statement in AGED.split(";")[:-1]:
             connection.execute(text(statement), {"then": then})
+        (model_id,) = models.ids(connection).values()
+        later = logged("m:1", new_ids(1), np.full((1, 2), 0.5), np.ones((1, 4)))
+        write(connection, later)
+    with filled.begin() as connection:
+        feedback.save(connection, [label(later.uuids[0], model_id)])
     deleted = cleanup.delete_old(filled, NOW, retention_days=30, report_retention_days=400)
     assert deleted == {
         "segments": 1, "writers": 1, "feedback": 2, "label_log": 2, "windows": 1, "alerts": 1, "deliveries": 1,
