@@ -16,6 +16,7 @@ from ..inference.bundle import Bundle
 from ..inference.labelled_images import LabelledImages
 from ..inference.preprocessing_check import Variant, ranked_variants, suggestion
 from ..inference.session import Model
+from ..settings import Settings
 
 DEFAULT_LIMIT = 500  # images, on which a dozen variants take about as long as 6,000 predictions
 BINS = 15  # of confidence, for the calibration error
@@ -53,7 +54,7 @@ def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[
     """
     bundle = bundles.load(folder)
     labelled = LabelledImages(bundle, images, limit)
-    model = Model(bundle)
+    model = Model(bundle, providers=Settings.load().providers)
     quality, confusion = _quality(bundle, model, labelled)
     console = Console(stderr=True)
     with console.status("trying other ways to prepare the input") as status:
@@ -82,9 +83,10 @@ def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[
     }
 
 
-def preprocessing_warning(bundle: Bundle, model: Model, images: Path, limit: int) -> str | None:
+def preprocessing_warning(bundle: Bundle, images: Path, limit: int) -> str | None:
     """Return advice if another preparation of the pixels fits a sample of labelled images clearly better."""
     sample = LabelledImages(bundle, images, limit)
+    model = Model(bundle, providers=Settings.load().providers)
     accuracy, variants = ranked_variants(model, sample, bundle.input, geometry=False, progress=lambda _change: None)
     best = suggestion(accuracy, variants, len(sample))
     return None if best is None else f"{_advice(accuracy, best)} (see `tidemark model check`)"

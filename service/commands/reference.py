@@ -148,7 +148,7 @@ def reference_from_images(folder: Path, images: Path, limit: int | None, thumbna
     found = labelled_warnings(labelled)
     if labelled.are_labelled:
         sample = int(np.clip(len(labelled) // CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED))
-        advice = preprocessing_warning(bundle, Model(bundle), images, sample)
+        advice = preprocessing_warning(bundle, images, sample)
         found += [] if advice is None else [advice]
     counts = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
     return BuiltReference(bundle, images, arrays, found, counts, gallery.images if gallery else {})
@@ -196,7 +196,7 @@ def reference_arrays(
     bundle: Bundle, labelled: LabelledImages, gallery: Gallery | None = None
 ) -> dict[str, NDArray[Any]]:
     """Return a reference's arrays; numbers are rounded to float16 as those of logged traffic are."""
-    model = Model(bundle)
+    model = Model(bundle, providers=Settings.load().providers)
     parts: dict[str, list[NDArray[Any]]] = {"embeddings": [], "probabilities": [], "labels": [], "properties": []}
     for images, labels in _progress(labelled.batches(), len(labelled), bundle):
         pixels = np.stack([image.pixels for image in images])
@@ -255,7 +255,9 @@ def store(
     calibration = StreamDetector(reference, settings.expected_run_time).calibration()
     with opened(settings) as engine, engine.begin() as connection:
         labels = list(bundle.labels)
-        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels)
+        model_id = models.register(
+            connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256
+        )
         if not isinstance(bundle, Bundle):
             _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
         reference_id = references.save(connection, model_id, arrays, thumbnails)

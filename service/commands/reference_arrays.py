@@ -11,6 +11,7 @@ from ..errors import TidemarkError
 from ..inference.bundle import AnyBundle, Bundle
 from ..inference.properties import NAMES
 from ..inference.session import Model
+from ..settings import Settings
 from ..store.logged import HALF, halved
 from .check import load_arrays
 
@@ -57,7 +58,7 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
 
 def _check_running(bundle: Bundle, arrays: dict[str, NDArray[Any]], path: Path) -> None:
     """Raise what would not fit the predictions that the bundle's model is going to log."""
-    size = Model(bundle).embedding_size
+    size = Model(bundle, providers=Settings.load().providers).embedding_size
     if arrays["embeddings"].shape[1] != size:
         raise TidemarkError(f"{path}: embeddings have {arrays['embeddings'].shape[1]} columns, the model's have {size}")
     if "properties" in arrays and arrays["properties"].shape[1:] != (len(NAMES),):

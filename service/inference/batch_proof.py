@@ -20,7 +20,7 @@ from .probabilities import ModelFailed
 from .runtime import open_session
 
 TOLERANCE = 2e-3  # of the values' range, that another order of float32 sums explains
-HALF_TOLERANCE = 2e-2  # the same for float16
+COARSE_TOLERANCE = 2e-2  # the same for float16, and for quantised tensors, whose values may fall on the next step
 
 Answers = list[NDArray[Any]]
 
@@ -61,9 +61,10 @@ def choose_batch(
         raise BrokenBundle(
             f"exported in training mode: {', '.join(training[:3])}; export it in evaluation mode (model.eval())"
         )
+    tolerance = COARSE_TOLERANCE if onnx_inspect.is_coarse(proto) else TOLERANCE
     original = Network(open_session(proto.SerializeToString(), folder), spec)
     alone = _alone(original, images, tensors)
-    if not _same(alone, _alone(original, images, tensors), alone):
+    if not _same(alone, _alone(original, images, tensors), tolerance):
         named = onnx_inspect.random_operators(proto)
         raise BrokenBundle(
             f"the same image gets different answers: {', '.join(named[:3]) or 'some operator is random'}"
@@ -72,21 +73,21 @@ def choose_batch(
         note("the graph takes a single image: images run one at a time; export a batch axis for more speed")
         return BatchChoice(proto, None)
     if declared is None:
-        if _same(alone, _together(original, images, tensors), alone):
+        if _same(alone, _together(original, images, tensors), tolerance):
             return BatchChoice(proto, None)
         note(
             "the answer to an image depends on the others in its batch: images run one at a time, which costs speed "
             "under load; a graph that treats each image by itself runs them together"
         )
         return BatchChoice(proto, 1)
-    if declared > 1 and not _same(alone, _together(original, images, tensors), alone):
+    if declared > 1 and not _same(alone, _together(original, images, tensors), tolerance):
         raise BrokenBundle(
             f"the batch size is fixed at {declared}, and the answer to an image depends on the others in its batch: "
             "export it with a batch size of 1"
         )
     del original  # two sessions hold the weights twice
     freed = _freed(proto, folder, spec, declared, images)
-    if freed is not None and _is_equal(freed, folder, spec, tensors, images, alone):
+    if freed is not None and _is_equal(freed, folder, spec, tensors, images, alone, tolerance):
         return BatchChoice(freed, None)
     note(
         f"the graph is bound to a batch size of {declared}: images run "
@@ -137,12 +138,13 @@ def _is_equal(
     tensors: Sequence[str],
     images: NDArray[np.uint8],
     alone: Answers,
+    tolerance: float,
 ) -> bool:
     """Check whether a freed graph gives every image the original's answer, alone and together with others."""
     try:
         network = Network(open_session(freed.SerializeToString(), folder), spec)
-        return _same(alone, _alone(network, images, tensors), alone) and _same(
-            alone, _together(network, images, tensors), alone
+        return _same(alone, _alone(network, images, tensors), tolerance) and _same(
+            alone, _together(network, images, tensors), tolerance
         )
     except (BrokenBundle, ModelFailed):
         return False
@@ -160,18 +162,16 @@ def _together(network: Network, images: NDArray[np.uint8], tensors: Sequence[str
         return None
 
 
-def _same(expected: Answers, answers: Answers | None, scale: Answers) -> bool:
+def _same(expected: Answers, answers: Answers | None, tolerance: float) -> bool:
     """Compare every row; where both are not finite (a division by the deviation of a black image) they are equal."""
     if answers is None:
         return False
-    for left, right, values in zip(expected, answers, scale, strict=True):
+    for left, right in zip(expected, answers, strict=True):
         if left.shape != right.shape:
             return False
         a, b = left.astype(np.float64), right.astype(np.float64)
-        finite = values.astype(np.float64)[np.isfinite(values)]
-        room = (HALF_TOLERANCE if left.dtype == np.float16 else TOLERANCE) * (
-            np.ptp(finite) if len(finite) else 0
-        ) + 1e-6
+        finite = a[np.isfinite(a)]
+        room = tolerance * (np.ptp(finite) if len(finite) else 0) + 1e-6
         if not np.allclose(a, b, rtol=0, atol=room, equal_nan=True):
             return False
     return True

@@ -149,6 +149,11 @@ class AnyBundle:
     output: OutputSpec
     sha256: str
 
+    @property
+    def former_sha256(self) -> str | None:
+        """The SHA-256 that earlier releases pinned: of the model file alone."""
+        return None
+
 
 @dataclass(frozen=True)
 class Bundle(AnyBundle):
@@ -156,6 +161,11 @@ class Bundle(AnyBundle):
 
     input: InputSpec
     files_sha256: str
+
+    @property
+    def former_sha256(self) -> str:
+        """The SHA-256 that earlier releases pinned: of the model file alone, if it has no external data."""
+        return self.files_sha256
 
     @property
     def model_path(self) -> Path:

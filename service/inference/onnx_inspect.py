@@ -16,6 +16,7 @@ __all__ = [
     "expose",
     "head",
     "image_input",
+    "is_coarse",
     "random_operators",
     "score_tensor",
     "shape",
@@ -39,6 +40,7 @@ QUANTISERS = ("QuantizeLinear", "DynamicQuantizeLinear")
 RANDOM = (
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
 )  # fmt: skip
+COARSE_OPERATORS = ("Quantize", "QLinear", "Integer", "NBits", "QGemm")  # parts of their names
 KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 
@@ -74,6 +76,10 @@ def head(proto: ModelProto, scores: str) -> Head:
             "a tensor of the graph by --embedding, or by output.embedding in model.toml"
         )
     tensors = dict.fromkeys(_before_quantisation(graph, factor) for _, factor in products)
+    if len(tensors) > 1:
+        # Distilled networks normalise one embedding for each of their heads.
+        shared = dict.fromkeys(_before_normalisation(graph, tensor) for tensor in tensors)
+        tensors = shared if len(shared) == 1 else tensors
     operators = [node.op_type for node in nodes if _factor(graph, node) is None]
     return Head(tuple(tensors), tuple(operators), features_last=products[0][0].op_type not in CONVOLUTIONS)
 
@@ -154,6 +160,14 @@ def random_operators(proto: ModelProto) -> list[str]:
     return [f"{node.op_type} {node.name or node.output[0]}" for node in proto.graph.node if node.op_type in RANDOM]
 
 
+def is_coarse(proto: ModelProto) -> bool:
+    """Check whether a graph computes in float16 or quantised, so that sums in another order differ visibly."""
+    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    if any(tensor.data_type in halves for tensor in proto.graph.initializer):
+        return True
+    return any(part in node.op_type for node in proto.graph.node for part in COARSE_OPERATORS)
+
+
 def _drops(graph: OnnxGraph, node: NodeProto) -> bool:
     """Check whether a Dropout has its training mode on; `Dropout` of opset 7 to 11 never drops at inference."""
     if len(node.input) < 3 or not node.input[2]:
@@ -189,6 +203,11 @@ def _before_quantisation(graph: OnnxGraph, tensor: str) -> str:
     while tensor in graph.makers and graph.makers[tensor].op_type in QUANTISERS:
         tensor = graph.makers[tensor].input[0]
     return tensor
+
+
+def _before_normalisation(graph: OnnxGraph, tensor: str) -> str:
+    node = graph.makers.get(tensor)
+    return str(node.input[0]) if node is not None and node.op_type == "BatchNormalization" else tensor
 
 
 def _without_casts(graph: OnnxGraph, tensor: str) -> str:

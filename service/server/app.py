@@ -68,7 +68,9 @@ def create_app(
     schema.check(engine)
     with engine.begin() as connection:
         model_ids = [
-            models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+            models.register(
+                connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels), bundle.former_sha256
+            )
             for bundle in (*served, *shadows)
         ]
         pinned = models.embedding_sizes(connection, model_ids)

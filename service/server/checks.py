@@ -40,7 +40,9 @@ def check(options: ServeOptions, url: str) -> None:
         rights.check(engine)
         with engine.begin() as connection:
             for bundle in served:
-                models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
+                models.register(
+                    connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels), bundle.former_sha256
+                )
     finally:
         engine.dispose()
 

@@ -68,7 +68,7 @@ class Shadow:
         self._spec = bundle.input
         self._decodes = _decoding(bundle.input) != _decoding(default.input)
         self._prepares = _preparing(bundle.input) != _preparing(default.input)
-        self._network = Model(bundle, THREADS)
+        self._network = Model(bundle, THREADS, settings.providers)
         self._max_batch = settings.max_batch
         self._max_pixels = settings.max_image_pixels
         self._thumbnails = settings.thumbnails

@@ -10,10 +10,21 @@ from ..errors import ReferenceMismatch
 from .tables import models, references, streams
 
 
-def register(connection: Connection, name: str, version: str, sha256: str, labels: list[str]) -> int:
+def register(
+    connection: Connection,
+    name: str,
+    version: str,
+    sha256: str,
+    labels: list[str],
+    former_sha256: str | None = None,
+) -> int:
     """Record a model and its stream; return the model's id.
 
     The file and the labels under a name and version may change until a reference pins them.
+
+    Parameters
+    ----------
+    former_sha256 : the SHA-256 under which an earlier release of Tidemark pinned the same model.
 
     Raises
     ------
@@ -22,15 +33,15 @@ def register(connection: Connection, name: str, version: str, sha256: str, label
     """
     earlier = find(connection, name, version)
     if earlier is not None and _pinned(connection, earlier.id):
-        if earlier.sha256 != sha256:
-            raise ReferenceMismatch(
-                f"{name}:{version} has a reference built with another model file ({earlier.sha256[:12]}…, "
-                f"this one is {sha256[:12]}…): give this model a new version"
-            )
         if earlier.labels != labels:
             raise ReferenceMismatch(
                 f"{name}:{version} has a reference built with other labels, or with the same in another order: "
                 "what is logged would change its meaning; give this model a new version"
+            )
+        if earlier.sha256 not in (sha256, former_sha256):
+            raise ReferenceMismatch(
+                f"{name}:{version} has a reference built with another model file or other settings in model.toml "
+                f"({earlier.sha256[:12]}…, this one is {sha256[:12]}…): give this model a new version"
             )
     statement = insert(models).values(name=name, version=version, sha256=sha256, labels=labels)
     statement = statement.on_conflict_do_update(

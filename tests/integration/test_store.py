@@ -122,6 +122,18 @@ def test_a_model_with_a_reference_is_pinned_to_its_file(engine: Engine, model_id
             models.register(connection, "m", "1", "a" * 64, LABELS)
 
 
+def test_a_pin_of_an_earlier_release_is_renewed(engine: Engine, model_id: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text('INSERT INTO "references" (model_id, rows, arrays) VALUES (:id, 1, :data)'),
+            {"id": model_id, "data": b""},
+        )
+        models.register(connection, "m", "1", "c" * 64, LABELS, former_sha256="a" * 64)
+        known = models.find(connection, "m", "1")
+        assert known is not None
+        assert known.sha256 == "c" * 64
+
+
 def test_an_old_schema_names_the_command(empty_url: str) -> None:
     engine = engines.connect(empty_url)
     with pytest.raises(DatabaseError, match="tidemark migrate"):

@@ -325,3 +325,17 @@ def test_a_map_with_features_last_is_averaged_over_its_positions(make_graph: Mak
     assert (bundle.output.embedding, bundle.output.embedding_layout) == ("features", "NHWC")
     expected = tensor(model, "features").mean(axis=(1, 2))
     np.testing.assert_allclose(Model(bundle, threads=1).predict(PIXELS)[1], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_embedding_that_two_heads_normalise_is_taken_before_that(make_graph: Make, tmp_path: Path) -> None:
+    nodes: Nodes = [
+        *BODY,
+        ("BatchNormalization", ["hidden", "g", "g0", "g0", "g"], ["first"], {}),
+        ("BatchNormalization", ["hidden", "g2", "g0", "g0", "g"], ["second"], {}),
+        ("Gemm", ["first", "w2"], ["one"], {}),
+        ("Gemm", ["second", "w2"], ["two"], {}),
+        ("Mean", ["one", "two"], ["out"], {}),
+    ]
+    norms = {"g": np.ones(6, np.float32), "g0": np.zeros(6, np.float32), "g2": 2 * np.ones(6, np.float32)}
+    bundle = init_bundle(make_graph(nodes, WEIGHTS | norms, ["out"]), tmp_path / "bundle")
+    assert bundle.output.embedding == "hidden"
