@@ -82,6 +82,7 @@ def read_model(file: Path, folder: Path) -> ModelSource:
         _copy(file, name, folder)
     if not external and file.stat().st_size > INLINE_LIMIT:
         onnx.save(proto, folder / MODEL_FILE, save_as_external_data=True, location=WEIGHTS_FILE)
+        (folder / WEIGHTS_FILE).chmod(0o644)  # onnx lets its owner alone read it
         proto = onnx.load(folder / MODEL_FILE, load_external_data=False)
     return ModelSource(inline_local_functions(proto) if proto.functions else proto, folder, file)
 
