@@ -255,9 +255,7 @@ def store(
     calibration = StreamDetector(reference, settings.expected_run_time).calibration()
     with opened(settings) as engine, engine.begin() as connection:
         labels = list(bundle.labels)
-        model_id = models.register(
-            connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256
-        )
+        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256)
         if not isinstance(bundle, Bundle):
             _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
         reference_id = references.save(connection, model_id, arrays, thumbnails)
