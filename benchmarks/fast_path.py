@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.world import World
-from tidemark.api.middleware.predict_fast_path import HotPath
+from tidemark.api.middleware.predict_fast_path import PredictFastPath
 from tidemark.demo.make_model import MODEL
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
@@ -49,7 +49,7 @@ async def _compare(app: Any) -> tuple[list[float], list[float]]:
     async with app.router.lifespan_context(app):
         await _post(app, image.getvalue())
         layer = app.middleware_stack
-        while not isinstance(layer, HotPath):
+        while not isinstance(layer, PredictFastPath):
             layer = getattr(layer, "app", None) or layer._app
         path = layer._path
         for _ in range(ROUNDS):
@@ -73,7 +73,11 @@ async def _post(app: Any, body: bytes) -> None:
         "query_string": b"",
         "root_path": "",
         "scheme": "http",
-        "headers": [(b"content-type", b"image/png"), (b"content-length", str(len(body)).encode()), (b"host", b"bench")],
+        "headers": [
+            (b"content-type", b"image/png"),
+            (b"content-length", str(len(body)).encode()),
+            (b"host", b"127.0.0.1"),
+        ],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
         "state": {},

@@ -27,3 +27,11 @@ class Overloaded(TidemarkError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnknownModel(TidemarkError):
+    """No model of this server has the name or version that a request asks for."""
+
+
+class InvalidPredictions(TidemarkError):
+    """Predictions of another server do not fit their model, or are not probability distributions."""

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(25_000_000, ge=1)
     max_batch: int = Field(32, ge=1)
     batch_wait_ms: float = Field(0.0, ge=0)
+    max_request_bytes: int = Field(64_000_000, ge=1_000_000)  # bytes of a request with images, also after decompression
+    max_request_memory: int = Field(128_000_000, ge=1_000_000)  # bytes that all request bodies of a process share
+    root_path: str = Field("", pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$")  # path under which a proxy shows this server
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()  # origins whose pages may use the API; * for all
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()  # further Host names for requests over loopback; * for all
     queue_limit: int = Field(1024, ge=1)  # images waiting for the model
     request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
     keep_alive: int = Field(75, ge=1)  # seconds that an idle connection stays open; above the 60 of common proxies
@@ -108,6 +113,18 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(_receiver(part.strip(), n) for n, part in enumerate(value.split(","), start=1) if part.strip())
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
 
     @field_validator("api_keys", mode="before")
     @classmethod

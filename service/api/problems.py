@@ -5,20 +5,26 @@ Under `/v2` a problem has one more member, `error`: where clients of the Open In
 
 import http
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from ..errors import Overloaded
+from ..errors import InvalidPredictions, Overloaded, TidemarkError, UnknownModel
+from ..inference.images import NotAnImage, TooManyPixels
+from ..inference.predictor import TooManyImages
 from ..inference.session import ModelFailed
 from .middleware.security_headers import HEADERS
+
+CLIENT_CLOSED_REQUEST = 499  # nginx' status for a client that has gone before its answer; nobody receives it
+TITLES = {CLIENT_CLOSED_REQUEST: "Client Closed Request"}
 
 logger = logging.getLogger(__name__)
 
@@ -32,32 +38,53 @@ class ProblemBody(BaseModel):
     detail: str
 
 
-class Problem(Exception):
-    """An answer that is an error."""
+class Problem(HTTPException):
+    """An answer that is an error.
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(detail)
+    Parameters
+    ----------
+    status : int
+    detail : str
+        What was expected, what came, and what to do.
+    headers : Mapping[str, str] or None
+    members : Mapping[str, object] or None
+        Further members of the answer's JSON.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
         self.status = status
-        self.detail = detail
-        self.headers = headers
+        self.members = members or {}
 
     def response(self, path: str) -> Response:
         body = {
             "type": "about:blank",
-            "title": http.HTTPStatus(self.status).phrase,
+            "title": title(self.status),
             "status": self.status,
             "detail": self.detail,
+            **self.members,
         }
         if path == "/v2" or path.startswith("/v2/"):
             body["error"] = self.detail
         return Response(orjson.dumps(body), self.status, self.headers, media_type="application/problem+json")
 
 
+def title(status: int) -> str:
+    """Return the name of an HTTP status."""
+    return TITLES.get(status) or http.HTTPStatus(status).phrase
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI's description of the problems that an endpoint may answer."""
     return {
         status: {
-            "description": http.HTTPStatus(status).phrase,
+            "description": title(status),
             "content": {"application/problem+json": {"schema": ProblemBody.model_json_schema()}},
         }
         for status in statuses
@@ -69,47 +96,79 @@ def unavailable(detail: str, retry_after: int = 1) -> Problem:
     return Problem(503, detail, {"Retry-After": str(retry_after)})
 
 
+def described(error: ValidationError | RequestValidationError) -> str:
+    """Return the first error that pydantic reports as one sentence."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place, message = first["loc"], first["msg"]
+    else:
+        place, message = error.errors()[0]["loc"], error.errors()[0]["msg"]
+    return ": ".join(filter(None, (".".join(map(str, place)), message)))
+
+
+def _overloaded(error: Overloaded) -> Problem:
+    return unavailable(str(error), error.retry_after)
+
+
+def _unstorable(error: DataError) -> Problem:
+    logger.warning("request refused by the database: %s", str(error.orig).strip())
+    return Problem(422, "a value is larger than can be stored, or holds a NUL")
+
+
+def _no_database(error: Exception) -> Problem:
+    logger.warning("request failed, the database is unavailable: %s", str(getattr(error, "orig", error)).strip())
+    return unavailable("the database cannot be reached right now", retry_after=5)
+
+
+PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
+    Problem: lambda error: error,
+    HTTPException: lambda error: Problem(error.status_code, str(error.detail), error.headers),
+    RequestValidationError: lambda error: Problem(422, described(error)),
+    Overloaded: _overloaded,
+    ModelFailed: lambda error: Problem(503, str(error)),
+    UnknownModel: lambda error: Problem(404, str(error)),
+    InvalidPredictions: lambda error: Problem(422, str(error)),
+    NotAnImage: lambda error: Problem(400, f"image {error.item}: {error}"),
+    TooManyPixels: lambda error: Problem(413, f"image {error.item}: {error}"),
+    TooManyImages: lambda error: Problem(413, str(error)),
+    ClientDisconnect: lambda _: Problem(CLIENT_CLOSED_REQUEST, "the client has closed the connection"),
+    DataError: _unstorable,
+    DBAPIError: _no_database,
+    PoolTimeout: _no_database,
+}  # what each expected error means over HTTP; a subclass comes before its base
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """Return the problem that an expected error is over HTTP, and None for an error of the program."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind](error)
+    return None
+
+
+def status_of(error: BaseException) -> int:
+    """Return the HTTP status with which an error is answered."""
+    if isinstance(error, Problem):
+        return error.status
+    if isinstance(error, (TidemarkError, ClientDisconnect)):
+        problem = problem_of(error)
+        return 500 if problem is None else problem.status
+    return 500
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
-    @app.exception_handler(Problem)
-    async def _problem(request: Request, error: Problem) -> Response:
-        return error.response(request.scope["path"])
+    async def expected(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem is None:
+            raise error
+        return problem.response(request.scope["path"])
 
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
-        return Problem(error.status_code, str(error.detail), error.headers).response(request.scope["path"])
-
-    @app.exception_handler(RequestValidationError)
-    async def _validation(request: Request, error: RequestValidationError) -> Response:
-        return Problem(422, described(error.errors())).response(request.scope["path"])
-
-    @app.exception_handler(Overloaded)
-    async def _overloaded(request: Request, error: Overloaded) -> Response:
-        return unavailable(str(error), error.retry_after).response(request.scope["path"])
-
-    @app.exception_handler(ModelFailed)
-    async def _model(request: Request, error: ModelFailed) -> Response:
-        return Problem(503, str(error)).response(request.scope["path"])
-
-    @app.exception_handler(DataError)
-    async def _value(request: Request, error: DataError) -> Response:
-        logger.warning("request refused by the database: %s", str(error.orig).strip())
-        return Problem(422, "a value is larger than can be stored, or holds a NUL").response(request.scope["path"])
-
-    @app.exception_handler(DBAPIError)
-    @app.exception_handler(PoolTimeout)
-    async def _database(request: Request, error: Exception) -> Response:
-        logger.warning("request failed, database away: %s", str(getattr(error, "orig", error)).strip())
-        return unavailable("the database cannot be reached right now", retry_after=5).response(request.scope["path"])
+    for kind in PROBLEMS:
+        app.add_exception_handler(kind, expected)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, _: Exception) -> Response:
         detail = "an unexpected error; the server's log has it"
         return Problem(500, detail, HEADERS).response(request.scope["path"])  # answered outside of the middleware
-
-
-def described(errors: Any) -> str:
-    """Return pydantic's errors as one sentence."""
-    parts = [": ".join(filter(None, (".".join(map(str, error["loc"])), error["msg"]))) for error in errors[:3]]
-    return "; ".join(parts)

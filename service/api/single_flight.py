@@ -1,40 +1,42 @@
-"""Looks at the database that cannot hold a server up, whatever the database does."""
+"""Queries whose result concurrent callers share, so that a database that hangs cannot hold the server up."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-PATIENCE = 2.0  # seconds that a look may take: probes and scrapers do not wait much longer
+QUERY_TIMEOUT = 2.0  # seconds that callers wait for a query: probes and scrapers do not wait much longer
 
 R = TypeVar("R")
 
 
-class SharedLook(Generic[R]):
-    """A look at the database that all share who ask while it lasts.
+class SingleFlight(Generic[R]):
+    """Runs one query at a time in a thread; callers that come while it runs share its result.
 
-    A database that hangs keeps one thread and one connection waiting, however many ask.
+    A database that hangs keeps one thread and one connection waiting, however many callers there are.
 
     Parameters
     ----------
-    look : called in a thread.
+    query : Callable[[], R]
+        Called in a thread.
     """
 
-    def __init__(self, look: Callable[[], R]) -> None:
-        self._look = look
-        self._looking: asyncio.Future[R] | None = None
-        self._until = 0.0
+    def __init__(self, query: Callable[[], R]) -> None:
+        self._query = query
+        self._running: asyncio.Future[R] | None = None
+        self._deadline = 0.0
 
     async def __call__(self) -> R:
-        """Return what the look finds.
+        """Return the result of the query.
 
         Raises
         ------
         TimeoutError
-            It has taken longer than `PATIENCE`; it goes on.
+            The query has taken longer than `QUERY_TIMEOUT`; it goes on.
         """
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
-            self._looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())  # its callers left
-            self._until = asyncio.get_running_loop().time() + PATIENCE
-        async with asyncio.timeout_at(self._until):
-            return await asyncio.shield(self._looking)
+        if self._running is None or self._running.done():
+            self._running = asyncio.ensure_future(asyncio.to_thread(self._query))
+            # Reads the result, so that asyncio does not log an error of which all callers have gone.
+            self._running.add_done_callback(lambda future: future.cancelled() or future.exception())
+            self._deadline = asyncio.get_running_loop().time() + QUERY_TIMEOUT
+        async with asyncio.timeout_at(self._deadline):
+            return await asyncio.shield(self._running)

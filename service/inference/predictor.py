@@ -64,8 +64,8 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request's images in a batch: its rows, and the tags that came with it."""
+class RequestRows:
+    """The rows of one request in a batch, and the tags that came with it."""
 
     rows: slice
     tags: dict[str, str]
@@ -94,7 +94,7 @@ class Predictor(Generic[R]):
     def __init__(
         self,
         bundle: Bundle,
-        finish: Callable[[Predictions, Sequence[Asked]], Sequence[R]],
+        finish: Callable[[Predictions, Sequence[RequestRows]], Sequence[R]],
         max_batch: int = 32,
         wait_ms: float = 0.0,
         queue_limit: int = 1024,
@@ -231,7 +231,7 @@ class Predictor(Generic[R]):
         self._observe("infer", time.perf_counter() - started)
         requests, first = [], 0
         for queued in batch:
-            requests.append(Asked(slice(first, first + len(queued.images)), queued.tags))
+            requests.append(RequestRows(slice(first, first + len(queued.images)), queued.tags))
             first += len(queued.images)
         return self._finish(predictions, requests)
 

@@ -117,7 +117,7 @@ def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) ->
             else:
                 raise Problem(404, f"no action {action[:40]!r}")
         except ValidationError as error:
-            raise Problem(422, described(error.errors())) from None
+            raise Problem(422, described(error)) from None
         except ValueError as error:
             raise Problem(422, str(error)) from None
 

@@ -1,5 +1,6 @@
 """One server process of `tidemark serve`: the environment tells it what to serve."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from .options import ServeOptions
 from .parent import follow
 
 PAUSE_SECONDS = 2.0  # seconds until a worker that found no database ends and is replaced
+OBJECTS_PER_COLLECTION = 50_000  # objects made between two collections
 REPLACE = 1  # exit code of a worker that is to be started again
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ def worker() -> FastAPI:
     url = engines.normalised(settings.database_url.get_secret_value())
     answering = [bundle for bundle in served if isinstance(bundle, Bundle)]
     try:
-        app = create_app(settings, served, url, corrections(options.priors, answering), shadows)
+        app = create_app(settings, served, url, corrections(options.priors, answering), shadows, tune_garbage_collector)
     except DatabaseError as error:
         if not is_one_of_several:
             raise
@@ -49,3 +51,9 @@ def worker() -> FastAPI:
         raise SystemExit(REPLACE) from None
     drain_on_sigterm(app, settings.shutdown_grace, app.state.stopping.set)
     return app
+
+
+def tune_garbage_collector() -> None:
+    """Exempt what the start has made from collections, and make collections rare: each holds every request up."""
+    gc.freeze()
+    gc.set_threshold(OBJECTS_PER_COLLECTION)

@@ -1,18 +1,29 @@
-"""The models of this server: those that answer, the first being the default, and those that it only knows."""
+"""The models of this server: those that answer, the first being the default, and those whose predictions it logs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..api.endpoints.metrics import ModelMetrics
-from ..api.problems import Problem
+from ..errors import UnknownModel
 from ..inference.bundle import AnyBundle, Bundle
 from ..inference.predictor import Predictor
-from .prediction_logger import Kept
+from .counters import ModelMetrics
+from .prediction_logger import LoggedPredictions
 from .shadow import Shadow
 
 
+class ModelKey(NamedTuple):
+    """A model and its version, written `name:version`."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
+
+
 @dataclass(frozen=True)
-class Known:
+class RegisteredModel:
     """A model whose predictions this server logs: it answers, runs in shadow, or is served elsewhere."""
 
     bundle: AnyBundle
@@ -20,66 +31,81 @@ class Known:
     metrics: ModelMetrics
 
     @property
+    def key(self) -> ModelKey:
+        return ModelKey(self.bundle.name, self.bundle.version)
+
+    @property
     def name(self) -> str:
         """The model as `name:version`."""
-        return f"{self.bundle.name}:{self.bundle.version}"
+        return str(self.key)
 
 
 @dataclass(frozen=True)
-class Served(Known):
+class ServedModel(RegisteredModel):
     """A model that answers, with what does it."""
 
     bundle: Bundle
-    predictor: Predictor[Kept]
+    predictor: Predictor[LoggedPredictions]
     corrected: bool = False  # whether answers are corrected for other class proportions
-    shadows: tuple[Shadow, ...] = ()  # what is shown the images that it answers
+    shadows: tuple[Shadow, ...] = ()  # models that receive the images that this one has answered
 
 
-class ServedModels:
+class ModelRegistry:
     """The models of this server in the order of the command line; at least one."""
 
-    def __init__(self, models: Sequence[Known]) -> None:
+    def __init__(self, models: Sequence[RegisteredModel]) -> None:
         self.all = tuple(models)
-        self.answering = tuple(model for model in models if isinstance(model, Served))
+        self.answering = tuple(model for model in models if isinstance(model, ServedModel))
         self.shadows = tuple(shadow for model in self.answering for shadow in model.shadows)
 
-    def find(self, name: str, version: str | None = None) -> Known:
-        """Return the model called `name` or `name:version`: the first of several versions.
+    def find(self, *names: str) -> RegisteredModel:
+        """Return the model that has one of these names, as `name` or `name:version`: the first of several versions.
 
         Raises
         ------
-        Problem
-            404: it is not known here.
+        UnknownModel
+            This server has no such model.
         """
-        wanted = named(name if version is None else f"{name}:{version}")
+        for name in names:
+            for model in self.all:
+                if name in (model.name, model.bundle.name):
+                    return model
+        raise UnknownModel(f"no model {names[0]}, this server has {', '.join(model.name for model in self.all)}")
+
+    def find_version(self, name: str, version: str) -> RegisteredModel:
+        """Return one version of a model.
+
+        Raises
+        ------
+        UnknownModel
+            This server does not have that version.
+        """
         for model in self.all:
-            if wanted in (model.name, model.bundle.name):
+            if model.key == (name, version):
                 return model
-        raise Problem(404, f"no model {wanted}, this server has {', '.join(model.name for model in self.all)}")
+        raise UnknownModel(
+            f"no version {version} of {name}, this server has {', '.join(model.name for model in self.all)}; "
+            "start it with a model.toml of that version to log it"
+        )
 
-    def served(self, name: str | None, version: str | None = None) -> Served:
-        """Return the model called `name` or `name:version` that is to answer: the default for None.
+    def find_answering(self, *names: str) -> ServedModel:
+        """Return the model with one of these names that is to answer; without names the default.
 
         Raises
         ------
-        Problem
-            404: it is not known here, or does not answer.
+        UnknownModel
+            This server has no such model, or it does not answer.
         """
-        wanted = name if name is None else named(name if version is None else f"{name}:{version}")
         for model in self.answering:
-            if wanted in (None, model.name, model.bundle.name):
+            if not names or model.name in names or model.bundle.name in names:
                 return model
-        found = self.all[0] if name is None else self.find(name, version)
-        if isinstance(found.bundle, Bundle):
-            raise Problem(404, f"{found.name} runs in shadow: it is shown the default model's images, and answers none")
-        raise Problem(404, f"{found.name} is served elsewhere: send what it answers there to POST /observe")
+        registered = self.find(*names) if names else self.all[0]
+        if isinstance(registered.bundle, Bundle):
+            raise UnknownModel(
+                f"{registered.name} runs in shadow: it receives the default model's images, and no others"
+            )
+        raise UnknownModel(f"{registered.name} is served elsewhere: send what it answers there to POST /observe")
 
-    def versions(self, name: str) -> list[Served]:
+    def versions(self, name: str) -> list[ServedModel]:
         """Return the models that answer and share a name."""
-        return [served for served in self.answering if served.bundle.name == name]
-
-
-def named(text: str) -> str:
-    """Return a model's or stream's name as a query brought it: a `+` that was not escaped arrives as a space, which
-    no name holds."""
-    return text.replace(" ", "+")
+        return [model for model in self.answering if model.bundle.name == name]

@@ -1,29 +1,26 @@
-"""Predictions that another server made, checked row by row and turned into rows of the log."""
+"""Predictions that another server made, checked row by row and written to the log."""
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from sqlalchemy import Engine
 
-from ..api.problems import Problem
+from ..errors import InvalidPredictions
+from ..inference.probabilities import Floats, ModelFailed, distributions
 from ..inference.projection import projected
+from ..spool.spool import Spool
 from ..store import models
 from ..store.logged import Logged, logged
-from .model_registry import Known
+from .model_registry import RegisteredModel
 
 OBSERVED_PER_REQUEST = 1000
-SKEW = dt.timedelta(minutes=1)  # by which another server's clock may be ahead
-SUM_TOLERANCE = 0.01  # of a row of probabilities, wide enough for float16
-RANGE_TOLERANCE = 1e-5  # beyond 0 and 1, for rounding
+MAX_CLOCK_SKEW = dt.timedelta(minutes=5)  # by which the clock of another server may be ahead
 MAX_EMBEDDING = 65_536  # values
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,54 +33,108 @@ class Observed:
     tags: Sequence[dict[str, str]]
 
 
-async def log(state: Any, model: Known, observed: Observed) -> None:
-    """Log predictions and count them; all of them, or none.
+class ObservationLog:
+    """Logs predictions of models that are served elsewhere.
+
+    Parameters
+    ----------
+    embedding_sizes : Mapping[str, int]
+        The size of the embedding of each model, by name:version, of which it is known.
+    """
+
+    def __init__(self, spool: Spool, engine: Engine, embedding_sizes: Mapping[str, int]) -> None:
+        self._spool = spool
+        self._engine = engine
+        self._embedding_sizes = dict(embedding_sizes)
+
+    async def append(self, model: RegisteredModel, observed: Observed) -> None:
+        """Log predictions and count them; all of them, or none.
+
+        Raises
+        ------
+        InvalidPredictions
+            A row is not a prediction of this model.
+        Overloaded
+            The spool is full.
+        """
+        observed = checked(model, observed)
+        size = observed.embeddings.shape[1]
+        expected = self._embedding_sizes.get(model.name)
+        if expected is None:
+            expected = await asyncio.to_thread(self._pin_embedding_size, model, size)
+            self._embedding_sizes[model.name] = expected
+        if size != expected:
+            raise InvalidPredictions(
+                f"prediction 0: embedding has {size} values, those of {model.name} have {expected}"
+            )
+        batch = as_logged(model, observed)
+        await asyncio.to_thread(self._spool.append, batch)
+        model.metrics.predicted(batch)
+        for tags in observed.tags:
+            model.metrics.images_accepted(tags, 1)
+
+    def embedding_size(self, model: RegisteredModel) -> int | None:
+        """Return the number of values of a model's embedding, if it is known."""
+        return self._embedding_sizes.get(model.name)
+
+    def _pin_embedding_size(self, model: RegisteredModel, size: int) -> int:
+        with self._engine.begin() as connection:
+            return models.pin_embedding_size(connection, model.model_id, size)
+
+
+def checked(model: RegisteredModel, observed: Observed) -> Observed:
+    """Return predictions whose rows fit the model, whatever their embedding's size.
 
     Raises
     ------
-    Problem
-        422: a row that is no prediction of this model.
-    Overloaded
-        The spool is full.
+    InvalidPredictions
+        A row is not a prediction of this model; the error names the first one.
     """
-    check(model, observed)
-    observed = replace(observed, embeddings=projected(observed.embeddings))
-    size = observed.embeddings.shape[1]
-    known = state.embedding_sizes.get(model.name)
-    if known is None:
-        known = await asyncio.to_thread(_pinned, state, model, size)
-        state.embedding_sizes[model.name] = known
-    if size != known:
-        raise Problem(422, f"prediction 0: embedding has {size} values, those of {model.name} have {known}")
-    batch = rows(model, observed)
-    await asyncio.to_thread(state.spool.append, batch)
-    model.metrics.predicted(batch)
+    classes = len(model.bundle.labels)
+    if observed.probabilities.shape[1] != classes:
+        raise InvalidPredictions(
+            f"prediction 0: {observed.probabilities.shape[1]} probabilities, {model.name} has {classes} labels"
+        )
+    probabilities = as_distributions(observed.probabilities)
+    embeddings = observed.embeddings
+    if not 1 <= embeddings.shape[1] <= MAX_EMBEDDING:
+        raise InvalidPredictions(
+            f"prediction 0: embedding has {embeddings.shape[1]} values, expected 1 to {MAX_EMBEDDING}"
+        )
+    finite = np.isfinite(embeddings).all(axis=1)
+    if not finite.all():
+        raise InvalidPredictions(f"prediction {finite.argmin()}: embedding holds NaN, infinity or more than FP32 can")
+    return replace(observed, probabilities=probabilities, embeddings=projected(embeddings))
 
 
-def check(model: Known, observed: Observed) -> None:
-    """Raise a 422 that names the first row which is no prediction of this model, whatever its embedding's size."""
-    p, classes = observed.probabilities, len(model.bundle.labels)
-    if p.shape[1] != classes:
-        raise Problem(422, f"prediction 0: {p.shape[1]} probabilities, {model.name} has {classes} labels")
-    _refuse(~np.isfinite(p), "probabilities hold NaN or infinity")
-    _refuse((p < -RANGE_TOLERANCE) | (p > 1 + RANGE_TOLERANCE), "probabilities outside of 0..1")
-    totals = p.sum(axis=1, dtype=np.float64)
-    off = np.abs(totals - 1) > SUM_TOLERANCE
-    if off.any():
-        row = int(off.argmax())
-        raise Problem(422, f"prediction {row}: probabilities add up to {totals[row]:.4g}, expected 1")
-    e = observed.embeddings
-    if not 1 <= e.shape[1] <= MAX_EMBEDDING:
-        raise Problem(422, f"prediction 0: embedding has {e.shape[1]} values, expected 1 to {MAX_EMBEDDING}")
-    _refuse(~np.isfinite(e), "embedding holds NaN, infinity or more than FP32 can")
+def as_distributions(rows: Floats) -> Floats:
+    """Return rows (m, k) that are probability distributions but for the rounding of their origin, with sums of 1.
+
+    Raises
+    ------
+    InvalidPredictions
+        A row is not a probability distribution; the error names the first one.
+    """
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise InvalidPredictions(f"prediction {finite.argmin()}: probabilities hold NaN or infinity")
+    try:
+        return distributions(rows)
+    except ModelFailed:
+        for number, row in enumerate(rows):
+            try:
+                distributions(row[None])
+            except ModelFailed as error:
+                raise InvalidPredictions(f"prediction {number}: {error}") from None
+        raise
 
 
-def rows(model: Known, observed: Observed) -> Logged:
-    """Return checked predictions as they are logged; their images were never seen, so that they have no properties."""
+def as_logged(model: RegisteredModel, observed: Observed) -> Logged:
+    """Return checked predictions as rows of the log; without images they have no image properties."""
     return logged(
         model.name,
-        b"".join([key.bytes for key in observed.ids]),
-        np.clip(observed.probabilities, 0, 1),
+        b"".join([prediction_id.bytes for prediction_id in observed.ids]),
+        observed.probabilities,
         observed.embeddings,
         tags=[orjson.dumps(tags) for tags in observed.tags] if any(observed.tags) else None,
     )
@@ -95,21 +146,11 @@ def milliseconds(at: dt.datetime, retention_days: int) -> int:
     Raises
     ------
     ValueError
-        It lies in the future, or before what is kept.
+        It lies in the future, or before the predictions that are kept.
     """
     now = dt.datetime.now(dt.UTC)
-    if at > now + SKEW:
+    if at > now + MAX_CLOCK_SKEW:
         raise ValueError(f"{at.isoformat()} lies in the future, it is {now.isoformat(timespec='seconds')}")
     if at < now - dt.timedelta(days=retention_days):
         raise ValueError(f"{at.isoformat()} is older than the {retention_days} days that predictions are kept")
     return int(at.timestamp() * 1000)
-
-
-def _refuse(wrong: NDArray[np.bool_], what: str) -> None:
-    if wrong.any():
-        raise Problem(422, f"prediction {np.argwhere(wrong)[0][0]}: {what}")
-
-
-def _pinned(state: Any, model: Known, size: int) -> int:
-    with state.engine.begin() as connection:
-        return models.pin_embedding_size(connection, model.model_id, size)

@@ -1,7 +1,7 @@
-"""Models in shadow: a successor is shown the images that the default model has answered, and answers none.
+"""Models in shadow: a successor receives the images that the default model has answered, and answers none itself.
 
-Nothing waits for a model in shadow. It has a thread and a bounded queue of its own; what does not fit, and what it
-fails on, is dropped and counted.
+Nothing waits for a model in shadow. It has a thread and a bounded queue of its own; images that do not fit, and those
+that it fails on, are dropped and counted.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from uuid import UUID
 
 from PIL import Image
 
-from ..api.endpoints.metrics import ModelMetrics
 from ..inference.bundle import Bundle, InputSpec
 from ..inference.images import DecodedImage, decode, fit, in_mode
 from ..inference.predictor import predicted
@@ -23,19 +22,20 @@ from ..inference.session import Model, ModelFailed
 from ..settings import Settings
 from ..spool.spool import Spool
 from ..store.prediction_id import id_at
-from .prediction_logger import Kept, as_logged
+from .counters import ModelMetrics
+from .prediction_logger import LoggedPredictions, as_logged
 
 SHADOW_TAG = "shadow_of"  # holds the id of the default model's prediction for the same image
-THREADS = 1  # of the model in shadow: the others are for the answers
-WAITING_BYTES = 64_000_000  # of images that wait
-DRAIN_SECONDS = 5.0  # at a stop, for what waits
-QUIET_SECONDS = 60.0  # between two lines of the log that say what was dropped
+THREADS = 1  # threads of the model in shadow: the other cores are for the answers
+MAX_WAITING_BYTES = 64_000_000  # bytes of the images that wait
+DRAIN_SECONDS = 5.0  # seconds at a stop for the images that wait
+LOG_INTERVAL_SECONDS = 60.0  # seconds between two lines of the log about dropped images
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShadowImage:
     """An image that the default model has answered."""
 
     id: UUID  # of the default model's prediction
@@ -74,11 +74,11 @@ class Shadow:
         self._thumbnails = settings.thumbnails
         self._limit = settings.queue_limit
         self._spool = spool
-        self._waiting: deque[Shown] = deque()
+        self._waiting: deque[ShadowImage] = deque()
         self._bytes = 0
         self._ready = threading.Condition()
         self._closing = False
-        self._said = -QUIET_SECONDS
+        self._last_line = -LOG_INTERVAL_SECONDS
         self._thread = threading.Thread(target=self._work, name=f"shadow {self.name}", daemon=True)
         self._thread.start()
 
@@ -92,28 +92,30 @@ class Shadow:
         noise = hashlib.sha256(prediction_id.bytes + self.name.encode()).digest()
         return id_at(prediction_id.int >> 80, noise)
 
-    def show(self, kept: Kept, files: Sequence[bytes] | None = None) -> None:
-        """Let images wait for their turn, or drop all of them where there is no room; never waits.
+    def submit(self, logged: LoggedPredictions, files: Sequence[bytes] | None = None) -> None:
+        """Queue images, or drop all of them if there is no room; never waits.
 
         Parameters
         ----------
-        kept : what the default model answered.
-        files : the images' files; None where they came as a tensor.
+        logged : LoggedPredictions
+            The default model's predictions for the images.
+        files : Sequence[bytes] or None
+            The images' files; None if they came as a tensor.
         """
-        again = files if self._decodes and files is not None else [None] * len(kept.ids)
-        shown = [
-            Shown(UUID(key), kept.asked.tags, image, data)
-            for key, image, data in zip(kept.ids, kept.predictions.images, again, strict=True)
+        kept_files = files if self._decodes and files is not None else [None] * len(logged.ids)
+        queued = [
+            ShadowImage(UUID(key), logged.request.tags, image, data)
+            for key, image, data in zip(logged.ids, logged.predictions.images, kept_files, strict=True)
         ]
-        size = sum(image.size for image in shown)
+        size = sum(image.size for image in queued)
         with self._ready:
-            fits = len(self._waiting) + len(shown) <= self._limit and self._bytes + size <= WAITING_BYTES
+            fits = len(self._waiting) + len(queued) <= self._limit and self._bytes + size <= MAX_WAITING_BYTES
             if fits and not self._closing:
-                self._waiting.extend(shown)
+                self._waiting.extend(queued)
                 self._bytes += size
                 self._ready.notify()
                 return
-        self._drop(len(shown), "it does not keep up")
+        self._drop(len(queued), "it does not keep up")
 
     def close(self) -> None:
         """Finish what waits, as far as that takes no longer than `DRAIN_SECONDS`, and drop the rest."""
@@ -134,16 +136,16 @@ class Shadow:
                 if not self._waiting:
                     return
                 batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-                self._bytes -= sum(shown.size for shown in batch)
+                self._bytes -= sum(queued.size for queued in batch)
             try:
                 self._log(batch)
             except Exception as error:  # whatever it is, the next images are no worse for it
                 self._drop(len(batch), str(error))
 
-    def _log(self, batch: list[Shown]) -> None:
+    def _log(self, batch: list[ShadowImage]) -> None:
         """Predict a batch and log it; where the model fails on it, each image alone."""
         started = time.perf_counter()
-        images = [self._seen(shown) for shown in batch]
+        images = [self._decoded(queued) for queued in batch]
         decoded = time.perf_counter()
         try:
             predictions = predicted(self._network, images, self._max_batch, self._metrics.observe)
@@ -151,12 +153,12 @@ class Shadow:
             if len(batch) == 1:
                 self._drop(1, str(error))
                 return
-            for shown in batch:
-                self._log([shown])
+            for queued in batch:
+                self._log([queued])
             return
         finished = time.perf_counter()
-        ids = b"".join([self.id_of(shown.id).bytes for shown in batch])
-        tags = [shown.tags | {SHADOW_TAG: str(shown.id)} for shown in batch]
+        ids = b"".join([self.id_of(queued.id).bytes for queued in batch])
+        tags = [queued.tags | {SHADOW_TAG: str(queued.id)} for queued in batch]
         logged = as_logged(self.name, ids, predictions, tags, thumbnails=self._thumbnails)
         self._spool.append(logged)
         self._metrics.observe("decode", decoded - started)
@@ -164,11 +166,11 @@ class Shadow:
         self._metrics.observe("log", time.perf_counter() - finished)
         self._metrics.predicted(logged)
 
-    def _seen(self, shown: Shown) -> DecodedImage:
+    def _decoded(self, queued: ShadowImage) -> DecodedImage:
         """Return an image as this model sees it: decoded again only where its input asks for other pixels."""
-        if shown.data is not None:
-            return decode(shown.data, self._spec, self._max_pixels)
-        image = shown.image
+        if queued.data is not None:
+            return decode(queued.data, self._spec, self._max_pixels)
+        image = queued.image
         if not self._prepares:
             return image
         pixels = image.pixels
@@ -179,9 +181,9 @@ class Shadow:
     def _drop(self, count: int, reason: str) -> None:
         self._metrics.dropped(count)
         now = time.monotonic()
-        if now - self._said >= QUIET_SECONDS:
-            self._said = now
-            logger.warning("%s in shadow was not shown %d images: %s", self.name, count, reason)
+        if now - self._last_line >= LOG_INTERVAL_SECONDS:
+            self._last_line = now
+            logger.warning("%s in shadow did not receive %d images: %s", self.name, count, reason)
 
 
 def _decoding(spec: InputSpec) -> tuple[object, ...]:

@@ -85,4 +85,4 @@ def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkey
         (alert,) = client.get("/alerts").json()["alerts"]
         assert alert["state"] == "firing"
         fed = client.post("/feedback", json={"items": [{"id": ids[0], "label": "a"}]})
-        assert fed.json() == {"accepted": 1, "unknown": []}
+        assert fed.json() == {"accepted": 1, "unknown": [], "rejected": []}

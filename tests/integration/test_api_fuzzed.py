@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.acceptance.ops.live import answers, client_of, free_port, until
-from tidemark.api.cloud_events.event import REQUEST, RESPONSE
+from tidemark.api.cloud_events.event import REQUEST_TYPES, RESPONSE_TYPES
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.server.app import create_app
 from tidemark.settings import Settings
@@ -38,7 +38,7 @@ KNOWN: dict[str, Any] = {
     "version": {"enum": ["3", "1"]},
     "model": {"enum": ["pets", "pets:3", "far:1"]},
     "ce-specversion": {"const": "1.0"},
-    "ce-type": {"enum": [REQUEST, RESPONSE]},
+    "ce-type": {"enum": [REQUEST_TYPES[0], RESPONSE_TYPES[0]]},
     "ce-time": {"const": dt.datetime.now(dt.UTC).isoformat()},
     "ce-inferenceservicename": {"const": "far"},
     "ce-metadata": {"enum": ["{}", '{"X-Camera":["7"]}', "{", "[]"]},
@@ -70,7 +70,8 @@ def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
             if parameter["name"] in KNOWN:
                 parameter["schema"] = KNOWN[parameter["name"]]
                 parameter["required"] = True
-    schema["components"]["schemas"]["FeedbackItem"]["properties"]["label"] = {"const": "ant"}
+    feedback = paths["/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    feedback["$defs"]["FeedbackItemBody"]["properties"]["label"] = {"const": "ant"}
     observe = paths["/observe"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     observe["model"] = {"enum": ["far", "far:1", "pets:3"]}
     prediction = observe["predictions"]["items"]["properties"]

@@ -65,7 +65,7 @@ def test_feedback_reaches_a_model_that_is_not_the_default(serve: Serve, make: Ca
     client = serve(make("plants", "1"))
     row = client.post("/predict?model=plants", content=png(), headers=PNG).json()["predictions"][0]
     answer = client.post("/feedback", json={"items": [{"id": row["id"], "label": row["label"]}]})
-    assert answer.json() == {"accepted": 1, "unknown": []}
+    assert answer.json() == {"accepted": 1, "unknown": [], "rejected": []}
     text = client.get("/metrics").text
     assert 'tidemark_feedback_total{model="plants",version="1"} 1.0' in text
     assert 'tidemark_feedback_total{model="pets",version="3"} 0.0' in text

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.unit.api.test_predict import images, png
+from tidemark.api.open_inference.metadata import EXTENSIONS
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
 from tidemark.store import models, predictions
@@ -77,7 +78,7 @@ def logged(engine: Engine, count: int) -> Batch:
 
 
 def test_metadata_and_health(client: TestClient) -> None:
-    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2").json()["extensions"] == EXTENSIONS
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     for path in ("/v2/models/pets", "/v2/models/pets/versions/3"):
@@ -125,7 +126,7 @@ def test_every_form_gives_the_model_s_answer(
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["model_name"], found["model_version"], found["id"]) == ("pets", "3", "42")
-    assert len({UUID(text) for text in found["parameters"]["ids"]}) == 5
+    assert len({UUID(text) for text in found["parameters"]["ids"].split(",")}) == 5
     expected = model.predict(PIXELS)[0]
     np.testing.assert_allclose(outputs(answer)["probabilities"], expected, rtol=1e-4, atol=1e-6)
     assert outputs(answer)["label"].tolist() == [bundle.labels[row] for row in expected.argmax(axis=1)]
@@ -160,7 +161,7 @@ def test_rows_are_logged_as_predict_logs_them(client: TestClient, engine: Engine
     image = client.post("/predict", json=images(1), params={"tag": "camera:7"}).json()["predictions"][0]["id"]
     ids = [image]
     for body in (binary(tensor), binary(np.full((1, 3, 8, 8), 7, np.uint8), "UINT8")):
-        ids += client.post(INFER, params={"tag": "camera:7"}, **body).json()["parameters"]["ids"]
+        ids.append(client.post(INFER, params={"tag": "camera:7"}, **body).json()["parameters"]["ids"])
     batch = logged(engine, 3)
     assert [str(found) for found in batch.ids] == ids
     for values in (batch.embeddings, batch.probabilities, batch.properties):
@@ -170,7 +171,7 @@ def test_rows_are_logged_as_predict_logs_them(client: TestClient, engine: Engine
         assert client.get(f"/predictions/{found}").json()["tags"] == {"camera": "7"}
     label = client.get(f"/predictions/{ids[1]}").json()["label"]
     fed = client.post("/feedback", json={"items": [{"id": ids[1], "label": label}]})
-    assert fed.json() == {"accepted": 1, "unknown": []}
+    assert fed.json() == {"accepted": 1, "unknown": [], "rejected": []}
     text = client.get("/metrics").text
     assert 'predict_requests_total{model="pets",status="200",version="3"} 3.0' in text
 
@@ -190,7 +191,11 @@ TENSOR = GOOD["inputs"][0]
         (400, {"json": {"inputs": []}}),
         (400, {"json": {"inputs": [TENSOR, TENSOR]}}),
         (400, {"json": {"inputs": [TENSOR | {"name": "pixels"}]}}),
-        (400, {"json": {"inputs": [TENSOR | {"datatype": "INT64"}]}}),
+        (400, {"json": {"inputs": [TENSOR | {"datatype": "BOOL"}]}}),
+        (400, {"json": {"inputs": [TENSOR | {"datatype": "INT64", "data": [-1] * 192}]}}),
+        (400, {"json": GOOD | {"outputs": [{"name": "label", "parameters": {"classification": 2}}]}}),
+        (400, {"json": GOOD | {"outputs": [{"name": "label", "parameters": {"shared_memory_region": "a"}}]}}),
+        (400, {"json": GOOD | {"parameters": {"classification": 2}}}),
         (400, {"json": {"inputs": [TENSOR | {"shape": [1, 8, 8, 3]}]}}),
         (400, {"json": {"inputs": [TENSOR | {"shape": [10**30, 3, 8, 8]}], "id": 7}}),
         (400, {"json": {"inputs": [TENSOR | {"data": ["x"] * 192}]}}),
@@ -201,7 +206,7 @@ TENSOR = GOOD["inputs"][0]
         (400, binary(np.full((1, 3, 8, 8), np.inf, np.float32))),
         (400, binary(RAW[:1], "FP32")),
         (413, {"json": {"inputs": [TENSOR | {"shape": [65, 3, 8, 8]}]}}),
-        (413, {"content": b" " * 3_000_000}),
+        (400, {"content": b" " * 3_000_000}),
         (422, {"json": GOOD, "params": {"tag": "no-colon\n:x"}}),
         (503, binary(np.full((1, 3, 8, 8), 3e38, np.float32))),
     ],

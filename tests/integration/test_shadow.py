@@ -114,7 +114,7 @@ def test_feedback_counts_for_the_shadow_too(serve: Serve, make: Callable[..., Bu
     row = client.post("/predict", content=png(), headers=PNG).json()["predictions"][0]
     rows(engine, "4", 1)
     fed = client.post("/feedback", json={"items": [{"id": row["id"], "label": "cat"}]})
-    assert fed.json() == {"accepted": 1, "unknown": []}
+    assert fed.json() == {"accepted": 1, "unknown": [], "rejected": []}
     (other,) = rows(engine, "4", 1)
     assert client.get(f"/predictions/{other.id}").json()["feedback"] == "cat"
     assert 'tidemark_feedback_total{model="pets",version="4"} 1.0' in client.get("/metrics").text
@@ -124,7 +124,7 @@ def test_a_failing_shadow_harms_nobody(
     serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(shadows=[make()])
-    network = client.app.state.models.shadows[0]._network
+    network = client.app.state.server.models.shadows[0]._network
     run = network.run
 
     def fail(tensor: Any) -> Any:
@@ -138,7 +138,7 @@ def test_a_failing_shadow_harms_nobody(
     assert len(rows(engine, "4", 2)) == 2
     monkeypatch.setattr(network, "run", lambda tensor: 1 / 0)
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
-    client.app.state.models.shadows[0].close()
+    client.app.state.server.models.shadows[0].close()
     assert dropped(client) == 3
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
     assert len(rows(engine, "3", 6)) == 6
@@ -149,7 +149,7 @@ def test_a_slow_shadow_drops_what_does_not_fit_and_drains_at_a_stop(
     serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(shadows=[make()], queue_limit=4, max_batch=1)
-    network, go = client.app.state.models.shadows[0]._network, threading.Event()
+    network, go = client.app.state.server.models.shadows[0]._network, threading.Event()
     run, running = network.run, threading.Event()
 
     def slow(tensor: Any) -> Any:
@@ -174,8 +174,10 @@ def test_a_shadow_that_is_stuck_does_not_hold_up_a_stop(
 ) -> None:
     monkeypatch.setattr(shadows, "DRAIN_SECONDS", 0.1)
     client = serve(shadows=[make()], max_batch=1)
-    stuck, running, metrics = threading.Event(), threading.Event(), client.app.state.models.shadows[0]._metrics
-    monkeypatch.setattr(client.app.state.models.shadows[0]._network, "run", lambda _: running.set() or stuck.wait(30))
+    stuck, running, metrics = threading.Event(), threading.Event(), client.app.state.server.models.shadows[0]._metrics
+    monkeypatch.setattr(
+        client.app.state.server.models.shadows[0]._network, "run", lambda _: running.set() or stuck.wait(30)
+    )
     for _ in range(3):
         client.post("/predict", content=png(), headers=PNG)
     assert running.wait(10)

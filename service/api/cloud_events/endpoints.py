@@ -1,226 +1,155 @@
-"""`POST /observe/cloudevents`: what KServe's inference logger sends, request and response paired by their id.
+"""`POST /observe/cloudevents`: what the inference loggers of KServe and Seldon send.
 
 A response that carries probabilities and embedding is enough to log its predictions. A request holds nothing that its
-response lacks, for KServe puts the id, the time and the passed-on headers on both: it is checked, and nothing is kept
-of it, so that the two may reach different servers in any order.
+response lacks, since the logger puts the id, the time and the passed-on headers on both: it is accepted and not read,
+so that the two may reach different servers in any order.
 """
 
-import asyncio
-import json
-from collections import OrderedDict
-from typing import Any
+import datetime as dt
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
 
-from ...inference.session import activated, pooled
-from ...serving import observations
-from ...serving.model_registry import Known, ServedModels
-from ...serving.observations import OBSERVED_PER_REQUEST, Observed
-from ..endpoints.observe import BODY_BYTES
-from ..open_inference.endpoints import SMALL_BYTES
-from ..open_inference.tensors import FLOATS, InputTensor, array, sections
-from ..problems import Problem, described, documented
-from ..request_bodies import read_body
-from . import event as cloud_events
-from .event import REQUEST, RESPONSE, STRUCTURED, Event
-
-REMEMBERED = 10_000  # events that were logged, so that one which is sent again is not counted again
+from ...serving.model_registry import ModelRegistry, RegisteredModel
+from ...serving.observations import Observed, milliseconds
+from ..bodies.compression import GZIP_MAGIC, gunzip
+from ..bodies.limits import body_of
+from ..openapi import model_parameter
+from ..outcome import refusals_counted
+from ..problems import Problem, documented
+from ..query_names import names_in_query
+from ..state import ServerState, State
+from .event import BATCH, REQUEST_TYPES, RESPONSE_TYPES, STRUCTURED, Event, read_events
+from .recent_events import EventKey
+from .response import rows, split
 
 router = APIRouter(tags=["models served elsewhere"])
 
 
-class Answer(BaseModel):
-    """What a model answered: outputs of the Open Inference Protocol, or TensorFlow Serving's rows of named outputs."""
+class LoggedEvent(NamedTuple):
+    """The predictions in a response event."""
 
-    model_version: str | None = None
-    outputs: list[InputTensor] | None = Field(None, min_length=1)
-    predictions: list[dict[str, Any]] | None = Field(None, min_length=1, max_length=OBSERVED_PER_REQUEST)
-
-
-class Replays:
-    """The last events that were logged by this process; Postgres takes a row once, whoever sends it."""
-
-    def __init__(self) -> None:
-        self._events: OrderedDict[tuple[str, ...], None] = OrderedDict()
-
-    def __contains__(self, key: tuple[str, ...]) -> bool:
-        return key in self._events
-
-    def add(self, key: tuple[str, ...]) -> None:
-        """Remember an event, and forget the oldest where there are too many."""
-        self._events[key] = None
-        if len(self._events) > REMEMBERED:
-            self._events.popitem(last=False)
+    key: EventKey
+    model: RegisteredModel
+    observed: Observed
 
 
+EVENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string"},
+        "source": {"type": "string"},
+        "type": {"enum": [*REQUEST_TYPES, *RESPONSE_TYPES]},
+        "time": {"type": "string", "format": "date-time"},
+        "inferenceservicename": {"type": "string"},
+        "data": {"type": "object"},
+        "data_base64": {"type": "string"},
+    },
+}
 BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": {"type": "object"}},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        STRUCTURED: {
-            "schema": {
-                "type": "object",
-                "required": ["specversion", "id", "source", "type", "time"],
-                "properties": {
-                    "specversion": {"const": "1.0"},
-                    "id": {"type": "string"},
-                    "source": {"type": "string"},
-                    "type": {"enum": [REQUEST, RESPONSE]},
-                    "time": {"type": "string", "format": "date-time"},
-                    "inferenceservicename": {"type": "string"},
-                    "data": {"type": "object"},
-                    "data_base64": {"type": "string"},
-                },
-            }
-        },
+        STRUCTURED: {"schema": EVENT_SCHEMA},
+        BATCH: {"schema": {"type": "array", "items": EVENT_SCHEMA}},
     },
-}
-MODEL = {
-    "name": "model",
-    "in": "query",
-    "required": False,
-    "description": "name or name:version; the event's inferenceservicename unless given",
-    "schema": {"type": "string"},
 }
 ATTRIBUTES = [
     {"name": f"ce-{name}", "in": "header", "required": False, "schema": {"type": "string"}}
     for name in ("specversion", "id", "source", "type", "time", "inferenceservicename", "metadata")
 ]
+TOKEN_PARAMETER = {"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}
+DESCRIPTION: dict[str, Any] = {
+    "status_code": 202,
+    "response_class": Response,
+    "responses": documented(400, 404, 408, 413, 415, 422, 503) | {202: {"description": "logged, or a request event"}},
+}
+PARAMETERS = [model_parameter("the event's inferenceservicename unless given"), *ATTRIBUTES]
 
 
 @router.post(
-    "/observe/cloudevents",
-    status_code=202,
-    summary="Log what KServe's inference logger sends",
-    response_class=Response,
-    responses=documented(400, 404, 408, 413, 415, 422, 503) | {202: {"description": "logged, or a request event"}},
-    openapi_extra={"requestBody": BODY, "parameters": [MODEL, *ATTRIBUTES]},
+    "/observe/cloudevents/{token}",
+    summary="Log what an inference logger sends that cannot send headers",
+    openapi_extra={"requestBody": BODY, "parameters": [TOKEN_PARAMETER, *PARAMETERS]},
+    **DESCRIPTION,
 )
-async def observe_event(request: Request) -> Response:
+@router.post(
+    "/observe/cloudevents",
+    summary="Log what KServe's or Seldon's inference logger sends",
+    openapi_extra={"requestBody": BODY, "parameters": PARAMETERS},
+    **DESCRIPTION,
+)
+async def observe_event(request: Request, state: State) -> Response:
     """Log the predictions in a response event; a request event is accepted, and needed for nothing.
 
     The response carries the outputs that `model.toml` names, as Open Inference Protocol JSON or with binary tensors,
-    or as rows of `predictions`. The answer has no body: a broker would take one for another event.
+    or as rows of `predictions`. The answer has no body: a broker would take one for another event. The path's token
+    is the API key of a logger that cannot send one as a header.
     """
-    body = await read_body(request, BODY_BYTES)
-    if len(body) <= SMALL_BYTES:
-        found = _read(request, body)
-    else:
-        found = await asyncio.to_thread(_read, request, body)
-    replays = request.app.state.replays
-    if found is not None:
-        event, model, observed = found
-        key = (model.name, event.source, event.id, event.time.isoformat())
-        if key not in replays:
-            await observations.log(request.app.state, model, observed)
-            replays.add(key)
+    data = await request.body()
+    for event in await state.parsers.run(len(data), _read, request, state, data):
+        log = partial(_log, state, event)
+        await state.recent_events.log_once(event.key, log)
     return Response(status_code=202)
 
 
-def _read(request: Request, body: bytes) -> tuple[Event, Known, Observed] | None:
-    """Return an event's model and its predictions, or None for a request."""
-    state = request.app.state
-    event = cloud_events.read(request.headers, body)
-    name = request.query_params.get("model") or event.service
-    if name is None:
+async def _log(state: ServerState, event: LoggedEvent) -> None:
+    with refusals_counted(event.model.metrics, event.observed.tags):
+        await state.observations.append(event.model, event.observed)
+
+
+def _read(request: Request, state: ServerState, data: bytes) -> list[LoggedEvent]:
+    body = body_of(request)
+    if data.startswith(GZIP_MAGIC):  # KServe drops the Content-Encoding of what it logs
+        data = gunzip(data, body.limit)
+        body.reserve(len(data))
+    names = names_in_query(request, "model")
+    read = [
+        _read_event(request, state, event, names)
+        for event in read_events(request.headers, data, body, state.settings.slice_tags)
+    ]
+    return [logged for logged in read if logged is not None]
+
+
+def _read_event(request: Request, state: ServerState, event: Event, names: Sequence[str]) -> LoggedEvent | None:
+    """Return the predictions in an event, or None for a request."""
+    names = names or ([event.service] if event.service else [])
+    if not names:
         raise Problem(400, "expected the event's attribute inferenceservicename, or ?model=name:version")
-    known: Known = state.models.find(name)
-    if event.type == REQUEST:
+    model = state.models.find(*names)
+    if not event.is_response:
         return None
-    answer, rest = split(event.data)
-    model = known
-    if answer.outputs is not None:
-        model = _of_version(state.models, known, name, answer.model_version)
-        scores, embeddings = _from_outputs(answer.outputs, rest, model)
-    elif answer.predictions is not None:
-        scores, embeddings = _from_rows(answer.predictions, model)
-    else:
-        raise Problem(400, "expected a response with outputs or predictions")
-    if len(scores) != len(embeddings):
-        raise Problem(422, f"the scores have {len(scores)} rows, the embedding has {len(embeddings)}")
-    try:
-        at = observations.milliseconds(event.time, state.settings.retention_days)
-    except ValueError as error:
-        raise Problem(422, f"time: {error}") from None
-    m = len(scores)
-    with np.errstate(over="ignore", invalid="ignore"):
-        probabilities = activated(scores.reshape(m, -1).astype(np.float32), model.bundle.output.activation)
-        flat = pooled(embeddings, model.bundle.output.embedding_layout == "NHWC").astype(np.float32)
+    body, data = body_of(request), event.data
+    with refusals_counted(model.metrics, [event.tags]):
+        if data.startswith(GZIP_MAGIC):
+            data = gunzip(data, body.limit)
+            body.reserve(len(data))
+        answer, binary = split(data, body)
+        model = _of_version(state.models, model, answer.model_version)
+        found = rows(answer, binary, model, state.observations.embedding_size(model))
+    at = _time(event.time, state.settings.retention_days)
+    m = len(found.probabilities)
     ids = [event.row_id(model.name, row, at) for row in range(m)]
-    return event, model, Observed(ids, probabilities, flat, [event.tags] * m)
+    key = (model.name, event.source, event.id, "" if event.time is None else event.time.isoformat())
+    return LoggedEvent(key, model, Observed(ids, found.probabilities, found.embeddings, [event.tags] * m))
 
 
-def split(data: bytes) -> tuple[Answer, memoryview]:
-    """Return an answer's JSON and the bytes behind it: KServe's events do not say where the first ends.
+def _of_version(models: ModelRegistry, model: RegisteredModel, version: str | None) -> RegisteredModel:
+    """Return the version that a response names: a canary's predictions are not merged with its predecessor's."""
+    if version is None or version == model.bundle.version:
+        return model
+    return models.find_version(model.bundle.name, version)
 
-    Raises
-    ------
-    Problem
-        400: no such answer.
-    """
+
+def _time(at: dt.datetime | None, retention_days: int) -> int:
+    """Return the time of an event in milliseconds; that of its arrival if its clock cannot be right."""
+    now = dt.datetime.now(dt.UTC)
     try:
-        return Answer.model_validate_json(data), memoryview(b"")
-    except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
-            raise _no_answer(error) from None
-    try:
-        text = data.decode("latin-1")  # so that places in the text are those in the bytes
-        end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))[1]
-        return Answer.model_validate_json(data[:end]), memoryview(data)[end:]
-    except ValidationError as error:
-        raise _no_answer(error) from None
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"response: expected JSON at its start: {error}"[:200]) from None
-
-
-def _no_answer(error: ValidationError) -> Problem:
-    return Problem(400, f"response: {described(error.errors(include_url=False, include_input=False))}")
-
-
-def _of_version(models: ServedModels, known: Known, name: str, version: str | None) -> Known:
-    """Return the version that an answer names, where several are known under the name asked for."""
-    same = [model for model in models.all if model.bundle.name == name]
-    if len(same) < 2 or version is None:
-        return known
-    return models.find(name, version)
-
-
-def _from_outputs(outputs: list[InputTensor], rest: memoryview, model: Known) -> tuple[NDArray[Any], NDArray[Any]]:
-    parts = sections(outputs, rest)
-    tensors = {output.name: (output, part) for output, part in zip(outputs, parts, strict=True)}
-    found = []
-    for name in _names(model):
-        if name not in tensors:
-            raise Problem(422, f"the response lacks the output {name!r}, it has {', '.join(tensors)}")
-        tensor, part = tensors[name]
-        if any(side < 1 for side in tensor.shape):
-            raise Problem(400, f"output {name!r}: expected a shape of positive numbers, got {tensor.shape}")
-        found.append(array(tensor, tensor.shape[1:], OBSERVED_PER_REQUEST, part, FLOATS))
-    return found[0], found[1]
-
-
-def _from_rows(rows: list[dict[str, Any]], model: Known) -> tuple[NDArray[Any], NDArray[Any]]:
-    found = []
-    for name in _names(model):
-        for number, row in enumerate(rows):
-            if name not in row:
-                raise Problem(422, f"prediction {number} of the response lacks {name!r}")
-        try:
-            values = np.asarray([row[name] for row in rows])
-        except ValueError:
-            raise Problem(422, f"{name!r} is nested unevenly") from None
-        if values.dtype.kind not in "iuf" or values.ndim < 2:
-            raise Problem(422, f"{name!r} of the response is no row of numbers a prediction")
-        found.append(values)
-    return found[0], found[1]
-
-
-def _names(model: Known) -> tuple[str, str]:
-    output = model.bundle.output
-    if output.embedding is None:
-        raise Problem(422, f"model.toml of {model.name} names no output.embedding to look for in a response")
-    return output.probabilities, output.embedding
+        return milliseconds(now if at is None else at, retention_days)
+    except ValueError:
+        return milliseconds(now, retention_days)

@@ -1,14 +1,14 @@
-"""CloudEvents over HTTP as KServe's inference logger sends them: binary mode, or structured as JSON.
+"""CloudEvents over HTTP as inference loggers of KServe and Seldon send them: binary, structured as JSON, or a batch.
 
-What is read of an event is its identity, its time, the model's name, the headers that KServe was told to pass on, and
-its data; see the HTTP binding of CloudEvents 1.0.
+An event has its identity, its time, the model's name, the headers that the logger was told to pass on, and its data;
+see the HTTP binding of CloudEvents 1.0. Loggers do not send an event again that is refused: whatever is not needed to
+log a prediction is read leniently.
 """
 
-import base64
 import binascii
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -19,86 +19,105 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from starlette.datastructures import Headers
 
 from ...store.prediction_id import id_at
-from ..problems import Problem, described
-from ..request_bodies import TAGS
+from ..bodies.base64_text import decode_base64
+from ..bodies.json_text import parse_json
+from ..bodies.limits import LimitedBody
+from ..bodies.tags import MAX_TAGS, MAX_VALUE_LENGTH, tag_key, tag_value
+from ..problems import Problem
 
 STRUCTURED = "application/cloudevents+json"
-REQUEST = "org.kubeflow.serving.inference.request"
-RESPONSE = "org.kubeflow.serving.inference.response"
+BATCH = "application/cloudevents-batch+json"
+REQUEST_TYPES = ("org.kubeflow.serving.inference.request", "io.seldon.serving.inference.request")
+RESPONSE_TYPES = ("org.kubeflow.serving.inference.response", "io.seldon.serving.inference.response")
 EVENT_TAG = "event"  # holds the event's id: the same for a request and its response
-MAX_ID = 256  # characters
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
+MAX_EVENTS = 100  # events of a batch
 
 TIME: TypeAdapter[dt.datetime] = TypeAdapter(AwareDatetime)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event of KServe's inference logger."""
+    """One event of an inference logger."""
 
-    id: str  # of the request and of its response
+    id: str  # the same for a request and its response
     source: str
-    type: str
-    time: dt.datetime
+    is_response: bool
+    time: dt.datetime | None  # None if the event has no time that can be read
     service: str | None  # the InferenceService
     tags: dict[str, str]
     data: bytes
 
     def row_id(self, model: str, row: int, milliseconds: int) -> UUID:
         """Return the id of a row of the response: the same whenever, and to whichever server, the event is sent."""
-        named = "\n".join((model, self.source, self.id, str(row)))
-        return id_at(milliseconds, hashlib.sha256(named.encode()).digest())
+        name = "\n".join((model, self.source, self.id, str(row)))
+        return id_at(milliseconds, hashlib.sha256(name.encode()).digest())
 
 
-def read(headers: Headers, body: bytes) -> Event:
-    """Return the event in a request.
+def read_events(headers: Headers, data: bytes, body: LimitedBody, tag_keys: Sequence[str]) -> list[Event]:
+    """Return the events in a request.
+
+    Parameters
+    ----------
+    tag_keys : Sequence[str]
+        The tags that matter most, where an event passes on more headers than a prediction may have tags.
 
     Raises
     ------
     Problem
-        400: no CloudEvent 1.0 of KServe's inference logger, or one without a time.
+        400: not a CloudEvent 1.0 of an inference logger; 413: too many; 415: another format.
     """
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == BATCH:
+        items = parse_json(data, body)
+        if not isinstance(items, list):
+            raise Problem(400, "expected a JSON array of events")
+        if len(items) > MAX_EVENTS:
+            raise Problem(413, f"{len(items)} events in one request, at most {MAX_EVENTS} are accepted")
+        return [_structured(item, tag_keys) for item in items]
     if content_type == STRUCTURED:
-        attributes = _object(body)
-        data = _data(attributes)
-    elif content_type.startswith("application/cloudevents"):
-        raise Problem(415, f"expected one event, binary or as {STRUCTURED}, got {content_type}")
-    else:
-        attributes = {
-            name[3:]: unquote(value.encode("latin-1").decode("utf-8", "replace"), errors="replace")
-            for name, value in headers.items()
-            if name.startswith("ce-")
-        }
-        data = body
-    version = attributes.get("specversion")
-    if version != "1.0":
-        raise Problem(400, f"expected a CloudEvent with specversion 1.0, got {version!r}")
-    key, source, kind = (_text(attributes, name) for name in ("id", "source", "type"))
-    if len(key) > MAX_ID:
-        raise Problem(400, f"the event's id has {len(key)} characters, at most {MAX_ID} are taken")
-    if kind not in (REQUEST, RESPONSE):
-        raise Problem(400, f"expected an event of type {REQUEST} or {RESPONSE}, got {kind!r}")
-    service = _text(attributes, "inferenceservicename") if attributes.get("inferenceservicename") else None
-    return Event(key, source, kind, _time(attributes), service, _tags(key, attributes.get("metadata")), data)
+        return [_structured(parse_json(data, body), tag_keys)]
+    if content_type.startswith("application/cloudevents"):
+        raise Problem(415, f"expected a binary event, {STRUCTURED} or {BATCH}, got {content_type}"[:200])
+    attributes = {
+        name[3:]: unquote(value.encode("latin-1").decode("utf-8", "replace"), errors="replace")
+        for name, value in headers.items()
+        if name.startswith("ce-")
+    }
+    return [_event(attributes, data, tag_keys)]
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, f"the event is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Problem(400, "expected a JSON object")
-    return found
-
-
-def _data(attributes: Mapping[str, Any]) -> bytes:
+def _structured(attributes: Any, tag_keys: Sequence[str]) -> Event:
+    if not isinstance(attributes, dict):
+        raise Problem(400, "expected an event as a JSON object")
     if "data_base64" not in attributes:
-        return orjson.dumps(attributes.get("data"))
+        return _event(attributes, orjson.dumps(attributes.get("data")), tag_keys)
     try:
-        return base64.b64decode(attributes["data_base64"], validate=True)
-    except (binascii.Error, ValueError, TypeError):
+        data = decode_base64(_text(attributes, "data_base64"))
+    except (binascii.Error, ValueError):
         raise Problem(400, "data_base64 is not base64") from None
+    return _event(attributes, data, tag_keys)
+
+
+def _event(attributes: Mapping[str, Any], data: bytes, tag_keys: Sequence[str]) -> Event:
+    version = attributes.get("specversion")
+    if version not in ("1.0", "0.3"):
+        raise Problem(400, f"expected a CloudEvent with specversion 1.0, got {version!r}"[:200])
+    key, source, kind = (_text(attributes, name) for name in ("id", "source", "type"))
+    if kind not in REQUEST_TYPES + RESPONSE_TYPES:
+        raise Problem(
+            400, f"expected an event of type {' or '.join(REQUEST_TYPES + RESPONSE_TYPES)}, got {kind!r}"[:400]
+        )
+    service = attributes.get("inferenceservicename")
+    return Event(
+        id=key,
+        source=source,
+        is_response=kind in RESPONSE_TYPES,
+        time=_time(attributes.get("time")),
+        service=service if isinstance(service, str) and service else None,
+        tags=_tags(key, attributes.get("metadata"), tag_keys),
+        data=data,
+    )
 
 
 def _text(attributes: Mapping[str, Any], name: str) -> str:
@@ -108,28 +127,41 @@ def _text(attributes: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _time(attributes: Mapping[str, Any]) -> dt.datetime:
-    text = _text(attributes, "time")
+def _time(value: Any) -> dt.datetime | None:
     try:
-        return TIME.validate_python(text)
+        return TIME.validate_python(value) if isinstance(value, str) else None
     except ValidationError:
-        raise Problem(400, f"the event's time is no RFC 3339 time with a zone: {text!r}"[:200]) from None
+        return None
 
 
-def _tags(key: str, metadata: Any) -> dict[str, str]:
-    """Return the headers in KServe's attribute `metadata` as tags, each with its first value."""
-    if metadata in (None, "", "null"):
-        return _checked({EVENT_TAG: key})
-    headers = _object(metadata.encode()) if isinstance(metadata, str) else metadata
-    if not isinstance(headers, dict):
-        raise Problem(400, "expected metadata to be a JSON object of headers")
-    firsts = {name: values[0] if isinstance(values, list) and values else values for name, values in headers.items()}
-    return _checked(firsts | {EVENT_TAG: key})
+def _tags(event_id: str, metadata: Any, tag_keys: Sequence[str]) -> dict[str, str]:
+    """Return the headers in the attribute `metadata` as tags, each with its first value, as far as they can be tags.
+
+    Headers that carry secrets are left out.
+    """
+    tags = {EVENT_TAG: _clean(event_id)}
+    headers = _headers(metadata)
+    first_keys = {key.lower() for key in tag_keys}
+    for name in sorted(headers, key=lambda name: name.lower() not in first_keys):
+        value = headers[name][0] if isinstance(headers[name], list) and headers[name] else headers[name]
+        if len(tags) == MAX_TAGS or name.lower() in SECRET_HEADERS or name == EVENT_TAG:
+            continue
+        try:
+            tags[tag_key(name)] = tag_value(name, _clean(value) if isinstance(value, str) else value)
+        except ValueError:
+            continue
+    return tags
 
 
-def _checked(tags: dict[str, Any]) -> dict[str, str]:
-    try:
-        return TAGS.validate_python(tags)
-    except ValidationError as error:
-        found = described(error.errors(include_url=False, include_input=False))
-        raise Problem(400, f"id and metadata of the event cannot be tags: {found}") from None
+def _headers(metadata: Any) -> dict[str, Any]:
+    if isinstance(metadata, str) and metadata:
+        try:
+            metadata = orjson.loads(metadata)
+        except orjson.JSONDecodeError:
+            return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _clean(text: str) -> str:
+    """Return a text without control characters, cut to what a tag can hold."""
+    return "".join(character if character >= " " else " " for character in text)[:MAX_VALUE_LENGTH]

@@ -7,10 +7,10 @@ from pydantic import BaseModel
 from sqlalchemy import Row
 
 from ...alerts.schemas import BaselineSummary
-from ...serving.model_registry import named
 from ...store import baselines, streams, windows
 from ...store.baselines import Baseline
 from ..problems import Problem, documented
+from ..query_names import names_in_query
 
 router = APIRouter(tags=["drift"])
 
@@ -41,12 +41,13 @@ def get_drift(request: Request) -> Streams:
 def get_windows(
     request: Request,
     stream: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: int | None = None,
 ) -> Windows:
     """Return window reports; `before` is the id of the last one of the page before."""
     with request.app.state.engine.connect() as connection:
-        rows = windows.newest(connection, stream and named(stream), limit, before)
+        names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
+        rows = windows.newest(connection, next(names, stream), limit, before)
     return Windows(windows=[windows.as_json(row) for row in rows])
 
 

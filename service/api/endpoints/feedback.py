@@ -1,41 +1,58 @@
 """True labels coming back, and the look-up of a logged prediction."""
 
-from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
+import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection
+from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
-from ...spool import search
-from ...store import feedback, models, predictions
-from ...store.feedback import Predicted
+from ...serving.feedback import FeedbackItem
+from ...store import predictions
 from ...store.logged import HALF
+from ..bodies.json_text import parse_json, validated
+from ..bodies.limits import body_of
+from ..bodies.tags import value_text
 from ..problems import Problem, documented
+from ..state import State
+
+MAX_ITEMS = 10_000
+BODY_BYTES = 8_000_000  # bytes of a request with the most items and the longest labels
 
 router = APIRouter(tags=["predictions"])
 
 
-class FeedbackItem(BaseModel):
-    id: UUID
-    label: Annotated[str, Field(max_length=256)]
+def _label_text(value: Any) -> str:
+    text = value_text(value)
+    if text is None:
+        raise ValueError("a label is a string or a number")
+    return text[:256]
+
+
+class FeedbackItemBody(BaseModel):
+    id: Annotated[str, Field(max_length=64)]
+    label: Annotated[str, BeforeValidator(_label_text)]
 
 
 class FeedbackBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    items: Annotated[list[FeedbackItemBody], FailFast(), Field(min_length=1, max_length=MAX_ITEMS)]
 
-    items: list[FeedbackItem] = Field(min_length=1, max_length=10_000)
+
+class RejectedLabel(BaseModel):
+    id: str
+    label: str
+    reason: str
 
 
 class FeedbackAnswer(BaseModel):
     accepted: int
     unknown: list[str]
+    rejected: list[RejectedLabel]
 
 
 class CorrectedAnswer(BaseModel):
-    """What was answered, where answers are corrected for other class proportions."""
+    """The answer, where answers are corrected for other class proportions."""
 
     label: str
     confidence: float
@@ -52,39 +69,41 @@ class LoggedAnswer(BaseModel):
     feedback: str | None
 
 
-@router.post("/feedback", status_code=202, summary="Send true labels back", responses=documented(400, 422, 503))
-def post_feedback(body: FeedbackBody, request: Request) -> FeedbackAnswer:
-    """Store the true labels of logged predictions; a repeat overwrites."""
-    state = request.app.state
-    wanted = {item.id: item.label for item in body.items}
-    with state.engine.begin() as connection:
-        foreign = sorted(set(wanted.values()) - models.labels(connection))
-        if foreign:
-            raise Problem(422, f"no model has the label {foreign[0]!r}")
-        known = feedback.find(connection, list(wanted))
-        missing = [key for key in wanted if key not in known]
-        if missing:
-            known |= _spooled(state, missing)
-        rows = []
-        shadowed = _shadowed(state, connection, {key: wanted[key] for key in known})
-        for key, predicted in known.items():
-            if wanted[key] not in predicted.labels:
-                raise Problem(422, f"the model of prediction {key} has no label {wanted[key]!r}")
-            rows.append(_row(key, predicted, wanted[key]))
-        accepted = len(rows)
-        rows += [_row(key, predicted, label) for key, predicted, label in shadowed]
-        if rows:
-            feedback.save(connection, rows)
-        names = {key: name for name, key in models.ids(connection).items()}
-    for model_id, count in Counter(row["model_id"] for row in rows).items():
-        state.metrics.fed_back(names[model_id], count)
-    return FeedbackAnswer(accepted=accepted, unknown=[str(key) for key in wanted if key not in known])
+BODY = {"required": True, "content": {"application/json": {"schema": FeedbackBody.model_json_schema()}}}
+
+
+@router.post(
+    "/feedback",
+    status_code=202,
+    summary="Send true labels back",
+    responses=documented(400, 408, 413, 415, 422, 503),
+    openapi_extra={"requestBody": BODY},
+)
+async def post_feedback(request: Request, state: State) -> FeedbackAnswer:
+    """Store the true labels of logged predictions; a repeat overwrites.
+
+    Labels that a prediction's model does not have, and ids that are not UUIDs, are listed as `rejected`; the other
+    items are stored. If all items are rejected the status is 422.
+    """
+    data = await request.body()
+    body = await state.parsers.run(len(data), lambda: validated(FeedbackBody, parse_json(data, body_of(request))))
+    items = [FeedbackItem(item.id, item.label) for item in body.items]
+    result = await anyio.to_thread.run_sync(state.feedback.record, items)
+    rejected = [RejectedLabel(**item._asdict()) for item in result.rejected]
+    if rejected and not result.accepted and not result.unknown:
+        first = rejected[0]
+        raise Problem(
+            422,
+            f"no label was stored: {first.label!r} for {first.id}: {first.reason}",
+            members={"accepted": 0, "unknown": [], "rejected": [item.model_dump() for item in rejected]},
+        )
+    return FeedbackAnswer(accepted=result.accepted, unknown=result.unknown, rejected=rejected)
 
 
 @router.get("/predictions/{prediction_id}", summary="A logged prediction", responses=documented(404, 422, 503))
-def get_prediction(prediction_id: UUID, request: Request) -> LoggedAnswer:
+def get_prediction(prediction_id: UUID, state: State) -> LoggedAnswer:
     """Return a prediction once it is in Postgres."""
-    with request.app.state.engine.connect() as connection:
+    with state.engine.connect() as connection:
         row = predictions.get(connection, prediction_id)
     if row is None:
         raise Problem(404, f"no prediction {prediction_id} in the database (yet)")
@@ -104,35 +123,3 @@ def _corrected(labels: list[str], data: bytes) -> CorrectedAnswer:
     probabilities = np.frombuffer(data, HALF)
     index = int(probabilities.argmax())
     return CorrectedAnswer(label=labels[index], confidence=float(probabilities[index]))
-
-
-def _row(key: UUID, predicted: Predicted, label: str) -> dict[str, Any]:
-    return {
-        "prediction_id": key,
-        "model_id": predicted.model_id,
-        "label": predicted.labels.index(label),
-        "predicted": predicted.predicted,
-        "probabilities": predicted.probabilities,
-    }
-
-
-def _shadowed(state: Any, connection: Connection, labels: dict[UUID, str]) -> list[tuple[UUID, Predicted, str]]:
-    """Return what the models in shadow predicted for the images of labelled predictions, where they know the label."""
-    found = []
-    for shadow in state.models.shadows:
-        wanted = {shadow.id_of(key): label for key, label in labels.items()}
-        known = feedback.find(connection, list(wanted))
-        known |= _spooled(state, [key for key in wanted if key not in known])
-        found += [(key, row, wanted[key]) for key, row in known.items() if wanted[key] in row.labels]
-    return found
-
-
-def _spooled(state: Any, ids: list[UUID]) -> dict[UUID, Predicted]:
-    """Return predictions that are acknowledged but not yet in Postgres."""
-    found = search.find(state.spool.path.parent, ids)
-    served = {model.name: model for model in state.models.all}
-    return {
-        key: Predicted(served[row.model].model_id, list(served[row.model].bundle.labels), row.label, row.probabilities)
-        for key, row in found.items()
-        if row.model in served
-    }

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -12,6 +12,7 @@ from ...errors import DatabaseError
 from ...store import engine as engines
 from ...store import schema
 from ..problems import documented
+from ..state import ServerState, State
 
 router = APIRouter(tags=["health"])
 
@@ -36,22 +37,33 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="The server may get traffic", responses=documented(503))
-async def readyz(request: Request, response: Response) -> Readiness:
+async def readyz(state: State, response: Response) -> Readiness:
     """Ready while predictions can be logged: in the database, or in the spool until the database is back.
 
     A server that has been told to stop is not ready, so that load balancers send it no further traffic.
     """
-    state = request.app.state
+    found = await readiness(state)
+    response.status_code = 200 if found.ready else 503
+    return found
+
+
+async def readiness(state: ServerState) -> Readiness:
+    """Return whether the server may get traffic, and what each part of it says."""
     try:
         database = await state.database()
     except TimeoutError:
         database = "does not answer: predictions wait in the spool"
     spool = "full" if await asyncio.to_thread(state.spool.full) else "accepting"
     stopping = state.stopping.is_set()
-    ready = spool == "accepting" and not stopping and not database.startswith("the database schema")
-    response.status_code = 200 if ready else 503
-    names = [served.name for served in state.models.all]
-    return Readiness(ready=ready, model=names[0], models=names, database=database, spool=spool, stopping=stopping)
+    names = [model.name for model in state.models.all]
+    return Readiness(
+        ready=spool == "accepting" and not database.startswith("the database schema") and not stopping,
+        model=names[0],
+        models=names,
+        database=database,
+        spool=spool,
+        stopping=stopping,
+    )
 
 
 def database_state(engine: Engine) -> str:

@@ -1,6 +1,5 @@
 """`POST /predict`: images in, classes out, each logged before the answer leaves."""
 
-import time
 from typing import Any
 
 import orjson
@@ -8,12 +7,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from ...inference.bundle import Bundle
-from ...inference.images import NotAnImage, TooManyPixels
-from ...serving.model_registry import Served
-from ...serving.prediction_logger import Kept, kept
-from ..problems import Problem, documented
-from ..request_bodies import ImagesBody, images_and_tags
-from .metrics import ModelMetrics
+from ...serving.prediction_logger import LoggedPredictions
+from ..bodies.images import FORM, ImagesBody, read_images
+from ..openapi import TAG_PARAMETER, model_parameter
+from ..outcome import PredictOutcome
+from ..problems import documented
+from ..query_names import names_in_query
+from ..state import server_state
 
 router = APIRouter(tags=["predict"])
 
@@ -28,29 +28,29 @@ class Scored(BaseModel):
     confidence: float
 
 
-class Raw(Scored):
-    """What the model said before its answer was corrected for other class proportions."""
+class RawPrediction(Scored):
+    """The model's own prediction, before the answer was corrected for other class proportions."""
 
     index: int
 
 
-class Predicted(Scored):
+class PredictedImage(Scored):
     id: str
     index: int
     top: list[Scored]
-    raw: Raw | None = None  # only where answers are corrected
+    raw: RawPrediction | None = None  # only where answers are corrected
 
 
 class PredictAnswer(BaseModel):
     model: ModelName
-    predictions: list[Predicted]
+    predictions: list[PredictedImage]
 
 
 BODY = {
     "required": True,
     "content": {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {
+        FORM: {
             "schema": {
                 "type": "object",
                 "required": ["file"],
@@ -60,20 +60,6 @@ BODY = {
         "application/json": {"schema": ImagesBody.model_json_schema()},
     },
 }
-TAG = {
-    "name": "tag",
-    "in": "query",
-    "required": False,
-    "description": "key:value, repeatable",
-    "schema": {"type": "array", "items": {"type": "string"}},
-}
-MODEL = {
-    "name": "model",
-    "in": "query",
-    "required": False,
-    "description": "name or name:version; the server's first model unless given",
-    "schema": {"type": "string"},
-}
 
 
 @router.post(
@@ -81,60 +67,41 @@ MODEL = {
     summary="Classify images",
     response_model=PredictAnswer,
     responses=documented(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra={"requestBody": BODY, "parameters": [TAG, MODEL]},
+    openapi_extra={
+        "requestBody": BODY,
+        "parameters": [TAG_PARAMETER, model_parameter("the server's first model unless given")],
+    },
 )
 async def predict(request: Request) -> Response:
-    """Classify an image, several `file` parts, or base64 images in JSON."""
-    wanted = request.query_params.get("model") if request.scope["query_string"] else None
-    served = request.app.state.models.served(wanted)
-    with Counted(served.metrics):
-        return Response(await _predict(request, served), media_type="application/json")
+    """Classify an image, the files of a form, or base64 images in JSON.
+
+    An image without a content type is recognised by its first bytes; text fields of a form become tags.
+    """
+    state = server_state(request)
+    names = names_in_query(request, "model") if request.scope["query_string"] else ()
+    model = state.models.find_answering(*names)
+    with PredictOutcome(model.metrics) as outcome:
+        encoded = await read_images(request, state.parsers, state.settings.max_image_bytes, outcome)
+        logged = await model.predictor.predict(encoded.images, encoded.tags)
+        for shadow in model.shadows:
+            shadow.submit(logged, encoded.images)
+        return Response(_answer(model.bundle, logged), media_type="application/json")
 
 
-async def _predict(request: Request, served: Served) -> bytes:
-    images, tags = await images_and_tags(request, request.app.state.settings.max_image_bytes)
-    try:
-        found = await kept(served.predictor.predict(images, tags))
-    except NotAnImage as error:
-        raise Problem(400, f"image {error.item}: {error}") from None
-    except TooManyPixels as error:
-        raise Problem(413, f"image {error.item}: {error}") from None
-    for shadow in served.shadows:
-        shadow.show(found, images)
-    return _answer(served.bundle, found)
-
-
-class Counted:
-    """Counts a request to predict by its status, and times it: `with Counted(metrics):`."""
-
-    __slots__ = ("_metrics", "_started")
-
-    def __init__(self, metrics: ModelMetrics) -> None:
-        self._metrics = metrics
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        status = 200 if error is None else error.status if isinstance(error, Problem) else 500
-        self._metrics.answered(status)
-        self._metrics.observe("total", time.perf_counter() - self._started)
-
-
-def _answer(bundle: Bundle, found: Kept) -> bytes:
+def _answer(bundle: Bundle, logged: LoggedPredictions) -> bytes:
     labels = bundle.labels
-    predictions: list[dict[str, Any]] = [
+    answers: list[dict[str, Any]] = [
         {
-            "id": key,
+            "id": prediction_id,
             "label": labels[top[0]],
             "index": top[0],
             "confidence": confidences[0],
             "top": [{"label": labels[i], "confidence": p} for i, p in zip(top, confidences, strict=True)],
         }
-        for key, top, confidences in zip(found.ids, found.tops, found.confidences, strict=True)
+        for prediction_id, top, confidences in zip(logged.ids, logged.tops, logged.confidences, strict=True)
     ]
-    if found.corrected:
-        said = found.predictions
-        for answer, index, row in zip(predictions, said.indices.tolist(), said.probabilities, strict=True):
+    if logged.corrected:
+        raw = logged.predictions
+        for answer, index, row in zip(answers, raw.indices.tolist(), raw.probabilities, strict=True):
             answer["raw"] = {"label": labels[index], "index": index, "confidence": float(row[index])}
-    return orjson.dumps({"model": {"name": bundle.name, "version": bundle.version}, "predictions": predictions})
+    return orjson.dumps({"model": {"name": bundle.name, "version": bundle.version}, "predictions": answers})

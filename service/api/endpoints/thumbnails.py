@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 
 from ...inference.thumbnails import MEDIA_TYPE
 from ...store import predictions, references
 from ..problems import Problem, documented
+from ..state import State
 
 HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
 
@@ -25,9 +26,9 @@ Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
     response_class=Response,
     responses=RESPONSES,
 )
-def get_prediction_thumbnail(prediction_id: UUID, request: Request) -> Response:
+def get_prediction_thumbnail(prediction_id: UUID, state: State) -> Response:
     """Return what the model saw, at most 64 x 64, if TIDEMARK_THUMBNAILS was on."""
-    with request.app.state.engine.connect() as connection:
+    with state.engine.connect() as connection:
         row = predictions.get(connection, prediction_id)
     return _image(None if row is None else row.thumbnail, f"prediction {prediction_id}")
 
@@ -38,9 +39,9 @@ def get_prediction_thumbnail(prediction_id: UUID, request: Request) -> Response:
     response_class=Response,
     responses=RESPONSES,
 )
-def get_reference_thumbnail(reference_id: Number, row: Number, request: Request) -> Response:
+def get_reference_thumbnail(reference_id: Number, row: Number, state: State) -> Response:
     """Return an image that `tidemark reference build --thumbnails` kept."""
-    with request.app.state.engine.connect() as connection:
+    with state.engine.connect() as connection:
         images = references.load_thumbnails(connection, reference_id)
     return _image(images.get(row), f"row {row} of reference {reference_id}")
 

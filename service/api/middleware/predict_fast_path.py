@@ -1,4 +1,4 @@
-"""The short way of an image to its endpoint: past the routing and the layers of the framework that it does not need."""
+"""The short way of an image to its endpoint, past the routing and the layers of the framework that it does not need."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,15 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..problems import Problem
+from ..problems import problem_of
 
 
-class HotPath:
+class PredictFastPath:
     """ASGI middleware that hands `POST path` straight to an endpoint; its route in the router only describes it.
 
     Parameters
     ----------
-    endpoint : gives the response of a request, or raises a `Problem`.
+    endpoint : Callable[[Request], Awaitable[Response]]
+        Returns the response of a request, or raises an error that `problem_of` knows.
     """
 
     def __init__(self, app: ASGIApp, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
@@ -28,6 +29,9 @@ class HotPath:
             return
         try:
             response = await self._endpoint(Request(scope, receive, send))
-        except Problem as problem:
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                raise
             response = problem.response(self._path)
         await response(scope, receive, send)

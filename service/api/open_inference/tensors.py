@@ -3,29 +3,42 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, FailFast, Field
 
-from ..problems import Problem, described
+from ..bodies.json_text import parse_json, validated
+from ..bodies.limits import LimitedBody
+from ..bodies.numbers import numbers
+from ..problems import Problem
 
-DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
-FLOATS: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2"), "FP64": np.dtype("<f8")}
+MAX_TENSORS = 256  # tensors that a request or an answer may have
+BFLOAT16 = "BF16"
+FLOAT_DATATYPES: dict[str, np.dtype[Any]] = {
+    "FP16": np.dtype("<f2"),
+    BFLOAT16: np.dtype("<u2"),  # numpy has no such type: the upper half of a float32
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+INT_DATATYPES: dict[str, np.dtype[Any]] = {
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+}
 LENGTH = re.compile("[0-9]{1,12}")
-KINDS = {
-    "FP16": "iuf",
-    "FP32": "iuf",
-    "FP64": "iuf",
-    "UINT8": "iu",
-}  # numpy's kinds of the JSON numbers that a datatype takes
 
 
 class InputTensor(BaseModel):
     name: str
     datatype: str
-    shape: list[int]
+    shape: Annotated[list[int], FailFast(), Field(max_length=16)]
     parameters: dict[str, Any] = {}
     data: list[Any] | None = Field(None, description="numbers, nested or flat; absent with binary_data_size")
 
@@ -38,16 +51,17 @@ class RequestedOutput(BaseModel):
 class InferBody(BaseModel):
     id: str | None = None
     parameters: dict[str, Any] = {}
-    inputs: list[InputTensor]
-    outputs: list[RequestedOutput] = []
+    inputs: Annotated[list[InputTensor], FailFast(), Field(max_length=MAX_TENSORS)]
+    outputs: Annotated[list[RequestedOutput], FailFast(), Field(max_length=MAX_TENSORS)] = []
 
 
-def split(body: bytes, json_length: str | None) -> tuple[InferBody, memoryview]:
+def split(data: bytes, json_length: str | None, body: LimitedBody) -> tuple[InferBody, memoryview]:
     """Return a request's JSON and the bytes behind it.
 
     Parameters
     ----------
-    json_length : the header `Inference-Header-Content-Length`; without it all of the body is JSON.
+    json_length : str or None
+        The header `Inference-Header-Content-Length`; without it all of the body is JSON.
 
     Raises
     ------
@@ -55,34 +69,36 @@ def split(body: bytes, json_length: str | None) -> tuple[InferBody, memoryview]:
         400: no such request.
     """
     if json_length is None:
-        end = len(body)
-    elif LENGTH.fullmatch(json_length) and int(json_length) <= len(body):
+        end = len(data)
+    elif LENGTH.fullmatch(json_length) and int(json_length) <= len(data):
         end = int(json_length)
     else:
-        raise Problem(400, f"Inference-Header-Content-Length is no length within the body of {len(body)} bytes")
+        raise Problem(400, f"Inference-Header-Content-Length is no length within the body of {len(data)} bytes")
     try:
-        return InferBody.model_validate_json(body[:end]), memoryview(body)[end:]
-    except ValidationError as error:
-        raise Problem(400, described(error.errors(include_url=False))) from None
+        return validated(InferBody, parse_json(data[:end], body)), memoryview(data)[end:]
+    except Problem as problem:
+        raise Problem(400, problem.detail) if problem.status == 422 else problem from None
 
 
 def sections(tensors: Sequence[InputTensor], binary: memoryview) -> list[memoryview]:
-    """Return each tensor's own part of the bytes behind the JSON; it is empty where the values are in the JSON.
+    """Return each tensor's own part of the bytes behind the JSON; it is empty if the values are in the JSON.
 
     Raises
     ------
     Problem
-        400: the sizes do not add up to the bytes that there are.
+        400: the sizes do not add up to the number of bytes.
     """
-    parts, at = [], 0
+    parts, start = [], 0
     for tensor in tensors:
         size = tensor.parameters.get("binary_data_size", 0)
-        if type(size) is not int or not 0 <= size <= len(binary) - at:
-            raise Problem(400, f"tensor {tensor.name!r}: binary_data_size {size!r} of {len(binary) - at} bytes left")
-        parts.append(binary[at : at + size])
-        at += size
-    if at != len(binary):
-        raise Problem(400, f"{len(binary) - at} bytes behind the JSON belong to no tensor")
+        if type(size) is not int or not 0 <= size <= len(binary) - start:
+            raise Problem(
+                400, f"tensor {tensor.name!r}: binary_data_size {size!r} of {len(binary) - start} bytes left"[:200]
+            )
+        parts.append(binary[start : start + size])
+        start += size
+    if start != len(binary):
+        raise Problem(400, f"{len(binary) - start} bytes behind the JSON belong to no tensor")
     return parts
 
 
@@ -91,9 +107,11 @@ def array(
     row: Sequence[int],
     max_rows: int,
     binary: memoryview,
-    datatypes: Mapping[str, np.dtype[Any]] = DATATYPES,
+    datatypes: Mapping[str, np.dtype[Any]],
 ) -> NDArray[Any]:
     """Return a tensor's values, of one of `datatypes`, with rows of shape `row`.
+
+    A tensor of the shape `row` itself is one row whose client has left the batch axis out.
 
     Raises
     ------
@@ -101,16 +119,17 @@ def array(
         400: another datatype or shape, values that do not fit them; 413: too many rows.
     """
     if tensor.datatype not in datatypes:
-        raise Problem(400, f"expected datatype {' or '.join(datatypes)}, got {tensor.datatype!r}")
-    if tensor.shape[1:] != list(row) or tensor.shape[0] < 1:
+        raise Problem(400, f"expected datatype {' or '.join(datatypes)}, got {tensor.datatype[:64]!r}")
+    shape = [1, *tensor.shape] if tensor.shape == list(row) else tensor.shape
+    if shape[1:] != list(row) or not shape or shape[0] < 1:
         raise Problem(400, f"expected shape {[-1, *row]} with one row or more, got {tensor.shape}")
-    if tensor.shape[0] > max_rows:
-        raise Problem(413, f"{tensor.shape[0]} rows, at most {max_rows} are taken")
+    if shape[0] > max_rows:
+        raise Problem(413, f"{shape[0]} rows, at most {max_rows} are accepted")
     if (tensor.data is None) == ("binary_data_size" not in tensor.parameters):
         raise Problem(400, "expected the values either as data or as bytes with the parameter binary_data_size")
     dtype = datatypes[tensor.datatype]
-    values = _from_bytes(tensor, binary, dtype) if tensor.data is None else _from_json(tensor, binary, dtype)
-    if not np.isfinite(values).all():
+    values = _from_bytes(tensor, shape, binary, dtype) if tensor.data is None else _from_json(tensor, shape, binary)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise Problem(400, f"the values hold NaN, infinity or more than {tensor.datatype} can")
     return values
 
@@ -124,35 +143,32 @@ def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tup
         texts = [text.encode() for text in values.ravel().tolist()]
         data = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     else:
-        data = values.astype(DATATYPES[datatype], copy=False).tobytes()
+        data = values.astype(FLOAT_DATATYPES[datatype], copy=False).tobytes()
     return output | {"parameters": {"binary_data_size": len(data)}}, data
 
 
-def _from_bytes(tensor: InputTensor, binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
-    expected = dtype.itemsize * math.prod(tensor.shape)
+def _from_bytes(tensor: InputTensor, shape: Sequence[int], binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+    expected = dtype.itemsize * math.prod(shape)
     size = tensor.parameters["binary_data_size"]
     if size != expected or len(binary) != expected:
         raise Problem(
             400,
-            f"{tensor.datatype} {tensor.shape} takes {expected} bytes, got {len(binary)} and binary_data_size {size!r}",
+            f"{tensor.datatype} {tensor.shape} takes {expected} bytes, got {len(binary)} and binary_data_size {size!r}"[
+                :200
+            ],
         )
-    return np.frombuffer(binary, dtype).reshape(tensor.shape)
+    values = np.frombuffer(binary, dtype).reshape(shape)
+    if tensor.datatype == BFLOAT16:
+        return (values.astype("<u4") << 16).view("<f4")
+    return values
 
 
-def _from_json(tensor: InputTensor, binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_json(tensor: InputTensor, shape: Sequence[int], binary: memoryview) -> NDArray[Any]:
     if len(binary):
         raise Problem(400, f"{len(binary)} bytes behind the JSON belong to no input")
+    dtype = INT_DATATYPES.get(tensor.datatype) or FLOAT_DATATYPES[tensor.datatype]
     try:
-        values = np.asarray(tensor.data)
-    except ValueError:
-        raise Problem(400, "data is nested unevenly") from None
-    if values.dtype.kind not in KINDS[tensor.datatype]:
-        raise Problem(400, f"data holds values that are no {tensor.datatype}")
-    if values.ndim == 1 and values.size == math.prod(tensor.shape):
-        values = values.reshape(tensor.shape)
-    if list(values.shape) != tensor.shape:
-        raise Problem(400, f"data has the shape {list(values.shape)}, expected {tensor.shape} or the same flat")
-    if tensor.datatype == "UINT8" and (values.min() < 0 or values.max() > 255):
-        raise Problem(400, "data holds values outside of 0 to 255")
-    with np.errstate(over="ignore"):
-        return values.astype(dtype)
+        values = numbers(tensor.data or [], tensor.shape, np.float32 if tensor.datatype == BFLOAT16 else dtype)
+    except ValueError as error:
+        raise Problem(400, str(error)) from None
+    return values.reshape(shape)

@@ -6,7 +6,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from tidemark.api.middleware.api_keys import ApiKeys, needed
+from tidemark.api.middleware.api_keys import ApiKeys, needed_scopes
+from tidemark.api.middleware.request_head import RequestHead
 from tidemark.errors import ConfigurationError
 from tidemark.settings import ApiKey, Settings
 
@@ -28,7 +29,7 @@ def client() -> TestClient:
     async def anything(request: Request) -> str:
         return request.method
 
-    app.add_middleware(ApiKeys, keys=Settings(api_keys=SETTING).api_keys)
+    app.add_middleware(RequestHead, checks=[ApiKeys(Settings(api_keys=SETTING).api_keys)])
     return TestClient(app)
 
 
@@ -63,7 +64,7 @@ def test_health_and_metrics_are_open(client: TestClient, path: str) -> None:
         ("POST", "/alerts/0192/deliver", "a"),
         ("POST", "/healthzz", "a"),
         ("GET", "/v2x", "r a"),
-        ("POST", "/predict/", "a"),
+        ("POST", "/predict/", "p pf a"),
         ("DELETE", "/alerts/0192", "a"),
     ],
 )
@@ -129,7 +130,7 @@ def test_403_names_the_scope_that_is_missing(client: TestClient) -> None:
 
 
 def test_a_refused_body_is_not_read(client: TestClient) -> None:
-    app = ApiKeys(client.app, keys=Settings(api_keys=SETTING).api_keys)
+    app = RequestHead(client.app, checks=[ApiKeys(Settings(api_keys=SETTING).api_keys)])
     sent = []
 
     async def send(message: dict[str, object]) -> None:
@@ -178,4 +179,4 @@ def test_a_setting_that_cannot_be_is_told_without_its_text(monkeypatch: pytest.M
 
 
 def test_reading_v2_needs_either_scope() -> None:
-    assert needed("GET", "/v2/models/m") == ("predict", "read")
+    assert needed_scopes("GET", "/v2/models/m") == ("predict", "read")

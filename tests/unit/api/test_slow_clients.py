@@ -12,9 +12,9 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tidemark.api import request_bodies as bodies
+from tidemark.api.bodies import limits as bodies
 from tidemark.server import uvicorn_protocol as slow_clients
-from tidemark.server.uvicorn_protocol import PatientProtocol
+from tidemark.server.uvicorn_protocol import BoundedHttpProtocol
 
 Serve = Callable[..., TestClient]
 SECONDS = 0.3
@@ -26,7 +26,9 @@ def address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     monkeypatch.setattr(slow_clients, "HEAD_SECONDS", SECONDS)
     monkeypatch.setattr(bodies, "BODY_SECONDS", SECONDS)
     app = serve(request_timeout=SECONDS).app
-    config = uvicorn.Config(app, port=0, http=PatientProtocol, lifespan="off", log_config=None, timeout_keep_alive=30)
+    config = uvicorn.Config(
+        app, port=0, http=BoundedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=30
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
@@ -44,7 +46,8 @@ def png() -> bytes:
 
 
 def head(length: int) -> bytes:
-    return f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n".encode()
+    fields = f"Host: localhost\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n"
+    return f"POST /predict HTTP/1.1\r\n{fields}\r\n".encode()
 
 
 def answer(address: tuple[str, int], *parts: bytes) -> bytes:

@@ -12,7 +12,7 @@ from tidemark.errors import Overloaded
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import NotAnImage, TooManyPixels
-from tidemark.inference.predictor import Asked, Predictions, Predictor, QueueFull, TooManyImages
+from tidemark.inference.predictor import Predictions, Predictor, QueueFull, RequestRows, TooManyImages
 from tidemark.inference.properties import measure
 from tidemark.inference.session import Model, ModelFailed
 
@@ -30,7 +30,7 @@ LARGE = png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8
 WIDE_IN_FEW_BYTES = png(np.zeros((400, 300), np.uint8))
 
 
-def split(predictions: Predictions, requests: Sequence[Asked]) -> list[Predictions]:
+def split(predictions: Predictions, requests: Sequence[RequestRows]) -> list[Predictions]:
     """Return each request's own predictions."""
     return [predictions.rows(asked.rows) for asked in requests]
 
@@ -201,7 +201,7 @@ def test_every_stage_is_observed(bundle: Bundle) -> None:
 def test_tags_come_back_with_their_own_rows_and_a_refusal_reaches_the_whole_batch(bundle: Bundle) -> None:
     batches: list[list[tuple[int, dict[str, str]]]] = []
 
-    def finish(predictions: Predictions, requests: Sequence[Asked]) -> list[dict[str, str]]:
+    def finish(predictions: Predictions, requests: Sequence[RequestRows]) -> list[dict[str, str]]:
         batches.append([(len(predictions.rows(asked.rows)), asked.tags) for asked in requests])
         if any(asked.tags == {"full": "yes"} for asked in requests):
             raise Overloaded("no room")

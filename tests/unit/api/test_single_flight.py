@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from tidemark.api import single_flight as shared_look
-from tidemark.api.single_flight import SharedLook
+from tidemark.api import single_flight
+from tidemark.api.single_flight import SingleFlight
 
 
 class Database:
@@ -24,40 +24,40 @@ class Database:
         return self.asked
 
 
-def test_who_asks_at_a_time_shares_a_look_and_who_asks_later_gets_a_new_one() -> None:
+def test_who_asks_at_a_time_shares_a_query_and_who_asks_later_gets_a_new_one() -> None:
     async def scenario() -> None:
-        look = SharedLook(Database())
-        assert await asyncio.gather(look(), look(), look()) == [1, 1, 1]
-        assert await look() == 2
+        query = SingleFlight(Database())
+        assert await asyncio.gather(query(), query(), query()) == [1, 1, 1]
+        assert await query() == 2
 
     asyncio.run(scenario())
 
 
 def test_a_database_that_hangs_keeps_one_thread_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_look, "PATIENCE", 0.05)
+    monkeypatch.setattr(single_flight, "QUERY_TIMEOUT", 0.05)
 
     async def scenario(database: Database) -> None:
-        look = SharedLook(database)
+        query = SingleFlight(database)
         database.free.clear()
         for _ in range(100):  # more than there are threads; only the first ones wait
             with pytest.raises(TimeoutError):
-                await look()
+                await query()
         assert database.asked == 1
         database.free.set()
-        assert look._looking is not None
-        await look._looking
-        assert await look() == 2
+        assert query._running is not None
+        await query._running
+        assert await query() == 2
 
     asyncio.run(scenario(Database()))
 
 
-def test_an_error_reaches_all_who_share_the_look_and_is_over_with_it() -> None:
+def test_an_error_reaches_all_who_share_the_query_and_is_over_with_it() -> None:
     async def scenario(database: Database) -> None:
-        look = SharedLook(database)
+        query = SingleFlight(database)
         database.fails = True
-        answers = await asyncio.gather(look(), look(), return_exceptions=True)
+        answers = await asyncio.gather(query(), query(), return_exceptions=True)
         assert [str(answer) for answer in answers] == ["broken", "broken"]
         database.fails = False
-        assert await look() == 2
+        assert await query() == 2
 
     asyncio.run(scenario(Database()))

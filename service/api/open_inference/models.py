@@ -1,0 +1,56 @@
+"""The models of the Open Inference Protocol's paths, and the shapes and names of their tensors."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from ...serving.model_registry import ServedModel
+from ..state import server_state
+
+MODEL_PATH = "/models/{name}"
+VERSION_PATH = "/models/{name}/versions/{version}"
+OUTPUTS = {"probabilities": "FP32", "label": "BYTES"}  # datatypes by name
+RAW_OUTPUTS = {
+    "raw_probabilities": "FP32",
+    "raw_label": "BYTES",
+}  # further outputs of a model whose answers are corrected
+
+
+def path_parameters(*names: str) -> dict[str, Any]:
+    """Return OpenAPI's description of a path's parameters."""
+    return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    }
+
+
+def model_of_path(request: Request) -> ServedModel:
+    """Return the model that answers under the name, and the version if there is one, of the path.
+
+    Raises
+    ------
+    UnknownModel
+        No such model answers.
+    """
+    name, version = request.path_params["name"], request.path_params.get("version")
+    registry = server_state(request).models
+    return registry.find_answering(name if version is None else f"{name}:{version}")
+
+
+PathModel = Annotated[ServedModel, Depends(model_of_path)]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output that a model answers with."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+def output_specs(model: ServedModel) -> list[OutputSpec]:
+    """Return the outputs of a model."""
+    datatypes = OUTPUTS | RAW_OUTPUTS if model.corrected else OUTPUTS
+    columns = {"FP32": [len(model.bundle.labels)], "BYTES": []}
+    return [OutputSpec(name, datatype, [-1, *columns[datatype]]) for name, datatype in datatypes.items()]

@@ -1,0 +1,49 @@
+"""What the endpoints of one server process share."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from procrastinate import App
+from sqlalchemy import Engine
+
+from ..alerts.lifecycle import Alerts
+from ..serving.counters import ServerMetrics
+from ..serving.feedback import FeedbackLog
+from ..serving.model_registry import ModelRegistry
+from ..serving.observations import ObservationLog
+from ..settings import Settings
+from ..spool.spool import Spool
+from .bodies.parsing_pool import ParsingPool
+from .cloud_events.recent_events import RecentEvents
+from .single_flight import SingleFlight
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What lives as long as a server process."""
+
+    settings: Settings
+    engine: Engine
+    metrics: ServerMetrics
+    spool: Spool
+    models: ModelRegistry
+    observations: ObservationLog
+    feedback: FeedbackLog
+    alerts: Alerts
+    queue: App  # of deliveries
+    database: SingleFlight[str]  # gives what the database can do, in words
+    drift_metrics: SingleFlight[bytes]
+    parsers: ParsingPool
+    recent_events: RecentEvents = field(default_factory=RecentEvents)
+    stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop
+
+
+def server_state(request: Request) -> ServerState:
+    """Return the state of the server that has received a request."""
+    state: ServerState = request.app.state.server
+    return state
+
+
+State = Annotated[ServerState, Depends(server_state)]

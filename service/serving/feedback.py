@@ -1,0 +1,151 @@
+"""True labels that come back: matched with logged predictions and stored."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from ..spool import search
+from ..spool.spool import Spool
+from ..store import feedback, models
+from ..store.feedback import Predicted
+from .counters import ServerMetrics
+from .model_registry import ModelRegistry
+from .shadow import Shadow
+
+UNKNOWN_LABEL = "the model has no such label"
+INVALID_ID = "the id is not a UUID"
+
+
+class FeedbackItem(NamedTuple):
+    """A true label as a client sends it."""
+
+    id: str
+    label: str
+
+
+class RejectedItem(NamedTuple):
+    """An item that was not stored, and why."""
+
+    id: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeedbackResult:
+    """What became of the items of one request."""
+
+    accepted: int
+    unknown: list[str]  # ids that no logged prediction has
+    rejected: list[RejectedItem]
+
+
+class FeedbackLog:
+    """Stores true labels of logged predictions, those that still wait in the spool included.
+
+    Parameters
+    ----------
+    registry : ModelRegistry
+        The models of this server: their shadows get the same labels.
+    """
+
+    def __init__(self, engine: Engine, spool: Spool, registry: ModelRegistry, metrics: ServerMetrics) -> None:
+        self._engine = engine
+        self._spool_folder = spool.path.parent
+        self._registry = registry
+        self._metrics = metrics
+
+    def record(self, items: Iterable[FeedbackItem]) -> FeedbackResult:
+        """Store labels; a repeat overwrites. Items that cannot be stored do not hold up the others.
+
+        Of two items for one prediction the later one counts.
+        """
+        labels, rejected = _by_id(items)
+        with self._engine.begin() as connection:
+            known = feedback.find(connection, list(labels))
+            known |= self._spooled([key for key in labels if key not in known])
+            rows = []
+            for key, predicted in known.items():
+                index = label_index(predicted.labels, labels[key])
+                if index is None:
+                    reason = f"{UNKNOWN_LABEL}, it has {', '.join(predicted.labels[:10])}"[:200]
+                    rejected.append(RejectedItem(str(key), labels[key], reason))
+                else:
+                    rows.append(_row(key, predicted, index))
+            accepted = len(rows)
+            for shadow in self._registry.shadows:
+                rows += self._shadow_rows(connection, shadow, {key: labels[key] for key in known})
+            if rows:
+                feedback.save(connection, rows)
+            names = {model_id: name for name, model_id in models.ids(connection).items()}
+        for model_id, count in Counter(row["model_id"] for row in rows).items():
+            name, _, version = names[model_id].partition(":")
+            self._metrics.feedback_accepted(name, version, count)
+        unknown = [str(key) for key in labels if key not in known]
+        self._metrics.feedback_rejected("unknown_id", len(unknown))
+        self._metrics.feedback_rejected("rejected", len(rejected))
+        return FeedbackResult(accepted, unknown, rejected)
+
+    def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
+        """Return rows for a shadow's predictions of the same images, as far as it has the label."""
+        labels = {shadow.id_of(key): label for key, label in labels.items()}
+        known = feedback.find(connection, list(labels))
+        known |= self._spooled([key for key in labels if key not in known])
+        indices = {key: label_index(predicted.labels, labels[key]) for key, predicted in known.items()}
+        return [_row(key, known[key], index) for key, index in indices.items() if index is not None]
+
+    def _spooled(self, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
+        """Return predictions that are acknowledged but not yet in Postgres."""
+        if not ids:
+            return {}
+        models_by_name = {model.name: model for model in self._registry.all}
+        return {
+            key: Predicted(
+                models_by_name[row.model].model_id,
+                list(models_by_name[row.model].bundle.labels),
+                row.label,
+                row.probabilities,
+            )
+            for key, row in search.find(self._spool_folder, list(ids)).items()
+            if row.model in models_by_name
+        }
+
+
+def label_index(labels: Sequence[str], label: str) -> int | None:
+    """Return the place of a label among a model's labels; spaces around it and its Unicode form do not matter."""
+    return _label_indices(tuple(labels)).get(_canonical(label))
+
+
+@lru_cache(maxsize=32)
+def _label_indices(labels: tuple[str, ...]) -> dict[str, int]:
+    return {_canonical(label): index for index, label in reversed(list(enumerate(labels)))}
+
+
+def _canonical(label: str) -> str:
+    return unicodedata.normalize("NFC", label).strip()
+
+
+def _by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, str], list[RejectedItem]]:
+    labels, rejected = {}, []
+    for item in items:
+        try:
+            labels[UUID(item.id)] = item.label
+        except ValueError:
+            rejected.append(RejectedItem(item.id, item.label, INVALID_ID))
+    return labels, rejected
+
+
+def _row(key: UUID, predicted: Predicted, label: int) -> dict[str, Any]:
+    return {
+        "prediction_id": key,
+        "model_id": predicted.model_id,
+        "label": label,
+        "predicted": predicted.predicted,
+        "probabilities": predicted.probabilities,
+    }
