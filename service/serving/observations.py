@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Engine
 
 from ..errors import InvalidPredictions
-from ..inference.probabilities import Floats, ModelFailed, distributions
+from ..inference.probabilities import TOLERANCE, Floats, ModelFailed, distributions
 from ..inference.projection import projected
 from ..spool.spool import Spool
 from ..store import models
@@ -124,8 +124,10 @@ def as_distributions(rows: Floats) -> Floats:
         for number, row in enumerate(rows):
             try:
                 distributions(row[None])
-            except ModelFailed as error:
-                raise InvalidPredictions(f"prediction {number}: {error}") from None
+            except ModelFailed:
+                outside = row.min() < -TOLERANCE or row.max() > 1 + TOLERANCE
+                reason = "outside of 0..1" if outside else f"add up to {row.sum():.4g}, expected 1"
+                raise InvalidPredictions(f"prediction {number}: probabilities {reason}") from None
         raise
 
 

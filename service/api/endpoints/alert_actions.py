@@ -117,7 +117,7 @@ def accept(alert_id: UUID, request: Request, by: By, body: AcceptBody | None = N
         return alert_answer(request, connection, alert_id)
 
 
-@router.delete("/alerts/{alert_id}/accept", summary="Undo an acceptance", responses=documented(403, 404, 409, 503))
+@router.delete("/alerts/{alert_id}/accept", summary="Undo an acceptance", responses=documented(403, 404, 409, 422, 503))
 def undo_accept(alert_id: UUID, request: Request, by: By) -> Alert:
     """Compare the alert's stream again with the baseline before its current one, else with its reference."""
     with request.app.state.engine.begin() as connection:

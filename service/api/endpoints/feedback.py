@@ -18,6 +18,7 @@ from ..problems import Problem, documented
 from ..state import State
 
 MAX_ITEMS = 10_000
+MAX_ID_LENGTH = 64  # characters
 BODY_BYTES = 8_000_000  # bytes of a request with the most items and the longest labels
 
 router = APIRouter(tags=["predictions"])
@@ -31,7 +32,7 @@ def _label_text(value: Any) -> str:
 
 
 class FeedbackItemBody(BaseModel):
-    id: Annotated[str, Field(max_length=64)]
+    id: Annotated[str, Field(max_length=MAX_ID_LENGTH)]
     label: Annotated[str, BeforeValidator(_label_text)]
 
 
@@ -69,7 +70,32 @@ class LoggedAnswer(BaseModel):
     feedback: str | None
 
 
-BODY = {"required": True, "content": {"application/json": {"schema": FeedbackBody.model_json_schema()}}}
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["items"],
+                "properties": {
+                    "items": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": MAX_ITEMS,
+                        "items": {
+                            "type": "object",
+                            "required": ["id", "label"],
+                            "properties": {
+                                "id": {"type": "string", "maxLength": MAX_ID_LENGTH, "description": "of a prediction"},
+                                "label": {"type": ["string", "number"]},
+                            },
+                        },
+                    }
+                },
+            }
+        }
+    },
+}
 
 
 @router.post(
