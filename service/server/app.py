@@ -90,9 +90,7 @@ def create_app(
     """
     if shadows and not any(isinstance(bundle, Bundle) for bundle in served):
         raise ConfigurationError("--shadow: no model answers here, so that there are no images to pass on")
-    engine = engines.connect(
-        url, transaction_timeout=engines.HANG_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT_SECONDS
-    )
+    engine = engines.connect(url, transaction_timeout=engines.HANG_TIMEOUT, statement_timeout=STATEMENT_TIMEOUT_SECONDS)
     engines.check(engine)
     schema.check(engine)
     with engine.begin() as connection:
@@ -113,7 +111,7 @@ def create_app(
         ]
         here, in_shadow = registered[: len(served)], registered[len(served) :]
         async with open_server_state(
-            settings, engine, url, server_metrics, here, in_shadow, corrections or {}
+            settings, engine, url, server_metrics, here, in_shadow, corrections or {}, stopping
         ) as state:
             app.state.server = state
             app.state.engine, app.state.settings = engine, settings

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from ..api.endpoints.metrics import SHARED
 from ..inference.session import cores
+from ..serving.counters import MULTIPROCESS_FOLDER
 from ..settings import Settings, warn_of_unknown_variables
 from ..spool.spool import Spool
 from ..store import engine as engines
@@ -19,7 +19,7 @@ from .checks import check
 from .listening import bind, warn_if_open
 from .options import ServeOptions
 from .parent import follow_supervisor, has_supervisor
-from .uvicorn_protocol import PatientProtocol
+from .uvicorn_protocol import BoundedHttpProtocol
 
 DRAIN_SECONDS = 6  # seconds for open requests to end, once no new ones are accepted
 
@@ -43,7 +43,7 @@ def serve(options: ServeOptions) -> None:
         config = uvicorn.Config(
             "tidemark.server.worker:worker",
             factory=True,
-            http=PatientProtocol,
+            http=BoundedHttpProtocol,
             workers=options.workers,
             access_log=False,
             log_config=None,
@@ -68,5 +68,5 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory(prefix="tidemark-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ[SHARED] = folder
+        os.environ[MULTIPROCESS_FOLDER] = folder
         yield
