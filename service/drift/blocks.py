@@ -5,16 +5,99 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
-MAX_BLOCK_SHARE = 0.1  # of the series
+MAX_BLOCK_SHARE = 0.25  # of the series that a mean block may be long, so that it holds a cycle that comes four times
+AGGREGATION = 8  # rows that become one when longer memories are looked for
+MIN_AGGREGATED = 200  # rows of the shortest aggregated series
+RUN = 200  # consecutive rows of one run when a long span is thinned
 
 
 def block_length(series: Matrix) -> int:
     """Return the mean block length of the stationary bootstrap for rows (n, features) in their own order.
 
-    The automatic choice of Politis and White (2004, section 3.2, corrected by Patton, Politis and White 2009), per
-    feature; the largest of them, since one bootstrap serves all.
+    The automatic choice for each feature, and the largest of them, since one bootstrap serves all. It looks at about
+    sqrt(n) lags only; means of 8, 64, ... rows are looked at as well, so that a block can hold a slow cycle.
+
+    References
+    ----------
+    Politis and White (2004), Automatic block-length selection for the dependent bootstrap, Econometric Reviews 23,
+    section 3.2, corrected by Patton, Politis and White (2009).
     """
+    n = len(series)
+    best, factor = _automatic_length(series), 1
+    while n // (factor * AGGREGATION) >= MIN_AGGREGATED:
+        factor *= AGGREGATION
+        whole = n // factor * factor
+        means = series[:whole].reshape(-1, factor, series.shape[1]).mean(axis=1)
+        longer = _automatic_length(means)
+        if longer > 2:  # means that depend on each other beyond their neighbours
+            best = max(best, longer * factor)
+    return int(np.ceil(min(best, MAX_BLOCK_SHARE * n)))
+
+
+def stationary_bootstrap(
+    n: int, length: int, mean_block: int, count: int, rng: np.random.Generator, phase: int = 1
+) -> Integers:
+    """Return rows (count, length) of `count` series drawn in blocks of geometric length.
+
+    A block starts at the row's own place within `phase` rows, so that bundles of a multiple of it stay aligned with
+    what is added up in steps of `phase`.
+
+    References
+    ----------
+    Politis and Romano (1994), The stationary bootstrap, JASA 89.
+    """
+    fresh = rng.random((count, length)) < 1 / mean_block
+    fresh[:, 0] = True
+    position = np.arange(length)
+    n -= n % phase
+    start = rng.integers(0, n // phase, (count, length)) * phase + position % phase
+    since = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
+    return np.asarray((np.take_along_axis(start, since, axis=1) + position - since) % n)
+
+
+def block_walk(
+    n: int, path: Integers, mean_block: float, rng: np.random.Generator, neighbours: Integers | None = None
+) -> Integers:
+    """Return rows (count, length) drawn along `path` (count, length) in blocks of geometric length.
+
+    Parameters
+    ----------
+    n : number of rows to draw from.
+    path : the rows whose places are to be filled.
+    mean_block : mean length of a block in rows, at least 1.
+    neighbours : int (n, k), default None. The rows from which a block at a row of the path may start; any by default.
+    """
+    count, length = path.shape
+    fresh = rng.random((count, length)) < 1 / max(mean_block, 1.0)
+    fresh[:, 0] = True
+    position = np.arange(length)
+    if neighbours is None:
+        start = rng.integers(0, n, (count, length))
+    else:
+        start = neighbours[path, rng.integers(0, neighbours.shape[1], (count, length))]
+    since = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
+    return np.asarray((np.take_along_axis(start, since, axis=1) + position - since) % n)
+
+
+def spread_runs(n: int, limit: int) -> Integers:
+    """Return at most `limit` of `n` rows as runs of 200 consecutive ones, spread evenly over the whole span."""
+    if n <= limit:
+        return np.arange(n)
+    runs = max(limit // RUN, 1)
+    starts = np.linspace(0, n - min(RUN, limit), runs).astype(np.int64)
+    return np.unique(np.minimum((starts[:, None] + np.arange(min(RUN, limit))).ravel(), n - 1))
+
+
+def design_effect(means: Matrix, rows: Floats, size: int) -> float:
+    """Return how many rows count as one independent row: the variance of means of `size` rows over the same if they
+    were independent, on average over the features; `means` is (draws, features), `rows` (n, features)."""
+    independent = float(rows.var(axis=0, dtype=np.float64).sum()) / size
+    return max(1.0, float(means.var(axis=0).sum()) / independent) if independent > 0 else 1.0
+
+
+def _automatic_length(series: Matrix) -> float:
     n = len(series)
     lags = max(5, int(np.sqrt(np.log10(n))))
     limit = min(n // 3, int(np.ceil(np.sqrt(n)) + lags))
@@ -35,31 +118,7 @@ def block_length(series: Matrix) -> int:
         long_run = float(weighted.sum())
         if long_run > 0:
             best = max(best, (2 * g**2 / (2 * long_run**2)) ** (1 / 3) * n ** (1 / 3))
-    return int(np.ceil(min(best, MAX_BLOCK_SHARE * n)))
-
-
-def stationary_bootstrap(
-    n: int, length: int, mean_block: int, count: int, rng: np.random.Generator, phase: int = 1
-) -> NDArray[np.int64]:
-    """Return rows (count, length) of `count` series drawn in blocks of geometric length (Politis and Romano 1994).
-
-    A block starts at the row's own place within `phase` rows, so that bundles of a multiple of it stay aligned with
-    what is added up in steps of `phase`.
-    """
-    fresh = rng.random((count, length)) < 1 / mean_block
-    fresh[:, 0] = True
-    position = np.arange(length)
-    n -= n % phase
-    start = rng.integers(0, n // phase, (count, length)) * phase + position % phase
-    since = np.maximum.accumulate(np.where(fresh, position, 0), axis=1)
-    return (np.take_along_axis(start, since, axis=1) + position - since) % n
-
-
-def design_effect(means: Matrix, rows: Floats, size: int) -> float:
-    """Return how many rows count as one independent row: the variance of means of `size` rows over the same if they
-    were independent, on average over the features; `means` is (draws, features), `rows` (n, features)."""
-    independent = float(rows.var(axis=0, dtype=np.float64).sum()) / size
-    return max(1.0, float(means.var(axis=0).sum()) / independent) if independent > 0 else 1.0
+    return best
 
 
 def _cut(correlation: Matrix, run: int, bound: float) -> int:

@@ -1,214 +1,258 @@
 """Calibration of the sequential detector: one threshold for one expected run time, by simulation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy.special import ndtri
 
-from .blocks import block_length, stationary_bootstrap
+from .blocks import block_length
+from .context import ContextModel
 from .scores import DetectorScores
+from .simulation import DependentStreams, IndependentStreams, Traffic
 from .window_statistics import (
     BLOCK,
     TAIL,
     Scale,
+    cusums,
     normal_evidence,
     norms,
     ratio_evidence,
     window_evidence,
     window_lengths,
+    window_statistics,
 )
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 EPOCH = 200  # blocks over which a maximum is taken
-EPOCHS = 3  # of each simulated stream
-CHUNK = 10  # streams simulated at a time
-MAX_STREAMS, MIN_STREAMS = 500, 60
-BUDGET = 4.5e7  # block scores simulated in all
-REDRAWN_STRETCHES = 20  # of calm traffic
-# Measured (benchmarks/drift.py): fresh rows have longer tails than a finite reference's own, so that they alarm this
-# much more often than the simulation, and a little more with every nat beyond it.
-BEYOND_REFERENCE, BEYOND_PER_NAT = 1.1, 1.1
+EPOCHS = 3  # epochs of each simulated stream, after a burn-in of its longest window
+CHUNK = 10  # streams that share one draw of the baseline's error
+MAX_CHUNKS, MIN_CHUNKS = 48, 16  # draws of the baseline's error
+BUDGET = 9e7  # block scores simulated in all
+CALM_CHUNKS = 16  # the same for traffic declared calm, where each of the redrawn stretches is simulated as well
+REDRAWN_STRETCHES = 16  # stretches of calm traffic whose scales stand for another user's
+STRETCH_CHUNKS = 4  # of each of them
+PROMISED_SHARE = 0.9  # of references whose run time is at least the one asked for
+FRESH_RATIO = 1.1  # times as often new rows alarm as a finite reference's own; measured by benchmarks/tails.py
 EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
+COMPONENT_WEIGHT = 50.0  # independent exceedances that the theoretical tail of a component counts as
+RATIO_MEMORY = 64.0  # blocks after which a CUSUM has forgotten its past, about
+THEORY_WEIGHT = 50.0  # maxima that the theoretical slope of the tail, one nat per nat, counts as
 
 
-class Calibration(NamedTuple):
-    """What simulation told: the components' scales, and the maxima of their evidence over calm epochs."""
+class DetectorCalibration(NamedTuple):
+    """The result of the simulation: the components' scales, and the maxima of their evidence over epochs in control."""
 
     scale: Scale
-    maxima: Matrix  # sorted, one an epoch of EPOCH * BLOCK predictions
-    margin: float = 1.0  # by which fresh traffic alarms more often than the simulation
+    maxima: Matrix  # (draws of the baseline, epochs of EPOCH x BLOCK predictions)
+    size: int  # predictions that the baseline's mean was estimated from
+    context: ContextModel | None = None
+    calibrated: bool = False  # on traffic that was declared calm
 
     def threshold(self, expected_run_time: float) -> float:
-        """Return the evidence that calm traffic reaches once in `expected_run_time` predictions.
+        """Return the evidence that nine references of ten reach at most once in `expected_run_time` predictions.
 
-        Where the maxima are too few to tell, their upper tail is taken as exponential: evidence is a logarithm of a
-        tail probability, so the exponent is near one. Half the variance of the extrapolation is added, since the
-        rate of false alarms is convex in the threshold.
+        Evidence is a logarithm of a tail probability, so that beyond the simulated epochs the threshold rises by one
+        nat per nat of the run time; the slope fitted to the largest maxima is shrunk to that. A reference that is off
+        makes all tails heavier by a factor on their exponent, so that thresholds differ between references in
+        proportion to their height. The factor's spread is estimated from the mean maxima of the draws of the
+        baseline, less what their finite number of epochs adds.
+
+        References
+        ----------
+        Gandy and Kvaloy (2013), Guaranteed conditional performance of control charts via bootstrap methods,
+        Scandinavian Journal of Statistics 40.
         """
-        wanted = 1 - np.exp(-EPOCH * BLOCK / (expected_run_time * self.margin))
+        effects, spread = self._draws()
+        maxima = np.sort(self.maxima - effects[:, None], axis=None)
+        wanted = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
         if wanted >= EXCEEDING:
-            return float(np.quantile(self.maxima, 1 - wanted))
-        start = float(np.quantile(self.maxima, 1 - EXCEEDING))
-        beyond = self.maxima[self.maxima > start] - start
-        steps = BEYOND_PER_NAT * float(np.log(EXCEEDING / wanted))
-        return start + float(beyond.mean()) * steps + (1 + steps**2) / len(beyond) / 2
+            typical = float(np.quantile(maxima, 1 - wanted))
+        else:
+            start = float(np.quantile(maxima, 1 - EXCEEDING))
+            beyond = maxima[maxima > start] - start
+            slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
+            typical = start + float(slope * np.log(EXCEEDING / wanted))
+        return typical * (1 + float(ndtri(PROMISED_SHARE)) * spread / float(maxima.mean()))
+
+    def _draws(self) -> tuple[Matrix, float]:
+        """Return by how much the maxima of each draw of the baseline (draws,) exceed the others', shrunk by what their
+        finite number of epochs explains, and the standard deviation over draws without that."""
+        epochs = self.maxima.shape[1]
+        means = self.maxima.mean(axis=1)
+        within = float(self.maxima.var(axis=1, ddof=1).mean()) / epochs
+        between = max(float(means.var(ddof=1)) - within, 0.0)
+        return np.asarray((means - means.mean()) * (between / (between + within))), float(np.sqrt(between))
 
     def to_dict(self) -> dict[str, Any]:
         """Return arrays by name."""
-        return {**self.scale._asdict(), "maxima": self.maxima, "margin": self.margin}
+        context = {} if self.context is None else {f"context_{k}": v for k, v in self.context._asdict().items()}
+        return {
+            **self.scale._asdict(),
+            "maxima": self.maxima,
+            "size": self.size,
+            "calibrated": self.calibrated,
+            **context,
+        }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+    def from_dict(cls, values: Mapping[str, Any]) -> "DetectorCalibration":
         """Return what `to_dict` was called on."""
         scale = Scale(**{name: np.asarray(values[name], dtype=np.float64) for name in Scale._fields})
-        return cls(scale, np.asarray(values["maxima"], dtype=np.float64), float(values["margin"]))
+        context = None
+        if "context_location" in values:
+            context = ContextModel(
+                *(np.asarray(values[f"context_{name}"], dtype=np.float64) for name in ContextModel._fields)
+            )
+        maxima = np.asarray(values["maxima"], dtype=np.float64)
+        return cls(scale, maxima, int(values["size"]), context, bool(values["calibrated"]))
 
 
-class Independent:
-    """Calm streams of independent predictions, as block sums of scores.
+def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
+    """Simulate streams like the reference and scale every component; then take maxima on other streams, since on the
+    same ones the scales fit too well.
 
-    Each stream draws its predictions from its own bootstrap sample of the reference, whose mean is off by what the
-    reference itself is off: a double bootstrap.
+    The rows of an accepted baseline are traffic in its own order, so that they are simulated as such.
     """
-
-    def __init__(self, reference: Floats, rng: np.random.Generator) -> None:
-        self._reference = reference
-        self._rng = rng
-
-    def streams(self, count: int, length: int) -> Floats:
-        """Return block sums (count, length, columns) of `count` streams of `length` blocks."""
-        n = len(self._reference)
-        resampled = self._rng.integers(0, n, (count, n))
-        drawn = self._rng.integers(0, n, (count, length * BLOCK))
-        rows = np.take_along_axis(resampled, drawn, axis=1)
-        return np.asarray(_sums(self._reference, rows, BLOCK).reshape(count, length, -1))
-
-
-class Dependent:
-    """Calm streams like traffic that was declared calm: a stationary block bootstrap of it, moved to the reference's
-    mean and off by the reference's own error."""
-
-    def __init__(self, reference: Floats, calm: Floats, block: int, rng: np.random.Generator) -> None:
-        self._reference = reference
-        self._calm = calm
-        self._block = block
-        self._rng = rng
-        self._shift = reference.mean(axis=0, dtype=np.float64) - calm.mean(axis=0, dtype=np.float64)
-
-    def streams(self, count: int, length: int) -> Floats:
-        """Return block sums (count, length, columns) of `count` streams of `length` blocks."""
-        n = len(self._reference)
-        rows = stationary_bootstrap(len(self._calm), length * BLOCK, self._block, count, self._rng, BLOCK)
-        sums = _sums(self._calm, rows, BLOCK).reshape(count, length, -1)
-        error = _sums(self._reference, self._rng.integers(0, n, (count, n)), n) / n
-        error -= self._reference.mean(axis=0)
-        return np.asarray(sums + BLOCK * (self._shift + error[:, None]), dtype=np.float32)
-
-    def again(self) -> "Dependent":
-        """Return the same from another stretch of calm traffic as long, redrawn from this one in blocks."""
-        n = len(self._calm)
-        rows = stationary_bootstrap(n, n, self._block, 1, self._rng, BLOCK)[0]
-        return Dependent(self._reference, self._calm[rows], self._block, self._rng)
+    rng = np.random.default_rng(seed)
+    n = len(scores.reference)
+    rows = scores.widen(scores.of_reference)
+    if scores.reference.is_traffic:
+        sums = _block_sums(rows)
+        block = _mean_block(rows)
+        if block > 1:
+            return _calibrate_dependent(scores, n, DependentStreams(sums, block, rng), None)
+    columns = scores.layout.block_width
+    length = EPOCH * EPOCHS + int(window_lengths(n)[-1])
+    chunks = int(np.clip(BUDGET / (CHUNK * length * columns), MIN_CHUNKS, MAX_CHUNKS))
+    traffic = IndependentStreams(rows, rng)
+    scale = _scale([_simulate(traffic, scores, n) for _ in range(chunks // 2)])
+    return DetectorCalibration(
+        scale, np.stack([_maxima(_simulate(traffic, scores, n), scale) for _ in range(chunks)]), n
+    )
 
 
-def calibrate(scores: DetectorScores, reference: Floats, calm: Floats | None, seed: int) -> Calibration:
-    """Simulate calm streams and scale every component, then their maximum.
+def calibrate_calm(scores: DetectorScores, calm: Floats, context: Matrix | None, seed: int) -> DetectorCalibration:
+    """Simulate streams like traffic that was declared calm.
 
-    A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
-    of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
+    Without a context the baseline stays the reference's mean: calm traffic is moved to it, and the reference's own
+    error is part of the null. With one, the baseline is what the regression of calm traffic on its context expects.
 
     Parameters
     ----------
-    reference : scores of the reference (n, columns).
-    calm : scores of traffic declared calm, in its own order, or None.
+    calm : float32 (n, columns of a row), scores of the calm traffic in its own order.
+    context : float64 (n, c), its covariates, default None.
     """
-    n = len(reference)
     rng = np.random.default_rng(seed)
-    streams = int(np.clip(BUDGET / (EPOCH * EPOCHS * scores.columns), MIN_STREAMS, MAX_STREAMS))
-    if calm is None:
-        simulated = _simulate(Independent(reference, rng), scores, n, streams)
-        scale = _scale(*simulated)
-        return Calibration(scale, np.sort(_maxima(*simulated, scale)), BEYOND_REFERENCE)
-    block = block_length(calm[:, _leading(calm)].astype(np.float64))
-    traffic = Dependent(reference, calm, block, rng)
-    scale = _scale(*_simulate(traffic, scores, n, streams))
+    expected = scores.of_reference.mean(axis=0, dtype=np.float64).astype(np.float32)
+    model = None
+    if context is None:
+        calm = calm - calm.mean(axis=0, dtype=np.float64).astype(np.float32) + expected
+        traffic = DependentStreams(
+            _block_sums(scores.widen(calm)),
+            _mean_block(scores.widen(calm)),
+            rng,
+            reference=scores.widen(scores.of_reference),
+        )
+        size = len(scores.reference)
+    else:
+        model = ContextModel.fit(context, calm - expected)
+        rows = scores.widen(calm - model.expected(context))
+        blocks = len(context) // BLOCK
+        means = context[: blocks * BLOCK].reshape(blocks, BLOCK, -1).mean(axis=1)
+        traffic = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means)
+        size = len(calm)
+    return _calibrate_dependent(scores, size, traffic, model)
+
+
+def _calibrate_dependent(
+    scores: DetectorScores, n: int, traffic: DependentStreams, context: ContextModel | None
+) -> DetectorCalibration:
+    """Scale and take maxima on streams of calm traffic.
+
+    A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
+    of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
+    """
+    scale = _scale([_simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)])
     maxima = []
     for _ in range(REDRAWN_STRETCHES):
-        other = _scale(*_simulate(traffic.again(), scores, n, streams // 4))
-        maxima.append(_maxima(*_simulate(traffic, scores, n, CHUNK), other))
-    return Calibration(scale, np.sort(np.concatenate(maxima)))
+        stretch = traffic.redrawn()
+        other = _scale([_simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)])
+        maxima.append(_maxima(_simulate(traffic, scores, n), other))
+    return DetectorCalibration(scale, np.stack(maxima), n, context, calibrated=True)
 
 
-def _simulate(traffic: Independent | Dependent, scores: DetectorScores, n: int, streams: int) -> tuple[Floats, Floats]:
-    """Return window statistics (streams, blocks, groups, scales) and CUSUMs (streams, blocks, ratios)."""
-    statistics, cumulated = [], []
-    for _ in range(-(-streams // CHUNK)):
-        sums = scores.widen(traffic.streams(CHUNK, EPOCH * EPOCHS))
-        windows = np.concatenate([*_windows(sums[..., : scores.grouped], scores, n)], axis=-1)
-        windows[:, :, 0] *= scores.excess
-        statistics.append(windows.astype(np.float32))
-        cumulated.append(cusums(sums[..., scores.grouped :]).astype(np.float32))
-    return np.concatenate(statistics), np.concatenate(cumulated)
+class _Simulated(NamedTuple):
+    windows: Floats  # (streams, blocks, groups, scales)
+    ratios: Floats  # (streams, blocks, ratios)
 
 
-def _maxima(windows: Floats, ratios: Floats, scale: Scale) -> Matrix:
+def _simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
+    """Return window statistics and CUSUMs of streams that share one draw of the baseline's error."""
+    lengths = window_lengths(n)
+    first = int(lengths[-1])
+    sums = traffic.streams(CHUNK, first + EPOCH * EPOCHS)
+    grouped = scores.layout.grouped
+    norm = norms(lengths, n)
+    windows = np.concatenate([*window_statistics(sums[..., :grouped], scores.groups, lengths, norm, first)], axis=-1)
+    windows[:, :, 0] *= scores.excess
+    ratios = cusums(sums[..., grouped:])[:, first:]
+    return _Simulated(windows.astype(np.float32), ratios.astype(np.float32))
+
+
+def _maxima(simulated: _Simulated, scale: Scale) -> Matrix:
     """Return the largest evidence of every epoch."""
-    evidence = window_evidence(windows, scale).max(axis=(2, 3))
-    np.maximum(evidence, ratio_evidence(ratios, scale).max(axis=2), out=evidence)
+    evidence = window_evidence(simulated.windows, scale).max(axis=(2, 3))
+    np.maximum(evidence, ratio_evidence(simulated.ratios, scale).max(axis=2), out=evidence)
     return np.asarray(evidence.reshape(-1, EPOCH).max(axis=1))
 
 
-def _sums(scores: Floats, rows: NDArray[np.int64], size: int) -> Floats:
-    """Return the sums of every `size` rows in turn."""
-    flat = rows.reshape(-1)
-    starts = np.arange(0, len(flat) + 1, size)
-    picked = sparse.csr_array((np.ones(len(flat), np.float32), flat, starts), shape=(len(starts) - 1, len(scores)))
-    return np.asarray(picked @ scores)
+def _block_sums(rows: Floats) -> Floats:
+    whole = len(rows) // BLOCK * BLOCK
+    return np.asarray(rows[:whole].reshape(-1, BLOCK, rows.shape[1]).sum(axis=1))
 
 
-def _windows(sums: Floats, scores: DetectorScores, n: int) -> Iterator[Matrix]:
-    """Yield the quadratic forms (streams, blocks, groups, 1) of each scale in turn."""
-    streams, length, columns = sums.shape
-    prefix = np.zeros((streams, length + 1, columns), dtype=np.float32)
-    np.cumsum(sums, axis=1, out=prefix[:, 1:])
-    lengths = window_lengths(n)
-    for w, norm in zip(lengths, norms(lengths, n), strict=True):
-        window = np.zeros_like(sums)
-        window[:, w - 1 :] = prefix[:, w:] - prefix[:, :-w]
-        squares = [np.einsum("sbd,sbd->sb", part, part) for part in (window[..., g.columns] for g in scores.groups)]
-        yield np.stack(squares, axis=-1)[..., None] * norm
+def _mean_block(rows: Floats) -> float:
+    """Return the mean block length of traffic (n, columns) in blocks of ten rows, at least 1."""
+    return max(block_length(rows[:, _leading(rows)].astype(np.float64)) / BLOCK, 1.0)
 
 
-def cusums(ratios: Floats) -> Matrix:
-    """Return Page's CUSUM max(0, S + x) of block sums (streams, blocks, ratios) along the blocks."""
-    path = np.cumsum(ratios, axis=1, dtype=np.float64)
-    lowest = np.minimum(np.minimum.accumulate(path, axis=1), 0)
-    return np.asarray(path - lowest)
-
-
-def _scale(windows: Floats, ratios: Floats) -> Scale:
-    shape = windows.shape[2:]
+def _scale(simulated: list[_Simulated]) -> Scale:
+    shape = simulated[0].windows.shape[2:]
     mean, deviation, start, slope = (np.empty(shape) for _ in range(4))
     for group in range(shape[0]):
         for index in range(shape[1]):
-            values = windows[:, 2 ** (index + 1) - 1 :, group, index].ravel().astype(np.float64)
+            values = np.concatenate([part.windows[:, :, group, index].ravel() for part in simulated]).astype(np.float64)
             roots = np.cbrt(values)
             at = (group, index)
             mean[at], deviation[at] = roots.mean(), max(float(roots.std()), 1e-9)
-            start[at], slope[at] = _tail(normal_evidence(values, mean[at], deviation[at]))
-    tails = [_tail(ratios[:, :, column].ravel().astype(np.float64)) for column in range(ratios.shape[2])]
+            independent = len(values) / 2 ** (index + 1)
+            start[at], slope[at] = _tail(normal_evidence(values, mean[at], deviation[at]), independent)
+    independent = sum(part.ratios[:, :, 0].size for part in simulated) / RATIO_MEMORY
+    tails = [
+        _tail(np.concatenate([part.ratios[:, :, column].ravel() for part in simulated]).astype(np.float64), independent)
+        for column in range(simulated[0].ratios.shape[2])
+    ]
     ratio_start, ratio_slope = (np.array(values) for values in zip(*tails, strict=True))
     return Scale(mean, deviation, start, slope, ratio_start, ratio_slope)
 
 
-def _tail(values: Matrix) -> tuple[float, float]:
+def _tail(values: Matrix, independent: float) -> tuple[float, float]:
+    """Return the TAIL quantile, and the mean excess beyond it shrunk to the theoretical one nat.
+
+    Window statistics are normal on their scale, and for a log-likelihood ratio E exp(x) = 1, so that both tails fall
+    by one nat per nat. Of values that depend on each other only `independent` tell anything about it: without the
+    shrinkage the maximum over components would select those whose excess was underestimated.
+    """
     start = float(np.quantile(values, TAIL))
     beyond = values[values > start] - start
-    return start, float(beyond.mean()) if len(beyond) and beyond.mean() > 1e-9 else 1.0
+    if not len(beyond) or beyond.mean() <= 1e-9:
+        return start, 1.0
+    weight = independent * (1 - TAIL)
+    return start, float((weight * beyond.mean() + COMPONENT_WEIGHT) / (weight + COMPONENT_WEIGHT))
 
 
 def _leading(calm: Floats, count: int = 32) -> NDArray[np.int64]:

@@ -61,7 +61,7 @@ class ConceptMonitor:
 
     Parameters
     ----------
-    reference : Reference with labels.
+    reference : Reference with labels, or a baseline that was accepted from one.
     harm_tolerance : float, default 0.02. Share of errors beyond the reference's that is accepted.
 
     Attributes
@@ -99,6 +99,7 @@ class ConceptMonitor:
     """
 
     def __init__(self, reference: Reference, harm_tolerance: float = HARM_TOLERANCE) -> None:
+        reference = reference.labelled
         if reference.labels is None:
             raise ValueError("a concept shift is measured against the reference's true labels, and it has none")
         if not 0 <= harm_tolerance < 1:

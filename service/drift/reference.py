@@ -1,20 +1,28 @@
 """What held-out training data looks like through a model, and the validation of every array compared with it."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .label_shift import Calibration
+from .blocks import spread_runs
+from .label_shift import Calibration, maximum_likelihood
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
+Accepted = Literal["mix", "images", "all"]
+
 MIN_REFERENCE_ROWS = 50
 SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
+MIN_ACCEPTED_ROWS = 500  # predictions from which a baseline is accepted: fewer leave its own error too large
+MAX_ACCEPTED_ROWS = 20_000  # rows of an accepted baseline, which bounds its memory
+MIX_SHORTAGE = 0.02  # share of a reweighted baseline's rows that its rarest classes may be short of
+MIX_SEED = 0  # of the choice of rows, so that the same traffic gives the same baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +54,8 @@ class Reference:
     properties : float (n, p), image properties such as brightness; optional.
     class_names : k names; "0", "1", ... by default.
     property_names : p names; "property 0", ... by default.
+    accepted : "mix", "images" or "all", default None. Set by `accept` on the baseline that it returns.
+    source : Reference, default None. The labelled reference that an accepted baseline was derived from.
 
     Raises
     ------
@@ -66,6 +76,8 @@ class Reference:
     properties: Floats | None
     class_names: tuple[str, ...]
     property_names: tuple[str, ...]
+    accepted: Accepted | None
+    source: "Reference | None"
 
     def __init__(
         self,
@@ -75,6 +87,8 @@ class Reference:
         properties: ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         property_names: Sequence[str] | None = None,
+        accepted: Accepted | None = None,
+        source: "Reference | None" = None,
     ) -> None:
         rows = _sample(embeddings, probabilities, properties)
         if len(rows) < MIN_REFERENCE_ROWS:
@@ -88,6 +102,8 @@ class Reference:
             "properties": rows.properties,
             "class_names": _names(class_names, k, "class_names", ""),
             "property_names": _names(property_names, p, "property_names", "property "),
+            "accepted": accepted,
+            "source": source,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -101,7 +117,9 @@ class Reference:
         ValueError
             As the constructor.
         """
-        names = {key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays}
+        names: dict[str, Any] = {
+            key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays
+        }
         return cls(
             arrays["embeddings"], arrays["probabilities"], arrays.get("labels"), arrays.get("properties"), **names
         )
@@ -119,12 +137,91 @@ class Reference:
         """The reference's own rows, as a window of them would be given."""
         return Sample(self.embeddings, self.probabilities, self.properties)
 
+    @property
+    def labelled(self) -> "Reference":
+        """The reference that labels, calibration and accuracy come from: the source of an accepted baseline, or this
+        one."""
+        return self if self.source is None else self.source
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether the rows are traffic in its own order, which need not be independent."""
+        return self.accepted in ("images", "all")
+
     @cached_property
     def calibration(self) -> Calibration:
         """Bias-corrected temperature scaling of the probabilities, fitted once on the labels (predicted ones where the
-        true ones are not known)."""
-        labels = self.probabilities.argmax(axis=1) if self.labels is None else self.labels
-        return Calibration(self.probabilities, labels)
+        true ones are not known). An accepted baseline has its source's; an accepted class mix moves its biases by the
+        logarithm of the new class proportions over the old ones."""
+        if self.source is None:
+            return Calibration(self.probabilities, self._labels_or_predicted)
+        calibration = copy.copy(self.source.calibration)
+        if self.accepted == "mix":
+            calibration.bias = calibration.bias + np.log(_shares(self) / _shares(self.source))
+        return calibration
+
+    def accept(
+        self,
+        embeddings: ArrayLike,
+        probabilities: ArrayLike,
+        properties: ArrayLike | None = None,
+        what: Accepted = "all",
+    ) -> "Reference":
+        """Return a baseline that takes a lasting change of the traffic as the new normal.
+
+        Labels, calibration and accuracy stay those of the reference (`labelled`). The baseline has as many rows as
+        its mean is worth, so that its own sampling error is part of every null distribution:
+
+        - "mix": the class proportions changed, the images did not. The baseline is a subsample of the reference's
+          rows that has the class proportions of the traffic, estimated by maximum likelihood. A change of the images
+          is still a drift.
+        - "images" and "all": the baseline is the traffic itself, in its own order; where that is not independent,
+          the detector's null is a block bootstrap of it. Without labels, a changed mix cannot be told from what the
+          changed images do to the predictions, so both are accepted; "all" also takes the estimated class proportions
+          as the new ones in later estimates of a label shift.
+
+        Parameters
+        ----------
+        embeddings, probabilities, properties : the accepted traffic in its own order, at least 500 rows. Of more than
+            20,000, runs of 200 rows are taken that are spread evenly over the whole span.
+        what : "mix", "images" or "all", default "all".
+
+        Returns
+        -------
+        Reference
+            The baseline; its `accepted` and `source` say what it is.
+
+        Raises
+        ------
+        ValueError
+            As `check`; too few rows; an unknown `what`; missing properties.
+
+        References
+        ----------
+        Saerens, Latinne and Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities,
+        Neural Computation 14; for the class proportions.
+        """
+        if what not in get_args(Accepted):
+            raise ValueError(f"what must be one of {', '.join(get_args(Accepted))}, got {what!r}")
+        traffic = self.check(embeddings, probabilities, properties)
+        if self.properties is not None and traffic.properties is None:
+            raise ValueError("the reference has properties, these predictions have none")
+        if len(traffic) < MIN_ACCEPTED_ROWS:
+            raise ValueError(f"accepting needs at least {MIN_ACCEPTED_ROWS} predictions, got {len(traffic)}")
+        names = {"class_names": self.class_names, "property_names": self.property_names}
+        source = self.labelled
+        if what == "mix":
+            rows = source.sample.rows(index := _rows_of_mix(source, traffic.probabilities))
+            labels = source._labels_or_predicted[index]
+        else:
+            rows, labels = traffic.rows(spread_runs(len(traffic), MAX_ACCEPTED_ROWS)), None
+        return Reference(
+            rows.embeddings, rows.probabilities, labels, rows.properties, **names, accepted=what, source=source
+        )
+
+    @property
+    def _labels_or_predicted(self) -> Integers:
+        return self.probabilities.argmax(axis=1) if self.labels is None else self.labels
 
     def check_probabilities(self, probabilities: ArrayLike) -> Floats:
         """Validate probabilities (m, k) alone, and return them as float32.
@@ -159,6 +256,31 @@ class Reference:
             if got is not None and want is not None and got.shape[1] != want.shape[1]:
                 raise ValueError(f"{name} have {got.shape[1]} columns, the reference's have {want.shape[1]}")
         return sample if self.properties is not None else replace(sample, properties=None)
+
+
+def _shares(reference: Reference) -> NDArray[np.float64]:
+    """Return the class proportions (k,) of a reference's labels, a row at least each."""
+    counts = np.bincount(reference._labels_or_predicted, minlength=reference.classes)
+    return np.asarray(np.maximum(counts, 1) / len(reference))
+
+
+def _rows_of_mix(reference: Reference, probabilities: Floats) -> Integers:
+    """Return rows of a reference, each at most once, in the class proportions of traffic with these probabilities.
+
+    As many as there can be while at most `MIX_SHORTAGE` of them are missing in classes that have too few; but not more
+    than the traffic has, whose own sampling error would be the larger one else.
+    """
+    labels = reference._labels_or_predicted
+    proportions = maximum_likelihood(reference.calibration(probabilities), _shares(reference))
+    available = np.bincount(labels, minlength=reference.classes)
+    most = min(len(labels), len(probabilities))
+    sizes = np.unique(np.linspace(MIN_REFERENCE_ROWS, most, 200).astype(np.int64))[::-1]
+    missing = np.maximum(sizes[:, None] * proportions - available, 0).sum(axis=1)
+    size = int(sizes[np.argmax(missing <= MIX_SHORTAGE * sizes)]) if (missing <= MIX_SHORTAGE * sizes).any() else most
+    rng = np.random.default_rng(MIX_SEED)
+    counts = np.minimum(np.round(size * proportions).astype(np.int64), available)
+    chosen = [rng.choice(np.flatnonzero(labels == label), n, replace=False) for label, n in enumerate(counts) if n]
+    return np.sort(np.concatenate(chosen))
 
 
 def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:

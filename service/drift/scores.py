@@ -1,5 +1,7 @@
-"""What the sequential detector adds up: bounded scores of every prediction, a row each."""
+"""The bounded scores of every prediction that the sequential detector adds up, a row each."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -7,150 +9,258 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
+from .class_groups import class_groups
+from .label_shift import LOG_OFFSET
 from .reference import Reference, Sample
-from .views import View, Views
-from .whitening import Moments, inverse_root
+from .repeats import KEY_COLUMNS, repeat_share, row_keys
+from .views import Leading, View, Views
+from .whitening import RIDGE, Moments
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
-CLIP = 4.0  # deviations: one prediction's influence is bounded, so that its tail does not decide
-ODDS = (0.05, 0.4, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
-MAX_CLASSES = 200  # with alternatives of their own, the commonest first
-MIN_CLASS_ROWS = 30  # of the reference: the share of a rarer class is too uncertain to be held against
+CLIP = 4.0  # deviations at which a score is clipped, so that the tail of one prediction does not decide
+ODDS = (0.05, 0.4, 2 / 3, 1.5, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
 MAX_RANK = 128  # principal components that are whitened
-RANK_ROWS = 20  # of the reference for each whitened component of P: with many classes it would fit the rows else
+EMBEDDING_RANK_ROWS = 5  # reference rows for each whitened component of the embedding: more would fit the rows
+PROBABILITY_RANK_ROWS = 20  # the same for the log-probabilities, whose tails are longer
+MAX_EMBEDDING = 192  # dimensions of the embedding compared as they are; more are projected at random to this number
+SKETCH_SEED = 192  # of the random projection, which must not change: stored states hold projected sums
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
-OUTLYING_POWER = 0.1  # their tail probabilities then have the density 0.1 p^(0.1 - 1)
+OUTLYING_POWER = 0.1  # exponent of their tail probabilities p, whose density is then 0.1 p^(0.1 - 1)
 
 
 class Group(NamedTuple):
-    """Columns whose mean is compared with the reference's by one quadratic form."""
+    """Columns of a block sum whose mean is compared with the reference's by one quadratic form."""
 
-    view: View
+    leading: Leading
     columns: slice
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """Which columns of a score row, and of a block sum, hold what.
+
+    A row has the parts embedding (standardised), log_probability and property (whitened), lengths (how far out the
+    embedding and the properties lie), ratios (log-likelihood ratios), and key. In a block sum, the embedding's columns
+    are replaced by whitened and embedding (both projections of it), and the key is left out.
+    """
+
+    row: Mapping[str, slice]
+    block: Mapping[str, slice]
+
+    @classmethod
+    def of(cls, widths: Mapping[str, int], whitened: int, embedding: int) -> "ColumnLayout":
+        """Return the layout for widths of a row's parts, and of the embedding's two projections in a block sum."""
+        projected = {"whitened": whitened} | {name: width for name, width in widths.items() if name != "key"}
+        return cls(_consecutive(widths), _consecutive(projected | {"embedding": embedding}))
+
+    @property
+    def row_width(self) -> int:
+        """The number of columns of a score row."""
+        return int(self.row["key"].stop)
+
+    @property
+    def block_width(self) -> int:
+        """The number of columns of a block sum."""
+        return int(self.block["ratios"].stop)
+
+    @property
+    def grouped(self) -> int:
+        """The number of columns of a block sum that belong to groups; the ratios follow."""
+        return int(self.block["ratios"].start)
+
+    @property
+    def shared(self) -> slice:
+        """The columns of a row that a block sum has, too: all but the embedding and the key."""
+        return slice(self.row["embedding"].stop, self.row["key"].start)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups of a block sum's columns."""
+        leading = {
+            "whitened": Leading.EMBEDDING,
+            "embedding": Leading.EMBEDDING,
+            "log_probability": Leading.LOG_PROBABILITY,
+            "property": Leading.PROPERTY,
+        }
+        groups = [Group(leading[name], columns) for name, columns in self.block.items() if name in leading]
+        lengths = self.block["lengths"]
+        views = (Leading.EMBEDDING, Leading.PROPERTY)
+        for view, column in zip(views, range(lengths.start, lengths.stop), strict=False):
+            groups.append(Group(view, slice(column, column + 1)))
+        return tuple(group for group in groups if group.columns.stop > group.columns.start)
 
 
 class DetectorScores:
     """Turns predictions into rows of scores; fitted to one reference, it serves any number of detectors.
 
-    First the grouped scores, with mean zero on the reference: E standardised, P whitened, A whitened, and the lengths
-    of E and A (how far out a prediction lies, as normal scores). Then log-likelihood ratios: that a tenth of the
-    predictions is outlying in E, in A; and for class c and factor ρ on its odds,
-    log((1 + (ρ - 1) p(c|x)) / (1 + (ρ - 1) π_c)), which is the log-likelihood ratio of that label shift where the
-    posterior is calibrated. `widen` puts E whitened before the sums of such rows: it is linear, so
-    that it costs a tenth when it is done to sums of ten.
+    The grouped scores have mean zero on the reference: the embedding standardised, log-probabilities and properties
+    whitened, and the lengths of embedding and properties (how far out a prediction lies, as normal scores). The ratios
+    are log-likelihood ratios: that a tenth of the predictions is outlying in the embedding or in the properties; and
+    for class c and factor r on its odds, log((1 + (r - 1) p(c|x)) / (1 + (r - 1) pi_c)), which is the one of that label
+    shift where the posterior is calibrated. Rare classes are grouped. The key recognises an embedding that comes
+    again. `widen` projects the embedding of sums of rows, which is linear and costs a tenth on sums of ten.
+
+    Parameters
+    ----------
+    reference : Reference, or the accepted baseline that `Reference.accept` returned.
+
+    Attributes
+    ----------
+    layout : ColumnLayout of rows and block sums.
+    groups : groups of a block sum's columns.
+    ratio_views : what each ratio is about.
+    excess : factor by which squared lengths of new whitened embeddings exceed the reference's own.
     """
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
         self._views = Views(reference)
-        self._calibration = reference.calibration
-        prior = self._calibration(reference.probabilities).mean(axis=0)
-        known = np.count_nonzero(prior * len(reference) >= MIN_CLASS_ROWS)
-        self._classes = np.sort(np.argsort(-prior, kind="stable")[: min(known, MAX_CLASSES)])
-        self._slopes = (np.array(ODDS) - 1)[None, :]
-        self._floors = np.log1p(prior[self._classes, None] * self._slopes)
+        n = len(reference)
         views = self._clipped(reference.sample)
-        ranks = {"P": min(MAX_RANK, max(len(reference) // RANK_ROWS, 1))}
-        self._roots = {view: _whitening(rows, ranks.get(view, MAX_RANK)) for view, rows in views.items()}
-        self._lengths = {view: np.sort(_squared_lengths(rows)) for view, rows in views.items() if view != "P"}
-        sizes: list[tuple[View, int]] = [("E", self._roots["E"].shape[1]), *self._layout(views)]
-        stops = np.cumsum([width for _, width in sizes]).tolist()
-        self.groups = tuple(
-            Group(view, slice(stop - width, stop)) for (view, width), stop in zip(sizes, stops, strict=True)
+        self._whiten_embedding = whitening(views["E"], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
+        self._sketch = _sketch(reference.embeddings.shape[1])
+        ranks: dict[View, int] = {"P": min(MAX_RANK, max(n // PROBABILITY_RANK_ROWS, 1)), "A": MAX_RANK}
+        self._whiten = {view: whitening(views[view], rank) for view, rank in ranks.items() if view in views}
+        self._outlying_views: tuple[View, ...] = ("E", "A") if "A" in views else ("E",)
+        # The reference's rows lie nearer to their own mean than new rows do: (n + 1)/(n - 3) for normal ones.
+        self._own_length_factor = (n + 1) / (n - 3)
+        self._lengths = {
+            view: np.sort(_squared_lengths(views[view])) * self._own_length_factor for view in self._outlying_views
+        }
+        self._slope, self._bias = reference.calibration.slope, reference.calibration.bias.astype(np.float32)
+        posterior = self._posterior(reference.probabilities)
+        self._members = class_groups(posterior.astype(np.float64))
+        prior = (posterior @ self._members).mean(axis=0, dtype=np.float64)
+        self._slopes = (np.array(ODDS) - 1).astype(np.float32)
+        self._floors = np.log1p(prior[:, None] * self._slopes).astype(np.float32)
+        outlying = len(self._outlying_views)
+        widths = {
+            "embedding": reference.embeddings.shape[1],
+            "log_probability": self._whiten["P"].shape[1],
+            "property": self._whiten["A"].shape[1] if "A" in views else 0,
+            "lengths": outlying,
+            "ratios": outlying + self._members.shape[1] * len(ODDS),
+            "key": KEY_COLUMNS,
+        }
+        sketched = widths["embedding"] if self._sketch is None else self._sketch.shape[1]
+        self.layout = ColumnLayout.of(widths, self._whiten_embedding.shape[1], sketched)
+        self.groups = self.layout.groups()
+        self.ratio_views = [Leading.EMBEDDING, Leading.PROPERTY][:outlying]
+        self.ratio_views += [Leading.SOFT_LABEL] * (widths["ratios"] - outlying)
+        self._centre = np.zeros(self.layout.row["lengths"].stop, dtype=np.float32)
+        self._centre[widths["embedding"] :] = self.of_reference[:, widths["embedding"] : len(self._centre)].mean(
+            axis=0, dtype=np.float64
         )
-        self.grouped: int = stops[-1]
-        self.starts = [group.columns.start for group in self.groups]
-        self.ratio_views: list[View] = list(self._lengths)
-        self.ratio_views.extend("L" for _ in range(len(self._classes) * len(ODDS)))
-        self.columns = self.grouped + len(self.ratio_views)
-        self.narrow = self.columns - sizes[0][1]
-        self._row_columns = self.grouped - sizes[0][1]
-        rows = np.empty((len(reference), self._row_columns), dtype=np.float32)
-        self._fill(rows, views, self._outlying(views))
-        self._centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.excess = _excess_of_whitening(views["E"])
+        self.of_reference[:, : len(self._centre)] -= self._centre
+        self.excess = _excess_of_whitening(views["E"], self._whiten_embedding.shape[1])
+        self.repeat_share = repeat_share(reference.embeddings)
 
     def __call__(self, sample: Sample) -> Floats:
-        """Return the scores (m, narrow)."""
-        views = self._clipped(sample)
-        tails = self._outlying(views)
-        scores = np.empty((len(sample), self.narrow), dtype=np.float32)
-        rows, ratios = scores[:, : self._row_columns], scores[:, self._row_columns :]
-        self._fill(rows, views, tails)
-        rows -= self._centre
-        outlying = tails.shape[1]
-        ratios[:, :outlying] = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
-        posterior = self._calibration(sample.probabilities)[:, self._classes, None]
-        ratios[:, outlying:] = (np.log1p(posterior * self._slopes) - self._floors).reshape(len(sample), -1)
-        return scores
+        """Return the score rows (m, layout.row_width) of predictions."""
+        return self._rows(sample, 1.0)
 
     @cached_property
     def of_reference(self) -> Floats:
-        """The scores (n, narrow) of the reference's own rows."""
-        return self(self.reference.sample)
+        """The score rows (n, layout.row_width) of the reference's own rows."""
+        return self._rows(self.reference.sample, self._own_length_factor)
 
     @cached_property
-    def variance(self) -> float:
-        """The variance of the reference's grouped scores, summed over the columns."""
-        grouped = self.widen(self.of_reference)[:, : self.grouped]
-        return float(grouped.var(axis=0, dtype=np.float64).sum())
+    def dispersion(self) -> tuple[Matrix, Matrix]:
+        """For each group, the variance of the reference's scores summed over its columns, and the effective number of
+        independent columns (sum of eigenvalues)² / sum of their squares."""
+        wide = self.widen(self.of_reference)
+        covariances = [Moments.of(wide[:, group.columns]).covariance for group in self.groups]
+        variances = np.array([max(float(np.trace(c)), 1e-12) for c in covariances])
+        return variances, variances**2 / np.array([max(float((c * c).sum()), 1e-24) for c in covariances])
 
     def widen(self, sums: Floats) -> Floats:
-        """Return sums of scores (..., narrow) with E whitened before them, (..., columns)."""
-        root = self._roots["E"]
-        return np.concatenate([sums[..., : len(root)] @ root, sums], axis=-1)
+        """Return sums of rows (..., layout.row_width) as block sums (..., layout.block_width)."""
+        embedding = sums[..., self.layout.row["embedding"]]
+        sketched = embedding if self._sketch is None else embedding @ self._sketch
+        return np.concatenate([embedding @ self._whiten_embedding, sketched, sums[..., self.layout.shared]], axis=-1)
+
+    def _rows(self, sample: Sample, length_factor: float) -> Floats:
+        views = self._clipped(sample)
+        part = self.layout.row
+        rows = np.empty((len(sample), self.layout.row_width), dtype=np.float32)
+        rows[:, part["embedding"]] = views["E"]
+        rows[:, part["log_probability"]] = views["P"] @ self._whiten["P"]
+        if "A" in self._whiten:
+            rows[:, part["property"]] = views["A"] @ self._whiten["A"]
+        tails = self._tails(views, length_factor)
+        rows[:, part["lengths"]] = special.ndtri(1 - tails)
+        rows[:, : len(self._centre)] -= self._centre
+        ratios = rows[:, part["ratios"]]
+        outlying = tails.shape[1]
+        ratios[:, :outlying] = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
+        posterior = self._posterior(sample.probabilities) @ self._members
+        shifts = np.log1p(posterior[:, :, None] * self._slopes) - self._floors
+        ratios[:, outlying:] = shifts.reshape(len(sample), -1)
+        rows[:, part["key"]] = row_keys(sample.embeddings)
+        return rows
+
+    def _posterior(self, probabilities: Floats) -> Floats:
+        """Return calibrated probabilities as `Calibration` does, in float32."""
+        scores = np.log(probabilities + np.float32(LOG_OFFSET)) * np.float32(self._slope) + self._bias
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return np.asarray(scores, dtype=np.float32)
 
     def _clipped(self, sample: Sample) -> dict[View, Floats]:
         views = self._views(sample)
         return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in ("E", "P", "A") if view in views}
 
-    def _layout(self, views: dict[View, Floats]) -> list[tuple[View, int]]:
-        """Return view and width of each group that `_fill` writes."""
-        wide: list[tuple[View, int]] = [
-            (view, (rows if view == "E" else self._roots[view]).shape[1]) for view, rows in views.items()
-        ]
-        return wide + [(view, 1) for view in self._lengths]
-
-    def _fill(self, rows: Floats, views: dict[View, Floats], tails: Matrix) -> None:
-        """Write the grouped scores into `rows` (m, columns of the groups but the first), not yet centred."""
-        at = 0
-        for view, values in views.items():
-            found = values if view == "E" else values @ self._roots[view]
-            rows[:, at : at + found.shape[1]] = found
-            at += found.shape[1]
-        rows[:, at:] = special.ndtri(1 - tails)
-
-    def _outlying(self, views: dict[View, Floats]) -> Matrix:
-        """Return for E and A the probability (m, 1 or 2) that a reference row lies further out."""
+    def _tails(self, views: Mapping[View, Floats], length_factor: float) -> Matrix:
+        """Return for the embedding and the properties the probability (m, 1 or 2) that a reference row is longer."""
         tails = []
         for view, lengths in self._lengths.items():
-            inside = np.searchsorted(lengths, _squared_lengths(views[view]), side="right")
+            inside = np.searchsorted(lengths, _squared_lengths(views[view]) * length_factor, side="right")
             tails.append((len(lengths) - inside + 0.5) / (len(lengths) + 1))
         return np.stack(tails, axis=1)
+
+
+def whitening(rows: Floats, rank: int) -> Floats:
+    """Return the matrix (d, at most `rank`) that turns rows into whitened leading principal components.
+
+    Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
+    """
+    covariance = Moments.of(rows).covariance
+    d = len(covariance)
+    values, vectors = linalg.eigh(covariance, subset_by_index=[max(d - rank, 0), d - 1])
+    floor = RIDGE * values[-1] if values[-1] > 0 else 1.0
+    return np.asarray(vectors[:, ::-1] / np.sqrt(np.maximum(values[::-1], 0) + floor), dtype=np.float32)
+
+
+def _consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
+    stops = np.cumsum(list(widths.values())).tolist()
+    return {name: slice(stop - width, stop) for (name, width), stop in zip(widths.items(), stops, strict=True)}
+
+
+def _sketch(d: int) -> Floats | None:
+    """Return orthonormal random directions (d, MAX_EMBEDDING), or None where there are no more dimensions than that.
+
+    They do not depend on the reference, so that its rows and new ones are projected alike however few it has.
+    """
+    if d <= MAX_EMBEDDING:
+        return None
+    normal = np.random.default_rng(SKETCH_SEED).normal(size=(d, MAX_EMBEDDING))
+    return np.asarray(np.linalg.qr(normal)[0], dtype=np.float32)
 
 
 def _squared_lengths(rows: Floats) -> Floats:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
-def _whitening(rows: Floats, rank: int = MAX_RANK) -> Floats:
-    """Return the matrix (columns, at most `rank`) that turns rows into whitened principal components."""
-    covariance = Moments.of(rows).covariance
-    _, vectors = linalg.eigh(covariance)
-    leading = vectors[:, ::-1][:, :rank]
-    return np.asarray(inverse_root(covariance) @ leading, dtype=np.float32)
-
-
-def _excess_of_whitening(rows: Floats) -> float:
+def _excess_of_whitening(rows: Floats, rank: int) -> float:
     """Return by how much squared lengths of new rows exceed the reference's own after whitening, as a factor.
 
     A whitening fitted on n rows is tight on those rows. It is fitted on one half and applied to both; half of the
     excess found is that of a fit on twice the rows.
     """
     fitted, fresh = rows[0::2], rows[1::2]
-    root = _whitening(fitted)
+    root = whitening(fitted, rank)
     inside = np.trace(root.T @ Moments.of(fitted).covariance @ root)
     outside = np.trace(root.T @ Moments.of(fresh).covariance @ root)
     return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0

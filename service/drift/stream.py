@@ -1,54 +1,109 @@
-"""The sequential detector: looks at every prediction, and alarms falsely once in the run time that was asked for."""
+"""The sequential detector: processes every prediction, and alarms falsely about once in the run time asked for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .calibration import Calibration, calibrate
+from .calibration import DetectorCalibration, calibrate, calibrate_calm
+from .context import check_context
+from .overdispersion import Overdispersion
 from .reference import Reference
+from .repeats import Repeats, joined_keys
+from .score_sums import ScoreSums
 from .scores import DetectorScores
-from .views import View
-from .window_statistics import BLOCK, LONGEST, norms, quadratic, ratio_evidence, window_evidence, window_lengths
+from .views import Leading
+from .window_statistics import (
+    BLOCK,
+    COARSE,
+    long_window_evidence,
+    long_window_lengths,
+    norms,
+    quadratic,
+    ratio_evidence,
+    window_evidence,
+    window_lengths,
+)
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
-MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e9
-WITHIN = 3.0  # nats of likelihood below the best that a change point may lie
-PROBE = 8  # blocks of one sum from which overdispersion is told
-PROBES = 25, 60  # differences of sums before it is told, and those that it is told from
-OVERDISPERSED = 2.0  # design effect from which it is said
+MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions
+MIN_CALM_ROWS = 1000  # of traffic that is declared calm
+CHUNK = 64  # blocks processed at once, which bounds the memory
+CHANGE_POINT_LOG_LIKELIHOOD_DROP = 3.0  # nats below the likeliest change point, within which others are likely, too
+
+
+class ChangePoint(NamedTuple):
+    """Numbers of predictions seen before a change: the likeliest, and the range in which it lies."""
+
+    earliest: int
+    best: int
+    latest: int
 
 
 class StreamDetector:
     """Watches a stream of predictions for the moment when it leaves the reference.
 
-    At every 10 predictions it looks at the mean scores of the last 20, 40, ... predictions (up to 2560, and 0.3 times
-    the reference) in all views, and at CUSUMs of log-likelihood ratios: of outlying predictions, and of each class
-    becoming rarer or commoner. Each is put on one scale, the
-    negative logarithm of how often calm traffic exceeds it; `evidence` is the largest. `threshold` is calibrated so
-    that the mean number of predictions between false alarms is `expected_run_time`, the reference's own sampling
-    error included.
+    At every 10 predictions it compares the mean scores of the last 20, 40, ... predictions (up to 2,560 and the
+    reference's size; for larger references up to 327,680) in all views, and CUSUMs of log-likelihood ratios: of
+    outlying predictions, and of each class or group of rare classes becoming rarer or commoner. Each is put on one
+    scale, the negative logarithm of how often traffic in control exceeds it; `evidence` is the largest. `threshold`
+    is calibrated so that for nine references of ten the mean number of predictions between false alarms is at least
+    `expected_run_time`. A prediction whose embedding came before within the last 5,000 counts once; a surge of such
+    repeats is an alarm of its own.
 
     Parameters
     ----------
-    reference : what training data looks like.
-    expected_run_time : in predictions, 100 to 10⁹.
-    seed : of the calibration's simulation.
-    calm : traffic in its own order that is declared calm (embeddings, probabilities, properties); the null is then a
-        stationary block bootstrap of it around the reference.
-    calibration : what `calibration()` of a detector with the same reference and calm traffic returned; saves the
-        simulation.
+    reference : Reference, or the accepted baseline that `Reference.accept` returned.
+    expected_run_time : float, default 100,000. Predictions between two false alarms, 100 to 10¹².
+    seed : int, default 0, of the calibration's simulation.
+    calm : mapping, default None. Traffic in its own order that is declared calm: `embeddings`, `probabilities`,
+        `properties` and, if what is normal depends on covariates such as the hour, `context` (m, c). The null is then
+        a block bootstrap of it: around the reference's mean, or around what the context lets expect.
+    calibration : mapping, default None. What `calibration()` of a detector with the same reference and calm traffic
+        returned; saves the simulation.
     scores : DetectorScores of the same reference, default None. One object serves every detector of a reference, such
         as those of a stream and its slices; without it the detector fits its own.
+
+    Attributes
+    ----------
+    evidence : float. The detection statistic after the last block of ten, in nats.
+    threshold : float. The evidence at which to alarm, in nats.
+    drift_detected : bool. Whether the evidence has passed the threshold since the last `reset`.
+    leading : Leading or None. What carries the evidence of the alarm.
+    change_point : int or None. The number of predictions seen before the change.
+    count : int. The number of predictions processed.
 
     Raises
     ------
     ValueError
         Arrays or a calibration that do not fit the reference; a run time out of range; calm traffic of fewer than
         1,000 rows.
+
+    References
+    ----------
+    Lorden (1971), Procedures for reacting to a change in distribution, Annals of Mathematical Statistics 42.
+    Lai (1995), Sequential changepoint detection in quality control and dynamical systems, JRSS B 57; for windows of
+    several lengths.
+    Hinkley (1970), Inference about the change-point in a sequence of random variables, Biometrika 57.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> def predictions(m, move=0.0):
+    ...     labels = rng.integers(0, 2, m)
+    ...     embeddings = labels[:, None] * 3 + rng.normal(size=(m, 4)) + move
+    ...     return {"embeddings": embeddings, "probabilities": np.eye(2)[labels] * 0.9 + 0.05}
+    >>> detector = StreamDetector(Reference(**predictions(500)), expected_run_time=10_000)
+    >>> detector.update(**predictions(1000))
+    >>> detector.drift_detected
+    False
+    >>> detector.update(**predictions(50, move=1.0))
+    >>> detector.drift_detected, abs(detector.change_point - 1000) <= 20
+    (True, True)
     """
 
     def __init__(
@@ -61,33 +116,31 @@ class StreamDetector:
         scores: DetectorScores | None = None,
     ) -> None:
         if not MIN_RUN_TIME <= expected_run_time <= MAX_RUN_TIME:
-            raise ValueError(
-                f"expected_run_time must lie in {MIN_RUN_TIME}..{MAX_RUN_TIME:.0e} predictions, got {expected_run_time}"
-            )
-        self._reference = reference
+            limits = f"{MIN_RUN_TIME}..{MAX_RUN_TIME:.0e}"
+            raise ValueError(f"expected_run_time must lie in {limits} predictions, got {expected_run_time}")
         if scores is not None and scores.reference is not reference:
             raise ValueError("the scores were fitted to another reference")
+        self._reference = reference
         self._scores = DetectorScores(reference) if scores is None else scores
-        if calibration is None:
-            rows = None if calm is None else self._calm_scores(calm)
-            self._calibration = calibrate(self._scores, self._scores.of_reference, rows, seed)
-            self._calibrated = calm is not None
+        self._layout = self._scores.layout
+        if calibration is not None:
+            self._calibration = self._loaded(calibration)
+        elif calm is not None:
+            self._calibration = self._calibrated(calm, seed)
         else:
-            self._calibration = Calibration.from_dict(calibration)
-            fitted = len(self._calibration.scale.ratio_start), calibration.get("columns", self._scores.columns)
-            if fitted != (len(self._scores.ratio_views), self._scores.columns):
-                raise ValueError("the calibration is of another reference, or of an earlier version")
-            self._calibrated = bool(calibration["calibrated"])
+            self._calibration = calibrate(self._scores, seed)
         self.expected_run_time = float(expected_run_time)
         self.threshold = self._calibration.threshold(expected_run_time)
-        self._lengths = window_lengths(len(reference))
-        self._norms = norms(self._lengths, len(reference))
-        self._leaving = (np.arange(LONGEST)[:, None] - self._lengths) % LONGEST
+        size = self._calibration.size
+        self._lengths, self._steps = window_lengths(size), long_window_lengths(size)
+        self._norms, self._long_norms = norms(self._lengths, size), norms(self._steps * COARSE, size)
+        self._starts = [group.columns.start for group in self._scores.groups]
+        self._dispersion = Overdispersion(self._starts, self._layout.grouped, *self._scores.dispersion)
+        self._repeats = Repeats(self._scores.repeat_share)
         self.count = 0
-        self._probes = np.zeros(0)  # half squared differences of successive sums, over their expectation
-        self._probed = np.zeros((0, self._scores.grouped))  # blocks of the next two sums
-        self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
-        self._clear()
+        self._pending = np.zeros((0, self._layout.row_width), dtype=np.float32)
+        self._pending_ends = np.zeros(0, dtype=np.int64)
+        self.reset()
 
     @property
     def scores(self) -> DetectorScores:
@@ -122,75 +175,129 @@ class StreamDetector:
             raise ValueError("the reference has properties, these predictions have none")
         return self._scores(sample)
 
-    def update(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> None:
+    def update(
+        self,
+        embeddings: ArrayLike,
+        probabilities: ArrayLike,
+        properties: ArrayLike | None = None,
+        context: ArrayLike | None = None,
+    ) -> None:
         """Process predictions in their order, any number of them: `update_scored` of their `score`.
 
         Raises
         ------
         ValueError
-            As `score`.
+            As `score` and `update_scored`.
         """
-        self.update_scored(self.score(embeddings, probabilities, properties))
+        self.update_scored(self.score(embeddings, probabilities, properties), context)
 
-    def update_scored(self, rows: NDArray[np.float32]) -> None:
+    def update_scored(self, rows: NDArray[np.float32], context: ArrayLike | None = None) -> None:
         """Process predictions by the rows (m, D) that `score` returned, in their order.
+
+        Parameters
+        ----------
+        rows : float32 (m, D).
+        context : float (m, c), default None. The covariates of the predictions, if calm traffic was declared with a
+            context; they are ignored otherwise.
 
         Raises
         ------
         ValueError
-            The rows do not have the columns of this detector's scores.
+            The rows do not have the columns of this detector's scores, or the context is missing or does not fit.
         """
-        if rows.ndim != 2 or rows.shape[1] != self._scores.narrow:
-            raise ValueError(f"score rows must have shape (m, {self._scores.narrow}), got {rows.shape}")
-        scores = np.concatenate([self._pending, rows])
-        whole = len(scores) // BLOCK * BLOCK
-        first = self.count - len(self._pending)
-        self._pending = scores[whole:].copy()
+        if rows.ndim != 2 or rows.shape[1] != self._layout.row_width:
+            raise ValueError(f"score rows must have shape (m, {self._layout.row_width}), got {rows.shape}")
+        expected = self._expected(context, len(rows))
+        repeated = self._repeats.mark(joined_keys(rows[:, self._layout.row["key"]]))
+        ends = np.arange(self.count + 1, self.count + len(rows) + 1)
         self.count += len(rows)
-        sums = scores[:whole].reshape(-1, BLOCK, scores.shape[1]).sum(axis=1)
-        for index, block in enumerate(self._scores.widen(sums)):
-            self._add(block, first + (index + 1) * BLOCK)
+        if expected is not None:
+            rows = rows - expected
+        if repeated.any():
+            rows, ends = rows[~repeated], ends[~repeated]
+        if len(self._pending):
+            rows, ends = np.concatenate([self._pending, rows]), np.concatenate([self._pending_ends, ends])
+        whole = len(rows) // BLOCK * BLOCK
+        self._pending, self._pending_ends = rows[whole:].copy(), ends[whole:].copy()
+        if whole:
+            sums = rows[:whole].reshape(-1, BLOCK, rows.shape[1]).sum(axis=1)
+            self._add_blocks(self._scores.widen(sums), ends[BLOCK - 1 : whole : BLOCK])
+        self._follow_repeats()
 
     def reset(self) -> None:
-        """Forget all evidence, as after a change that was dealt with; the count of predictions goes on."""
-        self._clear()
+        """Forget all evidence, as after a change that was dealt with; the count of predictions continues."""
+        self.evidence = 0.0
+        self.drift_detected = False
+        self.leading: Leading | None = None
+        self._change: ChangePoint | None = None
+        self._pending, self._pending_ends = self._pending[:0], self._pending_ends[:0]
+        self._sums = ScoreSums(self._layout.block_width, self.count)
+        self._cumulated = np.zeros(len(self._scores.ratio_views))  # CUSUMs of the ratios
+        self._since = np.full(len(self._scores.ratio_views), self.count, dtype=np.int64)  # where each was last zero
+        self._long_evidence = 0.0
+        self._long_group = 0
+        self._repeats.clear()
 
     @property
     def overdispersed(self) -> bool:
         """Whether a stream that was never calibrated varies more than independent predictions would, so that its
         false alarms come more often than asked until calm traffic is declared."""
-        return not self._calibrated and self.design_effect > OVERDISPERSED
+        return not self._calibration.calibrated and self._dispersion.overdispersed
 
     @property
     def design_effect(self) -> float:
-        """How many of the stream's first predictions counted as one independent prediction; 1 until that is known."""
-        return max(1.0, float(np.median(self._probes))) if len(self._probes) >= PROBES[0] else 1.0
+        """How many of the stream's predictions count as one independent one, at the time scale where that is the
+        largest; 1 until that is known."""
+        return self._dispersion.design_effect
+
+    @property
+    def repeat_share(self) -> float:
+        """The share of the last 5,000 predictions whose embedding came before."""
+        return self._repeats.share
+
+    @property
+    def context_columns(self) -> int:
+        """The number of covariates that `update` requires; 0 where calm traffic was declared without a context."""
+        return 0 if self._calibration.context is None else len(self._calibration.context.location)
+
+    @property
+    def change_point(self) -> int | None:
+        """The number of predictions seen before the change, by the largest likelihood; None before an alarm."""
+        return self._change.best if self._change else None
+
+    @property
+    def change_range(self) -> tuple[int, int] | None:
+        """The numbers of predictions between which the change lies; None before an alarm."""
+        return (self._change.earliest, self._change.latest) if self._change else None
 
     def state(self) -> dict[str, Any]:
-        """Return all that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
-        return self.calibration() | {
-            "count": self.count,
-            "evidence": self.evidence,
-            "drift_detected": self.drift_detected,
-            "change": np.array(self._change, dtype=np.int64),
-            "leading": self.leading or "",
-            "blocks": self._blocks,
-            "position": self._position,
-            "pending": self._pending,
-            "ring": self._ring,
-            "sums": self._sums,
-            "cumulated": self._cumulated,
-            "since": self._since,
-            "probes": self._probes,
-            "probed": self._probed,
-        }
+        """Return everything that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
+        return (
+            self.calibration()
+            | {
+                "count": self.count,
+                "evidence": self.evidence,
+                "drift_detected": self.drift_detected,
+                "leading": str(self.leading or ""),
+                "change": np.array(self._change or (), dtype=np.int64),
+                "pending": self._pending,
+                "pending_ends": self._pending_ends,
+                "cumulated": self._cumulated,
+                "since": self._since,
+                "long_evidence": self._long_evidence,
+                "long_group": self._long_group,
+            }
+            | self._sums.state()
+            | self._dispersion.state()
+            | self._repeats.state()
+        )
 
     def calibration(self) -> dict[str, Any]:
-        """Return what the simulation told, as arrays and scalars, to be kept beside the reference."""
+        """Return the result of the simulation, as arrays and scalars, to be stored with the reference."""
         return self._calibration.to_dict() | {
             "expected_run_time": self.expected_run_time,
-            "calibrated": self._calibrated,
-            "columns": self._scores.columns,
+            "columns": self._layout.block_width,
+            "row_columns": self._layout.row_width,
         }
 
     @classmethod
@@ -201,123 +308,134 @@ class StreamDetector:
 
         Parameters
         ----------
-        reference : of the detector that gave the state.
-        state : what `state()` returned.
+        reference : Reference of the detector that gave the state.
+        state : mapping that `state()` returned.
         scores : DetectorScores of the reference, default None. They are fitted again without it.
 
         Raises
         ------
         ValueError
-            The state is not one of a detector with this reference.
+            The state is not one of a detector with this reference, or one of an earlier version.
         """
         detector = cls(reference, float(state["expected_run_time"]), calibration=state, scores=scores)
-        for name in ("pending", "ring", "sums", "cumulated", "since"):
-            fresh, kept = getattr(detector, f"_{name}"), np.array(state[name])
-            if kept.shape[-1] != fresh.shape[-1] or kept.ndim != fresh.ndim:
-                raise ValueError(f"the state is of another reference: {name} is {kept.shape}, expected {fresh.shape}")
-            setattr(detector, f"_{name}", kept)
-        detector._probes, detector._probed = np.array(state["probes"]), np.array(state["probed"])
+        if "pending_ends" not in state:
+            raise ValueError("the state is of an earlier version")
+        detector._sums.restore(state)
+        detector._dispersion.restore(state)
+        detector._repeats.restore(state)
+        detector._pending, detector._pending_ends = np.array(state["pending"]), np.array(state["pending_ends"])
+        detector._cumulated, detector._since = np.array(state["cumulated"]), np.array(state["since"])
+        detector._long_evidence, detector._long_group = float(state["long_evidence"]), int(state["long_group"])
         detector.count = int(state["count"])
         detector.evidence = float(state["evidence"])
         detector.drift_detected = bool(state["drift_detected"])
-        detector._change = tuple(np.asarray(state["change"]).tolist())
-        detector.leading = str(state["leading"]) or None  # type: ignore[assignment]
-        detector._blocks = int(state["blocks"])
-        detector._position = int(state["position"])
+        detector.leading = Leading.of(str(state["leading"]))
+        change = np.asarray(state["change"]).tolist()
+        detector._change = ChangePoint(*change) if change else None
         return detector
 
-    @property
-    def change_point(self) -> int | None:
-        """The number of predictions seen before the change, by the largest likelihood; None before an alarm."""
-        return self._change[1] if self._change else None
+    def _loaded(self, values: Mapping[str, Any]) -> DetectorCalibration:
+        widths = int(values.get("columns", -1)), int(values.get("row_columns", -1))
+        if widths != (self._layout.block_width, self._layout.row_width) or "size" not in values:
+            raise ValueError("the calibration is of another reference, or of an earlier version")
+        return DetectorCalibration.from_dict(values)
 
-    @property
-    def change_range(self) -> tuple[int, int] | None:
-        """The numbers of predictions between which the change lies; None before an alarm."""
-        return (self._change[0], self._change[2]) if self._change else None
+    def _calibrated(self, calm: Mapping[str, ArrayLike], seed: int) -> DetectorCalibration:
+        arrays = dict(calm)
+        context = arrays.pop("context", None)
+        sample = self._reference.check(**arrays)
+        if len(sample) < MIN_CALM_ROWS:
+            raise ValueError(f"calm traffic needs at least {MIN_CALM_ROWS} rows, got {len(sample)}")
+        covariates = None if context is None else check_context(context, len(sample))
+        return calibrate_calm(self._scores, self._scores(sample), covariates, seed)
 
-    def _clear(self) -> None:
-        self.evidence = 0.0
-        self.drift_detected = False
-        self.leading: View | None = None  # the view whose evidence is the largest
-        self._change: tuple[int, ...] = ()
-        self._blocks = 0
-        self._position = 0
-        self._pending = np.zeros((0, self._scores.narrow), dtype=np.float32)
-        self._ring = np.zeros((LONGEST, self._scores.columns), dtype=np.float32)
-        self._sums = np.zeros((len(self._lengths), self._scores.columns))
-        self._cumulated = np.zeros(len(self._scores.ratio_views))
-        self._since = np.full(len(self._scores.ratio_views), self.count, dtype=np.int64)
+    def _expected(self, context: ArrayLike | None, m: int) -> Floats | None:
+        model = self._calibration.context
+        if model is None:
+            return None
+        if context is None:
+            raise ValueError("calm traffic was declared with a context, these predictions have none")
+        return model.expected(check_context(context, m, len(model.location)))
 
-    def _add(self, block: Floats, end: int) -> None:
-        grouped = self._scores.grouped
-        self._sums += block
-        self._sums -= self._ring.take(self._leaving[self._position], axis=0)
-        self._ring[self._position] = block
-        self._position = (self._position + 1) % LONGEST
-        self._blocks += 1
-        self._cumulated += block[grouped:]
-        self._since[self._cumulated <= 0] = end
-        np.maximum(self._cumulated, 0, out=self._cumulated)
-        self._probe(block)
-        scale = self._calibration.scale
-        windows = window_evidence(quadratic(self._sums[:, :grouped], self._scores.starts, self._norms), scale)
-        if self._blocks < LONGEST:
-            windows[:, self._lengths > self._blocks] = 0
-        ratios = ratio_evidence(self._cumulated, scale)
-        best_window, best_ratio = float(windows.max()), float(ratios.max())
-        self.evidence = max(best_window, best_ratio, 0.0)
-        if self.drift_detected or self.evidence <= self.threshold:
+    def _add_blocks(self, blocks: Floats, ends: NDArray[np.int64]) -> None:
+        first = 0
+        while first < len(blocks):
+            room = COARSE - self._sums.blocks % COARSE
+            part = slice(first, min(first + min(CHUNK, room), len(blocks)))
+            self._add_chunk(blocks[part], ends[part])
+            first = part.stop
+
+    def _add_chunk(self, blocks: Floats, ends: NDArray[np.int64]) -> None:
+        """Process blocks that lie in one coarse step, and note the first whose evidence passes the threshold."""
+        grouped, scale = self._layout.grouped, self._calibration.scale
+        completed = self._sums.add(blocks, ends)
+        cumulated = np.empty((len(blocks), len(self._cumulated)))
+        zeroed = np.empty_like(cumulated, dtype=np.int64)
+        for index, ratios in enumerate(blocks[:, grouped:]):
+            self._cumulated += ratios
+            self._since[self._cumulated <= 0] = ends[index]
+            np.maximum(self._cumulated, 0, out=self._cumulated)
+            cumulated[index], zeroed[index] = self._cumulated, self._since
+            if not self._calibration.calibrated:
+                self._dispersion.add(blocks[index, :grouped])
+        sums = self._sums.window_sums(len(blocks), self._lengths, grouped)
+        statistics = quadratic(sums, self._starts, self._norms)
+        windows = window_evidence(statistics, scale)
+        seen = self._sums.blocks - len(blocks) + 1 + np.arange(len(blocks))
+        windows[np.broadcast_to((self._lengths > seen[:, None])[:, None], windows.shape)] = 0
+        ratios_now = ratio_evidence(cumulated, scale)
+        evidence = np.maximum(np.maximum(windows.max(axis=(1, 2)), ratios_now.max(axis=1)), self._long_evidence)
+        if completed:
+            self._follow_long_windows()
+            evidence[-1] = max(evidence[-1], self._long_evidence)
+        self.evidence = max(float(evidence[-1]), 0.0)
+        if self.drift_detected or not (evidence > self.threshold).any():
             return
         self.drift_detected = True
-        group, _ = np.unravel_index(int(windows.argmax()), windows.shape)
-        ratio = int(ratios.argmax())
-        if best_ratio >= best_window:
+        at = int(np.argmax(evidence > self.threshold))
+        back = len(blocks) - 1 - at
+        best_ratio, best_window = float(ratios_now[at].max()), float(windows[at].max())
+        if best_ratio >= max(best_window, self._long_evidence):
+            ratio = int(ratios_now[at].argmax())
             self.leading = self._scores.ratio_views[ratio]
-            self._change = self._change_of_ratio(ratio, end)
+            self._change = self._change_of_ratio(ratio, int(zeroed[at, ratio]), back)
         else:
-            self.leading = self._scores.groups[group].view
-            self._change = self._change_of_group(int(group), end)
+            group = int(windows[at].max(axis=1).argmax()) if best_window >= self._long_evidence else self._long_group
+            self.leading = self._scores.groups[group].leading
+            self._change = self._change_of_group(group, back)
 
-    def _change_of_group(self, group: int, end: int) -> tuple[int, int, int]:
-        """Split the last blocks where the mean after the split explains most: max w |mean|² (Hinkley 1970)."""
-        path = np.cumsum(self._recent()[:, self._scores.groups[group].columns], axis=0, dtype=np.float64)
-        lengths = np.arange(1, len(path) + 1) * BLOCK
-        gain = (path**2).sum(axis=1) / lengths / 2
-        return self._range(gain, end)
-
-    def _change_of_ratio(self, ratio: int, end: int) -> tuple[int, int, int]:
-        gain = np.cumsum(self._recent()[:, self._scores.grouped + ratio], dtype=np.float64)
-        earliest, best, latest = self._range(gain, end)
-        start = int(self._since[ratio])
-        return min(earliest, start), min(best, start), latest
-
-    def _range(self, gain: Matrix, end: int) -> tuple[int, int, int]:
-        best = int(gain.argmax())
-        near = np.flatnonzero(gain >= gain[best] - WITHIN)
-        return tuple(max(end - (int(i) + 1) * BLOCK, 0) for i in (near[-1], best, near[0]))  # type: ignore[return-value]
-
-    def _recent(self) -> Floats:
-        """Return the last blocks, newest first."""
-        filled = min(self._blocks, LONGEST)
-        return self._ring[(self._position - 1 - np.arange(filled)) % LONGEST]
-
-    def _probe(self, block: Floats) -> None:
-        """Follow how much the stream's successive sums differ: the median, so that a drift between two counts little.
-
-        Resets do not interrupt it: a stream that is overdispersed alarms often.
-        """
-        if self._calibrated or len(self._probes) >= PROBES[1]:
+    def _follow_long_windows(self) -> None:
+        steps = self._steps[self._steps <= self._sums.blocks // COARSE]
+        if not len(steps):
             return
-        self._probed = np.vstack([self._probed, block[: self._scores.grouped]])
-        if len(self._probed) == 2 * PROBE:
-            gap = self._probed[:PROBE].sum(axis=0) - self._probed[PROBE:].sum(axis=0)
-            expected = PROBE * BLOCK * self._scores.variance
-            self._probes = np.append(self._probes, float(gap @ gap) / 2 / expected)
-            self._probed = self._probed[:0]
+        sums = self._sums.long_window_sums(steps, self._layout.grouped)
+        statistics = quadratic(sums[None], self._starts, self._long_norms[: len(steps)])[0]
+        evidence = long_window_evidence(statistics, self._calibration.scale).max(axis=1)
+        self._long_evidence, self._long_group = float(evidence.max()), int(evidence.argmax())
 
-    def _calm_scores(self, calm: Mapping[str, ArrayLike]) -> Floats:
-        sample = self._reference.check(**calm)
-        if len(sample) < 1000:
-            raise ValueError(f"calm traffic needs at least 1000 rows, got {len(sample)}")
-        return self._scores(sample)
+    def _follow_repeats(self) -> None:
+        self.evidence = max(self.evidence, self._repeats.evidence)
+        if not self.drift_detected and self._repeats.evidence > self.threshold:
+            self.drift_detected = True
+            self.leading = Leading.REPEATS
+            since = min(self._repeats.since, self.count)
+            self._change = ChangePoint(since, since, self.count)
+
+    def _change_of_group(self, group: int, back: int) -> ChangePoint:
+        """Split the past where the mean after the split explains most: max w |mean|² / 2."""
+        sums, blocks, before = self._sums.path(self._scores.groups[group].columns, back)
+        return self._likeliest((sums**2).sum(axis=1) / (blocks * BLOCK) / 2, before)
+
+    def _change_of_ratio(self, ratio: int, zeroed: int, back: int) -> ChangePoint:
+        column = self._layout.grouped + ratio
+        sums, _, before = self._sums.path(slice(column, column + 1), back)
+        earliest, best, latest = self._likeliest(sums[:, 0], before)
+        return ChangePoint(min(earliest, zeroed), min(best, zeroed), latest)
+
+    def _likeliest(self, gain: Matrix, before: NDArray[np.int64]) -> ChangePoint:
+        """Return the change point with the largest gain in nats; where nothing older is stored, the earliest possible
+        point is the detector's start."""
+        best = int(gain.argmax())
+        near = np.flatnonzero(gain >= gain[best] - CHANGE_POINT_LOG_LIKELIHOOD_DROP)
+        earliest = int(before[near[-1]]) if near[-1] < len(gain) - 1 else self._sums.start
+        return ChangePoint(earliest, int(before[best]), int(before[near[0]]))

@@ -16,11 +16,11 @@ def explained_by(since_change: int, detected_at: dt.datetime, now: dt.datetime) 
 def named_kind(report: dict[str, Any], leading: str) -> str:
     """Return the kind of an alarm: the report's, or where its window is too small to tell, the leading view's.
 
-    `leading` is the detector's view: soft label counts (L) see a label shift, the others a covariate shift.
+    `leading` is the detector's view: soft label counts see a label shift, the others a covariate shift.
     """
     if report["kind"] != "none":
         return str(report["kind"])
-    return "label" if leading == "L" else "covariate"
+    return "label" if leading in ("soft_label", "L") else "covariate"
 
 
 def is_calm(report: dict[str, Any]) -> bool:

@@ -1,0 +1,102 @@
+"""Whether a stream varies more than independent predictions would, at time scales from 80 predictions to many days."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .window_statistics import BLOCK
+
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+SHORTEST = 8  # blocks of one sum at the shortest scale
+FACTOR = 4  # between a scale and the next
+SCALES = 7  # the longest sum has 8 x 4^6 blocks: 327,680 predictions
+MAX_SAMPLES = 60  # differences of sums that are stored at each scale
+MIN_SAMPLES = 25, 12, 6, 6, 6, 6, 6  # differences from which a scale's design effect is reported
+BY_CHANCE = 2.5  # standard deviations that a median exceeds one by chance, over all groups and scales
+OVERDISPERSED = 2.0  # design effect from which a stream is reported
+
+
+class Overdispersion:
+    """Follows how much successive sums of a stream's scores differ, at several time scales.
+
+    The design effect of a group of scores at a scale is the median of half the squared difference of two successive
+    sums over what independent predictions give: a median, so that one change between two sums counts little. It is
+    divided by what the median of so few differences reaches by chance. Bursts show at the shortest scale, a cycle at
+    about a quarter of its period.
+
+    Parameters
+    ----------
+    starts : first column of each group.
+    columns : int, number of score columns.
+    variances : float (groups,), variance of one prediction's scores, summed over the group's columns.
+    dimensions : float (groups,), effective number of independent columns of each group.
+    """
+
+    def __init__(self, starts: list[int], columns: int, variances: Matrix, dimensions: Matrix) -> None:
+        self._starts = starts
+        self._variances = variances
+        self._dimensions = dimensions
+        self._sums = np.zeros((SCALES, columns))  # blocks of the current sum
+        self._earlier = np.zeros((SCALES, columns))  # the sum before it, while it is the second of a pair
+        self._blocks = np.zeros(SCALES, dtype=np.int64)  # added to the current pair
+        self._samples = np.zeros((SCALES, MAX_SAMPLES, len(starts)))
+        self._count = np.zeros(SCALES, dtype=np.int64)
+
+    @property
+    def design_effect(self) -> float:
+        """How many predictions count as one independent one, at the time scale where that is the largest; at least 1,
+        and 1 until enough predictions were seen."""
+        largest = 1.0
+        for samples, count, least in zip(self._samples, self._count.tolist(), MIN_SAMPLES, strict=True):
+            if count >= least:
+                by_chance = 1 + BY_CHANCE * np.sqrt(np.pi / (self._dimensions * count))
+                largest = max(largest, float((np.median(samples[:count], axis=0) / by_chance).max()))
+        return largest
+
+    @property
+    def overdispersed(self) -> bool:
+        """Whether the design effect is so large that false alarms come clearly more often than asked."""
+        return self.design_effect > OVERDISPERSED
+
+    def add(self, block: Floats) -> None:
+        """Add the grouped scores (columns,) of a block."""
+        size, values = SHORTEST, block.astype(np.float64)
+        for scale in range(SCALES):
+            self._sums[scale] += values
+            self._blocks[scale] += size if scale else 1
+            size = SHORTEST * FACTOR**scale
+            if self._blocks[scale] % size:
+                return
+            values = self._sums[scale].copy()
+            self._sums[scale] = 0
+            if self._blocks[scale] < 2 * size:
+                self._earlier[scale] = values
+            else:
+                self._add_difference(scale, values - self._earlier[scale], size)
+                self._blocks[scale] = 0
+
+    def _add_difference(self, scale: int, gap: Matrix, size: int) -> None:
+        if self._count[scale] < MAX_SAMPLES:
+            expected = 2 * size * BLOCK * self._variances
+            self._samples[scale, self._count[scale]] = np.add.reduceat(gap * gap, self._starts) / expected
+            self._count[scale] += 1
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is known, as arrays."""
+        return {
+            "dispersion_sums": self._sums,
+            "dispersion_earlier": self._earlier,
+            "dispersion_blocks": self._blocks,
+            "dispersion_samples": self._samples,
+            "dispersion_count": self._count,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where the object that gave `state` stopped."""
+        self._sums, self._earlier = np.array(state["dispersion_sums"]), np.array(state["dispersion_earlier"])
+        self._blocks, self._count = np.array(state["dispersion_blocks"]), np.array(state["dispersion_count"])
+        self._samples = np.array(state["dispersion_samples"])

@@ -1,0 +1,139 @@
+"""Simulated traffic in control, as block sums of scores: from the reference alone, or from traffic declared calm."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from .blocks import block_walk
+from .context import ridge, with_intercept
+from .window_statistics import BLOCK
+
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+NEIGHBOUR_SHARE = 0.05  # of the calm blocks, those with the most similar context, from which a residual is drawn
+MAX_NEIGHBOURS = 200  # blocks
+
+
+class Traffic(Protocol):
+    """Traffic in control that can be simulated."""
+
+    def streams(self, count: int, length: int) -> Floats:
+        """Return block sums (count, length, columns) of streams that share one draw of the baseline's own error."""
+        ...
+
+
+class IndependentStreams:
+    """Independent predictions.
+
+    All streams of one call draw their predictions from one bootstrap sample of the reference, whose mean is off by
+    what the reference itself is off: a double bootstrap.
+
+    Parameters
+    ----------
+    reference : float32 (n, columns), the reference's rows as block columns.
+    """
+
+    def __init__(self, reference: Floats, rng: np.random.Generator) -> None:
+        self._reference = reference
+        self._rng = rng
+
+    def streams(self, count: int, length: int) -> Floats:
+        """Return block sums (count, length, columns)."""
+        n = len(self._reference)
+        resample = self._rng.integers(0, n, n)
+        rows = resample[self._rng.integers(0, n, count * length * BLOCK)]
+        return sums_of(self._reference, rows, BLOCK).reshape(count, length, -1)
+
+
+class DependentStreams:
+    """Predictions like those of traffic that was declared calm, in blocks of it.
+
+    With a context, each block is a residual drawn from calm blocks of a similar context, so that the variance follows
+    the context as well; the path of the context itself is a stretch of the calm traffic.
+
+    Parameters
+    ----------
+    calm : float32 (blocks, columns), block sums of calm traffic around its own mean, or around its context's.
+    mean_block : float, blocks that are drawn together on average.
+    rng : random numbers.
+    context : float64 (blocks, c), mean covariates of each block, default None.
+    reference : float32 (n, columns), default None. The rows of the reference, if calm traffic is compared with its
+        mean, whose error is then part of the null; else the baseline is the calm traffic's own mean, and the error is
+        its own.
+
+    References
+    ----------
+    Politis and Romano (1994), The stationary bootstrap, JASA 89.
+    """
+
+    def __init__(
+        self,
+        calm: Floats,
+        mean_block: float,
+        rng: np.random.Generator,
+        context: Matrix | None = None,
+        reference: Floats | None = None,
+    ) -> None:
+        self._calm = calm
+        self._centre = calm.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._mean_block = mean_block
+        self._rng = rng
+        self._context = context
+        self._reference = reference
+        self._design = with_intercept(np.zeros((len(calm), 0)) if context is None else context - context.mean(axis=0))
+        self._neighbours = None if context is None else _neighbours(context)
+
+    def streams(self, count: int, length: int) -> Floats:
+        """Return block sums (count, length, columns)."""
+        blocks = len(self._calm)
+        start = self._rng.integers(0, blocks, count)
+        path = (start[:, None] + np.arange(length)) % blocks
+        drawn = block_walk(blocks, path, self._mean_block, self._rng, self._neighbours)
+        error = self._error()
+        if self._context is None:
+            return np.asarray(self._calm[drawn] - error[0], dtype=np.float32)
+        return np.asarray(self._calm[drawn] - (self._design[path] @ error), dtype=np.float32)
+
+    def redrawn(self) -> "DependentStreams":
+        """Return the same from another stretch of calm traffic as long, drawn from this one in blocks."""
+        drawn = self._redrawn_blocks()
+        context = None if self._context is None else self._context[drawn]
+        calm = self._calm[drawn]
+        calm += self._centre - calm.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return DependentStreams(calm, self._mean_block, self._rng, context, self._reference)
+
+    def _error(self) -> Matrix:
+        """Return one draw of the baseline's error per block (1 + c, columns): of its mean, or its coefficients."""
+        if self._reference is not None:
+            n = len(self._reference)
+            counts = np.bincount(self._rng.integers(0, n, n), minlength=n) - 1.0
+            return np.asarray(counts.astype(np.float32) @ self._reference)[None].astype(np.float64) * (BLOCK / n)
+        drawn = self._redrawn_blocks()
+        design = self._design[drawn]
+        return ridge(design, (self._calm[drawn] - self._centre).astype(np.float64), design.T @ design)
+
+    def _redrawn_blocks(self) -> Integers:
+        path = np.arange(len(self._calm))[None]
+        return np.asarray(block_walk(len(self._calm), path, self._mean_block, self._rng, self._neighbours)[0])
+
+
+def sums_of(rows: Floats, index: Integers, size: int) -> Floats:
+    """Return the sums of every `size` of the rows at `index`, in turn."""
+    starts = np.arange(0, len(index) + 1, size)
+    picked = sparse.csr_array((np.ones(len(index), np.float32), index, starts), shape=(len(starts) - 1, len(rows)))
+    return np.asarray(picked @ rows)
+
+
+def _neighbours(context: Matrix) -> Integers:
+    """Return for each block the blocks (blocks, k) of the most similar context, in units of each covariate's spread."""
+    deviation = context.std(axis=0)
+    scaled = context / np.where(deviation > 0, deviation, 1.0)
+    count = int(np.clip(NEIGHBOUR_SHARE * len(context), 1, MAX_NEIGHBOURS))
+    jitter = 1e-6 * np.random.default_rng(0).random(scaled.shape)  # equal contexts, as of a tag, are chosen at random
+    _, index = cKDTree(scaled + jitter).query(scaled, k=count)
+    return np.asarray(index, dtype=np.int64).reshape(len(context), count)
