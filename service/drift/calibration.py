@@ -66,8 +66,8 @@ class DetectorCalibration(NamedTuple):
         Gandy and Kvaloy (2013), Guaranteed conditional performance of control charts via bootstrap methods,
         Scandinavian Journal of Statistics 40.
         """
-        effects, spread = self._draws()
-        maxima = np.sort(self.maxima - effects[:, None], axis=None)
+        usual, excess = self._usual_draws()
+        maxima = np.sort(usual, axis=None)
         wanted = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
         if wanted >= EXCEEDING:
             typical = float(np.quantile(maxima, 1 - wanted))
@@ -76,16 +76,23 @@ class DetectorCalibration(NamedTuple):
             beyond = maxima[maxima > start] - start
             slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
             typical = start + float(slope * np.log(EXCEEDING / wanted))
-        return typical * (1 + float(ndtri(PROMISED_SHARE)) * spread / float(maxima.mean()))
+        return typical * (1 + excess / float(maxima.mean()))
 
-    def _draws(self) -> tuple[Matrix, float]:
-        """Return by how much the maxima of each draw of the baseline (draws,) exceed the others', shrunk by what their
-        finite number of epochs explains, and the standard deviation over draws without that."""
-        epochs = self.maxima.shape[1]
+    def _usual_draws(self) -> tuple[Matrix, float]:
+        """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median
+        draw's level, and by how many nats the last of these draws exceeds the median one.
+
+        Both are shrunk by what the finite number of epochs adds to the differences between draws.
+        """
         means = self.maxima.mean(axis=1)
-        within = float(self.maxima.var(axis=1, ddof=1).mean()) / epochs
-        between = max(float(means.var(ddof=1)) - within, 0.0)
-        return np.asarray((means - means.mean()) * (between / (between + within))), float(np.sqrt(between))
+        low, median, high = np.quantile(means, [0.25, 0.5, 0.75])
+        noise = float(np.median(self.maxima.var(axis=1, ddof=1))) / self.maxima.shape[1]
+        total = max(float((high - low) / (ndtri(0.75) - ndtri(0.25))) ** 2, 1e-12)
+        reliability = max(1 - noise / total, 0.0)
+        last = float(np.quantile(means, PROMISED_SHARE))
+        usual = means <= last
+        moved = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
+        return np.asarray(moved), float(np.sqrt(reliability) * (last - median))
 
     def to_dict(self) -> dict[str, Any]:
         """Return arrays by name."""

@@ -82,10 +82,10 @@ class Repeats:
         repeated = np.zeros(len(keys), dtype=bool)
         for row, key in enumerate(keys.tolist()):
             slot = self._position % MEMORY
+            repeated[row] = key in self._last
             oldest = int(self._ring[slot])
             if self._last.get(oldest) == self._position - MEMORY:
                 del self._last[oldest]
-            repeated[row] = key in self._last
             self._last[key] = self._position
             self._ring[slot] = key
             self._repeated[slot] = repeated[row]

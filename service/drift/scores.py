@@ -26,6 +26,7 @@ EMBEDDING_RANK_ROWS = 5  # reference rows for each whitened component of the emb
 PROBABILITY_RANK_ROWS = 20  # the same for the log-probabilities, whose tails are longer
 MAX_EMBEDDING = 192  # dimensions of the embedding compared as they are; more are projected at random to this number
 SKETCH_SEED = 192  # of the random projection, which must not change: stored states hold projected sums
+SHARE_MARGIN = 2.0  # standard errors of a class share towards the alternative, from which the alternative is tested
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
 OUTLYING_POWER = 0.1  # exponent of their tail probabilities p, whose density is then 0.1 p^(0.1 - 1)
 
@@ -98,8 +99,10 @@ class DetectorScores:
     whitened, and the lengths of embedding and properties (how far out a prediction lies, as normal scores). The ratios
     are log-likelihood ratios: that a tenth of the predictions is outlying in the embedding or in the properties; and
     for class c and factor r on its odds, log((1 + (r - 1) p(c|x)) / (1 + (r - 1) pi_c)), which is the one of that label
-    shift where the posterior is calibrated. Rare classes are grouped. The key recognises an embedding that comes
-    again. `widen` projects the embedding of sums of rows, which is linear and costs a tenth on sums of ten.
+    shift where the posterior is calibrated. There pi_c is the class's share on the reference, moved by two standard
+    errors towards the alternative, since of many classes one share is always off. Rare classes are grouped. The key
+    recognises an embedding that comes again. `widen` projects the embedding of sums of rows, which is linear and
+    costs a tenth on sums of ten.
 
     Parameters
     ----------
@@ -131,9 +134,11 @@ class DetectorScores:
         self._slope, self._bias = reference.calibration.slope, reference.calibration.bias.astype(np.float32)
         posterior = self._posterior(reference.probabilities)
         self._members = class_groups(posterior.astype(np.float64))
-        prior = (posterior @ self._members).mean(axis=0, dtype=np.float64)
+        grouped = (posterior @ self._members).astype(np.float64)
+        margin = SHARE_MARGIN * grouped.std(axis=0)[:, None] / np.sqrt(n)
         self._slopes = (np.array(ODDS) - 1).astype(np.float32)
-        self._floors = np.log1p(prior[:, None] * self._slopes).astype(np.float32)
+        nearest = np.clip(grouped.mean(axis=0)[:, None] + np.sign(self._slopes) * margin, 0, 1)
+        self._floors = np.log1p(nearest * self._slopes).astype(np.float32)
         outlying = len(self._outlying_views)
         widths = {
             "embedding": reference.embeddings.shape[1],
