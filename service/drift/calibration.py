@@ -136,9 +136,9 @@ def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
     length = EPOCH * EPOCHS + int(window_lengths(n)[-1])
     chunks = int(np.clip(BUDGET / (CHUNK * length * columns), MIN_CHUNKS, MAX_CHUNKS))
     traffic = IndependentStreams(rows, rng)
-    scale = _scale([_simulate(traffic, scores, n) for _ in range(chunks // 2)])
+    scale = _scale([simulate(traffic, scores, n) for _ in range(chunks // 2)])
     return DetectorCalibration(
-        scale, np.stack([_maxima(_simulate(traffic, scores, n), scale) for _ in range(chunks)]), n
+        scale, np.stack([epoch_maxima(simulate(traffic, scores, n), scale) for _ in range(chunks)]), n
     )
 
 
@@ -183,12 +183,12 @@ def _calibrate_dependent(
     A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
     of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
     """
-    scale = _scale([_simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)])
+    scale = _scale([simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)])
     maxima = []
     for _ in range(REDRAWN_STRETCHES):
         stretch = traffic.redrawn()
-        other = _scale([_simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)])
-        maxima.append(_maxima(_simulate(traffic, scores, n), other))
+        other = _scale([simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)])
+        maxima.append(epoch_maxima(simulate(traffic, scores, n), other))
     return DetectorCalibration(scale, np.stack(maxima), n, context, calibrated=True)
 
 
@@ -197,7 +197,7 @@ class _Simulated(NamedTuple):
     ratios: Floats  # (streams, blocks, ratios)
 
 
-def _simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
+def simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
     """Return window statistics and CUSUMs of streams that share one draw of the baseline's error."""
     lengths = window_lengths(n)
     first = int(lengths[-1])
@@ -210,7 +210,7 @@ def _simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
     return _Simulated(windows.astype(np.float32), ratios.astype(np.float32))
 
 
-def _maxima(simulated: _Simulated, scale: Scale) -> Matrix:
+def epoch_maxima(simulated: _Simulated, scale: Scale) -> Matrix:
     """Return the largest evidence of every epoch."""
     evidence = window_evidence(simulated.windows, scale).max(axis=(2, 3))
     np.maximum(evidence, ratio_evidence(simulated.ratios, scale).max(axis=2), out=evidence)

@@ -216,7 +216,7 @@ def test_extrapolated_tail_holds(reference, calibration):
     rows, rng, asked = scores.widen(scores.of_reference), np.random.default_rng(12), 200_000
     maxima = np.concatenate(
         [
-            room._maxima(room._simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale)
+            room.epoch_maxima(room.simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale)
             for _ in range(100)
         ]
     )
@@ -234,9 +234,9 @@ def test_the_run_time_holds_for_nine_references_of_ten():
         scores = DetectorScores(reference)
         fitted = room.calibrate(scores, seed)
         fresh = scores.widen(scores(reference.check(**world.traffic(20_000, rng))))
-        simulated = room._simulate(_Fresh(fresh, rng), scores, len(reference))
+        simulated = room.simulate(_Fresh(fresh, rng), scores, len(reference))
         simulated.windows[:, :, 0] /= scores.excess
-        exceeded = np.mean(room._maxima(simulated, fitted.scale) > fitted.threshold(asked))
+        exceeded = np.mean(room.epoch_maxima(simulated, fitted.scale) > fitted.threshold(asked))
         rates.append(-np.log1p(-min(exceeded, 0.999)) / (room.EPOCH * room.BLOCK) * asked)
     late = np.mean(np.array(rates) > 1.25)  # each rate is known to a fifth or so
     assert late <= stats.binom.ppf(0.99, 20, 0.1) / 20, sorted(rates)
