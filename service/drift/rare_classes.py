@@ -9,7 +9,7 @@ MIN_GROUP_ROWS = 30  # reference rows expected in a group: a rarer one's share i
 MAX_GROUPS = 128  # groups with alternatives of their own
 
 
-def class_groups(posterior: Matrix) -> NDArray[np.float32]:
+def rare_class_groups(posterior: Matrix) -> NDArray[np.float32]:
     """Return the membership (k, groups) of each class in one group, or in none where all classes are too rare.
 
     A class with at least 30 expected rows is a group of its own. The rarest group is joined with the one that the

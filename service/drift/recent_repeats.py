@@ -41,10 +41,10 @@ def joined_keys(columns: Floats) -> Integers:
 
 def repeat_share(embeddings: Floats) -> float:
     """Return the share of rows (n, d) whose embedding came before within the last `MEMORY` rows."""
-    return float(Repeats(MIN_SHARE).mark(joined_keys(row_keys(embeddings))).mean())
+    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(row_keys(embeddings))).mean())
 
 
-class Repeats:
+class RecentRepeats:
     """Marks repeats, and accumulates the evidence that there are more of them than is normal.
 
     The evidence is Page's CUSUM of the log-likelihood ratio that a step of 10 predictions contains a repeat, for the

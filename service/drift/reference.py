@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .blocks import spread_runs
-from .label_shift import Calibration, maximum_likelihood
+from .label_shift import Calibration, estimate_proportions
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -271,7 +271,7 @@ def _rows_of_mix(reference: Reference, probabilities: Floats) -> Integers:
     than the traffic has, whose own sampling error would be the larger one else.
     """
     labels = reference._labels_or_predicted
-    proportions = maximum_likelihood(reference.calibration(probabilities), _shares(reference))
+    proportions = estimate_proportions(reference.calibration(probabilities), _shares(reference))
     available = np.bincount(labels, minlength=reference.classes)
     most = min(len(labels), len(probabilities))
     sizes = np.unique(np.linspace(MIN_REFERENCE_ROWS, most, 200).astype(np.int64))[::-1]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from .class_groups import class_groups
 from .label_shift import LOG_OFFSET
+from .rare_classes import rare_class_groups
+from .recent_repeats import KEY_COLUMNS, repeat_share, row_keys
 from .reference import Reference, Sample
-from .repeats import KEY_COLUMNS, repeat_share, row_keys
 from .views import Leading, View, Views
 from .whitening import RIDGE, Moments
 
@@ -133,7 +133,7 @@ class DetectorScores:
         }
         self._slope, self._bias = reference.calibration.slope, reference.calibration.bias.astype(np.float32)
         posterior = self._posterior(reference.probabilities)
-        self._members = class_groups(posterior.astype(np.float64))
+        self._members = rare_class_groups(posterior.astype(np.float64))
         grouped = (posterior @ self._members).astype(np.float64)
         margin = SHARE_MARGIN * grouped.std(axis=0)[:, None] / np.sqrt(n)
         self._slopes = (np.array(ODDS) - 1).astype(np.float32)

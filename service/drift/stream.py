@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from .calibration import DetectorCalibration, calibrate, calibrate_calm
 from .context import check_context
 from .overdispersion import Overdispersion
+from .recent_repeats import RecentRepeats, joined_keys
 from .reference import Reference
-from .repeats import Repeats, joined_keys
 from .score_sums import ScoreSums
 from .scores import DetectorScores
 from .views import Leading
@@ -136,7 +136,7 @@ class StreamDetector:
         self._norms, self._long_norms = norms(self._lengths, size), norms(self._steps * COARSE, size)
         self._starts = [group.columns.start for group in self._scores.groups]
         self._dispersion = Overdispersion(self._starts, self._layout.grouped, *self._scores.dispersion)
-        self._repeats = Repeats(self._scores.repeat_share)
+        self._repeats = RecentRepeats(self._scores.repeat_share)
         self.count = 0
         self._pending = np.zeros((0, self._layout.row_width), dtype=np.float32)
         self._pending_ends = np.zeros(0, dtype=np.int64)

@@ -7,7 +7,7 @@ from scipy import stats
 from tests.statistics.worlds import Arrays, World, rows
 from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
 from tidemark.drift import calibration as room
-from tidemark.drift.repeats import MEMORY, Repeats, joined_keys, row_keys
+from tidemark.drift.recent_repeats import MEMORY, RecentRepeats, joined_keys, row_keys
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -190,7 +190,7 @@ def test_a_reference_of_traffic_with_repeats_accepts_them(reference):
 def test_evidence_of_repeats_keeps_its_run_time():
     """Independent repeats at the normal share: false alarms of the CUSUM at 6 nats, against exp(6) steps at least."""
     rng = np.random.default_rng(13)
-    count, steps, repeats = 0, 60_000, Repeats(0.0)
+    count, steps, repeats = 0, 60_000, RecentRepeats(0.0)
     keys = np.where(rng.random(steps * 10) < 0.01, -7, np.arange(steps * 10))
     for part in np.array_split(keys, steps // 5):
         repeats.mark(part)
