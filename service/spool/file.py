@@ -15,6 +15,8 @@ from .encoding import COLUMNS
 SUFFIX = ".sqlite"
 FORMAT = "1"  # of the file; a file of an earlier version names none
 CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, from which an `append` makes the checkpoint itself
+MIN_FREE_BYTES = 64_000_000  # bytes of the disk that stay free
+MIN_FREE_SHARE = 0.1  # share of a small disk that stays free instead
 BUSY_TIMEOUT = 5  # seconds that a statement waits for another connection of the same file
 SCHEMA = f"""
 BEGIN;
@@ -100,10 +102,11 @@ def remove(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes of the folder's disk are free for this process."""
+def is_disk_full(folder: Path) -> bool:
+    """Return whether the folder's disk has less free space than must stay: SQLite needs some to empty a spool."""
     disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+    must_stay_free = min(MIN_FREE_BYTES, int(disk.f_blocks * disk.f_frsize * MIN_FREE_SHARE))
+    return disk.f_bavail * disk.f_frsize < must_stay_free
 
 
 def new_path(folder: Path) -> Path:

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .file import SUFFIX, free_bytes, open_to_read
-from .spool import DAMAGED, MIN_FREE_BYTES, REJECTED
+from .file import SUFFIX, is_disk_full, open_to_read
+from .spool import DAMAGED, REJECTED
 
 PROGRESS_SECONDS = 3.0  # in which a server that reaches its database forwards the oldest prediction that waits
 PAUSE = 0.25  # seconds between two readings of the oldest prediction
@@ -43,7 +43,7 @@ def inspect(folder: Path) -> SpoolState:
         return SpoolState(len(files), 0, f"a file in {folder} cannot be read: {error}", "see the server's log")
     if not os.access(folder, os.W_OK):
         return SpoolState(len(files), pending, f"{folder} cannot be written", "give the server's user the right to")
-    if free_bytes(folder) < MIN_FREE_BYTES:
+    if is_disk_full(folder):
         advice = "free some space: /predict answers 503 until then"
         return SpoolState(len(files), pending, f"the disk of {folder} is full", advice)
     if damaged := sorted(folder.glob(f"*{DAMAGED}")):

@@ -36,7 +36,6 @@ REJECTED_INSERT = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?
 MAX_REJECTED_BYTES = 100_000_000  # of a file of refused batches, so that it cannot fill the disk
 MAX_PEEK_BYTES = 64_000_000  # of rows read at a time, several copies of which are made on the way to Postgres
 CHECK_SECONDS = 0.1  # between two checks of how full it is: one costs a fifth of an `append`
-MIN_FREE_BYTES = 64_000_000  # of the disk, below which the spool refuses before SQLite must
 RETRY_AFTER = 5  # seconds after which a refused client may try again
 
 logger = logging.getLogger(__name__)
@@ -284,7 +283,7 @@ class Spool:
     def _fullness(self) -> str | None:
         if self._bytes() > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
-        if file.free_bytes(self.path.parent) < MIN_FREE_BYTES:
+        if file.is_disk_full(self.path.parent):
             return "the disk of the prediction log is full"
         return None
 

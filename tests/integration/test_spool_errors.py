@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from tests.integration.test_spool import batch, registered, stored
 from tidemark.errors import Overloaded
-from tidemark.spool import spool as spools
+from tidemark.spool import file
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 
@@ -71,7 +71,7 @@ def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, 
 def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
     registered: Engine, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spools, "MIN_FREE_BYTES", 0)  # another program may take what is left at any time
+    monkeypatch.setattr(file, "MIN_FREE_BYTES", 0)  # another program may take what is left at any time
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(2_000_000))
     spool = Spool.create(small_disk)

@@ -10,9 +10,10 @@ import pytest
 from tests.acceptance.durability import verify
 from tests.acceptance.durability.installation import Installation
 from tests.acceptance.durability.load import Load
-from tidemark.spool.spool import MIN_FREE_BYTES
+from tidemark.spool.file import MIN_FREE_SHARE, is_disk_full
 
-DISK = MIN_FREE_BYTES + 16_000_000  # bytes
+DISK = 80_000_000  # bytes, so few that a share of the disk must stay free
+MUST_STAY_FREE = int(DISK * MIN_FREE_SHARE)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("left", [MIN_FREE_BYTES // 2, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("left", [MUST_STAY_FREE // 2, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
     small_disk: Path, install: Callable[..., Installation], left: int
 ) -> None:
@@ -57,6 +58,14 @@ def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
     verify.predictions_once(installation, load.ids)
     assert installation.processes["serve"].poll() is None
     assert installation.stop("serve") == 0
+
+
+def test_a_small_disk_is_not_full(small_disk: Path) -> None:
+    assert not is_disk_full(small_disk)
+    fill(small_disk / "ballast", MUST_STAY_FREE + 1_000_000)
+    assert not is_disk_full(small_disk)
+    fill(small_disk / "ballast", MUST_STAY_FREE - 1_000_000)
+    assert is_disk_full(small_disk)
 
 
 def fill(ballast: Path, left: int) -> None:

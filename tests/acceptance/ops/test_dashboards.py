@@ -32,7 +32,7 @@ def test_every_panel_has_title_text_unit_and_legend(board: dict[str, Any]) -> No
 
 @BOARDS
 def test_it_has_the_variables(board: dict[str, Any]) -> None:
-    assert [variable["name"] for variable in board["templating"]["list"]] == VARIABLES
+    assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", *VARIABLES]
     text = str(board["panels"])
     assert all(f"${name}" in text for name in VARIABLES)
 
@@ -45,10 +45,14 @@ def test_alerts_are_annotations(board: dict[str, Any]) -> None:
 
 
 @BOARDS
-def test_everything_asks_the_provisioned_datasource(board: dict[str, Any]) -> None:
+def test_everything_asks_the_datasource_that_the_reader_chooses(board: dict[str, Any]) -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources/prometheus.yml").read_text())["datasources"]
-    asking = [*panels(board), *board["annotations"]["list"], *board["templating"]["list"]]
-    assert all(item["datasource"] == {"type": source["type"], "uid": source["uid"]} for item in asking)
+    choice, *others = board["templating"]["list"]
+    assert (choice["type"], choice["query"]) == ("datasource", source["type"])
+    queries = [target for panel in panels(board) for target in panel["targets"] if "datasource" in target]
+    asking = [*panels(board), *queries, *board["annotations"]["list"], *others]
+    assert all(item["datasource"] == {"type": source["type"], "uid": "${datasource}"} for item in asking)
+    assert source["uid"] not in str(board)
 
 
 @BOARDS
