@@ -11,8 +11,8 @@ from tidemark.demo.installation import MODEL
 
 LIBRARIES = (
     "alembic", "fastapi", "httpx", "jinja2", "numpy", "onnx", "onnxruntime", "orjson", "PIL",
-    "procrastinate", "prometheus_client", "psutil", "psycopg", "pydantic", "pydantic_settings", "multipart", "rich", "scipy",
-    "sqlalchemy", "standardwebhooks", "tomli_w", "typer", "uuid_utils", "uvicorn",
+    "procrastinate", "prometheus_client", "psutil", "psycopg", "pydantic", "pydantic_settings", "multipart", "rich",
+    "scipy", "sqlalchemy", "standardwebhooks", "tomli_w", "typer", "uuid_utils", "uvicorn",
 )  # fmt: skip
 # Fails on the first look-up of a name or connection beyond this machine, also by native code that asks Python's socket.
 GUARD = """

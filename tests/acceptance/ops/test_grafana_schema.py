@@ -57,6 +57,8 @@ def mistyped(value: Any, hint: Any, at: str) -> list[str]:
             return [at]
         return [name for n, item in enumerate(value) for name in mistyped(item, arguments[0], f"{at}[{n}]")]
     if origin is dict:
+        if not isinstance(value, dict):
+            return [at]
         return [name for key, item in value.items() for name in mistyped(item, arguments[1], f"{at}.{key}")]
     if hint is float:
         return [] if isinstance(value, int | float) and not isinstance(value, bool) else [at]
