@@ -64,7 +64,7 @@ def test_a_small_disk_is_not_full(small_disk: Path) -> None:
     assert not is_disk_full(small_disk)
     fill(small_disk / "ballast", MUST_STAY_FREE + 1_000_000)
     assert not is_disk_full(small_disk)
-    fill(small_disk / "ballast", MUST_STAY_FREE - 1_000_000)
+    fill(small_disk / "further", MUST_STAY_FREE - 1_000_000)
     assert is_disk_full(small_disk)
 
 
