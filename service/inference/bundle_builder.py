@@ -204,7 +204,7 @@ def _embedding(
     usable: dict[str, NDArray[Any]] = {}
     for name in names:
         [values] = network.run_once(image, [name])
-        if values.dtype.kind == "f" and values.ndim >= (2 if network.spec.is_batched else 1):
+        if values.dtype.kind in "fiu" and values.ndim >= (2 if network.spec.is_batched else 1):
             rows = network.bound or 1
             if not network.spec.is_batched or len(values) == rows:
                 usable[name] = values

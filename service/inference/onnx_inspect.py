@@ -80,6 +80,9 @@ def head(proto: ModelProto, scores: str) -> Head:
         # Distilled networks normalise one embedding for each of their heads.
         shared = dict.fromkeys(_before_normalisation(graph, tensor) for tensor in tensors)
         tensors = shared if len(shared) == 1 else tensors
+        # The scale of a dynamic quantisation leads past the last weights: what others are made of is not the nearest.
+        behind = set().union(*(graph.ancestors(tensor) for tensor in tensors))
+        tensors = {tensor: None for tensor in tensors if tensor not in behind}
     operators = [node.op_type for node in nodes if _factor(graph, node) is None]
     return Head(tuple(tensors), tuple(operators), features_last=products[0][0].op_type not in CONVOLUTIONS)
 
@@ -188,11 +191,22 @@ def _factor(graph: OnnxGraph, node: NodeProto) -> str | None:
     """Return the image's factor in a product with constant weights; None if the node is no such product."""
     if node.op_type in CLASSIFIERS:
         return str(node.input[0])
+    if node.op_type == "Sub":
+        return _compared_with_prototypes(graph, node)
     places = PRODUCTS.get(node.op_type)
     if places is None or len(node.input) <= places[1]:
         return None
     dynamic = [node.input[place] for place in places if node.input[place] in graph.dynamic]
     return str(dynamic[0]) if len(dynamic) == 1 else None
+
+
+def _compared_with_prototypes(graph: OnnxGraph, node: NodeProto) -> str | None:
+    """Return the tensor from which constant prototypes, several rows of several values, are subtracted."""
+    constants = [graph.constants[name] for name in node.input if name in graph.constants]
+    dynamic = [name for name in node.input if name in graph.dynamic]
+    if len(constants) != 1 or len(dynamic) != 1 or sum(side > 1 for side in constants[0].dims) != 2:
+        return None
+    return str(dynamic[0])
 
 
 def _has_subgraph(node: NodeProto) -> bool:

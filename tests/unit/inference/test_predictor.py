@@ -219,3 +219,37 @@ def test_tags_come_back_with_their_own_rows_and_a_refusal_reaches_the_whole_batc
 
     asyncio.run(scenario())
     assert batches == [[(2, {"a": "1"}), (1, {"a": "2"})], [(1, {"full": "yes"}), (1, {})]]
+
+
+def test_a_request_of_many_pixels_shares_the_decoder_with_others(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemark.inference.predictor.PIXELS_PER_TURN", 60_000)  # one LARGE image
+    monkeypatch.setattr("tidemark.inference.predictor.cores", lambda: 1)
+    finished: list[str] = []
+
+    async def request(predictor: Predictor[Predictions], name: str, images: list[bytes]) -> None:
+        await predictor.predict(images, {})
+        finished.append(name)
+
+    async def scenario() -> None:
+        predictor = predictor_of(bundle, threads=1)
+        await asyncio.gather(request(predictor, "many", [LARGE] * 12), request(predictor, "one", [LARGE]))
+        await predictor.close()
+
+    asyncio.run(scenario())
+    assert finished == ["one", "many"]
+
+
+def test_a_request_that_takes_too_long_to_decode_is_ended(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemark.inference.predictor.PIXELS_PER_TURN", 1)
+
+    async def scenario() -> None:
+        predictor = predictor_of(bundle, threads=1, patience=1e-9)
+        try:
+            with pytest.raises(Overloaded, match="1 of 3 images were decoded in 1e-09 s"):
+                await predictor.predict([LARGE] * 3, {})
+        finally:
+            await predictor.close()
+
+    asyncio.run(scenario())
