@@ -22,22 +22,17 @@ LEGACY_WRITER = 0  # of rows from before the log had segments: their numbers are
 MAX_BYTES = 128_000_000  # of embeddings and probabilities in one batch, so that a wide model cannot exhaust the memory
 SCAN = 20_000  # positions in which one query searches for the rows of a slice
 MAX_SCANNED = 1_000_000  # positions after which the search ends
-SEGMENTS = """
-WITH start AS (
-    SELECT greatest(first_position, %(after)s + 1) AS position FROM segments
-    WHERE model_id = %(model_id)s AND last_position > %(after)s ORDER BY last_position LIMIT 1
-), chosen AS (
-    (SELECT s.* FROM start, segments s
-    WHERE model_id = %(model_id)s AND last_position >= start.position AND last_position < start.position + %(limit)s
-    ORDER BY last_position)
-    UNION ALL
-    (SELECT s.* FROM start, segments s
-    WHERE model_id = %(model_id)s AND last_position >= start.position + %(limit)s ORDER BY last_position LIMIT 1)
-)
-SELECT first_position, last_position, first_number, writer_id, at_from, at_to FROM chosen
+SEGMENT_COLUMNS = "first_position, last_position, first_number, writer_id, at_from, at_to"
+FIRST_SEGMENT = f"""
+SELECT {SEGMENT_COLUMNS} FROM segments
+WHERE model_id = %(model_id)s AND last_position >= %(first)s ORDER BY last_position LIMIT 1
 """
-SEGMENTS_BY_TIME = """
-SELECT first_position, last_position, first_number, writer_id, at_from, at_to FROM segments
+SEGMENTS = f"""
+SELECT {SEGMENT_COLUMNS} FROM segments
+WHERE model_id = %(model_id)s AND last_position >= %(first)s AND last_position <= %(last)s ORDER BY last_position
+"""
+SEGMENTS_BY_TIME = f"""
+SELECT {SEGMENT_COLUMNS} FROM segments
 WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s ORDER BY last_position
 """
 COLUMNS = """
@@ -148,12 +143,11 @@ def read(
     embedding_size, classes : the widths d and k of the model; rows of other widths are rejected.
     """
     limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
-    rows = raw(connection).execute(SEGMENTS, {"model_id": model_id, "after": after, "limit": limit})
-    segments = [_Segment(*row) for row in rows]
-    if not segments:
+    begin = _segment_at(connection, model_id, after + 1)
+    if begin is None:
         return None
-    first = max(segments[0].first_position, after + 1)
-    segments = [segment.cut(first, first + limit - 1) for segment in segments if segment.first_position < first + limit]
+    first = max(begin.first_position, after + 1)
+    segments = _segments(connection, model_id, first, first + limit - 1)
     batch = _batch(connection, model_id, segments, embedding_size, classes)
     expired = first - after - 1  # positions whose segments the retention has dropped
     return batch.with_rejected({EXPIRED: expired}) if after and expired else batch
@@ -178,12 +172,10 @@ def latest(
     last, found = upto, 0
     while last > max(upto - MAX_SCANNED, 0) and found < count:
         after = max(last - scanned, 0)
-        rows = raw(connection).execute(SEGMENTS, {"model_id": model_id, "after": after, "limit": last - after})
-        segments = [segment for row in rows if (segment := _Segment(*row)).first_position <= last]
+        segments = _segments(connection, model_id, after + 1, last)
         if not segments:  # the retention has dropped what came before
             break
-        cut = [segment.cut(after + 1, last) for segment in segments]
-        parts.append(_batch(connection, model_id, cut, embedding_size, classes, slice_filter))
+        parts.append(_batch(connection, model_id, segments, embedding_size, classes, slice_filter))
         found += len(parts[-1])
         last = after
     return _newest(parts[::-1], count)
@@ -232,6 +224,22 @@ def by_ids(
     values = {"ids": list(ids), "times": times, "at_from": min(times), "at_to": max(times), "model_id": model_id}
     columns = _columns(connection, ROWS_BY_ID, values, embedding_size, classes)
     return batch_of(columns, (0, 0), embedding_size, classes) if columns.count else None
+
+
+def _segments(connection: Connection, model_id: int, first: int, last: int) -> list[_Segment]:
+    """Return the parts of segments between two positions, both included."""
+    values = {"model_id": model_id, "first": first, "last": last}
+    segments = [_Segment(*row) for row in raw(connection).execute(SEGMENTS, values, prepare=False)]
+    following = _segment_at(connection, model_id, max(last, segments[-1].last_position if segments else 0) + 1)
+    if following is not None and following.first_position <= last:
+        segments.append(following)
+    return [segment.cut(first, last) for segment in segments]
+
+
+def _segment_at(connection: Connection, model_id: int, position: int) -> _Segment | None:
+    """Return the segment of a position, or the first one after it, or None."""
+    row = raw(connection).execute(FIRST_SEGMENT, {"model_id": model_id, "first": position}).fetchone()
+    return None if row is None else _Segment(*row)
 
 
 def _batch(
