@@ -1,4 +1,4 @@
-"""From spool to Postgres to monitor: rows a second, bytes a prediction, and how each look grows with what is logged.
+"""From spool to Postgres: rows a second, bytes a prediction, and how each query grows with what is logged.
 
 Rows of the growth are made inside Postgres with short embeddings, over 30 days and 20 slices; rows that are forwarded
 and weighed have 512 dimensions.
@@ -12,58 +12,48 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from uuid_utils import uuid7
 
 from benchmarks.world import World
-from tidemark.alerts.lifecycle import Alerts
-from tidemark.alerts.queue import open_queue
 from tidemark.api.endpoints import drift
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.commands.storage_report import described
-from tidemark.monitor.monitor import Monitor
 from tidemark.pages import routes
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import engine as engines
-from tidemark.store import log_writer, models, predictions, references, schema, sizes, streams, traffic
-from tidemark.store.log_writer import NumberedBatch
+from tidemark.store import log, log_writer, models, predictions, references, schema, sizes, watch
 from tidemark.store.logged import COPIED, HALF, Logged, logged
 
 D, K, PROPERTIES = 512, 10, 8
 FORWARDED = 50_000
-WATCHED = 5_000
 BATCH = 25  # predictions at a time, as a busy server's
 SLICES, DAYS = 20, 30
 ROUNDS = 15
 TODAY = dt.datetime.now(dt.UTC).date()
 FILL = """
-    INSERT INTO predictions (id, at, model_id, label, confidence, probabilities, embedding)
+    INSERT INTO predictions (id, at, model_id, label, confidence, probabilities, embedding, writer_id, number)
     SELECT CAST(lpad(to_hex(CAST(extract(epoch FROM moment) * 1000 AS bigint)), 12, '0') || '70008000'
-            || lpad(to_hex(n), 12, '0') AS uuid), moment, :model, 0, .9, '\\x003c', '\\x003c003c003c003c'
+            || lpad(to_hex(n), 12, '0') AS uuid), moment, :model, 0, .9, '\\x003c', '\\x003c003c003c003c', 1, n
     FROM (SELECT n, CAST(:day AS timestamptz) + n * interval '1 ms' AS moment
         FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n) made
 """
-SLICED = """
-    INSERT INTO slice_predictions (stream_id, xid, seq, at, id)
-    SELECT s.id, p.xid, p.number, p.at, p.id
-    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.number % :slices)
-    WHERE p.at >= :day AND p.at < CAST(:day AS timestamptz) + interval '1 day' AND p.model_id = :model
-        AND p.number > :after
+SEGMENT = """
+    INSERT INTO segments (model_id, last_position, first_position, first_number, writer_id, at_from, at_to)
+    VALUES (:model, :last, :first, :first, 1, :day, CAST(:day AS timestamptz) + interval '1 day')
 """
 
 
 def run(_: World, rows: int = 100_000) -> None:
-    """Print the pace of forwarder and monitor, and the time of each look from 10⁵ to `rows` logged rows."""
-    with _installation() as (engine, url, folder):
+    """Print the pace of the forwarder, and the time of each query from 10⁵ to `rows` logged rows."""
+    with _installation() as (engine, _, folder):
         _pace(engine, folder)
-        _watch(engine, url)
     with _installation() as (engine, _, folder):
         _growth(engine, folder, rows)
 
@@ -105,37 +95,6 @@ def _pace(engine: Engine, folder: Path) -> None:
     print(f"| a prediction with its indexes | {report['bytes_per_prediction']:,} bytes |\n", flush=True)
 
 
-def _watch(engine: Engine, url: str) -> None:
-    rng = np.random.default_rng(0)
-    arrays = {
-        "embeddings": rng.normal(size=(2000, D)).astype(HALF),
-        "probabilities": rng.dirichlet(np.ones(K), 2000).astype(HALF),
-        "labels": rng.integers(0, K, 2000),
-    }
-    print(f"| {WATCHED} predictions, windows of 500 tested every 250 | seconds | predictions/s |\n|---|---|---|")
-    for tags in ((), ("camera",)):
-        with engine.begin() as connection:
-            connection.execute(text("TRUNCATE predictions, slice_predictions, windows CASCADE"))
-            connection.execute(text("UPDATE streams SET seen = 0, tested = 0, window_start = 0"))
-            references.save(connection, 1, arrays)
-            raw = connection.connection.driver_connection
-            batches = [NumberedBatch(1 + BATCH * n, batch) for n, batch in enumerate(_predictions(WATCHED))]
-            log_writer.write(raw, uuid4(), batches, {"m:1": 1})
-        settings = Settings(slice_tags=tags, expected_run_time=10_000_000)
-        monitor = Monitor(settings, engine, Alerts(open_queue(engines.conninfo(url)), (), ""))
-        with engine.connect() as connection:
-            whole = streams.every(connection)[0]
-        monitor._watcher(whole.reference_id, None)
-        started = time.perf_counter()
-        while waiting := monitor.waiting():
-            for stream_id in waiting:
-                monitor.advance(stream_id)
-        seconds = time.perf_counter() - started
-        what = f"the whole model and {SLICES} slices" if tags else "the whole model"
-        print(f"| {what} | {seconds:.1f} | {WATCHED / seconds:,.0f} |", flush=True)
-    print()
-
-
 def _growth(engine: Engine, folder: Path, rows: int) -> None:
     with engine.begin() as connection:
         raw = connection.connection.driver_connection
@@ -151,7 +110,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
     for room in (drift, routes):
         app.include_router(room.router)
     client = TestClient(app)
-    looks = ["monitor's read", "a slice's read", "waiting", "/drift", "/metrics", "/"]
+    looks = ["monitor's read", "targets", "/drift", "/metrics", "/"]
     print("| logged rows | forwarder, rows/s | " + " | ".join(f"{look}, ms" for look in looks) + " |")
     print("|---" * (2 + len(looks)) + "|")
     logged = 0
@@ -160,12 +119,10 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
         logged = size
         pace, _ = _spooled(engine, folder, _predictions(FORWARDED // 5))
         with engine.connect() as connection:
-            whole, one = (streams.find(connection, name) for name in ("m:1", "m:1/camera=7"))
-            after = predictions.Cursor(whole.cursor_xid, whole.cursor_seq)
+            after = logged - logged // DAYS // 2
             asked: list[Callable[[], Any]] = [
-                lambda c=connection, s=whole, a=after: traffic.read(c, s, a, 500),
-                lambda c=connection, s=one, a=after: traffic.read(c, s, a, 500),
-                lambda c=connection: streams.waiting(c, 100, 3600.0),
+                lambda c=connection, a=after: log.read(c, 1, a, 500, 4, 1),
+                lambda c=connection: watch.targets(c),
                 lambda: client.get("/drift").raise_for_status(),
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),
@@ -179,20 +136,13 @@ def _fill(engine: Engine, first: int, last: int) -> None:
     each = (last - first) // DAYS
     for day in range(DAYS):
         with engine.begin() as connection:
-            after = connection.execute(text("SELECT coalesce(max(number), 0) FROM predictions")).scalar_one()
             values = {"day": TODAY - dt.timedelta(days=DAYS - 1 - day), "model": 1}
-            span = {"first": first + day * each + 1, "last": first + (day + 1) * each}
-            connection.execute(text(FILL), values | span)
-            connection.execute(text(SLICED), values | {"slices": SLICES, "after": after})
-            if day == DAYS - 1:
-                _place(connection, after + each // 2)
+            values |= {"first": first + day * each + 1, "last": first + (day + 1) * each}
+            for statement in (FILL, SEGMENT):
+                connection.execute(text(statement), values)
+            position = {"position": values["last"] - each // 2}
+            connection.execute(text("UPDATE streams SET position = :position"), position)
     _analyse(engine)
-
-
-def _place(connection: Connection, seq: int) -> None:
-    found = "SELECT xid, number FROM predictions WHERE number = :seq AND at >= :day"
-    place = {"seq": seq, "day": TODAY}
-    connection.execute(text(f"UPDATE streams SET (cursor_xid, cursor_seq) = ({found})"), place)
 
 
 def _spooled(engine: Engine, folder: Path, made: list[Logged]) -> tuple[float, float]:

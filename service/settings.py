@@ -55,10 +55,12 @@ class Settings(BaseSettings):
     window_stride: int | None = Field(None, ge=1)
     window_min_size: int = Field(100, ge=20)
     window_max_age: float = Field(3600, gt=0)  # seconds
+    window_interval: float = Field(600, ge=0)  # seconds between the tests of two windows of a calm stream
     expected_run_time: int = Field(100_000, ge=1000, le=10_000_000)  # predictions
     slice_tags: Annotated[tuple[str, ...], NoDecode] = ()
     max_slices: int = Field(20, ge=1, le=1000)  # of a tag, without the one that pools the others
-    resolve_after: int = Field(3, ge=1)  # calm windows
+    resolve_after: int = Field(3, ge=1)  # strides without an alarm, at least, that end an incident
+    page_below: float | None = Field(None, gt=0, le=1)  # estimated accuracy below which an alert pages
     monitor_poll: float = Field(1.0, gt=0)  # seconds
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
     webhook_secret: SecretStr | None = None

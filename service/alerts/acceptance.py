@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row
 
 from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
-from ..store import baselines, streams, traffic
+from ..store import baselines, references, streams, traffic
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.logged import HALF
@@ -50,29 +50,30 @@ def accept(
     """
     if stream.reference_id is None:
         raise NotAcceptable(f"stream {stream.stream} has no reference; run `tidemark reference build` first")
-    first = traffic.between(connection, stream, *span, MIN_ROWS)
+    width = references.load(connection, stream.reference_id)["embeddings"].shape[1]
+    first = traffic.between(connection, stream, *span, MIN_ROWS, width)
     available = 0 if first is None else len(first)
     if first is None or available < MIN_ROWS:
         raise NotAcceptable(
             f"{available} predictions of {stream.stream} since {span[0].isoformat(timespec='seconds')}; accepting "
             f"needs {MIN_ROWS}, {MIN_ROWS - available} more"
         )
-    limit = rows_within(first.embeddings.shape[1] + first.probabilities.shape[1])
-    batch = traffic.between(connection, stream, *span, limit) or first
+    limit = rows_within(width + first.probabilities.shape[1])
+    batch = traffic.between(connection, stream, *span, limit, width) or first
     before = baselines.current(connection, stream.id)
     if what == "mix" and before is not None and before.what != "mix":
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
     arrays = {
         "embeddings": batch.embeddings.astype(HALF),
         "probabilities": batch.probabilities.astype(HALF),
-        "properties": batch.measured,
+        "properties": batch.properties,
     }
     baseline = baselines.save(
         connection,
         stream_id=stream.id,
         reference_id=stream.reference_id,
         what=what,
-        span=(min(batch.at), max(batch.at)),
+        span=batch.span,
         arrays={name: values for name, values in arrays.items() if values is not None},
         accepted_by=by,
         note=note,

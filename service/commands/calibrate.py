@@ -7,7 +7,7 @@ from ..drift import StreamDetector, WindowTest
 from ..errors import TidemarkError
 from ..monitor.budget import run_time
 from ..monitor.missing_properties import filled
-from ..monitor.prepared_reference import load
+from ..monitor.preparation import load
 from ..settings import Settings
 from ..store import calibrations, streams, traffic
 from ..store.opened import opened
@@ -29,15 +29,16 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
     with opened(settings) as engine:
         with engine.connect() as connection:
             row = streams.watched(connection, stream)
-            batch = traffic.between(connection, row, since, until, MAX_ROWS)
             reference = load(connection, row.reference_id)
+            width = reference.embeddings.shape[1]
+            batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
         found = 0 if batch is None else len(batch)
         needed = max(MIN_ROWS, 10 * settings.window_size)
         if batch is None or found < needed:
             raise TidemarkError(f"{found} predictions of {stream} in that span; at least {needed} are needed")
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
-            calm["properties"] = filled(reference, batch)
+            calm["properties"] = filled(reference, batch.ids, batch.properties)
         detector = StreamDetector(reference, run_time(settings), calm=calm)
         report = WindowTest(reference, settings.window_size, calm=calm)(
             **{name: values[: settings.window_size] for name, values in calm.items()}

@@ -3,40 +3,46 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..drift import Reference
-from ..store.predictions import Batch
-from .prepared_reference import Watcher
+from ..store.log_batch import PredictionBatch
+from .prepared_reference import PreparedReference
+from .report import StoredReport
 
-NEIGHBOURS = 3  # of each witness
+NEIGHBOURS = 3  # reference rows that are shown next to each witness
 BINS = 24  # of a property's histogram
 
 
-def explain(watcher: Watcher, batch: Batch) -> dict[str, Any]:
-    """Test a batch against the reference and return its report.
+def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport:
+    """Test a batch against the reference.
 
-    Beside what the test says, the report names the witnesses by their ids and holds what charts need: the shares
-    of predicted labels and the histograms of image properties, reference beside window. Where the reference keeps
-    thumbnails, each witness has its neighbours among the rows that they show.
+    Where the reference keeps thumbnails, each witness has its neighbours among the rows that they show.
     """
-    reference = watcher.reference
-    properties = batch.properties if reference.properties is not None else None
-    report: dict[str, Any] = watcher.test(batch.embeddings, batch.probabilities, properties).to_dict()
-    report["reference"] = watcher.reference_id
-    rows = [witness.pop("row") for witness in report["witnesses"]]
-    for row, witness in zip(rows, report["witnesses"], strict=True):
-        witness["id"] = str(batch.ids[row])
-    if watcher.neighbours is not None and rows:
-        least = reference.check(batch.embeddings[rows], batch.probabilities[rows])
-        for witness, nearest in zip(report["witnesses"], watcher.neighbours(least, NEIGHBOURS), strict=True):
-            witness["neighbours"] = [neighbour._asdict() for neighbour in nearest]
+    reference = prepared.reference
+    properties = batch.complete_properties if reference.properties is not None else None
+    report = prepared.test(batch.embeddings, batch.probabilities, properties)
+    rows = [witness.row for witness in report.witnesses]
+    witnesses: list[dict[str, Any]] = []
+    for witness in report.witnesses:
+        shown = witness._asdict()
+        shown["id"] = str(batch.uuids[shown.pop("row")])
+        witnesses.append(shown)
+    if prepared.neighbours is not None and rows:
+        sample = reference.check(batch.embeddings[rows], batch.probabilities[rows])
+        for shown, nearest in zip(witnesses, prepared.neighbours(sample, NEIGHBOURS), strict=True):
+            shown["neighbours"] = [neighbour._asdict() for neighbour in nearest]
     predicted = np.bincount(batch.probabilities.argmax(axis=1), minlength=reference.classes) / len(batch)
-    report["proportions"] = dict(zip(reference.class_names, predicted.tolist(), strict=True))
-    report["histograms"] = _histograms(reference, properties)
-    return report
+    return StoredReport(
+        window=report,
+        reference_id=prepared.reference_id,
+        witnesses=tuple(witnesses),
+        proportions=dict(zip(reference.class_names, predicted.tolist(), strict=True)),
+        histograms=tuple(_histograms(reference, properties)),
+    )
 
 
-def _histograms(reference: Reference, properties: Any) -> list[dict[str, Any]]:
+def _histograms(reference: Reference, properties: NDArray[np.float32] | None) -> list[dict[str, Any]]:
     if properties is None or reference.properties is None:
         return []
     histograms = []
@@ -54,6 +60,6 @@ def _histograms(reference: Reference, properties: Any) -> list[dict[str, Any]]:
     return histograms
 
 
-def _shares(values: Any, edges: Any) -> list[float]:
+def _shares(values: NDArray[np.float32], edges: NDArray[np.float64]) -> list[float]:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return [round(share, 5) for share in (counts / len(values)).tolist()]

@@ -1,135 +1,201 @@
-"""What fed-back labels say of a stream: its measured accuracy, and whether the labels mean something else now."""
+"""Labels that were fed back to a stream: its measured accuracy, and whether the labels mean something else now."""
 
 import datetime as dt
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Row
+from numpy.typing import ArrayLike, NDArray
 
 from ..drift import ConceptMonitor, Reference
 from ..drift.concept import RECENT, tolerance_of
-from ..store import traffic
-from ..store.arrays import pack, unpack
-from ..store.feedback import Labelled
-from ..store.predictions import Cursor
+from ..store.stream_status import MeasuredAccuracy
 
-HISTORY = 60  # points of evidence kept for the chart
-SHOWN = 12  # images whose labels disagree
-MAX_LABELS = 2000  # of one transaction
-QUIET = 0.5  # share of the threshold below which nothing has begun
-CALM_LABELS = 300  # without a further detection, after which a concept shift is over
-NAMED_CLASSES = 4
-MIN_LABELS = 20  # that the accuracy in a summary is of
+HISTORY = 60  # points of evidence that are kept for the chart
+DISAGREEING = 12  # images whose labels disagree that a report shows
+MAX_LABELS = 2000  # labels of one step
+QUIET = 0.5  # share of the threshold below which no change has begun
+NAMED_CLASSES = 4  # classes that a summary names
+MIN_LABELS = 20  # labels that the accuracy in a summary is measured on, at least
+
+IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
 
 
-class Labels:
-    """The labels of a stream since the monitor last looked.
+class FedBackLabels(NamedTuple):
+    """Labels that were fed back to one stream, in the order in which they came."""
+
+    ids: IdRows  # (m, 16)
+    predicted: NDArray[np.int64]  # (m,)
+    probabilities: NDArray[np.float32]  # (m, k)
+    labels: NDArray[np.int64]  # (m,)
+    is_first: NDArray[np.bool_]  # (m,), False for a label that corrects an earlier one of the same prediction
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The predictions as integers, by which a correction finds the label that it replaces."""
+        low = self.ids[:, 8:].copy().view(">i8").ravel().astype(np.int64)
+        return np.abs(low)
+
+    def rows(self, index: NDArray[np.int64]) -> "FedBackLabels":
+        """Return the labels at `index`."""
+        return FedBackLabels(
+            self.ids[index], self.predicted[index], self.probabilities[index], self.labels[index], self.is_first[index]
+        )
+
+
+@dataclass(frozen=True)
+class LabelState:
+    """What the labels of a stream have shown so far; `monitor` moves forward with every step.
 
     Parameters
     ----------
-    reference : with labels.
+    monitor : ConceptMonitor
+        The sequential test of the labels.
+    ids : uint8 (at most 500, 16)
+        The predictions of the newest labels.
+    history : tuple
+        Points of evidence: time, number of labels, evidence.
+    quiet_at : datetime, optional
+        When the evidence was last negligible.
+    unquiet : int
+        Labels since then.
     """
 
-    def __init__(self, connection: Connection, row: Row[Any], reference: Reference) -> None:
-        self._connection = connection
-        self._row = row
-        state = None if row.concept is None else unpack(row.concept)
-        self._monitor = ConceptMonitor(reference) if state is None else ConceptMonitor.restore(reference, state)
-        self._ids: list[bytes] = [] if state is None else [key.tobytes() for key in state["ids"]]
-        self._status: dict[str, Any] = dict(row.status.get("labels", {}))
-        self._detection: dict[str, Any] = {}
+    monitor: ConceptMonitor
+    ids: IdRows
+    history: tuple[tuple[str, int, float], ...] = ()
+    quiet_at: dt.datetime | None = None
+    unquiet: int = 0
 
-    def take(self, kinds: set[str], proportions: list[float] | None, now: dt.datetime) -> Labelled | None:
-        """Read what came in; `kinds` of drift that are firing say how far confidence can be trusted."""
-        after = Cursor(self._row.feedback_xid, self._row.feedback_seq)
-        batch = traffic.labels(self._connection, self._row, after, MAX_LABELS)
-        if batch is None:
-            return None
-        self._monitor.update(
-            batch.probabilities,
-            batch.predicted,
-            batch.labels,
-            tolerance=tolerance_of(kinds),
-            proportions=proportions if "label" in kinds else None,
-        )
-        history = self._status.get("history", [])
-        point = [now.isoformat(), self._monitor.count, max(self._monitor.evidence, 0.0)]
-        self._status["history"] = [*history, point][-HISTORY:]
-        self._ids = [*self._ids, *(key.bytes for key in batch.ids)][-RECENT:]
-        self._status["calm"] = self._status.get("calm", 0) + len(batch.labels)
-        self._status["unquiet"] = self._status.get("unquiet", 0) + len(batch.labels)
-        return batch
-
-    def detected(self, run_time: float, seen: int, now: dt.datetime) -> bool:
-        """Tell whether the labels disagree with what confidence promised, and start over where they do; the expected
-        run time is in predictions of the stream."""
-        share = min(1.0, self._monitor.count / max(seen, 1))
-        threshold = self._monitor.threshold(run_time, share)
-        if self._monitor.evidence < QUIET * threshold:
-            self._status |= {"quiet_at": now.isoformat(), "unquiet": 0}
-        if self._monitor.evidence <= threshold:
-            return False
-        self._detection = self._describe(threshold)
-        self._status["calm"] = 0
-        self._monitor.reset()
-        return True
-
-    def _describe(self, threshold: float) -> dict[str, Any]:
-        unquiet = self._status.get("unquiet", 0)
-        found = self._monitor.agreement(max(unquiet, MIN_LABELS))
-        if found is None:
-            raise RuntimeError("labels disagree before the first of them has come")
-        newest = found.disagreeing[:SHOWN]
-        return found.to_dict() | {
-            "disagreeing": [str(UUID(bytes=self._ids[-1 - back])) for back in newest],
-            "since": self._status.get("quiet_at"),
-            "evidence": {
-                "history": self._status["history"],
-                "threshold": threshold,
-                "change": self._monitor.count - unquiet,
-            },
-        }
+    @classmethod
+    def start(cls, reference: Reference) -> "LabelState":
+        """Return the state before the first label."""
+        return cls(ConceptMonitor(reference), np.zeros((0, 16), np.uint8))
 
     @property
     def over(self) -> bool:
-        """Whether enough labels have agreed since the last detection."""
-        return bool(self._status.get("calm", 0) >= CALM_LABELS)
+        """Whether the labels since the last detection show that the model is as good as its confidence again."""
+        return self.monitor.recovery_evidence > self.monitor.recovery_threshold
 
     @property
-    def since(self) -> dt.datetime | None:
-        """When the evidence was last negligible."""
-        quiet_at = self._status.get("quiet_at")
-        return dt.datetime.fromisoformat(quiet_at) if quiet_at else None
+    def accuracy(self) -> MeasuredAccuracy | None:
+        """The accuracy on the last labels, or None before the first label."""
+        measured = self.monitor.accuracy()
+        return None if measured is None else MeasuredAccuracy(*measured)
 
-    @property
-    def accuracy(self) -> dict[str, float] | None:
-        """The accuracy measured on the last labels, with its interval and their number."""
-        found = self._monitor.accuracy()
-        return None if found is None else dict(zip(("accuracy", "low", "high", "n"), found, strict=True))
-
-    @property
-    def detection(self) -> dict[str, Any]:
-        """What the last detection found, as its report keeps it."""
-        found = self._detection
-        classes = ", ".join(item["name"] for item in found["classes"][:NAMED_CLASSES])
-        where = f", most where the model says {classes}" if classes else ""
-        summary = (
-            f"Labels that come back disagree with the model{where}: accuracy "
-            f"{self._monitor.reference_accuracy:.2f} → {found['accuracy']:.2f} on the last {found['n']} labels"
-        )
-        return {"kind": "concept", "drifted": True, "summary": summary, "labels": found}
-
-    def saved(self, batch: Labelled) -> dict[str, Any]:
-        """Return the stream's columns after `batch`."""
-        ids = np.frombuffer(b"".join(self._ids), dtype=np.uint8)
-        return {
-            "concept": pack(self._monitor.state() | {"ids": ids.reshape(-1, 16)}),
-            "feedback_xid": batch.cursors[-1].xid,
-            "feedback_seq": batch.cursors[-1].seq,
+    def to_arrays(self) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
+        """Return the state as arrays and JSON values."""
+        rest = {
+            "history": self.history,
+            "quiet_at": self.quiet_at.isoformat() if self.quiet_at else None,
+            "unquiet": self.unquiet,
         }
+        return self.monitor.state() | {"ids": self.ids}, rest
 
-    @property
-    def status(self) -> dict[str, Any]:
-        """What the next look needs to know."""
-        return self._status
+    @classmethod
+    def of(cls, reference: Reference, arrays: Mapping[str, Any], rest: Mapping[str, Any]) -> "LabelState":
+        """Return the state that `to_arrays` gave."""
+        quiet_at = rest["quiet_at"]
+        return cls(
+            ConceptMonitor.restore(reference, arrays),
+            np.asarray(arrays["ids"], dtype=np.uint8).reshape(-1, 16),
+            tuple((str(time), int(count), float(evidence)) for time, count, evidence in rest["history"]),
+            dt.datetime.fromisoformat(quiet_at) if quiet_at else None,
+            int(rest["unquiet"]),
+        )
+
+
+@dataclass(frozen=True)
+class ConceptDetection:
+    """Labels that disagree with calibrated confidence: what the report of the alert says of them."""
+
+    since: dt.datetime | None
+    report: dict[str, Any]  # overrides kind, drifted, summary and labels of a window report
+
+
+class LabelStep(NamedTuple):
+    """What a step of labels gave."""
+
+    state: LabelState
+    detection: ConceptDetection | None
+
+
+def process_labels(
+    state: LabelState,
+    batch: FedBackLabels,
+    *,
+    kinds: Collection[str],
+    proportions: ArrayLike | None,
+    run_time: float,
+    seen: int,
+    now: dt.datetime,
+) -> LabelStep:
+    """Process labels that were fed back.
+
+    Parameters
+    ----------
+    kinds : collection of str
+        The kinds of drift that are firing, which say how far confidence can be trusted.
+    proportions : float (k,), optional
+        The estimated class proportions, while they have drifted.
+    run_time : float
+        The expected run time in predictions of the stream.
+    seen : int
+        The predictions of the stream so far, which tell what share of them is labelled.
+
+    Returns
+    -------
+    LabelStep
+        The new state, and the detection where the labels disagree with calibrated confidence; then the sequential
+        test has started again.
+    """
+    monitor = state.monitor
+    trace = monitor.update(
+        batch.probabilities,
+        batch.predicted,
+        batch.labels,
+        tolerance=tolerance_of(kinds),
+        proportions=proportions if "label" in kinds else None,
+        ids=batch.numbers,
+    )
+    highest, m = float(trace.evidence.max()), int(batch.is_first.sum())
+    threshold = monitor.threshold(run_time, min(1.0, monitor.count / max(seen, 1)))
+    state = replace(
+        state,
+        ids=np.concatenate([state.ids, batch.ids[batch.is_first]])[-RECENT:],
+        history=(*state.history, (now.isoformat(), monitor.count, max(highest, 0.0)))[-HISTORY:],
+        unquiet=state.unquiet + m,
+    )
+    if highest < QUIET * threshold:
+        state = replace(state, quiet_at=now, unquiet=0)
+    if highest <= threshold:
+        return LabelStep(state, None)
+    detection = _describe(state, threshold)
+    monitor.reset()
+    return LabelStep(state, detection)
+
+
+def _describe(state: LabelState, threshold: float) -> ConceptDetection | None:
+    monitor = state.monitor
+    agreement = monitor.agreement(max(state.unquiet, MIN_LABELS))
+    if agreement is None:
+        return None
+    newest = agreement.disagreeing[:DISAGREEING]
+    labels = agreement.to_dict() | {
+        "disagreeing": [str(UUID(bytes=state.ids[-1 - back].tobytes())) for back in newest],
+        "since": state.quiet_at.isoformat() if state.quiet_at else None,
+        "evidence": {
+            "history": [list(point) for point in state.history],
+            "threshold": threshold,
+            "change": monitor.count - state.unquiet,
+        },
+    }
+    classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
+    where = f", most where the model says {classes}" if classes else ""
+    summary = (
+        f"Labels that come back disagree with the model{where}: accuracy "
+        f"{monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
+    )
+    return ConceptDetection(state.quiet_at, {"kind": "concept", "drifted": True, "summary": summary, "labels": labels})

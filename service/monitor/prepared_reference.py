@@ -1,70 +1,114 @@
-"""Everything that is computed once per reference: the window test and the calibrated sequential detector."""
+"""Everything that is computed once per baseline: scores and calibration of the detector, and the window test."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Engine
 
-from ..drift import Reference, StreamDetector, WindowTest
+from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..drift.neighbours import Neighbours
-from ..settings import Settings
-from ..store import calibrations, references
-from .budget import run_time
 
 SEED = 0
 LEVEL = 0.01  # at which a single window is called drifted; alarms are the detector's
 
 
-@dataclass(frozen=True, eq=False)
-class Watcher:
-    """A reference with its tests, ready for use."""
+class BaselineKey(NamedTuple):
+    """What a stream is compared with: a reference, traffic that was declared calm, traffic that was accepted."""
 
     reference_id: int
-    reference: Reference
-    test: WindowTest
-    neighbours: Neighbours | None  # where the reference keeps thumbnails
-    calibration: Mapping[str, Any]
+    calibration_id: int | None = None
+    baseline_id: int | None = None
 
-    def detector(self, settings: Settings) -> StreamDetector:
-        """Return a detector that has seen nothing."""
+
+@dataclass(frozen=True, eq=False)
+class PreparedReference:
+    """A baseline with its fitted scores and its calibration; the window test is prepared at its first use.
+
+    Parameters
+    ----------
+    key : BaselineKey
+    reference : Reference
+    scores : DetectorScores
+        They serve every detector of the baseline, so that a prediction of a model and its slices is scored once.
+    calibration : mapping
+        The calibration of the sequential detector.
+    make_test : callable
+        Returns the window test.
+    thumbnails : tuple of int
+        The rows of the reference that can be shown.
+    """
+
+    key: BaselineKey
+    reference: Reference
+    scores: DetectorScores
+    calibration: Mapping[str, Any]
+    make_test: Callable[[], WindowTest]
+    thumbnails: tuple[int, ...] = ()
+
+    @property
+    def reference_id(self) -> int:
+        """The id of the stored reference."""
+        return self.key.reference_id
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the arrays need, without that of the window test."""
+        arrays = (self.reference.embeddings, self.reference.probabilities, self.scores.of_reference)
+        return sum(values.nbytes for values in arrays)
+
+    @property
+    def test(self) -> WindowTest:
+        """The window test against the baseline; the first use takes seconds."""
+        self._times["test_used_at"] = time.monotonic()
+        return self._test
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the window test is ready."""
+        return "_test" in self.__dict__
+
+    @property
+    def test_used_at(self) -> float:
+        """The monotonic time of the window test's last use, 0 before the first one."""
+        return self._times.get("test_used_at", 0.0)
+
+    def forget_test(self) -> None:
+        """Give the memory of the window test back; its next use prepares it again."""
+        self.__dict__.pop("_test", None)
+
+    @cached_property
+    def _test(self) -> WindowTest:
+        return self.make_test()
+
+    @cached_property
+    def _times(self) -> dict[str, float]:
+        return {}
+
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """The search for reference rows that look like a prediction, where the reference keeps thumbnails."""
+        return Neighbours(self.reference, np.array(self.thumbnails)) if self.thumbnails else None
+
+    def detector(self, expected_run_time: float) -> StreamDetector:
+        """Return a detector that has processed nothing."""
         return StreamDetector(
-            self.reference, expected_run_time=run_time(settings), seed=SEED, calibration=self.calibration
+            self.reference,
+            expected_run_time=expected_run_time,
+            seed=SEED,
+            calibration=self.calibration,
+            scores=self.scores,
         )
 
+    def restored(self, expected_run_time: float, state: Mapping[str, Any]) -> StreamDetector:
+        """Return the detector that gave a state without its calibration.
 
-def prepare(engine: Engine, reference_id: int, calibration_id: int | None, settings: Settings) -> Watcher:
-    """Load a reference and calibrate its tests: on traffic that was declared calm, else on the reference alone, when
-    the detector's calibration is cached beside it."""
-    calm: Mapping[str, Any] | None = None
-    with engine.connect() as connection:
-        reference = load(connection, reference_id)
-        calibration = references.load_calibration(connection, reference_id)
-        shown = list(references.load_thumbnails(connection, reference_id))
-        if calibration_id is not None:
-            calm, calibration = calibrations.load(connection, calibration_id)
-    if calibration is None or not _fits(reference, calibration):
-        calibration = StreamDetector(reference, settings.expected_run_time, SEED, calm).calibration()
-        if calm is None:
-            with engine.begin() as connection:
-                references.save_calibration(connection, reference_id, calibration)
-    if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
-        calm = None  # declared when windows were smaller
-    test = WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
-    neighbours = Neighbours(reference, np.array(shown)) if shown else None
-    return Watcher(reference_id, reference, test, neighbours, calibration)
-
-
-def _fits(reference: Reference, calibration: Mapping[str, Any]) -> bool:
-    """Tell whether this version can use a calibration; one that an earlier version made may be of other scores."""
-    try:
-        StreamDetector(reference, calibration=calibration)
-    except ValueError:
-        return False
-    return True
-
-
-def load(connection: Connection, reference_id: int) -> Reference:
-    """Return a stored reference."""
-    return Reference.of(references.load(connection, reference_id))
+        Raises
+        ------
+        ValueError
+            The state is of other scores.
+        """
+        whole = {**self.calibration, **state, "expected_run_time": np.asarray(expected_run_time)}
+        return StreamDetector.restore(self.reference, whole, scores=self.scores)

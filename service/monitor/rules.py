@@ -1,35 +1,85 @@
-"""The decisions between evidence and alert, as plain functions of what was measured."""
+"""The decisions between evidence and alert, as plain functions of measured values."""
 
 import datetime as dt
-from typing import Any
 
-CALM_LEVEL = 0.05  # a window counts as calm above it
-MIN_ALARM_ROWS = 50  # predictions after the change that its kind is named from
-PATIENCE = dt.timedelta(seconds=10)  # after which an alarm goes out with fewer
+from ..alerts.incident import Certainty, Severity
+from .report import StoredReport
+
+MIN_ALARM_ROWS = 50  # predictions after the change from which its kind is named
+MIN_LABEL_ROWS = 150  # predictions after the change from which it is named a label shift; fewer hide darker images
+EXPLAINED = 0.2  # p-value of the residual test above which another mix of classes surely explains a window
+MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
+MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # after a detection, until the alarm goes out with fewer predictions
+MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # after a window was requested, until the alarm goes out without it
+QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
+MAX_QUIET = 50_000  # predictions of quiet that an incident's end needs at the most
+LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
+REOPEN_WITHIN = dt.timedelta(hours=1)  # after its resolution, in which an incident that comes back is reopened
 
 
-def explained_by(since_change: int, detected_at: dt.datetime, now: dt.datetime) -> bool:
-    """Tell whether enough predictions have come since the change to name its kind, or the wait is over."""
-    return since_change >= MIN_ALARM_ROWS or now - detected_at >= PATIENCE
+def enough_rows(since_change: int, detected_at: dt.datetime, now: dt.datetime) -> bool:
+    """Check whether enough predictions have come since the change to name its kind, or the wait is over."""
+    return since_change >= MIN_ALARM_ROWS or now - detected_at >= MAX_WAIT_FOR_ROWS
 
 
-def named_kind(report: dict[str, Any], leading: str) -> str:
-    """Return the kind of an alarm: the report's, or where its window is too small to tell, the leading view's.
+def decisive(report: StoredReport, since_change: int, detected_at: dt.datetime, now: dt.datetime) -> bool:
+    """Check whether the kind that a report names can be sent, or the wait for more predictions is over.
+
+    A small window of changed images can often be explained by another mix of classes: a label shift is named only
+    from more predictions.
+    """
+    if now - detected_at >= MAX_WAIT_FOR_ROWS or since_change >= MIN_LABEL_ROWS:
+        return True
+    if not report.tested:
+        return False
+    residual = report.window.tests.get("residual")
+    is_explained = residual is not None and residual.p_value > EXPLAINED
+    return report.window.kind in ("covariate", "both") or (report.window.kind == "label" and is_explained)
+
+
+def named_kind(report: StoredReport | None, leading: str) -> str:
+    """Return the kind of an alarm: the report's, or if its window is too small to name one, the leading view's.
 
     `leading` is the detector's view: soft label counts see a label shift, the others a covariate shift.
     """
-    if report["kind"] != "none":
-        return str(report["kind"])
+    if report is not None and report.tested and report.window.kind != "none":
+        return str(report.window.kind)
     return "label" if leading in ("soft_label", "L") else "covariate"
 
 
-def is_calm(report: dict[str, Any]) -> bool:
-    """Tell whether a window speaks for the end of a drift."""
-    return bool(report["p_value"] > CALM_LEVEL)
+def certainty_of(report: StoredReport | None) -> Certainty:
+    """Return how sure the kind is that a report names."""
+    if report is None or not report.tested or not report.window.drifted or report.window.kind == "none":
+        return "likely"
+    return "sure" if report.window.size >= MIN_SURE_ROWS else "likely"
 
 
-def further_kind(report: dict[str, Any], previous: str | None, firing: set[str]) -> str | None:
-    """Return a kind that two windows in a row name while others are firing, or None."""
-    kind = str(report["kind"])
-    fresh = report["drifted"] and kind != "none" and kind not in firing
-    return kind if fresh and kind == previous else None
+def severity_of(report: StoredReport | None, page_below: float | None) -> Severity:
+    """Return "page" if the estimated accuracy has crossed `page_below`, else "ticket"."""
+    accuracy = None if report is None else report.estimated_accuracy
+    return "page" if accuracy is not None and page_below is not None and accuracy < page_below else "ticket"
+
+
+def quiet_needed(delay: int, reopened: int, minimum: int) -> int:
+    """Return the predictions without an alarm after which an incident is over.
+
+    A drift as large as the one that was detected alarms again after about as many predictions as the first time; each
+    reopening doubles the number.
+
+    Parameters
+    ----------
+    delay : int
+        The predictions from the change to the alarm.
+    reopened : int
+        How often the incident came back.
+    minimum : int
+        The number for a drift that was detected at once.
+    """
+    return min(max(QUIET_DELAYS * delay, minimum) << min(reopened, 16), MAX_QUIET)
+
+
+def further_kind(report: StoredReport, previous: str | None, present: str) -> str | None:
+    """Return another kind than the present one that two windows in a row name, or None."""
+    kind = str(report.window.kind)
+    is_other = report.tested and report.window.drifted and kind not in ("none", present)
+    return kind if is_other and kind == previous else None

@@ -1,83 +1,116 @@
-"""Hands what the whole model's stream has looked at to the streams of slices, in the same transaction."""
+"""Assignment of a model's predictions to the streams of its slices, deterministic in the order of the log."""
 
-import datetime as dt
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row
+import numpy as np
+from numpy.typing import NDArray
 
-from ..alerts.lifecycle import Alerts
-from ..settings import Settings
-from ..store import predictions, slices
-from ..store.feedback import Labelled
-from ..store.predictions import Batch
-from .heavy_hitters import OTHER, Busiest
+from .heavy_hitters import OTHER, HeavyHitters
+
+Tags = Mapping[str, str]
+Rows = NDArray[np.int64]
 
 
-class Slices:
-    """The slices of a model, while its whole stream is held.
+class SliceName(NamedTuple):
+    """A tag and one of its values; as text `camera=7`, the name of the slice's stream."""
 
-    A prediction is given to one slice of each tag that it carries, once and for all, by the transaction that moves
-    the whole model's cursor past it: every monitor agrees on it, and a crash repeats or skips none. A slice then has
-    a cursor and a state of its own.
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> "SliceName":
+        """Return the slice that a stream's name means; a value may hold equals signs, a key may not."""
+        key, _, value = text.partition("=")
+        return cls(key, value)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where the predictions of one batch belong.
+
+    Parameters
+    ----------
+    rows : dict
+        The rows of the batch by the name of their slice, ascending; none for a slice that was not met.
+    current : frozenset
+        The slices that have streams after the batch; streams of other slices are to be retired.
+    ended : frozenset
+        The slices whose streams ended within the batch. One that is current again starts a new stream, to which
+        only its rows after the end belong.
     """
 
-    def __init__(self, connection: Connection, whole: Row[Any], settings: Settings) -> None:
-        self._connection = connection
-        self._whole = whole
-        self._settings = settings
-        self._streams = slices.active(connection, whole.model_id)
-        self._counts: dict[str, Any] = dict(whole.tag_counts or {})
+    rows: dict[str, Rows]
+    current: frozenset[str]
+    ended: frozenset[str]
 
-    def take(self, batch: Batch, alerts: Alerts, now: dt.datetime) -> dict[str, Any]:
-        """Hand on predictions; return the whole stream's counts of tag values."""
-        placed: list[tuple[int, int]] = []  # row, stream
-        kept: set[str] = set()
-        for key in self._settings.slice_tags:
-            tag = f"{key}="
-            own = {name.removeprefix(tag) for name in self._streams if name.startswith(tag)} - {OTHER}
-            busiest = Busiest(self._settings.max_slices, own, self._counts.get(key, {}))
-            for row, tags in enumerate(batch.tags):
-                if value := tags.get(key):
-                    placed.append((row, self._stream(tag + busiest.place(value))))
-            self._counts[key] = busiest.state
-            for value in busiest.own:
-                self._stream(tag + value)
-            kept |= {tag + value for value in (*busiest.own, OTHER)}
-        if placed:
-            slices.add_predictions(
-                self._connection,
-                [stream_id for _, stream_id in placed],
-                [batch.cursors[row] for row, _ in placed],
-                [batch.ids[row] for row, _ in placed],
+
+class SliceAssigner:
+    """Gives each prediction to one slice of each tag that it carries.
+
+    The assignment depends on the order of the log only, so that a monitor which replays the log from a checkpoint
+    gives every prediction to the same slice again.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The tags whose values are streams.
+    limit : int
+        The number of values of a tag that may have streams, without the one that pools the others.
+    tracked : iterable of str
+        The names of the slices that have streams.
+    state : mapping
+        What `state` returned, empty at first.
+    """
+
+    def __init__(self, keys: Sequence[str], limit: int, tracked: Sequence[str], state: Mapping[str, Any]) -> None:
+        names = [SliceName.parse(name) for name in tracked]
+        self._hitters = {
+            key: HeavyHitters(
+                limit, {name.value for name in names if name.key == key and name.value != OTHER}, state.get(key, {})
             )
-        for name in self._streams.keys() - kept:
-            self._retire(self._streams[name], alerts, now)
-        return {key: self._counts[key] for key in self._settings.slice_tags}
+            for key in keys
+        }
 
-    def take_labels(self, labels: Labelled) -> None:
-        """Hand on labels that came back: to the slices that the tags of their predictions mean now.
+    def assign(self, tags: Sequence[Tags]) -> Assignment:
+        """Return the slices of predictions by their tags, in the order of the log."""
+        members: dict[str, list[int]] = {}
+        ended: set[str] = set()
+        for key, hitters in self._hitters.items():
+            for row, pairs in enumerate(tags):
+                if value := pairs.get(key):
+                    name = str(SliceName(key, hitters.place(value)))
+                    members.setdefault(name, []).append(row)
+                    while hitters.replaced_values:
+                        replaced = str(SliceName(key, hitters.replaced_values.pop()))
+                        members.pop(replaced, None)
+                        ended.add(replaced)
+        rows = {name: np.array(numbers, dtype=np.int64) for name, numbers in members.items()}
+        for key, hitters in self._hitters.items():
+            for value in hitters.tracked_values:
+                rows.setdefault(str(SliceName(key, value)), np.zeros(0, np.int64))
+        return Assignment(rows, frozenset(self._current()), frozenset(ended))
 
-        A label of a prediction that is not in Postgres, not yet or no longer, is the whole stream's alone.
-        """
-        if not self._streams:
-            return
-        tags = predictions.tags(self._connection, labels.ids)
-        placed = [
-            (row, stream_id)
-            for row, key in enumerate(labels.ids)
-            for tag, value in tags.get(key, {}).items()
-            if (stream_id := self._streams.get(f"{tag}={value}", self._streams.get(f"{tag}={OTHER}"))) is not None
+    def of(self, tags: Tags) -> list[str]:
+        """Return the slices that a prediction's tags mean now, without counting it."""
+        names = []
+        for key, hitters in self._hitters.items():
+            if value := tags.get(key):
+                names.append(str(SliceName(key, value if value in hitters.tracked_values else OTHER)))
+        return names
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The counters of every tag as JSON values."""
+        return {key: hitters.state for key, hitters in self._hitters.items()}
+
+    def _current(self) -> list[str]:
+        return [
+            str(SliceName(key, value))
+            for key, hitters in self._hitters.items()
+            for value in (*hitters.tracked_values, OTHER)
         ]
-        if placed:
-            slices.add_labels(
-                self._connection, [stream_id for _, stream_id in placed], [row for row, _ in placed], labels
-            )
-
-    def _stream(self, name: str) -> int:
-        if name not in self._streams:
-            self._streams[name] = slices.start(self._connection, self._whole, name)
-        return self._streams[name]
-
-    def _retire(self, stream_id: int, alerts: Alerts, now: dt.datetime) -> None:
-        slices.retire(self._connection, stream_id, now)
-        alerts.resolve_all(self._connection, stream_id, now, "retired")

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from ..store import windows
+from ..store import evidence, windows
 from ..store.alerts import AlertRow
 
+MAX_POINTS = 200  # of the evidence that a chart shows
 MIN_POINTS = 8  # points of the kept history, below which the stored windows draw the line
 MAX_WINDOWS = 40  # that are read back for it
 
@@ -69,10 +70,10 @@ def at_alert(connection: Connection, stream: Row[Any], alert: AlertRow) -> Evide
 def _history_up_to(
     connection: Connection, stream: Row[Any], position: int, moment: dt.datetime, window_id: int | None
 ) -> list[list[Any]]:
-    """Return the kept history up to a position, or where it has gone, the evidence that stored windows carry."""
-    kept = [point for point in stream.status.get("history") or [] if point[1] <= position]
-    if len(kept) >= MIN_POINTS:
-        return kept
+    """Return the stored points up to a position, or where they have gone, the evidence that stored windows carry."""
+    stored = evidence.up_to(connection, stream.id, position, MAX_POINTS)
+    if len(stored) >= MIN_POINTS:
+        return stored
     before = None if window_id is None else window_id + 1
     rows = windows.newest(connection, stream.stream, MAX_WINDOWS, before)
     points = {

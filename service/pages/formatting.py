@@ -140,6 +140,23 @@ def monitor_lag(count: int, looked_at: str | None) -> str:
     )
 
 
+WATCHING_TEXTS = {
+    "no_monitor": "not watched: no monitor is running",
+    "monitor_stalled": "not watched: the monitor makes no progress, see its log",
+    "behind": "watched late: the monitor is more than a minute behind",
+    "reference_mismatch": "not watched: the reference is of another model",
+    "rows_rejected": "not watched: the logged predictions cannot be processed",
+    "error": "not watched: the monitor's steps fail, see its log",
+    "self_test": "the detector's self-test failed: a shift may go unseen",
+}
+
+
+def watching(watch: dict[str, Any]) -> str:
+    """Say why a model is not watched."""
+    reason = str(watch["reason"])
+    return WATCHING_TEXTS.get(reason, f"not watched: {reason}")
+
+
 def with_code(text: str) -> Markup:
     """Write a sentence whose commands stand between backticks."""
     parts = text.split("`")

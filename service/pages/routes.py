@@ -11,13 +11,15 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import Row
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
-from ..store import alerts, baselines, streams, windows
+from ..store import alerts, baselines, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
+from ..store.watching import Watching
 from . import alert_actions, evidence_history
 from . import report_images as images
 from .rendering import render_page
 
+OVERVIEW_POINTS = 100  # of each stream's evidence on the overview
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
 STATE_ORDER = ("drifting", "warming_up", "calm")
@@ -31,9 +33,12 @@ router.include_router(alert_actions.router)
 def overview(request: Request, model: str = "", slice: str = "") -> Response:
     """Show every stream and the newest alerts."""
     with request.app.state.engine.connect() as connection:
-        lags = streams.lags(connection)
+        watched, listed = watching.of_models(connection), streams.every(connection)
+        points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)
         accepted = baselines.current_of_all(connection)
-        everything = [_stream(row, lags.get(row.id, 0), accepted.get(row.id)) for row in streams.every(connection)]
+        everything = [
+            _stream(row, watched.get(row.model_id), points.get(row.id, []), accepted.get(row.id)) for row in listed
+        ]
         rows = alerts.newest(connection, ALERTS)
     shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
     shown.sort(key=lambda s: STATE_ORDER.index(s["state"]))
@@ -110,7 +115,9 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def _stream(row: Row[Any], lag: int, accepted: Baseline | None) -> dict[str, Any]:
+def _stream(
+    row: Row[Any], watch: Watching | None, points: list[list[Any]], accepted: Baseline | None
+) -> dict[str, Any]:
     return {
         "stream": row.stream,
         "model": f"{row.model_name}:{row.model_version}",
@@ -121,9 +128,10 @@ def _stream(row: Row[Any], lag: int, accepted: Baseline | None) -> dict[str, Any
         "has_reference": row.reference_id is not None,
         "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
         "predictions": row.seen,
-        "lag": lag,
+        "lag": 0 if watch is None or row.slice else watch.lag,
+        "watching": None if watch is None else asdict(watch),
         "looked_at": row.last_success_at.isoformat() if row.last_success_at else None,
-        "status": row.status,
+        "status": {**row.status, "history": points},
     }
 
 

@@ -51,16 +51,18 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
         No such stream, no reference, too few predictions, or predictions that do not fit the reference.
     """
     row = streams.watched(connection, stream)
-    batch = traffic.between(connection, row, since, until, MAX_ROWS)
+    reference = Reference.of(references.load(connection, row.reference_id))
+    width = reference.embeddings.shape[1]
+    batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
     count = 0 if batch is None else len(batch)
     if batch is None or count < MIN_ROWS:
         raise TidemarkError(f"{count} predictions of {stream} in that span; at least {MIN_ROWS} are needed")
-    reference = Reference.of(references.load(connection, row.reference_id))
     try:
-        sample = reference.check(batch.embeddings, batch.probabilities, batch.properties)
+        sample = reference.check(batch.embeddings, batch.probabilities, batch.complete_properties)
     except ValueError as error:
         raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
-    labels_by_id = feedback.of(connection, batch.ids)
-    labels = np.array([labels_by_id.get(key, UNKNOWN) for key in batch.ids], dtype=np.int64)
-    small = tuple(predictions.thumbnails(connection, batch.ids[-THUMBNAILS:]))
-    return Span(stream, since, until, reference, sample, tuple(batch.ids), labels, row.model_sha256, small)
+    ids = batch.uuids
+    labels_by_id = feedback.of(connection, ids)
+    labels = np.array([labels_by_id.get(key, UNKNOWN) for key in ids], dtype=np.int64)
+    thumbnails = tuple(predictions.thumbnails(connection, ids[-THUMBNAILS:]))
+    return Span(stream, since, until, reference, sample, tuple(ids), labels, row.model_sha256, thumbnails)

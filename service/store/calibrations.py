@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike, NDArray
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from .arrays import pack, unpack
-from .tables import calibrations, streams
+from .tables import calibrations
 
 
 class Calm(NamedTuple):
@@ -27,7 +27,7 @@ def save(
     calm: Mapping[str, ArrayLike | None],
     calibration: Mapping[str, Any],
 ) -> None:
-    """Store a calibration and start the stream's detector anew on it."""
+    """Store a calibration; the monitor starts the stream's detector again on it."""
     connection.execute(
         insert(calibrations).values(
             stream_id=stream_id,
@@ -40,7 +40,6 @@ def save(
             calibration=pack(calibration),
         )
     )
-    connection.execute(update(streams).where(streams.c.id == stream_id).values(detector=None))
 
 
 def newest(connection: Connection, stream_id: int, reference_id: int) -> int | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 SERVER = text("SELECT current_setting('server_version'), now(), current_setting('transaction_read_only') = 'on'")
-HEARTBEAT = text("SELECT extract(epoch FROM now() - max(last_heartbeat)) FROM procrastinate_workers")
+HEARTBEAT = text("SELECT extract(epoch FROM now() - max(heartbeat_at)) FROM monitors")
 GAPS = text(
     """
     SELECT m.name || ':' || m.version FROM models m CROSS JOIN LATERAL (

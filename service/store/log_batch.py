@@ -53,6 +53,17 @@ class PredictionBatch:
         """Return the moment of a prediction."""
         return dt.datetime.fromtimestamp(int(self.times[row]) / 1e6, tz=dt.UTC)
 
+    @property
+    def span(self) -> tuple[dt.datetime, dt.datetime]:
+        """The moments of the earliest and of the latest prediction."""
+        first, last = (int(moment) / 1e6 for moment in (self.times.min(), self.times.max()))
+        return dt.datetime.fromtimestamp(first, tz=dt.UTC), dt.datetime.fromtimestamp(last, tz=dt.UTC)
+
+    @property
+    def complete_properties(self) -> NDArray[np.float32] | None:
+        """The image properties (m, p) where every prediction has them, else None."""
+        return None if self.properties is None or np.isnan(self.properties).any() else self.properties
+
     def with_rejected(self, more: Mapping[str, int]) -> "PredictionBatch":
         """Return the batch with more predictions counted as rejected."""
         names = sorted({*self.rejected, *more})

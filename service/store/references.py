@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from .arrays import pack, unpack
-from .tables import references, streams
+from .tables import log_ends, references, streams
 
 
 def save(
@@ -19,7 +19,9 @@ def save(
 ) -> int:
     """Store a reference and put the model's streams on it from their next prediction; return its id.
 
-    The streams' detector and cursors start anew: evidence against the old reference says nothing of the new one.
+    The streams' detectors start again, for evidence against the old reference says nothing of the new one. A model
+    that had no reference is watched from now on, not from its first prediction on: what was logged since may be of
+    another model file, and may take days to process.
 
     Parameters
     ----------
@@ -29,11 +31,17 @@ def save(
     pictures = _pack_thumbnails(thumbnails) if thumbnails else None
     statement = insert(references).values(model_id=model_id, rows=rows, arrays=pack(arrays), thumbnails=pictures)
     reference_id = int(connection.execute(statement.returning(references.c.id)).scalar_one())
-    connection.execute(
-        update(streams)
-        .where(streams.c.model_id == model_id)
-        .values(reference_id=reference_id, detector=None, concept=None, calm_windows=0)
-    )
+    own = streams.c.model_id == model_id
+    ends = {"predictions": "position", "labels": "label_position"}
+    places = {
+        column: func.coalesce(
+            select(log_ends.c.position).where(log_ends.c.model_id == model_id, log_ends.c.log == log).scalar_subquery(),
+            streams.c[column],
+        )
+        for log, column in ends.items()
+    }
+    connection.execute(update(streams).where(own, streams.c.reference_id.is_(None)).values(places))
+    connection.execute(update(streams).where(own).values(reference_id=reference_id))
     return reference_id
 
 

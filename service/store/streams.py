@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import args_row
-from sqlalchemy import Connection, Row, Select, Table, case, func, or_, select, text, true, tuple_, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from ..errors import TidemarkError
-from .predictions import HORIZON
 from .raw_connection import raw
-from .tables import feedback, models, predictions, slice_feedback, slice_predictions, streams
+from .tables import models, streams
 
 STATUS_VERSION = 1  # of the object in `streams.status`; a status of another version is not read
 STREAMS = """
@@ -26,7 +25,6 @@ JOIN models m ON m.id = s.model_id
 LEFT JOIN log_ends p ON p.model_id = s.model_id AND p.log = 'predictions'
 LEFT JOIN log_ends l ON l.model_id = s.model_id AND l.log = 'labels'
 """
-COUNTED = 1000  # predictions that wait, up to which they are counted
 
 stream_name = models.c.name + ":" + models.c.version + func.coalesce("/" + func.nullif(streams.c.slice, ""), "")
 
@@ -94,9 +92,12 @@ def _stream_rows(connection: Connection, condition: str, values: dict[str, Any])
         return cursor.execute(STREAMS + condition, values).fetchall()
 
 
+UNREAD = ("detector", "concept", "tag_counts")  # states of an earlier version: nothing reads them any more
+
+
 def _query() -> Select[Any]:
     return select(
-        streams,
+        *(column for column in streams.c if column.name not in UNREAD),
         models.c.name.label("model_name"),
         models.c.version.label("model_version"),
         models.c.sha256.label("model_sha256"),
@@ -167,74 +168,4 @@ def save(connection: Connection, stream_id: int, **values: Any) -> None:
 
 def restart(connection: Connection, stream_id: int) -> None:
     """Let a stream's detector start again, without a drift: what it is compared with has changed."""
-    save(connection, stream_id, detector=None, state="calm", kind="none", since=None, calm_windows=0)
-
-
-def waiting(connection: Connection, min_size: int, max_age: float) -> list[int]:
-    """Return the ids of streams that the monitor should look at.
-
-    Those with predictions or feedback not yet looked at; those whose last window is older than `max_age` seconds
-    while `min_size` predictions are not yet in one; those with a detection that is not yet an alert.
-    """
-    c = streams.c
-    old = (c.tested + min_size <= c.seen) & (c.last_window_at < func.now() - text(f"interval '{max_age} seconds'"))
-    looked, heard = tuple_(c.cursor_xid, c.cursor_seq), tuple_(c.feedback_xid, c.feedback_seq)
-    new_of_model = or_(
-        *(
-            _next(t, t.c.model_id == c.model_id, tuple_(t.c.xid, t.c.seq) > after, t.c.xid < HORIZON)
-            for t, after in ((predictions, looked), (feedback, heard))
-        )
-    )
-    new_of_slice = or_(
-        *(
-            _next(t, t.c.stream_id == c.id, tuple_(t.c.xid, t.c.seq) > after)
-            for t, after in ((slice_predictions, looked), (slice_feedback, heard))
-        )
-    )
-    new = case((c.slice == "", new_of_model), else_=new_of_slice)
-    query = select(c.id).where(c.reference_id.is_not(None), c.retired_at.is_(None))
-    due = old | c.status.has_key("detected_at") | new
-    return list(connection.execute(query.where(due).order_by(c.id)).scalars())
-
-
-def _next(table: Table, *conditions: Any) -> Any:
-    """Return whether a table has a row for a stream; asked for the first in commit order, so that Postgres looks into
-    the index, which it may not do for EXISTS."""
-    t = table.c
-    first = select(t.seq).where(*conditions).order_by(t.xid, t.seq).limit(1).correlate(streams)
-    return first.scalar_subquery().is_not(None)
-
-
-def lags(connection: Connection) -> dict[int, int]:
-    """Return how many predictions of each stream the monitor has not looked at; of a slice, those that the whole
-    model's stream has handed on.
-
-    Up to COUNTED are counted. Beyond, the number is estimated from the sequence that numbers all predictions, as if
-    the stream's share of it went on: a backlog of millions must not make this slow.
-    """
-    c = streams.c
-    looked = tuple_(c.cursor_xid, c.cursor_seq)
-    found: dict[int, int] = {}
-    for table, own, whole in (
-        (predictions, predictions.c.model_id == c.model_id, True),
-        (slice_predictions, slice_predictions.c.stream_id == c.id, False),
-    ):
-        t = table.c
-        below = t.xid < HORIZON
-        first = select(t.seq).where(own, tuple_(t.xid, t.seq) > looked, below).order_by(t.xid, t.seq).limit(COUNTED)
-        near = first.correlate(streams).subquery()
-        ahead = select(func.count().label("waiting"), func.max(near.c.seq).label("reached")).select_from(near).lateral()
-        final = select(t.seq.label("final")).where(own, below, ahead.c.waiting == COUNTED)
-        end = final.order_by(t.xid.desc(), t.seq.desc()).limit(1).correlate(streams, ahead).lateral()
-        query = (
-            select(c.id, c.cursor_seq, ahead.c.waiting, ahead.c.reached, end.c.final)
-            .select_from(streams)
-            .join(ahead, true())
-            .outerjoin(end, true())
-            .where(c.slice == "" if whole else c.slice != "", c.retired_at.is_(None))
-        )
-        for row in connection.execute(query):
-            beyond = max((row.final or 0) - (row.reached or 0), 0) if row.waiting == COUNTED else 0
-            share = COUNTED / max(row.reached - row.cursor_seq, COUNTED) if beyond else 0
-            found[row.id] = row.waiting + round(beyond * share)
-    return found
+    save(connection, stream_id, state="calm", kind="none", since=None)

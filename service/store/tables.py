@@ -258,6 +258,15 @@ streams = Table(
     CheckConstraint("state IN ('warming_up', 'calm', 'drifting')", name="state"),
 )
 
+monitors = Table(  # the monitors that work now
+    "monitors",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("name", Text, nullable=False),  # host and process
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("heartbeat_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 checkpoints = Table(  # the state of a stream's detectors at a position, from which the log is replayed
     "checkpoints",
     metadata,

@@ -32,7 +32,7 @@ class Patient:
             self.model_id = models.register(connection, "m", "1", "a" * 64, ["x", "y"])
             arrays = {"embeddings": np.zeros((2, 2)), "probabilities": np.full((2, 2), 0.5)}
             self.reference_id = references.save(connection, self.model_id, arrays)
-        self.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+        self.execute("INSERT INTO monitors (id, name) VALUES (gen_random_uuid(), 'here')")
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:
@@ -79,7 +79,7 @@ def test_a_healthy_installation_passes_every_check(patient: Patient, hook: Recei
 def test_the_command_prints_one_line_a_check_and_its_exit_code_tells(patient: Patient) -> None:
     healthy = CliRunner().invoke(app, ["doctor"])
     assert (healthy.exit_code, len(healthy.stdout.splitlines())) == (0, len(CHECKS))
-    patient.execute("DELETE FROM procrastinate_workers")
+    patient.execute("DELETE FROM monitors")
     ill = CliRunner().invoke(app, ["doctor", "--json"])
     report = json.loads(ill.stdout)
     assert (ill.exit_code, report["healthy"]) == (1, False)
@@ -89,7 +89,7 @@ def test_the_command_prints_one_line_a_check_and_its_exit_code_tells(patient: Pa
 
 
 def test_a_monitor_without_a_heartbeat_for_half_a_minute_does_not_run(patient: Patient) -> None:
-    patient.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '31 seconds'")
+    patient.execute("UPDATE monitors SET heartbeat_at = now() - interval '31 seconds'")
     assert "31 s ago" in patient.faults["monitor"]
 
 

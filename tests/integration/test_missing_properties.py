@@ -7,10 +7,10 @@ from tests.integration.test_monitor import WORLD, Installation
 from tests.predictions import write
 from tidemark.drift import Reference
 from tidemark.monitor.missing_properties import filled
-from tidemark.store import predictions
+from tidemark.monitor.preparation import load
+from tidemark.store import log
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
-from tidemark.store.predictions import Cursor
 
 MOMENT = 1_795_000_000_000  # milliseconds of the epoch
 
@@ -36,14 +36,16 @@ def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) 
         ]
         with engine.begin() as connection:
             write(connection, *batches)
-        monitor.advance(installation.stream_id)
+        monitor.settle()
 
     send(600, without=1.0)
     send(600, without=0.5)
     assert installation.alerts() == []
     assert installation.stream().seen == 1200
     assert all(row.report["properties"] == [] for row in installation.windows())
-    _check_filling(installation, monitor._watcher(installation.stream().reference_id, None).reference)
+    with engine.connect() as connection:
+        reference = load(connection, installation.stream().reference_id)
+    _check_filling(installation, reference)
     send(200, without=1.0, move=0.6)
     (alert,) = installation.alerts()
     assert alert.kind == "covariate"
@@ -51,13 +53,12 @@ def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) 
 
 def _check_filling(installation: Installation, reference: Reference) -> None:
     with installation.engine.connect() as connection:
-        batch = predictions.read(connection, installation.model_id, Cursor(), 700)
+        batch = log.read(connection, installation.model_id, 0, 700, WORLD.d, WORLD.k)
     assert batch is not None
-    assert batch.measured is not None
-    assert batch.properties is None
-    lacking = np.isnan(batch.measured).all(axis=1)
+    assert batch.properties is not None
+    lacking = np.isnan(batch.properties).all(axis=1)
     assert lacking.sum() == 650
-    found = filled(reference, batch)
-    assert found is not None
-    np.testing.assert_array_equal(found[~lacking], batch.measured[~lacking])
-    assert all((reference.properties == row).all(axis=1).any() for row in found[lacking])
+    properties = filled(reference, batch.ids, batch.properties)
+    assert properties is not None
+    np.testing.assert_array_equal(properties[~lacking], batch.properties[~lacking])
+    assert all((reference.properties == row).all(axis=1).any() for row in properties[lacking])

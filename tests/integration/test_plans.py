@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from tidemark.store import models, predictions, references, streams, traffic, windows
-from tidemark.store.predictions import Cursor
+from tidemark.store import evidence, models, predictions, references, streams, watch, watching, windows
 
 DAYS, ROWS, SLICES = 8, 24_000, 6
 LOGGED = """
@@ -18,11 +17,6 @@ LOGGED = """
         0, .9, '\\x003c', '\\x003c003c'
     FROM generate_series(1, :rows) n
 """
-SLICED = """
-    INSERT INTO slice_predictions (stream_id, xid, seq, at, id)
-    SELECT s.id, p.xid, p.number, p.at, p.id
-    FROM predictions p JOIN streams s ON s.slice = 'camera=' || (p.number % :slices)
-"""
 FED = """
     INSERT INTO feedback (prediction_id, model_id, label, predicted, probabilities)
     SELECT id, model_id, 0, 0, probabilities FROM predictions WHERE number % 5 = 0
@@ -30,6 +24,15 @@ FED = """
 REPORTED = """
     INSERT INTO windows (stream_id, start, "end", first, size, p_value, drifted, kind, seconds, report)
     SELECT s.id, now(), now(), n, 500, .5, false, 'none', .1, '{}' FROM streams s, generate_series(1, 1000) n
+"""
+
+SEGMENTS = """
+    INSERT INTO segments (model_id, last_position, first_position, first_number, writer_id, at_from, at_to)
+    SELECT :model, 10 * n, 10 * n - 9, 10 * n - 9, 1, now(), now() FROM generate_series(1, 5000) n
+"""
+POINTS = """
+    INSERT INTO evidence_points (stream_id, position, at, evidence)
+    SELECT s.id, n, now(), 1 FROM streams s, generate_series(1, 2000) n
 """
 
 
@@ -47,18 +50,12 @@ def filled(engine: Engine) -> Iterator[Connection]:
         for number in range(SLICES):
             streams_row = {"model": model, "slice": f"camera={number}"}
             connection.execute(text("INSERT INTO streams (model_id, slice) VALUES (:model, :slice)"), streams_row)
-        connection.execute(text(SLICED), {"slices": SLICES})
         connection.execute(text(FED))
         connection.execute(text(REPORTED))
         references.save(connection, model, {"embeddings": np.zeros((1, 2))})
         references.save(connection, other, {"embeddings": np.zeros((1, 2))})
-        connection.execute(
-            text(
-                "UPDATE streams SET (cursor_xid, cursor_seq) = (SELECT xid, number FROM predictions "
-                "WHERE number = :seq)"
-            ),
-            {"seq": ROWS - 600},
-        )
+        connection.execute(text(SEGMENTS), {"model": model})
+        connection.execute(text(POINTS))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
     with engine.connect() as connection:
@@ -87,14 +84,15 @@ def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]
     return nodes
 
 
-ASKED: dict[str, Callable[[Connection, Any, Cursor], Any]] = {
-    "waiting": lambda c, _s, _a: streams.waiting(c, 100, 3600.0),
-    "read": lambda c, s, a: traffic.read(c, s, a, 500),
-    "last": lambda c, s, a: traffic.last(c, s, a, 500),
-    "labels": lambda c, s, a: traffic.labels(c, s, a, 500),
-    "last window of each": lambda c, _s, _a: windows.last_of_each(c),
-    "windows": lambda c, s, _a: windows.newest(c, s.stream),
+ASKED: dict[str, Callable[[Connection, Any], Any]] = {
+    "targets of the monitor": lambda c, _s: watch.targets(c),
+    "how far models are watched": lambda c, _s: watching.of_models(c),
+    "evidence of a stream": lambda c, s: evidence.up_to(c, s.id, 1000, 100),
+    "evidence of each": lambda c, s: evidence.newest(c, [s.id], 100),
+    "last window of each": lambda c, _s: windows.last_of_each(c),
+    "windows": lambda c, s: windows.newest(c, s.stream),
 }
+LARGE = ("predictions", "feedback", "windows", "evidence_points", "segments")
 
 
 @pytest.mark.parametrize("stream", ["m:1", "m:1/camera=3"])
@@ -102,22 +100,18 @@ def test_nothing_is_scanned_or_sorted(filled: Connection, stream: str) -> None:
     row = streams.find(filled, stream)
     assert row is not None
     for name, ask in ASKED.items():
-        for after in (Cursor(), Cursor(row.cursor_xid, row.cursor_seq)):
-            for node in plans(filled, lambda ask=ask, after=after: ask(filled, row, after)):
-                large = node.get("Relation Name", "").startswith(("predictions", "slice_pred", "feedback", "windows"))
-                assert not (large and node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")), (name, node)
-                assert not (node["Node Type"] == "Sort" and node["Plan Rows"] > 100), (name, node)
+        for node in plans(filled, lambda ask=ask: ask(filled, row)):
+            large = node.get("Relation Name", "").startswith(LARGE)
+            assert not (large and node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")), (name, node)
+            assert not (node["Node Type"] == "Sort" and node["Plan Rows"] > 100), (name, node)
 
 
 def test_what_is_asked_gives_what_is_there(filled: Connection) -> None:
     ids = {row.stream: row.id for row in streams.every(filled)}
     assert len(ids) == 2 + SLICES
-    assert streams.waiting(filled, 100, 3600.0) == sorted(ids.values())
-    lags = streams.lags(filled)
-    assert (lags[ids["m:1"]], lags[ids["other:1"]], lags[ids["m:1/camera=3"]]) == (480, 120, 100)
+    assert [target.id for target in watch.targets(filled)] == sorted(ids.values())
     assert {row.first for row in windows.last_of_each(filled).values()} == {1000}
     assert windows.last_of_each(filled).keys() == set(ids.values())
-    row = streams.find(filled, "m:1/camera=3")
-    batch = traffic.last(filled, row, Cursor(row.cursor_xid, row.cursor_seq), 50)
-    assert batch is not None
-    assert [cursor.seq for cursor in batch.cursors] == list(range(ROWS - 600 - 50 * 6 + 3, ROWS - 600 - 2, 6))
+    points = evidence.newest(filled, list(ids.values()), 100)
+    assert points.keys() == set(ids.values())
+    assert [point[1] for point in points[ids["m:1"]]] == list(range(1901, 2001))

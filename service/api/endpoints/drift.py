@@ -7,8 +7,10 @@ from pydantic import BaseModel
 from sqlalchemy import Row
 
 from ...alerts.schemas import BaselineSummary
-from ...store import baselines, streams, windows
+from ...store import baselines, streams, watching, windows
 from ...store.baselines import Baseline
+from ...store.stream_status import StreamStatus
+from ...store.watching import Watching
 from ..problems import Problem, documented
 from ..query_names import names_in_query
 
@@ -27,14 +29,11 @@ class Windows(BaseModel):
 def get_drift(request: Request) -> Streams:
     """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores."""
     with request.app.state.engine.connect() as connection:
-        lags, last = streams.lags(connection), windows.last_of_each(connection)
-        accepted = baselines.current_of_all(connection)
-        return Streams(
-            streams=[
-                _stream(row, lags.get(row.id, 0), last.get(row.id), accepted.get(row.id))
-                for row in streams.every(connection)
-            ]
-        )
+        models, last = watching.of_models(connection), windows.last_of_each(connection)
+        accepted, rows = baselines.current_of_all(connection), streams.every(connection)
+    return Streams(
+        streams=[_stream(row, models.get(row.model_id), last.get(row.id), accepted.get(row.id)) for row in rows]
+    )
 
 
 @router.get("/drift/windows", summary="Window reports, newest first", responses=documented(422, 503))
@@ -61,10 +60,9 @@ def get_window(window_id: int, request: Request) -> dict[str, Any]:
     return windows.as_json(row)
 
 
-def _stream(row: Row[Any], lag: int, last: Row[Any] | None, accepted: Baseline | None) -> dict[str, Any]:
-    status = row.status
-    rate = status.get("rate")
-    expected = status.get("expected_run_time")
+def _stream(row: Row[Any], watch: Watching | None, last: Row[Any] | None, accepted: Baseline | None) -> dict[str, Any]:
+    status = StreamStatus.from_json(row.status)
+    rate, expected = status.rate, status.expected_run_time
     return {
         "stream": row.stream,
         "model": {"name": row.model_name, "version": row.model_version},
@@ -75,16 +73,25 @@ def _stream(row: Row[Any], lag: int, last: Row[Any] | None, accepted: Baseline |
         "reference": row.reference_id,
         "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
         "predictions": row.seen,
-        "lag": lag,
-        "evidence": status.get("evidence"),
-        "threshold": status.get("threshold"),
-        "change_point": status.get("change_point"),
+        "lag": 0 if watch is None or row.slice else watch.lag,
+        "watching": None if watch is None else _watching(watch),
+        "evidence": status.evidence,
+        "threshold": status.threshold,
+        "change_point": status.change_point,
         "false_alarm_budget": {
             "expected_run_time": expected,
             "rate": rate,
             "seconds": expected / rate if expected and rate else None,
         },
-        "feedback": status.get("feedback"),
-        "note": status.get("note"),
+        "feedback": vars(status.feedback) if status.feedback else None,
+        "note": status.note,
+        "rejected": dict(row.rejected),
+        "windows_skipped": status.windows_skipped,
+        "errors": dict(status.errors),
+        "last_error": status.last_error,
         "last_window": windows.as_json(last) if last else None,
     }
+
+
+def _watching(watch: Watching) -> dict[str, Any]:
+    return {"state": watch.state, "reason": watch.reason, "position": watch.position, "written": watch.written}

@@ -11,8 +11,10 @@ from sqlalchemy import Engine, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ...store import alerts, self_tests, streams, windows
+from ...store import alerts, self_tests, streams, watching, windows
 from ...store.self_tests import SelfTestRow
+from ...store.stream_status import StreamStatus
+from ...store.watching import REASONS, Watching
 
 LABELS = ["model", "version", "slice"]
 KINDS = ("covariate", "label", "both", "concept")
@@ -30,18 +32,27 @@ GAUGES = {
     "feedback_accuracy": ("Accuracy measured on labels fed back", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
-    "monitor_lag_predictions": ("Predictions that the monitor has not looked at", []),
+    "monitor_lag_predictions": ("Predictions accepted for logging that the monitor has not processed", []),
     "selftest_delay_predictions": (
         "Predictions from the self-test's planted shift to the alarm, +Inf if it failed",
         [],
     ),
     "selftest_last_success_timestamp_seconds": ("Time of the last self-test that found its planted shift", []),
-    "monitor_last_success_timestamp_seconds": ("Time when the monitor last looked at this stream", []),
+    "monitor_last_success_timestamp_seconds": ("Time of the monitor's last step of this model", []),
+    "stream_blind": ("1 while predictions of the model come in that are not watched, by reason", ["reason"]),
+}
+
+
+COUNTERS = {
+    "windows": ("Windows tested", []),
+    "windows_skipped": ("Full windows that were not tested, to save time", []),
+    "rows_rejected": ("Logged predictions that could not be processed", ["reason"]),
+    "monitor_errors": ("Failures of the monitor that were isolated", ["stage"]),
 }
 
 
 class DriftCollector(Collector):
-    """Reads the streams' state when Prometheus asks; shows nothing while the database is away."""
+    """Reads the streams' state when Prometheus asks; shows nothing while the database is unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -51,16 +62,22 @@ class DriftCollector(Collector):
             name: GaugeMetricFamily(f"tidemark_{name}", text, labels=[*LABELS, *more])
             for name, (text, more) in GAUGES.items()
         }
-        evaluated = CounterMetricFamily("tidemark_windows", "Windows evaluated", labels=LABELS)
+        counters = {
+            name: CounterMetricFamily(f"tidemark_{name}", text, labels=[*LABELS, *more])
+            for name, (text, more) in COUNTERS.items()
+        }
         deliveries = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
-                firing, lags = alerts.count_firing(connection), streams.lags(connection)
+                firing, models = alerts.count_firing(connection), watching.of_models(connection)
                 last = windows.last_of_each(connection)
                 for row in streams.every(connection):
                     own = [row.model_name, row.model_version, row.slice]
-                    evaluated.add_metric(own, row.status.get("windows", 0))
-                    for name, more, value in _stream(row, firing.get(row.id, 0), lags.get(row.id, 0), last.get(row.id)):
+                    status = StreamStatus.from_json(row.status)
+                    for name, more, value in _counts(row, status):
+                        counters[name].add_metric([*own, *more], value)
+                    samples = _stream(row, status, firing.get(row.id, 0), models.get(row.model_id), last.get(row.id))
+                    for name, more, value in samples:
                         gauges[name].add_metric([*own, *more], value)
                 for test in self_tests.every(connection):
                     for name, value in _self_test(test):
@@ -68,25 +85,41 @@ class DriftCollector(Collector):
                 for outcome, count in alerts.outcomes(connection).items():
                     deliveries.add_metric([outcome], count)
         except (DBAPIError, PoolTimeout) as error:
-            logging.getLogger(__name__).warning("drift metrics left out, database away: %s", error)
+            logging.getLogger(__name__).warning("drift metrics left out, the database is unavailable: %s", error)
             return
         yield from (family for family in gauges.values() if family.samples)
-        yield evaluated
+        yield from counters.values()
         yield deliveries
 
 
-def _stream(row: Row[Any], firing: int, lag: int, last: Row[Any] | None) -> Iterator[tuple[str, list[str], float]]:
+Sample = tuple[str, list[str], float]
+
+
+def _counts(row: Row[Any], status: StreamStatus) -> Iterator[Sample]:
+    yield "windows", [], status.windows
+    yield "windows_skipped", [], status.windows_skipped
+    yield from (("rows_rejected", [reason], count) for reason, count in row.rejected.items())
+    yield from (("monitor_errors", [stage], count) for stage, count in status.errors.items())
+
+
+def _stream(
+    row: Row[Any], status: StreamStatus, firing: int, watch: Watching | None, last: Row[Any] | None
+) -> Iterator[Sample]:
     yield "alerts_firing", [], firing
-    yield "monitor_lag_predictions", [], lag
-    kinds = row.status.get("kinds", [])
-    yield from (("drift_detected", [kind], float(kind in kinds)) for kind in KINDS)
+    if watch is not None:
+        yield "monitor_lag_predictions", [], 0 if row.slice else watch.lag
+        if not row.slice:
+            blind = watch.reason if watch.is_blind else None
+            yield from (("stream_blind", [reason], float(reason == blind)) for reason in REASONS)
+    yield from (("drift_detected", [kind], float(kind in status.kinds)) for kind in KINDS)
     if row.last_success_at:
         yield "monitor_last_success_timestamp_seconds", [], row.last_success_at.timestamp()
-    for name in ("evidence", "threshold"):
-        if (value := row.status.get(name)) is not None:
-            yield f"drift_{name}", [], value
-    if fed := row.status.get("feedback"):
-        yield "feedback_accuracy", [], fed["accuracy"]
+    if status.evidence is not None:
+        yield "drift_evidence", [], status.evidence
+    if status.threshold is not None:
+        yield "drift_threshold", [], status.threshold
+    if status.feedback is not None:
+        yield "feedback_accuracy", [], status.feedback.accuracy
     if last:
         yield from _window(last)
 
@@ -98,7 +131,7 @@ def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:
         yield "selftest_last_success_timestamp_seconds", row.succeeded_at.timestamp()
 
 
-def _window(row: Row[Any]) -> Iterator[tuple[str, list[str], float]]:
+def _window(row: Row[Any]) -> Iterator[Sample]:
     report = row.report
     yield "window_end_timestamp_seconds", [], row.end.timestamp()
     yield "window_seconds", [], row.seconds

@@ -27,7 +27,7 @@ async def broken() -> None:
 
 
 def test_when_one_fails_the_others_end_even_if_they_miss_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "ASKED_AGAIN", 0.05)
+    monkeypatch.setattr(jobs, "REPEAT_CANCEL", 0.05)
     ended: list[str] = []
 
     async def scenario() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Engine, insert, literal, select
+from sqlalchemy import Connection, Engine, insert
 
 from tests.predictions import write
 from tidemark.inference.thumbnails import thumbnail
@@ -51,9 +51,13 @@ def seed(engine: Engine) -> Seeded:
         model_id = models.register(connection, "mnist", "1", "0" * 64, CLASSES)
         _log(connection, model_id)
         stream_id = _stream(connection, model_id)
-        logged = select(literal(stream_id), *(tables.predictions.c[name] for name in ("xid", "seq", "at", "id")))
         connection.execute(
-            insert(tables.slice_predictions).from_select(["stream_id", "xid", "seq", "at", "id"], logged)
+            insert(tables.evidence_points),
+            [
+                {"stream_id": stream_id, "at": AT + dt.timedelta(seconds=50 * step), "position": 100 * step}
+                | {"evidence": evidence, "threshold": 4.9}
+                for step, evidence in enumerate(EVIDENCE)
+            ],
         )
         for early in range(12):
             _window(connection, stream_id, first=250 * early, size=500, drifted=False)
@@ -177,7 +181,6 @@ def _stream(connection: Connection, model_id: int) -> int:
         "threshold": 4.9,
         "change_point": 2950,
         "change_range": [2920, 2970],
-        "history": [_point(100 * step, evidence) for step, evidence in enumerate(EVIDENCE)],
         "rate": 2.0,
         "expected_run_time": 100_000,
         "windows": 13,
@@ -197,10 +200,6 @@ def _stream(connection: Connection, model_id: int) -> int:
     }
     statement = insert(tables.streams).values(values).returning(tables.streams.c.id)
     return int(connection.execute(statement).scalar_one())
-
-
-def _point(position: int, evidence: float) -> list[Any]:
-    return [(AT + dt.timedelta(seconds=position / 2)).isoformat(), position, evidence]
 
 
 def _window(connection: Connection, stream_id: int, first: int, size: int, drifted: bool) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 from typer.main import get_command
 
 from tests.unit.pages.seed import AT, Seeded, prediction_id
@@ -31,12 +31,17 @@ def test_overview_says_state_budget_and_alert(client: TestClient, seeded: Seeded
 
 def test_calm_streams_are_sparklines_that_keep_their_peaks(client: TestClient, engine: Engine, seeded: Seeded) -> None:
     with engine.begin() as connection:
-        status = connection.execute(select(tables.streams.c.status).where(tables.streams.c.kind != "none")).scalar_one()
-        history = [[AT.isoformat(), 10 * n, 4.0 if n == 101 else 1.0] for n in range(200)]
-        calm = {"state": "calm", "kind": "none", "status": status | {"history": history}}
-        connection.execute(update(tables.streams).where(tables.streams.c.kind != "none").values(calm))
+        drifting = tables.streams.c.kind != "none"
+        stream_id = connection.execute(select(tables.streams.c.id).where(drifting)).scalar_one()
+        connection.execute(delete(tables.evidence_points))
+        points = [
+            {"stream_id": stream_id, "at": AT, "position": 10 * n, "evidence": 4.0 if n == 151 else 1.0}
+            for n in range(100, 200)
+        ]
+        connection.execute(insert(tables.evidence_points), points)
+        connection.execute(update(tables.streams).where(drifting).values(state="calm", kind="none"))
     page = client.get("/").text
-    assert "Evidence of drift, 1.0 nats, alarm above 4.9: the last 1,990 predictions, on a log scale" in page
+    assert "Evidence of drift, 1.0 nats, alarm above 4.9: the last 990 predictions, on a log scale" in page
     heights = [float(point.split(",")[1]) for point in re.search('class="line" points="(.*?)"', page)[1].split()]
     assert len(heights) <= 70
     assert sum(height < max(heights) for height in heights) == 1
@@ -48,7 +53,13 @@ def test_overview_without_streams(client: TestClient) -> None:
     assert "No stream yet" in page.text
 
 
-def test_overview_says_that_nobody_looks_at_waiting_predictions(client: TestClient, seeded: Seeded) -> None:
+def test_overview_says_that_waiting_predictions_are_not_watched(
+    client: TestClient, engine: Engine, seeded: Seeded
+) -> None:
+    with engine.begin() as connection:
+        waiting = {"position": 0, "last_success_at": AT}
+        connection.execute(update(tables.streams).where(tables.streams.c.slice == "").values(waiting))
+    assert "not watched: no monitor is running" in client.get("/").text
     assert re.search(r"monitor 13 predictions behind, last active \d+ days ago: is it running\?", client.get("/").text)
 
 
@@ -159,7 +170,7 @@ def test_window_page_draws_stored_evidence_where_the_history_has_gone(
     client: TestClient, engine: Engine, seeded: Seeded
 ) -> None:
     with engine.begin() as connection:
-        connection.execute(update(tables.streams).values(status={"history": []}))
+        connection.execute(delete(tables.evidence_points))
     page = client.get(f"/windows/{seeded.window}").text
     assert "6.0 nats after 3,000 predictions; this window is predictions 2,650 to 3,000" in page
 

@@ -1,0 +1,159 @@
+"""What a step of the monitor gives besides the new state: events for the database, and windows to be explained."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..alerts.incident import Certainty, Resolution, Severity
+from .labels import ConceptDetection
+from .report import StoredReport
+
+IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
+Purpose = Literal["routine", "incident", "alarm", "concept", "further_shift"]
+
+
+@dataclass(frozen=True)
+class WindowRequest:
+    """A window of one stream that is to be tested, apart from the detector.
+
+    Parameters
+    ----------
+    slice : str
+        The name of the stream's slice, empty for the whole model.
+    purpose : str
+        What the report is for. Reports for alarms come first; routine ones may be skipped.
+    ids : uint8 (m, 16)
+        The predictions of the window, in the order of the stream.
+    first : int
+        The number of the stream's predictions before the window.
+    evidence, threshold : float
+        The detector's, when the window was requested.
+    detection : ConceptDetection, optional
+        What the labels showed, for the purpose "concept".
+    """
+
+    slice: str
+    purpose: Purpose
+    ids: IdRows
+    first: int
+    evidence: float
+    threshold: float
+    detection: ConceptDetection | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The answer to a window request: a report, or the reason why there is none.
+
+    Parameters
+    ----------
+    start, end : datetime
+        The times of the first and of the last prediction.
+    seconds : float
+        The time that the test took.
+    """
+
+    request: WindowRequest
+    report: StoredReport | None
+    start: dt.datetime
+    end: dt.datetime
+    seconds: float = 0.0
+    error: str | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class WindowStored:
+    """A window report to be stored."""
+
+    slice: str
+    explanation: Explanation
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AlertFired:
+    """An incident opens; `explanation` is that of the stored window that the report belongs to."""
+
+    slice: str
+    incident_id: UUID
+    kind: str
+    certainty: Certainty
+    severity: Severity
+    since: dt.datetime
+    position: int
+    report: Mapping[str, Any]
+    explanation: Explanation | None
+
+
+@dataclass(frozen=True)
+class AlertReopened:
+    """An incident that was resolved a short time ago is open again."""
+
+    slice: str
+    incident_id: UUID
+    kind: str
+    certainty: Certainty
+    severity: Severity
+    report: Mapping[str, Any]
+    explanation: Explanation | None
+
+
+@dataclass(frozen=True)
+class AlertChanged:
+    """Something about an open incident is new: its kind, how sure the kind is, a further shift, its severity."""
+
+    slice: str
+    incident_id: UUID
+    reason: Literal["kind", "certainty", "severity", "further_shift"]
+    kind: str
+    certainty: Certainty
+    severity: Severity
+    report: Mapping[str, Any] | None
+    explanation: Explanation | None
+
+
+@dataclass(frozen=True)
+class AlertResolved:
+    """An incident is over."""
+
+    slice: str
+    incident_id: UUID
+    resolution: Resolution
+
+
+@dataclass(frozen=True)
+class RowsRejected:
+    """Logged predictions that cannot be processed."""
+
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class EvidencePoint:
+    """A point of the chart of a stream's evidence."""
+
+    slice: str
+    at: dt.datetime
+    position: int
+    evidence: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class BaselineRequest:
+    """The traffic since a change that the second detector of an incident is to be compared with."""
+
+    slice: str
+    incident_id: UUID
+    ids: IdRows
+
+
+Event = WindowStored | AlertFired | AlertReopened | AlertChanged | AlertResolved | EvidencePoint
+ALERT_EVENTS = (AlertFired, AlertReopened, AlertChanged, AlertResolved)

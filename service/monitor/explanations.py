@@ -1,0 +1,116 @@
+"""Window tests in the background: by priority, within a share of a core, and isolated from the detector."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import Engine
+
+from ..store import log
+from ..store.log_batch import PredictionBatch
+from ..store.prediction_id import time_of
+from .background import Background
+from .evaluate import explain
+from .events import Explanation, Purpose, WindowRequest
+from .prepared_reference import PreparedReference
+
+SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
+MAX_ALLOWANCE = 30.0  # seconds of processor time that unused shares add up to
+MAX_WAITING = 200  # windows that may wait; further ones are skipped
+PRIORITIES: Mapping[Purpose, int] = {"alarm": 0, "further_shift": 0, "concept": 0, "incident": 1, "routine": 2}
+GONE = "its predictions are no longer in the database"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelExplanation:
+    """The answer to a window request of one of a model's streams."""
+
+    model_id: int
+    explanation: Explanation
+
+
+class Explanations:
+    """Tests windows one after the other.
+
+    Windows for alarms are always tested; the others while the time that all of them took stays below a quarter of a
+    core, else they are answered as skipped.
+
+    Parameters
+    ----------
+    unlimited : bool, default False
+        Whether no window is skipped, and all are tested in the caller's thread.
+    """
+
+    def __init__(self, engine: Engine, unlimited: bool = False) -> None:
+        self._engine = engine
+        self.unlimited = unlimited
+        self._background: Background[ModelExplanation] = Background("window-tests", inline=unlimited)
+        self._allowance = MAX_ALLOWANCE
+        self._measured_at = time.monotonic()
+        self.seconds = 0.0  # processor time of all tests
+
+    def submit(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> None:
+        """Have a window tested against a baseline."""
+        priority = PRIORITIES[request.purpose]
+        is_full = priority > 0 and len(self._background) >= MAX_WAITING and not self.unlimited
+        if is_full:
+            self._background.submit(lambda: ModelExplanation(model_id, _skipped(request)), priority=-1)
+        else:
+            self._background.submit(lambda: self._explain(model_id, request, prepared), priority)
+
+    def collect(self) -> list[ModelExplanation]:
+        """Return the answers since the last call."""
+        return self._background.collect()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no window waits and no answer is to be collected."""
+        return self._background.idle
+
+    def _explain(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> ModelExplanation:
+        if PRIORITIES[request.purpose] > 0 and not self._may_test():
+            return ModelExplanation(model_id, _skipped(request))
+        started, used = time.perf_counter(), time.thread_time()
+        start, end = (time_of(UUID(bytes=request.ids[row].tobytes())) for row in (0, -1))
+        try:
+            batch = self._read(model_id, request, prepared)
+            report = explain(prepared, batch)
+            start, end = batch.span
+            explanation = Explanation(request, report, start, end, time.perf_counter() - started)
+        except Exception as error:
+            logger.warning("a window of model %d could not be tested", model_id, exc_info=True)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason)
+        spent = time.thread_time() - used
+        self._allowance -= spent
+        self.seconds += spent
+        return ModelExplanation(model_id, explanation)
+
+    def _read(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> PredictionBatch:
+        """Return the window's predictions in the order of the stream."""
+        sizes = prepared.reference.embeddings.shape[1], prepared.reference.classes
+        keys = [UUID(bytes=row.tobytes()) for row in request.ids]
+        with self._engine.connect() as connection:
+            batch = log.by_ids(connection, model_id, keys, *sizes)
+        if batch is None or not len(batch):
+            raise LookupError(GONE)
+        places = {key: place for place, key in enumerate(keys)}
+        return batch.select(np.argsort([places[key] for key in batch.uuids], kind="stable"))
+
+    def _may_test(self) -> bool:
+        if self.unlimited:
+            return True
+        now = time.monotonic()
+        self._allowance = min(self._allowance + SHARE_OF_CORE * (now - self._measured_at), MAX_ALLOWANCE)
+        self._measured_at = now
+        return self._allowance > 0
+
+
+def _skipped(request: WindowRequest) -> Explanation:
+    start, end = (time_of(UUID(bytes=request.ids[row].tobytes())) for row in (0, -1))
+    return Explanation(request, None, start, end, skipped=True)

@@ -1,0 +1,145 @@
+"""The state of a model from its checkpoints, and what another baseline makes of it."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ..settings import Settings
+from ..store import alerts, watch
+from ..store.alerts import AlertRow
+from ..store.watch import Target
+from .budget import run_time
+from .checkpoint import Checkpoint, restored
+from .incident import Incident
+from .labels import LabelState
+from .model_step import REFERENCE, WHOLE, ModelState, new_stream
+from .prepared_reference import BaselineKey, PreparedReference
+from .state import StreamState, WindowSchedule
+
+logger = logging.getLogger(__name__)
+
+
+class LoadedModel(NamedTuple):
+    """The state of a model, and whether all of it comes from checkpoints."""
+
+    state: ModelState
+    is_stored: bool
+
+
+def load_model(
+    connection: Connection,
+    model_id: int,
+    targets: Mapping[str, Target],
+    keys: Mapping[str, BaselineKey],
+    prepared: Mapping[str, PreparedReference],
+    settings: Settings,
+) -> LoadedModel:
+    """Return the state of a model's streams, as of the last checkpoint.
+
+    A stream that was never stored begins where its row says. Incidents are those whose alerts fire.
+    """
+    whole = targets[WHOLE]
+    position, label_position = whole.position, whole.label_position
+    streams: dict[str, StreamState] = {}
+    counts = {}
+    rejected: Mapping[str, int] = {}
+    is_stored = True
+    for name, target in sorted(targets.items()):
+        stored = watch.load_checkpoint(connection, target.id)
+        checkpoint = Checkpoint.of(stored.state) if stored is not None else None
+        baseline = prepared.get(name, prepared[REFERENCE])
+        if stored is None or checkpoint is None:
+            if stored is not None:
+                logger.warning("stream %d: its evidence starts again: another version stored it", target.id)
+            is_stored = False
+            fresh = new_stream(model_id, name, baseline, settings, target.seen)
+            state = replace(fresh, windows=WindowSchedule(start=target.seen, covered=target.seen))
+        else:
+            state, reason = restored(checkpoint, keys[name], baseline, run_time(settings))
+            if reason is not None:
+                logger.warning("stream %d: its evidence starts again: %s", target.id, reason)
+            if name == WHOLE:
+                counts, rejected = checkpoint.counts, checkpoint.values["rejected"]
+                position, label_position = stored.position, stored.label_position
+        streams[name] = _reconciled(state, alerts.firing(connection, target.id))
+    return LoadedModel(ModelState(model_id, position, label_position, streams, counts, rejected), is_stored)
+
+
+def rebased(
+    state: ModelState,
+    before: Mapping[str, BaselineKey],
+    after: Mapping[str, BaselineKey],
+    prepared: Mapping[str, PreparedReference],
+    settings: Settings,
+) -> ModelState:
+    """Return the state of a model some of whose streams are compared with something else from now on, or have ended.
+
+    Their detectors start again. An incident ends with the baseline that was accepted.
+    """
+    streams: dict[str, StreamState] = {}
+    for name, stream in state.streams.items():
+        if name not in after:
+            continue
+        if name in before and before[name] != after[name]:
+            stream = _with_baseline(stream, before[name], after[name], prepared[name], run_time(settings))
+        streams[name] = stream
+    return replace(state, streams=streams)
+
+
+def _with_baseline(
+    state: StreamState, before: BaselineKey, after: BaselineKey, prepared: PreparedReference, expected_run_time: float
+) -> StreamState:
+    accepted = before.baseline_id != after.baseline_id
+    labels = state.labels
+    if before.reference_id != after.reference_id:
+        labels = None if prepared.reference.labels is None else LabelState.start(prepared.reference)
+    return replace(
+        state,
+        detector=prepared.detector(expected_run_time),
+        labels=labels,
+        alarm=None,
+        second=None,
+        second_alarm=None,
+        incident=None if accepted else _again(state.incident, state.seen),
+        concept=None if accepted else state.concept,
+        proportions=None,
+    )
+
+
+def _again(incident: Incident | None, seen: int) -> Incident | None:
+    """Return an incident whose quiet time begins now."""
+    return None if incident is None else replace(incident, alarmed_at=seen, baseline_ids=None)
+
+
+def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:
+    """Return the state with the incidents whose alerts fire: a person may have ended one, and an earlier version of
+    the monitor may have opened one."""
+    concept = next((alert for alert in firing if alert.kind == "concept"), None)
+    drift = next((alert for alert in firing if alert.kind != "concept"), None)
+    return replace(
+        state,
+        incident=_matching(state.incident, drift, state.seen),
+        concept=_matching(state.concept, concept, state.seen),
+    )
+
+
+def _matching(incident: Incident | None, alert: AlertRow | None, seen: int) -> Incident | None:
+    if alert is None:
+        return incident if incident is not None and not incident.open else None
+    if incident is not None and incident.open and incident.id == alert.id:
+        return incident
+    return Incident(
+        id=alert.id,
+        kind=alert.kind,
+        certainty="likely" if alert.certainty == "likely" else "sure",
+        severity="page" if alert.severity == "page" else "ticket",
+        since=alert.since,
+        delay=max(seen - alert.position, 0),
+        alarmed_at=seen,
+        evidence=0.0,
+        change=alert.position,
+        reopened=alert.reopened,
+    )

@@ -1,0 +1,84 @@
+"""The small status of a stream that pages, `/drift` and `/metrics` read: typed, versioned, without detector state."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+VERSION = 2  # of the JSON; version 1 had no version key, and held the evidence's history
+
+
+@dataclass(frozen=True)
+class MeasuredAccuracy:
+    """The accuracy measured on the last labels that were fed back, with its 95 % interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """What a monitor reports of a stream beside the stream's own columns.
+
+    Parameters
+    ----------
+    evidence : float, optional
+        The detector's statistic in nats.
+    threshold : float, optional
+        The evidence at which it alarms.
+    expected_run_time : float, optional
+        Predictions of the stream between two false alarms.
+    rate : float, optional
+        Predictions a second.
+    kinds : tuple of str
+        The kinds of drift that are firing.
+    change_point, change_range : int and pair of int, optional
+        The number of the stream's predictions before the change, and between which two numbers it lies.
+    note : str, optional
+        A sentence for the page, such as that the traffic is not independent.
+    feedback : MeasuredAccuracy, optional
+        The accuracy on the last labels.
+    windows, windows_skipped : int
+        Windows that were tested, and due ones that were not, for they would have taken too much time.
+    rejected : mapping of str to int
+        Logged predictions that could not be processed, by reason.
+    errors : mapping of str to int
+        Failures of a window test or of a label step, by stage.
+    last_error : str, optional
+        The newest of them, in one line.
+    repeats : float, optional
+        The share of the recent predictions that repeat an earlier one.
+    """
+
+    evidence: float | None = None
+    threshold: float | None = None
+    expected_run_time: float | None = None
+    rate: float | None = None
+    kinds: tuple[str, ...] = ()
+    change_point: int | None = None
+    change_range: tuple[int, int] | None = None
+    note: str | None = None
+    feedback: MeasuredAccuracy | None = None
+    windows: int = 0
+    windows_skipped: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    last_error: str | None = None
+    repeats: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as JSON values; what is not known is left out."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        return values | {"version": VERSION}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "StreamStatus":
+        """Return the status that `to_json` gave, of this version or of an earlier one."""
+        names = {item.name for item in fields(cls)}
+        known = {name: value for name, value in values.items() if name in names}
+        if between := known.get("change_range"):
+            known["change_range"] = (between[0], between[1])
+        if measured := known.get("feedback"):
+            known["feedback"] = MeasuredAccuracy(**measured)
+        return cls(**known | {"kinds": tuple(known.get("kinds", ()))})

@@ -1,0 +1,251 @@
+"""One step of a stream without a database: what is detected, requested, told and resolved."""
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.statistics.worlds import Arrays, World
+from tidemark.drift import DetectorScores, StreamDetector, WindowTest
+from tidemark.monitor import checkpoint
+from tidemark.monitor.evaluate import explain
+from tidemark.monitor.events import (
+    AlertChanged,
+    AlertFired,
+    AlertReopened,
+    AlertResolved,
+    Event,
+    EvidencePoint,
+    Explanation,
+    WindowRequest,
+    WindowStored,
+)
+from tidemark.monitor.labels import FedBackLabels
+from tidemark.monitor.model_step import new_stream
+from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
+from tidemark.monitor.state import StreamRows, StreamState
+from tidemark.monitor.stream_step import FIRST_WINDOWS, StreamInput, advance_stream
+from tidemark.settings import Settings
+from tidemark.store.log_batch import PredictionBatch
+from tidemark.store.prediction_id import id_at
+
+WORLD = World()
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+RUN_TIME = 20_000.0
+SETTINGS = Settings(window_size=200, window_min_size=50, expected_run_time=20_000)
+
+
+@pytest.fixture(scope="module")
+def prepared() -> PreparedReference:
+    reference = WORLD.reference(1500, np.random.default_rng(0))
+    scores = DetectorScores(reference)
+    calibration = StreamDetector(reference, RUN_TIME, scores=scores).calibration()
+    return PreparedReference(BaselineKey(1), reference, scores, calibration, lambda: WindowTest(reference, 200))
+
+
+class Stream:
+    """A stream whose clock moves a second a prediction, and whose windows are tested at once unless told otherwise."""
+
+    def __init__(self, prepared: PreparedReference, settings: Settings = SETTINGS) -> None:
+        self.prepared, self.settings = prepared, settings
+        self.state: StreamState = new_stream(1, "", prepared, settings)
+        self.rng = np.random.default_rng(1)
+        self.now = START
+        self.events: list[Event] = []
+        self.batches: dict[bytes, Arrays] = {}
+        self.pending: list[Explanation] = []
+        self.explains = True
+
+    def send(self, n: int, step: int = 50, **change: Any) -> None:
+        for first in range(0, n, step):
+            self.take(WORLD.traffic(min(step, n - first), self.rng, **change))
+
+    def take(self, arrays: Arrays) -> None:
+        m = len(arrays["embeddings"])
+        self.now += dt.timedelta(seconds=m)
+        ids = np.stack([self._id(row, m) for row in range(m)])
+        for row, key in enumerate(ids):
+            self.batches[key.tobytes()] = {name: values[row : row + 1] for name, values in arrays.items()}
+        scores = self.state.detector.score(**arrays)
+        self.advance(rows=StreamRows(ids, scores, **arrays))
+
+    def advance(self, **incoming: Any) -> None:
+        explanations, self.pending = tuple(self.pending), []
+        given = StreamInput(explanations=explanations, **incoming)
+        transition = advance_stream(self.state, given, self.prepared, self.settings, RUN_TIME, self.now)
+        self.state = transition.state
+        self.events += [event for event in transition.events if not isinstance(event, EvidencePoint)]
+        self.pending = [self.explained(request) for request in transition.requests] if self.explains else []
+
+    def explained(self, request: WindowRequest) -> Explanation:
+        arrays = [self.batches[key.tobytes()] for key in request.ids]
+        joined = {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
+        m, moment = len(arrays), self.now
+        times = np.zeros(m, np.int64)
+        batch = PredictionBatch(0, m, np.arange(m), request.ids, times, tags=[{}] * m, rejected={}, **joined)
+        return Explanation(request, explain(self.prepared, batch), moment, moment)
+
+    def label(self, arrays: Arrays, labels: np.ndarray) -> None:
+        m = len(labels)
+        ids = np.stack([self._id(row, m) for row in range(m)])
+        probabilities = arrays["probabilities"]
+        batch = FedBackLabels(ids, probabilities.argmax(axis=1), probabilities, labels, np.ones(m, bool))
+        self.advance(labels=batch)
+
+    def of(self, *kinds: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    def _id(self, row: int, count: int) -> np.ndarray:
+        moment = self.now - dt.timedelta(seconds=count - 1 - row)
+        return np.frombuffer(id_at(int(moment.timestamp() * 1000), self.rng.bytes(10)).bytes, np.uint8)
+
+
+def test_a_shift_fires_once_is_dated_and_resolves_by_the_detector(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(600)
+    assert stream.of(AlertFired) == []
+    planted = stream.now
+    stream.send(400, move=0.6)
+    (fired,) = stream.of(AlertFired)
+    assert fired.kind == "covariate"
+    assert abs((fired.since - planted).total_seconds()) < 60
+    assert stream.state.kinds == ("covariate",)
+    assert stream.of(AlertResolved) == []
+    stream.send(1500)
+    (resolved,) = stream.of(AlertResolved)
+    assert resolved.incident_id == fired.incident_id
+    assert resolved.resolution == "recovered"
+    assert stream.state.kinds == ()
+
+
+def test_an_incident_does_not_resolve_while_the_shift_stays(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.explains = False
+    stream.send(400)
+    stream.send(4000, move=0.35)
+    assert len(stream.of(AlertFired)) == 1
+    assert stream.of(AlertResolved) == []
+
+
+def test_an_incident_that_comes_back_is_reopened_and_its_quiet_time_doubles(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.send(200, move=0.6)
+    stream.send(1000)
+    (resolved,) = stream.of(AlertResolved)
+    stream.send(200, move=0.6)
+    (reopened,) = stream.of(AlertReopened)
+    assert reopened.incident_id == resolved.incident_id
+    assert stream.state.incident is not None
+    assert stream.state.incident.reopened == 1
+    assert len(stream.of(AlertFired)) == 1
+    stream.now += dt.timedelta(hours=2)
+    stream.send(2000)
+    stream.now += dt.timedelta(hours=2)
+    stream.advance()
+    stream.send(200, move=0.6)
+    assert len(stream.of(AlertFired)) == 2
+
+
+def test_an_alarm_whose_window_is_not_tested_in_time_goes_out_and_says_what_alarmed(
+    prepared: PreparedReference,
+) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.explains = False
+    stream.send(300, move=0.6)
+    (fired,) = stream.of(AlertFired)
+    assert fired.certainty == "likely"
+    assert "evidence" in fired.report["summary"]
+    assert "no drift" not in fired.report["summary"].lower()
+    assert 0 < fired.report["p_value"] < 0.01
+
+
+def test_a_window_that_fails_is_counted_stored_and_stops_nothing(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(200)
+    (request,) = [item.request for item in stream.pending]
+    broken = Explanation(request, None, START, START, error="Singular matrix")
+    stream.pending = [broken]
+    stream.send(100)
+    stored = stream.of(WindowStored)
+    assert stored[0].report["summary"] == "could not be tested: Singular matrix"
+    assert stream.state.status.errors == {"window": 1}
+    assert stream.state.status.last_error == "window: Singular matrix"
+    stream.send(400, move=0.6)
+    assert len(stream.of(AlertFired)) == 1
+
+
+def test_labels_that_fail_are_counted_and_stop_nothing(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    arrays = WORLD.traffic(50, stream.rng)
+    stream.take(arrays)
+    stream.label(arrays, np.full(50, 99))
+    assert stream.state.status.errors == {"labels": 1}
+    stream.send(300)
+    stream.send(400, move=0.6)
+    assert len(stream.of(AlertFired)) == 1
+
+
+def test_two_thousand_contradicting_labels_at_once_are_told(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    arrays = WORLD.traffic(2000, stream.rng)
+    stream.take(arrays)
+    stream.label(arrays, (arrays["probabilities"].argmax(axis=1) + 1) % WORLD.k)
+    stream.advance()
+    (fired,) = stream.of(AlertFired)
+    assert fired.kind == "concept"
+    assert np.isfinite(stream.state.status.evidence or 0.0)
+
+
+def test_windows_of_a_calm_stream_are_spaced_and_the_rest_is_counted(prepared: PreparedReference) -> None:
+    stream = Stream(prepared, SETTINGS.model_copy(update={"window_interval": 600.0}))
+    stream.explains = False
+    stream.send(4000, step=500)
+    windows = (4000 - 200) // 100 + 1
+    spaced = stream.state.windows.requested
+    assert spaced > FIRST_WINDOWS
+    assert stream.state.status.windows_skipped == windows - spaced
+    assert spaced - FIRST_WINDOWS <= 4000 / 600 + 1
+
+
+@pytest.mark.parametrize("step", [1, 37, 500])
+def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: PreparedReference, step: int) -> None:
+    whole, parts = Stream(prepared), Stream(prepared)
+    arrays = WORLD.traffic(1000, np.random.default_rng(5))
+    whole.take(arrays)
+    for first in range(0, 1000, step):
+        parts.take({name: values[first : first + step] for name, values in arrays.items()})
+        if first // step % 7 == 3:
+            data = checkpoint.to_bytes(parts.state, BaselineKey(1), {}, {})
+            stored = checkpoint.Checkpoint.of(data)
+            assert stored is not None
+            parts.state, reason = checkpoint.restored(stored, BaselineKey(1), prepared, RUN_TIME)
+            assert reason is None
+    assert parts.state.detector.evidence == whole.state.detector.evidence
+    assert parts.state.seen == whole.state.seen == 1000
+
+
+def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(300)
+    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    assert stored is not None
+    state, reason = checkpoint.restored(stored, BaselineKey(2), prepared, RUN_TIME)
+    assert reason is not None
+    assert (state.seen, state.detector.evidence) == (300, 0.0)
+
+
+def test_a_later_surer_name_of_the_kind_is_told_as_a_change(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.send(300, move=0.6)
+    incident = stream.state.incident
+    assert incident is not None
+    stream.state = replace(stream.state, incident=replace(incident, kind="label", named=None))
+    stream.events.clear()
+    stream.send(400, move=0.6)
+    changed = stream.of(AlertChanged)
+    assert [(event.reason, event.kind, event.certainty) for event in changed] == [("kind", "covariate", "sure")]
