@@ -133,7 +133,8 @@ def create_app(
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.openapi_schema = openapi.describe(app, secured=bool(settings.api_keys))
+    document = openapi.describe(app, secured=bool(settings.api_keys))
+    app.openapi = lambda: document  # type: ignore[method-assign]
     _add_middleware(app, settings, server_metrics)
     return app
 
@@ -217,7 +218,7 @@ def _add_middleware(app: FastAPI, settings: Settings, server_metrics: ServerMetr
             allow_headers=["*"],
             max_age=600,
         )
-    paths = frozenset(route.path for route in app.routes if hasattr(route, "path") and "{" not in route.path)
+    paths = frozenset(path for path in app.openapi()["paths"] if "{" not in path)
     app.add_middleware(SecurityHeaders, answered=server_metrics.request_answered, paths=paths)
 
 
