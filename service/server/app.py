@@ -155,7 +155,9 @@ async def open_server_state(
         stack.callback(engine.dispose)
         spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
         stack.callback(spool.close)
-        forwarder = Forwarder(spool, engine, server_metrics.forwarded)
+        forwarder = Forwarder(
+            spool, engine, server_metrics.forwarded, server_metrics.rows_rejected, settings.retention_days
+        )
         forwarder.start()
         stack.callback(forwarder.stop)
         measuring = asyncio.create_task(_measure_spool(server_metrics, spool))
