@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .types import Float32Array, FloatArray
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
 
 RIDGE = 1.0  # predictions by which a coefficient is shrunk, in units of its covariate's variance
 
@@ -19,27 +20,27 @@ class ContextModel(NamedTuple):
     Cobb and Van Looveren (2022), Context-aware drift detection, ICML; there with kernels.
     """
 
-    location: FloatArray  # (c,) mean of each covariate
-    coefficients: FloatArray  # (1 + c, columns), intercept first
+    location: Matrix  # (c,) mean of each covariate
+    coefficients: Matrix  # (1 + c, columns), intercept first
 
     @classmethod
-    def fit(cls, context: FloatArray, rows: Float32Array) -> "ContextModel":
+    def fit(cls, context: Matrix, rows: Floats) -> "ContextModel":
         """Return the model of `rows` (n, columns) given `context` (n, c)."""
         location = context.mean(axis=0)
         design = with_intercept(context - location)
         return cls(location, ridge(design, rows.astype(np.float64), design.T @ design))
 
-    def expected(self, context: FloatArray) -> Float32Array:
+    def expected(self, context: Matrix) -> Floats:
         """Return the expected rows (m, columns)."""
         return np.asarray(with_intercept(context - self.location) @ self.coefficients, dtype=np.float32)
 
 
-def with_intercept(context: FloatArray) -> FloatArray:
+def with_intercept(context: Matrix) -> Matrix:
     """Return covariates (n, c) with a column of ones before them."""
     return np.hstack([np.ones((len(context), 1)), context])
 
 
-def ridge(design: FloatArray, rows: FloatArray, gram: FloatArray) -> FloatArray:
+def ridge(design: Matrix, rows: Matrix, gram: Matrix) -> Matrix:
     """Return coefficients (1 + c, columns); the intercept is not shrunk, the others by `RIDGE` predictions each."""
     penalty = RIDGE * np.diag(gram) / max(len(design), 1)
     penalty[0] = 0
@@ -47,7 +48,7 @@ def ridge(design: FloatArray, rows: FloatArray, gram: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.solve(gram + np.diag(penalty), design.T @ rows))
 
 
-def check_context(context: ArrayLike, m: int, columns: int | None = None) -> FloatArray:
+def check_context(context: ArrayLike, m: int, columns: int | None = None) -> Matrix:
     """Return covariates as float64 (m, c).
 
     Raises

@@ -139,15 +139,15 @@ def _detector(
 def _labels(
     arrays: Mapping[str, NDArray[Any]], rest: dict[str, Any] | None, prepared: PreparedReference, same: bool
 ) -> LabelState | None:
-    if prepared.reference.labels is None:
+    if prepared.labelled is None:
         return None
     state = {name.removeprefix(LABELS): value for name, value in arrays.items() if name.startswith(LABELS)}
     if rest is None or not same:
-        return LabelState.start(prepared.reference)
+        return LabelState.start(prepared.labelled)
     try:
-        return LabelState.of(prepared.reference, state, rest)
+        return LabelState.of(prepared.labelled, state, rest)
     except (ValueError, KeyError, TypeError):
-        return LabelState.start(prepared.reference)
+        return LabelState.start(prepared.labelled)
 
 
 def _alarm(values: dict[str, Any]) -> Alarm:

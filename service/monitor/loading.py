@@ -95,7 +95,7 @@ def _with_baseline(
     accepted = before.baseline_id != after.baseline_id
     labels = state.labels
     if before.reference_id != after.reference_id:
-        labels = None if prepared.reference.labels is None else LabelState.start(prepared.reference)
+        labels = None if prepared.labelled is None else LabelState.start(prepared.labelled)
     return replace(
         state,
         detector=prepared.detector(expected_run_time),

@@ -97,7 +97,7 @@ class Transition:
 
 def new_stream(model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0) -> StreamState:
     """Return the state of a stream that has processed nothing."""
-    labels = None if prepared.reference.labels is None else LabelState.start(prepared.reference)
+    labels = None if prepared.labelled is None else LabelState.start(prepared.labelled)
     key = f"{model_id}/{name}"
     return StreamState(key, name, seen, prepared.detector(run_time(settings)), labels=labels)
 

@@ -163,6 +163,7 @@ class Monitor:
             watch.heartbeat(connection, self.id, f"{socket.gethostname()}:{os.getpid()}")
             self._others = max(watch.live_monitors(connection, LEASE) - 1, 0)
             watch.renew(connection, owned, self.id, LEASE)
+            watch.reopen(connection)
             for whole in wholes:
                 if whole.reference_id is None and (whole.position, whole.label_position) != (
                     whole.written,

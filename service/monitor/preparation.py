@@ -4,14 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
+import numpy as np
 from sqlalchemy import Connection, Engine
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
+from ..drift.reference import Accepted
 from ..settings import Settings
-from ..store import calibrations, log, references
+from ..store import baselines, calibrations, log, references
+from ..store.baselines import AcceptedTraffic
 from .background import Background
 from .budget import run_time
 from .events import BaselineRequest
@@ -154,21 +157,29 @@ class PreparedReferences:
 
 
 def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedReference:
-    """Load a baseline and calibrate the detector on it: on traffic that was declared calm, else on the reference alone,
-    when the calibration is cached next to it."""
+    """Load a baseline and calibrate the detector on it.
+
+    An accepted baseline comes before traffic that was declared calm, which comes before the reference alone. The
+    calibration is stored next to what it is of.
+    """
     calm: Mapping[str, Any] | None = None
     with engine.connect() as connection:
         reference = load(connection, key.reference_id)
         calibration = references.load_calibration(connection, key.reference_id)
         thumbnails = tuple(references.load_thumbnails(connection, key.reference_id))
-        if key.calibration_id is not None:
+        if key.baseline_id is not None:
+            accepted = baselines.load(connection, key.baseline_id)
+            reference, calibration = accepted_reference(reference, accepted), accepted.calibration
+        elif key.calibration_id is not None:
             calm, calibration = calibrations.load(connection, key.calibration_id)
     scores = DetectorScores(reference)
     if calibration is None or not _fits(reference, calibration, scores):
         detector = StreamDetector(reference, run_time(settings), SEED, calm, scores=scores)
         calibration = detector.calibration()
-        if calm is None:
-            with engine.begin() as connection:
+        with engine.begin() as connection:
+            if key.baseline_id is not None:
+                baselines.save_calibration(connection, key.baseline_id, calibration)
+            elif calm is None:
                 references.save_calibration(connection, key.reference_id, calibration)
     return PreparedReference(key, reference, scores, calibration, _window_test(reference, settings, calm), thumbnails)
 
@@ -184,19 +195,29 @@ def second_detector(
     if batch is None:
         raise LookupError("the predictions since the change are no longer in the database")
     properties = filled(reference, batch.ids, batch.properties)
-    shifted = Reference(
-        batch.embeddings,
-        batch.probabilities,
-        properties=properties,
-        class_names=reference.class_names,
-        property_names=reference.property_names,
-    )
+    shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
     detector = StreamDetector(shifted, SECOND_SHARE * run_time(settings), SEED, scores=scores)
     made = PreparedReference(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )
     return SecondDetector(made, detector)
+
+
+def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Reference:
+    """Return the baseline that accepted traffic makes of a reference.
+
+    Predictions of the traffic without image properties get those of rows of the reference, as in the monitor.
+    """
+    arrays = accepted.arrays
+    properties = None
+    if reference.properties is not None:
+        drawn = reference.properties[np.arange(len(arrays["embeddings"])) % len(reference)]
+        stored = arrays.get("properties")
+        fits = stored is not None and stored.shape == drawn.shape
+        properties = np.where(np.isnan(stored), drawn, stored) if fits and stored is not None else drawn
+    what = next(part for part in get_args(Accepted) if part == accepted.what)
+    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, what)
 
 
 def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:

@@ -54,6 +54,12 @@ class PreparedReference:
         return self.key.reference_id
 
     @property
+    def labelled(self) -> Reference | None:
+        """The reference with true labels that labels are compared with; None if the labels are not known."""
+        source = self.reference.labelled
+        return None if source.labels is None else source
+
+    @property
     def nbytes(self) -> int:
         """The memory that the arrays need, without that of the window test."""
         arrays = (self.reference.embeddings, self.reference.probabilities, self.scores.of_reference)

@@ -3,6 +3,7 @@
 import datetime as dt
 
 from ..alerts.incident import Certainty, Severity
+from ..drift.views import Leading
 from .report import StoredReport
 
 MIN_ALARM_ROWS = 50  # predictions after the change from which its kind is named
@@ -34,17 +35,20 @@ def decisive(report: StoredReport, since_change: int, detected_at: dt.datetime, 
         return False
     residual = report.window.tests.get("residual")
     is_explained = residual is not None and residual.p_value > EXPLAINED
-    return report.window.kind in ("covariate", "both") or (report.window.kind == "label" and is_explained)
+    return report.window.kind not in ("none", "label") or (report.window.kind == "label" and is_explained)
 
 
 def named_kind(report: StoredReport | None, leading: str) -> str:
     """Return the kind of an alarm: the report's, or if its window is too small to name one, the leading view's.
 
-    `leading` is the detector's view: soft label counts see a label shift, the others a covariate shift.
+    `leading` is what carries the detector's evidence: soft label counts see a label shift, repeats the same images
+    again and again, the others a covariate shift.
     """
+    if leading == Leading.REPEATS:
+        return "repeats"
     if report is not None and report.tested and report.window.kind != "none":
         return str(report.window.kind)
-    return "label" if leading in ("soft_label", "L") else "covariate"
+    return "label" if Leading.of(leading) == Leading.SOFT_LABEL else "covariate"
 
 
 def certainty_of(report: StoredReport | None) -> Certainty:

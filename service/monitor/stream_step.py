@@ -32,6 +32,7 @@ CHUNK = 500  # predictions after which alarms, windows and the end of an inciden
 POINT_INTERVAL = dt.timedelta(seconds=2)  # between two points of the evidence's chart
 FIRST_WINDOWS = 10  # windows of a new stream that are tested as soon as they are full
 SECOND_BASELINE_ROWS = 500  # predictions since a change from which a second baseline is made
+MAX_BASELINE_ROWS = 2000  # predictions of a second baseline, the newest
 OVERDISPERSED = (
     "This traffic is not independent: {:.1f} predictions count as one, so that false alarms come more often than "
     "asked. Declare a calm span of it with `tidemark calibrate`."
@@ -204,8 +205,9 @@ class _Step:
             self._follow_report(explanation)
 
     def request_explanations(self) -> None:
-        """Request the windows that alarms wait for, and one for predictions that have become old; let an alarm go out
-        whose window takes too long."""
+        """Request the windows that alarms wait for, one for predictions that have become old, and the baseline of an
+        incident; let an alarm go out whose window takes too long."""
+        self._request_baseline()
         state, now = self.state, self._now
         if (alarm := state.alarm) is not None:
             since_change = max(state.seen - alarm.change, 1)
@@ -245,6 +247,7 @@ class _Step:
             kinds=state.kinds,
             change_point=change,
             change_range=change_range,
+            repeats=detector.repeat_share if detector.repeat_share > 0 else None,
             note=OVERDISPERSED.format(detector.design_effect) if detector.overdispersed else None,
         )
         state = replace(state, rate_points=points, status=status)
@@ -309,7 +312,7 @@ class _Step:
             detected_at=self._now,
             change=change + offset,
             change_range=(between[0] + offset, between[1] + offset) if between else None,
-            view=detector.leading or "",
+            view=str(detector.leading or ""),
             evidence=detector.evidence,
             threshold=detector.threshold,
         )
@@ -363,7 +366,7 @@ class _Step:
         self.state = replace(state, alarm=None, incident=incident, second=None, second_alarm=None)
 
     def _follow_incident(self) -> None:
-        """Check for the end of the incident, for a further shift, and whether a second baseline can be made."""
+        """Check for the end of the incident and for a further shift."""
         state, incident, detector = self.state, self.state.incident, self.state.detector
         if incident is None:
             return
@@ -386,12 +389,17 @@ class _Step:
         second = state.second
         if second is not None and second.detector.drift_detected and state.second_alarm is None:
             self.state = replace(self.state, second_alarm=self._new_alarm(second.detector))
-        elif second is None and incident.baseline_ids is None:
-            since_change = state.seen - incident.change
-            if since_change >= SECOND_BASELINE_ROWS:
-                ids = state.newest(since_change)
-                self._baseline = BaselineRequest(state.slice, incident.id, ids)
-                self.state = replace(self.state, incident=replace(incident, baseline_ids=ids))
+
+    def _request_baseline(self) -> None:
+        """Request the detector of further shifts once an open incident has enough predictions since its change."""
+        state, incident = self.state, self.state.incident
+        if incident is None or not incident.open or state.second is not None or incident.baseline_ids is not None:
+            return
+        since_change = state.seen - incident.change
+        if since_change >= SECOND_BASELINE_ROWS:
+            ids = state.newest(min(since_change, MAX_BASELINE_ROWS))
+            self._baseline = BaselineRequest(state.slice, incident.id, ids)
+            self.state = replace(state, incident=replace(incident, baseline_ids=ids))
 
     def _tell_further_shift(self, explanation: Explanation) -> None:
         """Tell a further shift of an open incident, unless the traffic is back at the reference."""

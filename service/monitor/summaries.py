@@ -2,32 +2,29 @@
 
 from typing import Any
 
+from ..drift.views import Leading
 from .incident import Alarm
 from .prepared_reference import PreparedReference
 from .report import StoredReport
 
-VIEWS = {
-    "E": "The model's embeddings",
-    "P": "The predicted probabilities",
-    "A": "The measured image properties",
-    "L": "The mix of predicted classes",
-    "embedding": "The model's embeddings",
-    "log_probability": "The predicted probabilities",
-    "property": "The measured image properties",
-    "soft_label": "The mix of predicted classes",
+SUBJECTS = {
+    Leading.EMBEDDING: "The model's embeddings changed",
+    Leading.LOG_PROBABILITY: "The predicted probabilities changed",
+    Leading.PROPERTY: "The measured image properties changed",
+    Leading.SOFT_LABEL: "The mix of predicted classes changed",
+    Leading.REPEATS: "The same images come again and again",
 }
-NAMED_PROPERTIES = 2  # that a summary adds where the window names no kind
-PROPERTY_LEVEL = 0.05  # p-value up to which a property is named there
 
 
 def alarm_summary(report: StoredReport | None, alarm: Alarm, since_change: int) -> str:
-    """Return the sentence of an alert: what its window shows, or what alarmed if the window is too small to name it."""
-    if report is not None and report.tested and report.window.drifted and report.window.kind != "none":
-        return report.window.summary
-    return (
-        f"{VIEWS.get(alarm.view, 'The predictions')} changed{_properties(report)}: evidence {alarm.evidence:.1f} of "
-        f"{alarm.threshold:.1f} over the last {since_change} predictions, which are too few to name the kind surely"
-    )
+    """Return the sentence of an alert: what its window shows, else what alarmed."""
+    evidence = f"evidence {alarm.evidence:.1f}, alarm above {alarm.threshold:.1f}, over {since_change} predictions"
+    if report is not None and report.tested:
+        if report.window.kind != "none":
+            return report.window.alert_summary
+        return f"{report.window.alert_summary} ({evidence})"
+    leading = Leading.of(alarm.view)
+    return f"{SUBJECTS[leading] if leading else 'The predictions changed'}: {evidence}"
 
 
 def further_shift_summary(report: StoredReport | None, alarm: Alarm, since_change: int) -> str:
@@ -41,6 +38,12 @@ def untested_report(prepared: PreparedReference, size: int, summary: str) -> dic
         "state": "untested",
         "size": size,
         "duplicates": 0,
+        "tested": 0,
+        "p_value_floor": 0.0,
+        "evidence": 0.0,
+        "repeats": None,
+        "new_kind": None,
+        "alert_summary": summary,
         "p_value": 1.0,
         "drifted": False,
         "kind": "none",
@@ -56,11 +59,3 @@ def untested_report(prepared: PreparedReference, size: int, summary: str) -> dic
         "proportions": {},
         "histograms": [],
     }
-
-
-def _properties(report: StoredReport | None) -> str:
-    if report is None or not report.tested:
-        return ""
-    moved = [item for item in report.window.properties if item.p_value <= PROPERTY_LEVEL]
-    words = [f"{item.name} {item.reference_mean:.3g} → {item.window_mean:.3g}" for item in moved[:NAMED_PROPERTIES]]
-    return f" ({', '.join(words)})" if words else ""

@@ -65,6 +65,21 @@ OPEN = text(
     """
 )
 
+REOPEN = text(
+    """
+    UPDATE streams s SET retired_at = NULL, position = g.first_position - 1, state = 'warming_up', status = '{}',
+        lease_owner = NULL, lease_until = NULL, last_success_at = NULL, blind_reason = NULL
+    FROM (
+        SELECT r.id, (
+            SELECT min(first_position) FROM segments WHERE model_id = r.model_id AND committed_at > r.retired_at
+        ) AS first_position
+        FROM streams r JOIN log_ends e ON e.model_id = r.model_id AND e.log = 'predictions' AND e.at > r.retired_at
+        WHERE r.slice = '' AND r.retired_at IS NOT NULL
+    ) g
+    WHERE s.id = g.id
+    """
+)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -182,6 +197,11 @@ def skip_to(connection: Connection, stream_id: int, position: int, label_positio
     values = {"position": position, "label_position": label_position}
     statement = streams.update().where(streams.c.id == stream_id, streams.c.reference_id.is_(None))
     connection.execute(statement.values(**values))
+
+
+def reopen(connection: Connection) -> int:
+    """Let models that were retired and receive predictions again begin as new streams; return their number."""
+    return connection.execute(REOPEN).rowcount
 
 
 def load_checkpoint(connection: Connection, stream_id: int) -> StoredCheckpoint | None:

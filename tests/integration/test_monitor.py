@@ -11,13 +11,15 @@ from sqlalchemy import Engine, text
 
 from tests.predictions import new_ids, write
 from tests.statistics.worlds import Arrays, World
+from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
+from tidemark.alerts.retirement import retire
 from tidemark.commands.calibrate import calibrate
 from tidemark.drift import StreamDetector
 from tidemark.monitor.monitor import Monitor
 from tidemark.settings import Settings
-from tidemark.store import alerts, feedback, models, predictions, references, streams, watch, windows
+from tidemark.store import alerts, feedback, models, predictions, references, streams, watch, watching, windows
 from tidemark.store.arrays import pack, unpack
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import HALF, logged
@@ -310,3 +312,66 @@ def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
     caplog.clear()
     installation.send(20)
     assert "again" not in caplog.text
+
+
+def test_a_retired_model_begins_again_with_its_next_prediction(installation: Installation) -> None:
+    monitor = installation.monitor()
+    installation.send(400, monitor)
+    installation.send(200, monitor, move=0.6)
+    assert len(installation.alerts()) == 1
+    with installation.engine.begin() as connection:
+        retire(connection, monitor._alerts, streams.named(connection, "m:1"), dt.datetime.now(dt.UTC))
+    installation.watch(monitor)
+    assert installation.stream().retired_at is not None
+    installation.send(30, monitor)
+    installation.watch(monitor)
+    stream = installation.stream()
+    assert (stream.retired_at, stream.state, stream.seen) == (None, "calm", 600 + 30)
+    assert installation.alerts()[0].resolution == "retired"
+
+
+def test_accepted_traffic_becomes_what_the_stream_is_compared_with(installation: Installation) -> None:
+    monitor = installation.monitor()
+    installation.send(400, monitor)
+    start = dt.datetime.now(dt.UTC)
+    installation.send(700, monitor, move=0.6)
+    assert installation.stream().state == "drifting"
+    with installation.engine.begin() as connection:
+        row = streams.named(connection, "m:1")
+        span = (start, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1))
+        now = dt.datetime.now(dt.UTC)
+        acceptance.accept(connection, monitor._alerts, row, "all", span, by="a test", note="", at=now)
+    installation.send(1000, monitor, move=0.6)
+    stream = installation.stream()
+    assert (stream.state, stream.kind) == ("calm", "none")
+    assert [alert.resolution for alert in installation.alerts()] == ["accepted"]
+    installation.send(300, monitor, move=1.4)
+    assert installation.stream().state == "drifting"
+
+
+def test_a_second_shift_during_an_incident_is_told_on_the_same_alert(installation: Installation) -> None:
+    monitor = installation.monitor()
+    installation.send(400, monitor)
+    installation.send(900, monitor, move=0.5)
+    (alert,) = installation.alerts()
+    installation.send(300, monitor, move=1.5)
+    (changed,) = installation.alerts()
+    assert changed.id == alert.id
+    assert [entry["reason"] for entry in changed.history if entry["event"] == "drift.changed"][-1] == "further_shift"
+    assert changed.summary.startswith("A further shift: ")
+
+
+def test_a_row_that_cannot_be_processed_is_skipped_counted_and_stops_nothing(installation: Installation) -> None:
+    monitor = installation.monitor()
+    installation.send(300, monitor)
+    arrays = WORLD.traffic(3, installation.rng)
+    arrays["probabilities"][1] *= 0.5
+    arrays["embeddings"][2] = np.nan
+    installation.log(arrays)
+    installation.send(297, monitor)
+    stream = installation.stream()
+    assert stream.seen == 300 + 1 + 297
+    assert stream.rejected == {"not_probabilities": 1, "not_finite": 1}
+    with installation.engine.connect() as connection:
+        watch_state = watching.of_models(connection)[installation.model_id]
+    assert (watch_state.state, watch_state.lag) == ("watching", 0)

@@ -17,7 +17,7 @@ from ...store.stream_status import StreamStatus
 from ...store.watching import REASONS, Watching
 
 LABELS = ["model", "version", "slice"]
-KINDS = ("covariate", "label", "both", "concept")
+KINDS = ("covariate", "label", "both", "concept", "unknown", "repeats")
 GAUGES = {
     "drift_score": ("Statistic of each test in the last window", ["test"]),
     "drift_p_value": ("p-value of each test in the last window", ["test"]),
