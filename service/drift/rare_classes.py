@@ -34,7 +34,10 @@ def rare_class_groups(posterior: Matrix) -> NDArray[np.float32]:
             break
         rare = alive & (sizes < MIN_GROUP_ROWS) if sizes[rarest] < MIN_GROUP_ROWS else alive.copy()
         rare[rarest] = False
-        if not rare.any():  # the last rare group has no other to be joined with
+        if not rare.any():  # the last rare class: it joins a group of others, if there is one
+            rare = alive & (np.bincount(member, minlength=k) > 1)
+            rare[rarest] = False
+        if not rare.any():
             alive[rarest] = False
             break
         partners = np.flatnonzero(rare)
