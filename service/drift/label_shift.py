@@ -14,6 +14,7 @@ PRIOR_STRENGTH = 0.01  # rows of the reference's mix that the prior adds for eac
 ITERATIONS = 200  # expectation-maximisation steps at most
 REDRAW_ITERATIONS = 50  # steps at most for redrawn windows, which start at the estimate of the window itself
 TOLERANCE = 1e-5  # largest change of a proportion in a step at which the iterations end
+MOMENT_ITERATIONS = 200  # steps at most of the estimate by moments
 REDRAW_TOLERANCE = 1e-4  # the same for redrawn windows
 PROPORTION_DRAWS = 200  # draws from the posterior distribution of the proportions
 BURN_IN = 20  # draws that are discarded, since the chain begins at the estimate
@@ -37,8 +38,8 @@ class Calibration:
         def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
             slope, bias = np.exp(parameters[0]), parameters[1:]
             scores = logs * slope + bias
-            posterior = special.softmax(scores, axis=1)
             logarithm = scores - special.logsumexp(scores, axis=1, keepdims=True)
+            posterior = np.exp(logarithm)
             value = -logarithm[rows, labels].sum() + BIAS_PENALTY * (bias @ bias)
             by_slope = (posterior * logs).sum() - logs[rows, labels].sum()
             by_bias = posterior.sum(axis=0) - truth + 2 * BIAS_PENALTY * bias
@@ -181,16 +182,29 @@ def importance_weights(estimate: FloatArray, prior: FloatArray, low: FloatArray,
 
 
 def black_box(mean_posterior: FloatArray, confusion: FloatArray) -> FloatArray:
-    """Return the class proportions by matching moments: black box shift estimation (Lipton, Wang and Smola 2018).
+    """Estimate class proportions by matching moments: black box shift estimation.
 
-    `confusion` (k, k) holds the mean posterior of each true class, a row a class. Solved by least squares over
-    proportions that are none below zero.
+    The proportions q are those whose mixture of the classes' mean posteriors is closest to the window's mean
+    posterior in Kullback-Leibler divergence. The iterations keep q positive and cost k² each.
+
+    Parameters
+    ----------
+    mean_posterior : float (k,), of the window.
+    confusion : float (k, k), the mean posterior of each true class, a row a class.
+
+    References
+    ----------
+    Lipton, Wang and Smola (2018), Detecting and correcting for label shift with black box predictors.
+    Lucy (1974), An iterative technique for the rectification of observed distributions.
     """
-    k = len(mean_posterior)
-    system = np.vstack([confusion.T, np.ones((1, k))])
-    solution, _ = optimize.nnls(system, np.append(mean_posterior, 1.0))
-    total = solution.sum()
-    return np.asarray(solution / total if total > 0 else np.full(k, 1 / k))
+    q = np.full(len(mean_posterior), 1 / len(mean_posterior))
+    for _ in range(MOMENT_ITERATIONS):
+        updated = q * (confusion @ (mean_posterior / np.maximum(q @ confusion, 1e-300)))
+        done = np.abs(updated - q).max() < TOLERANCE
+        q = updated / updated.sum()
+        if done:
+            break
+    return q
 
 
 def share_ratios(proportions: FloatArray, prior: FloatArray) -> FloatArray:

@@ -17,8 +17,9 @@ WORDS = {
 }
 NAMED_PROPERTIES = 4  # properties that a sentence names at most
 MIN_EFFECT = 0.2  # standardised mean difference from which a property is named
-LEVEL = 0.05  # p-value at or below which a property is named
+LEVEL = 0.1  # p-value at or below which a property is named
 NAMED_CLASSES = 3  # classes that a sentence names at most
+MIN_SHARE_CHANGE = 0.03  # change of a predicted class's share from which the sentence on changed images names it
 
 
 class Findings(NamedTuple):
@@ -56,8 +57,8 @@ def summarise_for_alert(findings: Findings) -> str:
     strongest = [item for item in findings.properties if not item.constant][:1]
     if strongest and abs(strongest[0].effect) >= MIN_EFFECT / 2:
         parts.append(f"the largest difference is in {strongest[0].name}: they are {_described(strongest[0])}")
-    if findings.classes_moved:
-        parts.append(_predicted_classes(findings.classes_moved))
+    if moved := _moved_shares(findings.classes_moved):
+        parts.append(_predicted_classes(moved))
     return "; ".join(parts)
 
 
@@ -85,8 +86,8 @@ def _changes(findings: Findings) -> str:
         parts.append(_images(findings.properties))
     if findings.kind in ("label", "both"):
         parts.append(_proportions(findings.label_shift))
-    elif findings.kind in ("covariate", "unknown") and findings.classes_moved:
-        parts.append(_predicted_classes(findings.classes_moved))
+    elif findings.kind in ("covariate", "unknown") and (moved := _moved_shares(findings.classes_moved)):
+        parts.append(_predicted_classes(moved))
     if findings.performance is not None:
         before, after = findings.performance.reference_accuracy, findings.performance.estimated_accuracy
         parts.append(f"estimated accuracy {before:.2f} → {after:.2f}")
@@ -134,7 +135,12 @@ def _proportions(shift: LabelShift | None) -> str:
     return f"Class proportions moved: {', '.join(words[:NAMED_CLASSES])}"
 
 
+def _moved_shares(moves: Sequence[ClassMove]) -> list[ClassMove]:
+    """Return the classes whose predicted share moved enough to be named, the largest change first."""
+    order = sorted(moves, key=lambda move: -abs(move.window_share - move.reference_share))
+    return [move for move in order if abs(move.window_share - move.reference_share) >= MIN_SHARE_CHANGE]
+
+
 def _predicted_classes(moves: Sequence[ClassMove]) -> str:
-    order = sorted(moves, key=lambda move: -abs(move.window_share - move.reference_share))[:NAMED_CLASSES]
-    words = [f"{move.name} {move.reference_share:.0%} → {move.window_share:.0%}" for move in order]
+    words = [f"{move.name} {move.reference_share:.0%} → {move.window_share:.0%}" for move in moves[:NAMED_CLASSES]]
     return f"the model now predicts {', '.join(words)}"

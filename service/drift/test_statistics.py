@@ -183,17 +183,21 @@ class ClassShares:
 
 
 class LargestClassShift:
-    """The mean probability of the class that moved most, in deviations: for a change of one class among many."""
+    """The mean probability of the class, or group of classes, that moved most, in deviations.
+
+    It sees a change of one class among many, which a sum over all classes dilutes.
+    """
 
     family = "proportions"
 
-    def __init__(self, view: ViewName, columns: Float32Array) -> None:
-        self.name, self.view = "largest soft count", view
-        self._deviation = np.maximum(columns.std(axis=0, dtype=np.float64), 1e-9)
+    def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
+        self.name, self.view = name, view
+        self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
+        self._deviation = np.maximum(self.features(columns).std(axis=0, dtype=np.float64), 1e-9)
 
     def features(self, columns: Float32Array) -> Float32Array:
-        """Return the probabilities themselves."""
-        return columns
+        """Return each row's weight on each class, or group of classes, (rows, groups)."""
+        return columns if self._groups is None else columns @ self._groups
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
         """Return the largest standardised difference; its effect is the largest difference of a mean probability."""
@@ -244,10 +248,12 @@ class FittedStatistics:
             KolmogorovSmirnov("log_probability", log_probability, _unit_vectors(log_probability.shape[1], frequent)),
             ClassShares("counts", "predicted_label", columns["predicted_label"]),
             ClassShares("soft counts", "soft_label", columns["soft_label"]),
-            LargestClassShift("soft_label", columns["soft_label"]),
+            LargestClassShift("largest soft count", "soft_label", columns["soft_label"]),
         ]
         if not self._ungrouped:
-            statistics.append(ClassShares("group counts", "soft_label", columns["soft_label"], self._groups))
+            soft_labels = columns["soft_label"]
+            statistics.append(ClassShares("group counts", "soft_label", soft_labels, self._groups))
+            statistics.append(LargestClassShift("largest group count", "soft_label", soft_labels, self._groups))
         if "property" in columns:
             rows = columns["property"]
             every = np.eye(rows.shape[1], dtype=np.float32)
