@@ -102,10 +102,19 @@ class ResidualTest:
         Classes with one row have no deviation; the others make up for them on average.
         """
         counts = self._drawn_counts
-        single = float(counts[counts == 1].sum())
-        total = float(counts.sum())
+        rows = float(counts.sum()) / max(float(counts[counts > 1].sum()), 1.0)
         factor: FloatArray = np.sqrt(counts / np.maximum(counts - 1, 1))
-        return factor * float(np.sqrt(total / max(total - single, 1.0)))
+        return factor * float(np.sqrt(rows))
+
+    def _mean_error_factor(self) -> float:
+        """Return the factor on the errors of class means for classes with one row, beyond that of `_inflation`.
+
+        These classes are a larger share of the classes than of the rows.
+        """
+        counts = self._drawn_counts
+        rows = float(counts.sum()) / max(float(counts[counts > 1].sum()), 1.0)
+        classes = int(np.count_nonzero(counts)) / max(int(np.count_nonzero(counts > 1)), 1)
+        return float(np.sqrt(classes / rows))
 
     def __call__(self, views: PredictionViews, proportions: FloatArray) -> Residual:
         """Test a window.
@@ -122,6 +131,7 @@ class ResidualTest:
         classes = (counts.T @ np.eye(len(q), dtype=np.float32)[self._labels]).astype(np.float64) / m
         multipliers = rng.standard_normal(counts.shape, dtype=np.float32)
         error = q / np.sqrt(np.maximum(self._counts, 1) * np.maximum(self._drawn_counts, 1))
+        error *= self._mean_error_factor()
         weights = counts / np.float32(m) - multipliers * error[self._labels, None].astype(np.float32)
         lengths = []
         for name, columns in _explained(views).items():
