@@ -2,18 +2,43 @@
 
 from .concept import ConceptMonitor
 from .power import power_table
-from .reference import Reference
-from .report import WindowReport
+from .reference import Reference, Sample
+from .report import (
+    Agreement,
+    ClassMove,
+    LabelEvidence,
+    LabelShift,
+    Neighbour,
+    NewKind,
+    Performance,
+    PropertyShift,
+    RepeatShare,
+    Result,
+    WindowReport,
+    Witness,
+)
 from .scores import DetectorScores
 from .stream import StreamDetector
 from .window import WindowTest
 
 __all__ = [
+    "Agreement",
+    "ClassMove",
     "ConceptMonitor",
     "DetectorScores",
+    "LabelEvidence",
+    "LabelShift",
+    "Neighbour",
+    "NewKind",
+    "Performance",
+    "PropertyShift",
     "Reference",
+    "RepeatShare",
+    "Result",
+    "Sample",
     "StreamDetector",
     "WindowReport",
     "WindowTest",
+    "Witness",
     "power_table",
 ]

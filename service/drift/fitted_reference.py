@@ -62,10 +62,15 @@ class FittedReference:
         """The true classes of the rows that take part, or the predicted ones if no labels are known."""
         return self.predicted if self.reference.labels is None else self.reference.labels[self.rows]
 
-    @cached_property
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the accuracy on the reference is known: labels of its own, or of the source of a baseline."""
+        return self.reference.labelled.labels is not None
+
+    @property
     def calibration(self) -> Calibration:
         """The calibration of the model's probabilities."""
-        return Calibration(self.sample.probabilities, self.labels)
+        return self.reference.calibration
 
     @cached_property
     def posterior(self) -> FloatArray:
@@ -84,8 +89,12 @@ class FittedReference:
 
     @cached_property
     def performance(self) -> ConfidenceEstimate:
-        """The estimate of the accuracy by confidence."""
-        return ConfidenceEstimate(self.posterior, self.predicted, self.labels)
+        """The estimate of the accuracy by confidence; of an accepted baseline, from the reference that has labels."""
+        labelled = self.reference.labelled
+        if labelled is self.reference or labelled.labels is None:
+            return ConfidenceEstimate(self.posterior, self.predicted, self.labels)
+        predicted = labelled.probabilities.argmax(axis=1)
+        return ConfidenceEstimate(labelled.calibration(labelled.probabilities), predicted, labelled.labels)
 
     @cached_property
     def confusion(self) -> FloatArray:

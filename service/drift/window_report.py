@@ -38,7 +38,7 @@ def build_report(
         p_value_floor=outcome.floor,
         properties=property_shifts(fitted, window, outcome, level),
         label_shift=_label_shift(diagnosis.proportions, names) if fitted.has_labels else None,
-        performance=diagnosis.performance if fitted.has_labels else None,
+        performance=diagnosis.performance if fitted.has_accuracy else None,
         classes_moved=witness.classes_moved(
             names, (fitted.standardised, fitted.predicted), (embedding, window.views.predicted)
         ),
