@@ -20,11 +20,13 @@ def check(reference_path: Path, window_path: Path) -> dict[str, Any]:
     TidemarkError
         A file is no npz, lacks an array, or holds arrays that do not fit the other's.
     """
-    known, seen = load_arrays(reference_path), load_arrays(window_path)
+    reference_arrays, window_arrays = load_arrays(reference_path), load_arrays(window_path)
     try:
-        reference = Reference.of(known)
-        test = WindowTest(reference, window_size=max(len(seen["embeddings"]), MIN_WINDOW))
-        return dict(test(seen["embeddings"], seen["probabilities"], seen.get("properties")).to_dict())
+        reference = Reference.of(reference_arrays)
+        test = WindowTest(reference, window_size=max(len(window_arrays["embeddings"]), MIN_WINDOW))
+        return dict(
+            test(window_arrays["embeddings"], window_arrays["probabilities"], window_arrays.get("properties")).to_dict()
+        )
     except ValueError as error:
         raise TidemarkError(f"{reference_path} and {window_path}: {error}") from None
 

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,21 @@ from ..drift.power import Detectable
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
-from ..inference.images import DecodedImage
 from ..inference.labelled_images import LabelledImages
 from ..inference.properties import NAMES, measure
 from ..inference.session import Model
-from ..inference.thumbnails import thumbnail
 from ..settings import Settings
 from ..store import models, references
 from ..store.logged import HALF, halved
 from ..store.opened import opened
 from .model_check import preprocessing_warning
 from .reference_arrays import given_arrays
+from .reference_thumbnails import SHOWN, Gallery
+from .reference_warnings import labelled_warnings, warnings
 
-FEW_ROWS = 500  # rows, under which small shifts are not seen
-FEW_OF_A_CLASS = 20  # rows, under which shifts of a class are not told
+__all__ = ["SHOWN", "BuiltReference", "Gallery", "build_reference", "reference_arrays", "store"]
+
 MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
-SHOWN = 512  # thumbnails of a reference
-NAMED = 5  # unreadable files that are named
 POWER_SHARE = 0.2  # of the whole time, that the table of detectable shifts takes unless it is asked for in full
 CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 HELD_OUT = (
@@ -145,13 +142,13 @@ def reference_from_images(folder: Path, images: Path, limit: int | None, thumbna
     labelled = LabelledImages(bundle, images, limit, labels_required=False)
     gallery = Gallery(len(bundle.labels)) if thumbnails else None
     arrays = reference_arrays(bundle, labelled, gallery)
-    found = labelled_warnings(labelled)
+    texts = labelled_warnings(labelled)
     if labelled.are_labelled:
         sample = int(np.clip(len(labelled) // CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED))
         advice = preprocessing_warning(bundle, images, sample)
-        found += [] if advice is None else [advice]
+        texts += [] if advice is None else [advice]
     counts = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
-    return BuiltReference(bundle, images, arrays, found, counts, gallery.images if gallery else {})
+    return BuiltReference(bundle, images, arrays, texts, counts, gallery.images if gallery else {})
 
 
 def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Detectable, ...], bool]:
@@ -172,24 +169,6 @@ def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Dete
 
         table = power_table(reference, proceed=proceed)
     return table, not stopped
-
-
-@dataclass
-class Gallery:
-    """Thumbnails of the first images of each class, and so, images being in random order, of a random part."""
-
-    classes: int
-    images: dict[int, bytes] = field(default_factory=dict)  # by row
-    _met: int = 0
-    _shown: Counter[int] = field(default_factory=Counter)
-
-    def add(self, images: Sequence[DecodedImage], labels: NDArray[np.int64]) -> None:
-        """Take the next rows of the reference."""
-        for row, (image, label) in enumerate(zip(images, labels.tolist(), strict=True), start=self._met):
-            if self._shown[label] < -(-SHOWN // self.classes) and len(self.images) < SHOWN:
-                self.images[row] = thumbnail(image.pixels)
-                self._shown[label] += 1
-        self._met += len(images)
 
 
 def reference_arrays(
@@ -213,35 +192,6 @@ def reference_arrays(
     if not labelled.are_labelled:
         del arrays["labels"]
     return arrays | {"class_names": np.array(bundle.labels), "property_names": np.array(NAMES)}
-
-
-def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[str]:
-    """Return the reasons for which this many rows, of these classes, are a weak reference."""
-    found = []
-    if rows < FEW_ROWS:
-        found.append(f"{rows} rows are few: with fewer than {FEW_ROWS} small shifts are not seen")
-    if labels is None:
-        found.append("no labels: Tidemark can neither report the kind of a shift nor estimate accuracy")
-        return found
-    counts = np.bincount(labels, minlength=len(bundle.labels))
-    rare = [f"{name} ({count})" for name, count in zip(bundle.labels, counts, strict=True) if count < FEW_OF_A_CLASS]
-    if rare:
-        found.append(f"classes with fewer than {FEW_OF_A_CLASS} rows: {', '.join(rare)}; their shifts are not told")
-    return found
-
-
-def labelled_warnings(labelled: LabelledImages) -> list[str]:
-    """Return the faults of images that have been read."""
-    found = []
-    if labelled.duplicates:
-        found.append(
-            f"{labelled.duplicates} images are exact duplicates of others: the reference is smaller than it looks"
-        )
-    for name in labelled.unreadable[:NAMED]:
-        found.append(f"skipped {name}")
-    if len(labelled.unreadable) > NAMED:
-        found.append(f"skipped {len(labelled.unreadable)} unreadable files in all")
-    return found
 
 
 def store(

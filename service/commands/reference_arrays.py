@@ -29,21 +29,21 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     TidemarkError
         No such file, or arrays that are not this model's.
     """
-    found = load_arrays(path)
-    names = tuple(found["class_names"].tolist()) if "class_names" in found else bundle.labels
+    stored = load_arrays(path)
+    names = tuple(stored["class_names"].tolist()) if "class_names" in stored else bundle.labels
     if [unicodedata.normalize("NFC", name) for name in names] != [
         unicodedata.normalize("NFC", label) for label in bundle.labels
     ]:
         raise TidemarkError(f"{path}: class_names are {_some(names)}, the labels in model.toml {_some(bundle.labels)}")
     for name in ("embeddings", "probabilities"):
-        if found[name].ndim != 2 or found[name].dtype.kind not in "fiu":
+        if stored[name].ndim != 2 or stored[name].dtype.kind not in "fiu":
             raise TidemarkError(
-                f"{path}: expected {name} as rows of numbers, found {found[name].dtype} {found[name].shape}"
+                f"{path}: expected {name} as rows of numbers, found {stored[name].dtype} {stored[name].shape}"
             )
-    columns, classes = found["probabilities"].shape[1], len(bundle.labels)
+    columns, classes = stored["probabilities"].shape[1], len(bundle.labels)
     if columns != classes:
         raise TidemarkError(f"{path}: probabilities have {columns} columns, model.toml has {classes} labels")
-    arrays = {name: found[name] for name in KEPT if name in found}
+    arrays = {name: stored[name] for name in KEPT if name in stored}
     if isinstance(bundle, Bundle):
         _check_running(bundle, arrays, path)
     else:

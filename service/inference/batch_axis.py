@@ -89,9 +89,9 @@ def _free_shape(proto: ModelProto, node: NodeProto, target: NDArray[Any], batch:
             return
         free[0] = 0 if (target == -1).any() else -1
         if free[0] == 0:
-            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            others = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
             del node.attribute[:]
-            node.attribute.extend(kept)
+            node.attribute.extend(others)
     proto.graph.initializer.append(numpy_helper.from_array(free, name))
     node.input[1] = name
 

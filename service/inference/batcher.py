@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from ..errors import Overloaded
 
-BRIEF = 0.010  # seconds: batches that take less on average run in the event loop itself
-WEIGHT = 0.25  # of the newest batch in that average
+INLINE_BATCH_SECONDS = 0.010  # batches that take less on average run in the event loop itself
+RUNTIME_EMA_WEIGHT = 0.25  # weight of the newest batch in the moving average of their run time
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,7 +22,7 @@ class TooLate(Overloaded):
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting(Generic[T, R]):
+class _QueuedItem(Generic[T, R]):
     item: T
     size: int
     deadline: float
@@ -46,7 +46,7 @@ class Batcher(Generic[T, R]):
         its own caller, an exception that `run` raises to all of the batch.
     max_batch : sum of the sizes of one call's items; a larger item is run alone.
     wait_ms : how long a batch that is not full waits for more.
-    patience : seconds that an item may wait for its run; after them `submit` raises `TooLate`.
+    queue_timeout : seconds that an item may wait for its run; after them `submit` raises `TooLate`.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Batcher(Generic[T, R]):
         run: Callable[[list[T]], Sequence[R | Exception]],
         max_batch: int = 32,
         wait_ms: float = 0.0,
-        patience: float = 30.0,
+        queue_timeout: float = 30.0,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._wait = wait_ms / 1000
-        self._patience = patience
+        self._queue_timeout = queue_timeout
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Waiting[T, R]] = deque()
+        self._waiting: deque[_QueuedItem[T, R]] = deque()
         self._average = 0.0  # seconds
         self._changed = threading.Condition()  # that the thread waits for
         self._closing = False
@@ -78,7 +78,7 @@ class Batcher(Generic[T, R]):
             Its turn did not come in time; it was not run.
         """
         future: asyncio.Future[R] = self._loop.create_future()
-        waiting = _Waiting(item, size, time.monotonic() + self._patience, future)
+        waiting = _QueuedItem(item, size, time.monotonic() + self._queue_timeout, future)
         if self._thread is not None:
             with self._changed:
                 self._waiting.append(waiting)
@@ -105,8 +105,8 @@ class Batcher(Generic[T, R]):
         batch = self._next()
         started = time.perf_counter()
         _deliver(batch, self._results(batch))
-        self._average += WEIGHT * (time.perf_counter() - started - self._average)
-        if self._average > BRIEF:
+        self._average += RUNTIME_EMA_WEIGHT * (time.perf_counter() - started - self._average)
+        if self._average > INLINE_BATCH_SECONDS:
             self._start_thread()
         elif self._waiting:
             self._loop.call_soon(self._run_here)
@@ -129,7 +129,7 @@ class Batcher(Generic[T, R]):
     def _enough(self) -> bool:
         return self._closing or sum(waiting.size for waiting in self._waiting) >= self._max_batch
 
-    def _next(self) -> list[_Waiting[T, R]]:
+    def _next(self) -> list[_QueuedItem[T, R]]:
         """Take a batch from what waits."""
         batch = [self._waiting.popleft()]
         room = self._max_batch - batch[0].size
@@ -138,22 +138,22 @@ class Batcher(Generic[T, R]):
             room -= batch[-1].size
         return batch
 
-    def _results(self, batch: list[_Waiting[T, R]]) -> list[R | Exception]:
+    def _results(self, batch: list[_QueuedItem[T, R]]) -> list[R | Exception]:
         now = time.monotonic()
         timely = [waiting.item for waiting in batch if waiting.deadline >= now]
         try:
-            found = self._run(timely) if timely else []
-            if len(found) != len(timely):
-                raise ValueError(f"{len(found)} results of a batch of {len(timely)}")
+            results = self._run(timely) if timely else []
+            if len(results) != len(timely):
+                raise ValueError(f"{len(results)} results of a batch of {len(timely)}")
         except Exception as error:
-            found = [error] * len(timely)
+            results = [error] * len(timely)
         if len(timely) == len(batch):
-            return list(found)
-        late, each = TooLate(f"waited for {self._patience:g} s and was not run"), iter(found)
+            return list(results)
+        late, each = TooLate(f"waited for {self._queue_timeout:g} s and was not run"), iter(results)
         return [next(each) if waiting.deadline >= now else late for waiting in batch]
 
 
-def _deliver(batch: Sequence[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:
+def _deliver(batch: Sequence[_QueuedItem[T, R]], results: Sequence[R | Exception]) -> None:
     for waiting, result in zip(batch, results, strict=True):
         if waiting.future.done():  # its caller has gone
             continue

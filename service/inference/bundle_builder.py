@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from . import onnx_inspect
 from .batch_proof import choose_batch
 from .bundle import BrokenBundle, Bundle, InputSpec, Spec, first_problem, load, write_spec
+from .embedding_choice import choose_embedding
 from .first_run import first_run, open_loaded
 from .image_input import image_input
 from .labels_file import read_labels, unique_labels
@@ -24,9 +25,7 @@ from .network import Network
 from .presets import Preparation, preset, read_preparation
 from .probabilities import ModelFailed
 from .probe_images import probe_images
-from .projection import MAX_EMBEDDING_SIZE
 from .score_search import Scores, ScoreTensor, choose_activation, choose_scores, score_tensors
-from .session import pooled
 
 Note = Callable[[str], None]
 
@@ -160,7 +159,7 @@ def _examine(source: ModelSource, preparation: Preparation, named: str | None, h
         note(f"{chosen.output} is made of the scores {chosen.tensor}, which are read instead")
     if chosen.head is None and hints.embedding is None:
         onnx_inspect.head(source.proto, chosen.tensor)  # raises the reason
-    embedding, values = _embedding(network, scores, hints, images[0], note)
+    embedding, values = choose_embedding(network, scores, hints.embedding, images[0], note)
     del session, network  # two sessions hold the weights twice
     for tensor in (chosen.tensor, embedding):
         onnx_inspect.expose(source.proto, tensor)
@@ -193,35 +192,6 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
         return values
     rows: NDArray[Any] = values[np.isfinite(values.reshape(len(values), -1)).all(axis=1)]
     return rows
-
-
-def _embedding(
-    network: Network, scores: Scores, hints: Hints, image: NDArray[np.uint8], note: Note
-) -> tuple[str, NDArray[Any]]:
-    """Return the embedding, with its value for one image: the one asked for, or the nearest with a row per image."""
-    head = scores.source.head
-    names = (hints.embedding,) if hints.embedding else () if head is None else head.embeddings
-    usable: dict[str, NDArray[Any]] = {}
-    for name in names:
-        [values] = network.run_once(image, [name])
-        if values.dtype.kind in "fiu" and values.ndim >= (2 if network.spec.is_batched else 1):
-            rows = network.bound or 1
-            if not network.spec.is_batched or len(values) == rows:
-                usable[name] = values
-    if not usable:
-        raise BrokenBundle(
-            f"no embedding: {', '.join(names) or 'no product with weights'} before {scores.source.output} has no row "
-            "per image; name a tensor of the graph by --embedding NAME"
-        )
-    first = next(iter(usable))
-    if len(usable) > 1:
-        note(
-            f"several embeddings lead to the scores: {', '.join(usable)}; {first} is taken, choose by --embedding NAME"
-        )
-    size = pooled(usable[first]).shape[1] if usable[first].ndim > 1 else usable[first].size
-    if size > MAX_EMBEDDING_SIZE:
-        note(f"the embedding has {size} values; a fixed projection reduces it to {MAX_EMBEDDING_SIZE}")
-    return first, usable[first]
 
 
 def _drop_maps(proto: ModelProto) -> None:

@@ -49,22 +49,22 @@ def external_files(path: Path) -> dict[str, Path]:
 
 def tensors(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Return all constant tensors of a model: initializers and those in the attributes of nodes, also in subgraphs."""
-    found: list[onnx.TensorProto] = []
+    constants: list[onnx.TensorProto] = []
     graphs = [proto.graph]
     nodes = [node for function in proto.functions for node in function.node]
     while graphs or nodes:
         if graphs:
             graph = graphs.pop()
-            found.extend(graph.initializer)
+            constants.extend(graph.initializer)
             nodes.extend(graph.node)
         for node in nodes:
             for attribute in node.attribute:
-                found.extend([attribute.t] if attribute.HasField("t") else [])
-                found.extend(attribute.tensors)
+                constants.extend([attribute.t] if attribute.HasField("t") else [])
+                constants.extend(attribute.tensors)
                 graphs.extend([attribute.g] if attribute.HasField("g") else [])
                 graphs.extend(attribute.graphs)
         nodes = []
-    return found
+    return constants
 
 
 def _may_be_external(path: Path) -> bool:

@@ -65,14 +65,14 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
     name, dims = inputs[0].name, [side if isinstance(side, int) and side > 0 else None for side in shape(inputs[0])]
     is_raw = _is_raw(graph, name)
     if len(dims) == 4:
-        layout, found = _four_axes(graph, name, dims, channels)
+        layout, axes = _four_axes(graph, name, dims, channels)
     elif len(dims) == 3:
-        layout, found = _three_axes(dims)
+        layout, axes = _three_axes(dims)
     elif len(dims) == 2:
-        layout, found = _two_axes(dims, size, channels)
+        layout, axes = _two_axes(dims, size, channels)
     else:
         raise refused
-    batch, found_channels, height, width = found
+    batch, found_channels, height, width = axes
     if channels is not None and found_channels not in (None, channels):
         raise BrokenBundle(f"--channels {channels}: the input has {found_channels}: {listed}")
     if found_channels not in (None, 1, 3):
@@ -127,10 +127,10 @@ def _two_axes(dims: Dims, size: tuple[int, int] | None, channels: int | None) ->
     if batch is not None and batch > 1 and values is not None and batch == values:
         return "HW", (1, 1, batch, values)
     if size is not None:
-        known = channels or (None if values is None else values // (size[0] * size[1]))
-        if values is not None and values != (known or 0) * size[0] * size[1]:
+        count_of_channels = channels or (None if values is None else values // (size[0] * size[1]))
+        if values is not None and values != (count_of_channels or 0) * size[0] * size[1]:
             raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input has {values} values per image")
-        return "NP", (batch, known, *size)
+        return "NP", (batch, count_of_channels, *size)
     for count in (1, FLAT_COLOUR):
         side = 0 if values is None else round((values / count) ** 0.5)
         if side and count * side * side == values and channels in (None, count):

@@ -95,8 +95,8 @@ def _refusal(problem: Exception, data: bytes) -> NotAnImage:
     if not isinstance(problem, UnidentifiedImageError):
         return NotAnImage(f"broken image: {problem}")
     kind = foreign_format(data)
-    found = f"{kind} is not accepted" if kind else "not an image in a known format"
-    return NotAnImage(f"{found} ({', '.join(FORMATS)})")
+    reason = f"{kind} is not accepted" if kind else "not an image in a known format"
+    return NotAnImage(f"{reason} ({', '.join(FORMATS)})")
 
 
 def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:

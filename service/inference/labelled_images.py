@@ -145,15 +145,15 @@ def _folders(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
             return files, np.full(len(files), UNKNOWN)
         names = ", ".join(images.bundle.labels[:5])
         raise BrokenImages(f"{path}: expected a folder for each class ({names}, …), found none")
-    found: list[Path] = []
+    class_files: list[Path] = []
     labels: list[int] = []
     for folder in folders:
         inside = _files(folder)
-        found += inside
+        class_files += inside
         labels += [_class_of(folder, images.bundle.labels)] * len(inside)
-    if not found:
+    if not class_files:
         raise BrokenImages(f"{path}: the class folders hold no files")
-    return found, np.array(labels, np.int64)
+    return class_files, np.array(labels, np.int64)
 
 
 def _files(folder: Path) -> list[Path]:

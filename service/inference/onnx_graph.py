@@ -53,7 +53,7 @@ class OnnxGraph:
         ----------
         is_end : whether the search does not go behind a node.
         """
-        found: list[NodeProto] = []
+        nodes: list[NodeProto] = []
         reached: set[int] = set()
         tensors = deque([tensor])
         while tensors:
@@ -61,15 +61,15 @@ class OnnxGraph:
             if node is None or id(node) in reached:
                 continue
             reached.add(id(node))
-            found.append(node)
+            nodes.append(node)
             if not is_end(node):
                 tensors.extend(name for name in read_tensors(node) if name in self.dynamic)
-        return found
+        return nodes
 
     def ancestors(self, tensor: str) -> set[str]:
         """Return the tensors out of which a tensor is made, without itself."""
-        found = {result for node in self.backwards(tensor) for result in node.output}
-        return (found | self.inputs) - {tensor}
+        results = {result for node in self.backwards(tensor) for result in node.output}
+        return (results | self.inputs) - {tensor}
 
 
 def read_tensors(node: NodeProto) -> list[str]:

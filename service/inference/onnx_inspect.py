@@ -149,13 +149,13 @@ def custom_operators(proto: ModelProto) -> list[str]:
 def training_operators(proto: ModelProto) -> list[str]:
     """Return the operators that behave as in training: Dropout that drops, BatchNormalization by the batch itself."""
     graph = OnnxGraph(proto)
-    found = []
+    operators = []
     for node in graph.nodes:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or len(node.output) > 1)
         if normalises or (node.op_type == "Dropout" and _drops(graph, node)):
-            found.append(f"{node.op_type} {node.name or node.output[0]}")
-    return found
+            operators.append(f"{node.op_type} {node.name or node.output[0]}")
+    return operators
 
 
 def random_operators(proto: ModelProto) -> list[str]:

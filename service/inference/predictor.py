@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Overloaded, TidemarkError
-from . import properties
 from .batcher import Batcher, TooLate
 from .bundle import Bundle
 from .images import DecodedImage, ImageRefused, TooManyPixels, allow_pixels, decode
+from .predictions import Predictions, RequestRows, predict_images
 from .session import Model, ModelFailed, cores
 
 SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread and back would take longer
@@ -31,44 +31,6 @@ class QueueFull(Overloaded):
 
 class TooManyImages(TidemarkError):
     """More images in one request than the queue could ever hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What the model says of some images, a row an image."""
-
-    probabilities: NDArray[np.float32]  # (m, k)
-    embeddings: NDArray[np.float32]  # (m, d)
-    properties: NDArray[np.float32]  # (m, p), in the order of properties.NAMES
-    pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
-    images: list[DecodedImage]
-
-    def __len__(self) -> int:
-        return len(self.probabilities)
-
-    @property
-    def indices(self) -> NDArray[np.intp]:
-        """The predicted classes (m,)."""
-        classes: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return classes
-
-    def rows(self, part: slice) -> "Predictions":
-        """Return a part of the rows."""
-        return Predictions(
-            self.probabilities[part],
-            self.embeddings[part],
-            self.properties[part],
-            self.pixels[part],
-            self.images[part],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRows:
-    """The rows of one request in a batch, and the tags that came with it."""
-
-    rows: slice
-    tags: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +128,9 @@ class Predictor(Generic[R]):
     @contextmanager
     def _places(self, count: int) -> Iterator[None]:
         if count > self._queue_limit:
-            raise TooManyImages(f"{count} images in one request, at most {self._queue_limit} are taken")
+            raise TooManyImages(f"{count} images in one request, at most {self._queue_limit} are accepted")
         if self._pending + count > self._queue_limit:
-            raise QueueFull(f"{self._pending} of {self._queue_limit} places are taken, {count} are needed")
+            raise QueueFull(f"{self._pending} of {self._queue_limit} places are in use, {count} are needed")
         self._pending += count
         try:
             yield
@@ -222,7 +184,7 @@ class Predictor(Generic[R]):
         started = time.perf_counter()
         try:
             images = [image for queued in batch for image in queued.images]
-            predictions = predicted(self._model, images, self._max_batch, self._observe)
+            predictions = predict_images(self._model, images, self._max_batch, self._observe)
         except ModelFailed as error:
             if len(batch) == 1:
                 return [error]
@@ -240,28 +202,3 @@ class Predictor(Generic[R]):
             return self._run([queued])
         except TidemarkError as error:
             return [error]
-
-
-def predicted(
-    model: Model, images: list[DecodedImage], max_batch: int, observe: Callable[[str, float], None]
-) -> Predictions:
-    """Run a model on images, more than fill a batch in several runs.
-
-    Raises
-    ------
-    ModelFailed
-        It has no usable answer to one of them.
-    """
-    pixels = np.stack([image.pixels for image in images])
-    answers = []
-    for first in range(0, len(images), max_batch):
-        part = slice(first, first + max_batch)
-        tensor = model.prepared(pixels[part])
-        for row, image in enumerate(images[part]):
-            if image.tensor is not None:
-                tensor[row] = image.tensor
-        answers.append(model.run(tensor))
-        observe("batch", len(tensor))
-    probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
-    measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
-    return Predictions(probabilities, embeddings, measured, pixels, images)

@@ -66,13 +66,13 @@ def ranked_variants(
     variants: list[Variant] = []
     base, change, hits = spec, "", now
     for _ in range(ROUNDS):
-        found = []
+        tried = []
         for name, candidate in _candidates(base, geometry):
             if not _difference(spec, candidate):
                 continue
             progress(name)
-            found.append((name, candidate, hits_of(candidate)))
-        named = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in found]
+            tried.append((name, candidate, hits_of(candidate)))
+        named = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in tried]
         variants += [Variant(name, one, _difference(spec, one), float(h.mean())) for name, one, h in named]
         best = max(named, key=lambda entry: entry[2].mean(), default=None)
         if best is None or not _is_better(best[2], hits):

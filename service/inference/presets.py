@@ -65,7 +65,7 @@ def read_preparation(path: Path) -> Preparation:
     """
     folder = path if path.is_dir() else path.parent
     files = [folder / PREPROCESSOR_FILE, folder / CONFIG_FILE] if path.is_dir() else [path]
-    found = Preparation()
+    preparation = Preparation()
     for file in files:
         if not file.is_file():
             continue
@@ -74,12 +74,12 @@ def read_preparation(path: Path) -> Preparation:
             read = _timm(content) if "pretrained_cfg" in content or "input_size" in content else _transformers(content)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise BrokenBundle(f"{file}: not a preprocessing file as Transformers or timm write it: {error}") from None
-        found.settings |= read.settings
-        found.size = found.size or read.size
-        found.labels = found.labels or read.labels
-    if path.is_file() and not (found.settings or found.size or found.labels):
+        preparation.settings |= read.settings
+        preparation.size = preparation.size or read.size
+        preparation.labels = preparation.labels or read.labels
+    if path.is_file() and not (preparation.settings or preparation.size or preparation.labels):
         raise BrokenBundle(f"{path}: found neither preprocessing nor labels in it")
-    return found
+    return preparation
 
 
 def _json(file: Path) -> dict[str, Any]:

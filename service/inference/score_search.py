@@ -57,18 +57,18 @@ def score_tensors(proto: ModelProto, requested: str | None) -> list[ScoreTensor]
     if requested is not None:
         onnx_inspect.expose(proto, requested)
     graph = OnnxGraph(proto)
-    found: dict[str, ScoreTensor] = {}
+    candidates: dict[str, ScoreTensor] = {}
     for output in proto.graph.output if requested is None else ():
         tensor = onnx_inspect.score_tensor(proto, output.name)
         is_map = not output.type.HasField("tensor_type") and output.type.WhichOneof("value") is not None
         if tensor == output.name and (is_map or output.type.tensor_type.elem_type not in NUMBERS):
             continue
         if tensor in graph.dynamic:
-            found.setdefault(tensor, ScoreTensor(output.name, tensor, _head(proto, tensor)))
+            candidates.setdefault(tensor, ScoreTensor(output.name, tensor, _head(proto, tensor)))
     if requested is not None:
         tensor = onnx_inspect.score_tensor(proto, requested)
-        found[tensor] = ScoreTensor(requested, tensor, _head(proto, tensor))
-    return list(found.values())
+        candidates[tensor] = ScoreTensor(requested, tensor, _head(proto, tensor))
+    return list(candidates.values())
 
 
 def choose_scores(
@@ -107,12 +107,12 @@ def choose_scores(
     if likely:
         listed = ", ".join(f"{one.output} ({width[one.tensor]})" for one in likely)
         raise BrokenBundle(f"several outputs could hold the class scores: {listed}; choose one by --output NAME")
-    found = ", ".join(f"{output.name} {shape(output)}" for output in proto.graph.output)
+    outputs = ", ".join(f"{output.name} {shape(output)}" for output in proto.graph.output)
     if derived or any(_is_row(rows[one.tensor]) for one in candidates):
-        found += "; if one of them holds class scores, name it by --output NAME"
+        outputs += "; if one of them holds class scores, name it by --output NAME"
     raise BrokenBundle(
         "no classifier: looked for an output N×k of class scores made by a product with weights (Gemm, MatMul, Conv), "
-        f"found {found}"
+        f"found {outputs}"
     )
 
 

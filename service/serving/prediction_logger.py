@@ -9,7 +9,7 @@ import orjson
 from numpy.typing import NDArray
 from uuid_utils import uuid7
 
-from ..inference.predictor import Predictions, RequestRows
+from ..inference.predictions import Predictions, RequestRows
 from ..inference.thumbnails import thumbnail
 from ..spool.spool import Spool
 from ..store.logged import Logged, logged

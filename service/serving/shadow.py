@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..inference.bundle import Bundle, InputSpec
 from ..inference.images import DecodedImage, decode, fit, in_mode
-from ..inference.predictor import predicted
+from ..inference.predictions import predict_images
 from ..inference.session import Model, ModelFailed
 from ..settings import Settings
 from ..spool.spool import Spool
@@ -148,7 +148,7 @@ class Shadow:
         images = [self._decoded(queued) for queued in batch]
         decoded = time.perf_counter()
         try:
-            predictions = predicted(self._network, images, self._max_batch, self._metrics.observe)
+            predictions = predict_images(self._network, images, self._max_batch, self._metrics.observe)
         except ModelFailed as error:
             if len(batch) == 1:
                 self._drop(1, str(error))

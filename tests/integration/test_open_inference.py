@@ -228,4 +228,4 @@ def test_bad_requests_get_the_protocol_s_error_and_log_nothing(
 def test_a_queue_smaller_than_the_request_is_413(serve: Callable[..., TestClient]) -> None:
     answer = serve(queue_limit=4).post(INFER, json=request(RAW, "UINT8"))
     assert answer.status_code == 413
-    assert answer.json()["error"] == "5 images in one request, at most 4 are taken"
+    assert answer.json()["error"] == "5 images in one request, at most 4 are accepted"

@@ -31,7 +31,7 @@ def test_more_images_than_the_queue_holds_are_413(serve: Serve) -> None:
     answer = client.post("/predict", json=images(4))
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"] == "4 images in one request, at most 3 are taken"
+    assert answer.json()["detail"] == "4 images in one request, at most 3 are accepted"
     assert "retry-after" not in answer.headers
 
 
@@ -50,7 +50,7 @@ def test_a_model_that_fails_is_told(client: TestClient, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("changes", "detail"),
     [
-        ({"queue_limit": 1}, "1 of 1 places are taken, 1 are needed"),
+        ({"queue_limit": 1}, "1 of 1 places are in use, 1 are needed"),
         ({"request_timeout": 0.05}, "waited for 0.05 s and was not run"),
     ],
 )

@@ -136,7 +136,7 @@ def test_a_result_that_is_an_error_reaches_its_own_caller_only() -> None:
 
 def test_what_waited_too_long_is_not_run() -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = in_thread(run, max_batch=1, patience=0.05)
+        batcher = in_thread(run, max_batch=1, queue_timeout=0.05)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(1))
         await run.held()

@@ -12,7 +12,8 @@ from tidemark.errors import Overloaded
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import NotAnImage, TooManyPixels
-from tidemark.inference.predictor import Predictions, Predictor, QueueFull, RequestRows, TooManyImages
+from tidemark.inference.predictions import Predictions, RequestRows
+from tidemark.inference.predictor import Predictor, QueueFull, TooManyImages
 from tidemark.inference.properties import measure
 from tidemark.inference.session import Model, ModelFailed
 
@@ -109,7 +110,7 @@ def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) ->
         predictor = predictor_of(bundle, queue_limit=4)
         waiting = [asyncio.create_task(predictor.predict([LARGE, LARGE], {})) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(QueueFull, match="4 of 4 places are taken, 1 are needed"):
+        with pytest.raises(QueueFull, match="4 of 4 places are in use, 1 are needed"):
             await predictor.predict([LARGE], {})
         await asyncio.gather(*waiting)
         assert len(await predictor.predict([LARGE] * 4, {})) == 4
@@ -124,7 +125,7 @@ def test_the_bound_counts_images_that_are_still_being_decoded(bundle: Bundle) ->
 def test_more_images_than_the_queue_holds_are_refused_for_good(bundle: Bundle) -> None:
     async def scenario() -> None:
         predictor = predictor_of(bundle, queue_limit=4)
-        with pytest.raises(TooManyImages, match="5 images in one request, at most 4 are taken"):
+        with pytest.raises(TooManyImages, match="5 images in one request, at most 4 are accepted"):
             await predictor.predict([LARGE] * 5, {})
         with pytest.raises(TooManyImages):
             await predictor.predict_tensor(np.zeros((5, 1, 8, 8), np.uint8), {})

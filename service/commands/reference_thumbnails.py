@@ -1,0 +1,31 @@
+"""Thumbnails of a reference's images, for the pages."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inference.images import DecodedImage
+from ..inference.thumbnails import thumbnail
+
+SHOWN = 512  # thumbnails of a reference
+
+
+@dataclass
+class Gallery:
+    """Thumbnails of the first images of each class, and so, images being in random order, of a random part."""
+
+    classes: int
+    images: dict[int, bytes] = field(default_factory=dict)  # by row
+    _met: int = 0
+    _shown: Counter[int] = field(default_factory=Counter)
+
+    def add(self, images: Sequence[DecodedImage], labels: NDArray[np.int64]) -> None:
+        """Take the next rows of the reference."""
+        for row, (image, label) in enumerate(zip(images, labels.tolist(), strict=True), start=self._met):
+            if self._shown[label] < -(-SHOWN // self.classes) and len(self.images) < SHOWN:
+                self.images[row] = thumbnail(image.pixels)
+                self._shown[label] += 1
+        self._met += len(images)

@@ -1,0 +1,42 @@
+"""Chooses the embedding among the tensors of which the class scores are made."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle_spec import BrokenBundle
+from .network import Network
+from .projection import MAX_EMBEDDING_SIZE
+from .score_search import Scores
+from .session import pooled
+
+
+def choose_embedding(
+    network: Network, scores: Scores, requested: str | None, image: NDArray[np.uint8], note: Callable[[str], None]
+) -> tuple[str, NDArray[Any]]:
+    """Return the embedding, with its value for one image: the one asked for, or the nearest with a row per image."""
+    head = scores.source.head
+    names = (requested,) if requested else () if head is None else head.embeddings
+    usable: dict[str, NDArray[Any]] = {}
+    for name in names:
+        [values] = network.run_once(image, [name])
+        if values.dtype.kind in "fiu" and values.ndim >= (2 if network.spec.is_batched else 1):
+            rows = network.bound or 1
+            if not network.spec.is_batched or len(values) == rows:
+                usable[name] = values
+    if not usable:
+        raise BrokenBundle(
+            f"no embedding: {', '.join(names) or 'no product with weights'} before {scores.source.output} has no row "
+            "per image; name a tensor of the graph by --embedding NAME"
+        )
+    first = next(iter(usable))
+    if len(usable) > 1:
+        note(
+            f"several embeddings lead to the scores: {', '.join(usable)}; {first} is taken, choose by --embedding NAME"
+        )
+    size = pooled(usable[first]).shape[1] if usable[first].ndim > 1 else usable[first].size
+    if size > MAX_EMBEDDING_SIZE:
+        note(f"the embedding has {size} values; a fixed projection reduces it to {MAX_EMBEDDING_SIZE}")
+    return first, usable[first]
