@@ -1,11 +1,8 @@
 """Resampling of traffic that is not independent: the stationary block bootstrap and what it costs in rows."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from .types import Float32Array, FloatArray, IntArray
 
 MAX_BLOCK_SHARE = 0.25  # of the series that a mean block may be long, so that it holds a cycle that comes four times
 AGGREGATION = 8  # rows that become one when longer memories are looked for
@@ -13,7 +10,7 @@ MIN_AGGREGATED = 200  # rows of the shortest aggregated series
 RUN = 200  # consecutive rows of one run when a long span is thinned
 
 
-def block_length(series: Matrix) -> int:
+def block_length(series: FloatArray) -> int:
     """Return the mean block length of the stationary bootstrap for rows (n, features) in their own order.
 
     The automatic choice for each feature, and the largest of them, since one bootstrap serves all. It looks at about
@@ -38,7 +35,7 @@ def block_length(series: Matrix) -> int:
 
 def stationary_bootstrap(
     n: int, length: int, mean_block: int, count: int, rng: np.random.Generator, phase: int = 1
-) -> Integers:
+) -> IntArray:
     """Return rows (count, length) of `count` series drawn in blocks of geometric length.
 
     A block starts at the row's own place within `phase` rows, so that bundles of a multiple of it stay aligned with
@@ -58,8 +55,8 @@ def stationary_bootstrap(
 
 
 def block_walk(
-    n: int, path: Integers, mean_block: float, rng: np.random.Generator, neighbours: Integers | None = None
-) -> Integers:
+    n: int, path: IntArray, mean_block: float, rng: np.random.Generator, neighbours: IntArray | None = None
+) -> IntArray:
     """Return rows (count, length) drawn along `path` (count, length) in blocks of geometric length.
 
     Parameters
@@ -81,7 +78,7 @@ def block_walk(
     return np.asarray((np.take_along_axis(start, since, axis=1) + position - since) % n)
 
 
-def spread_runs(n: int, limit: int) -> Integers:
+def spread_runs(n: int, limit: int) -> IntArray:
     """Return at most `limit` of `n` rows as runs of 200 consecutive ones, spread evenly over the whole span."""
     if n <= limit:
         return np.arange(n)
@@ -90,14 +87,14 @@ def spread_runs(n: int, limit: int) -> Integers:
     return np.unique(np.minimum((starts[:, None] + np.arange(min(RUN, limit))).ravel(), n - 1))
 
 
-def design_effect(means: Matrix, rows: Floats, size: int) -> float:
+def design_effect(means: FloatArray, rows: Float32Array, size: int) -> float:
     """Return how many rows count as one independent row: the variance of means of `size` rows over the same if they
     were independent, on average over the features; `means` is (draws, features), `rows` (n, features)."""
     independent = float(rows.var(axis=0, dtype=np.float64).sum()) / size
     return max(1.0, float(means.var(axis=0).sum()) / independent) if independent > 0 else 1.0
 
 
-def _automatic_length(series: Matrix) -> float:
+def _automatic_length(series: FloatArray) -> float:
     n = len(series)
     lags = max(5, int(np.sqrt(np.log10(n))))
     limit = min(n // 3, int(np.ceil(np.sqrt(n)) + lags))
@@ -121,7 +118,7 @@ def _automatic_length(series: Matrix) -> float:
     return best
 
 
-def _cut(correlation: Matrix, run: int, bound: float) -> int:
+def _cut(correlation: FloatArray, run: int, bound: float) -> int:
     """Return the lag after which `run` correlations in a row stay inside the bound."""
     inside = correlation[1:] < bound
     for lag in range(len(inside) - run + 1):

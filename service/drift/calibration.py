@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from .blocks import block_length
 from .context import ContextModel
 from .scores import DetectorScores
 from .simulation import DependentStreams, IndependentStreams, Traffic
+from .types import Float32Array, FloatArray, IntArray
 from .window_statistics import (
     BLOCK,
     TAIL,
@@ -23,9 +23,6 @@ from .window_statistics import (
     window_lengths,
     window_statistics,
 )
-
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 
 EPOCH = 200  # blocks over which a maximum is taken
 EPOCHS = 3  # epochs of each simulated stream, after a burn-in of its longest window
@@ -47,7 +44,7 @@ class DetectorCalibration(NamedTuple):
     """The result of the simulation: the components' scales, and the maxima of their evidence over epochs in control."""
 
     scale: Scale
-    maxima: Matrix  # (draws of the baseline, epochs of EPOCH x BLOCK predictions)
+    maxima: FloatArray  # (draws of the baseline, epochs of EPOCH x BLOCK predictions)
     size: int  # predictions that the baseline's mean was estimated from
     context: ContextModel | None = None
     calibrated: bool = False  # on traffic that was declared calm
@@ -78,7 +75,7 @@ class DetectorCalibration(NamedTuple):
             typical = start + float(slope * np.log(EXCEEDING / wanted))
         return typical * (1 + excess / float(maxima.mean()))
 
-    def _usual_draws(self) -> tuple[Matrix, float]:
+    def _usual_draws(self) -> tuple[FloatArray, float]:
         """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median
         draw's level, and by how many nats the last of these draws exceeds the median one.
 
@@ -142,7 +139,9 @@ def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
     )
 
 
-def calibrate_calm(scores: DetectorScores, calm: Floats, context: Matrix | None, seed: int) -> DetectorCalibration:
+def calibrate_calm(
+    scores: DetectorScores, calm: Float32Array, context: FloatArray | None, seed: int
+) -> DetectorCalibration:
     """Simulate streams like traffic that was declared calm.
 
     Without a context the baseline stays the reference's mean: calm traffic is moved to it, and the reference's own
@@ -192,12 +191,12 @@ def _calibrate_dependent(
     return DetectorCalibration(scale, np.stack(maxima), n, context, calibrated=True)
 
 
-class _Simulated(NamedTuple):
-    windows: Floats  # (streams, blocks, groups, scales)
-    ratios: Floats  # (streams, blocks, ratios)
+class Simulated(NamedTuple):
+    windows: Float32Array  # (streams, blocks, groups, scales)
+    ratios: Float32Array  # (streams, blocks, ratios)
 
 
-def simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
+def simulate(traffic: Traffic, scores: DetectorScores, n: int) -> Simulated:
     """Return window statistics and CUSUMs of streams that share one draw of the baseline's error."""
     lengths = window_lengths(n)
     first = int(lengths[-1])
@@ -207,61 +206,69 @@ def simulate(traffic: Traffic, scores: DetectorScores, n: int) -> _Simulated:
     windows = np.concatenate([*window_statistics(sums[..., :grouped], scores.groups, lengths, norm, first)], axis=-1)
     windows[:, :, 0] *= scores.excess
     ratios = cusums(sums[..., grouped:])[:, first:]
-    return _Simulated(windows.astype(np.float32), ratios.astype(np.float32))
+    return Simulated(windows.astype(np.float32), ratios.astype(np.float32))
 
 
-def epoch_maxima(simulated: _Simulated, scale: Scale) -> Matrix:
-    """Return the largest evidence of every epoch."""
-    evidence = window_evidence(simulated.windows, scale).max(axis=(2, 3))
-    np.maximum(evidence, ratio_evidence(simulated.ratios, scale).max(axis=2), out=evidence)
-    return np.asarray(evidence.reshape(-1, EPOCH).max(axis=1))
+def epoch_maxima(simulated: Simulated, scale: Scale) -> FloatArray:
+    """Return the largest evidence of every epoch (streams x epochs,).
+
+    Evidence rises with its statistic, so that each component's largest value of an epoch is enough.
+    """
+    windows, ratios = (values.reshape(-1, EPOCH, *values.shape[2:]).max(axis=1) for values in simulated)
+    largest = window_evidence(windows, scale).max(axis=(1, 2)), ratio_evidence(ratios, scale).max(axis=1)
+    return np.asarray(np.maximum(*largest))
 
 
-def _block_sums(rows: Floats) -> Floats:
+def _block_sums(rows: Float32Array) -> Float32Array:
     whole = len(rows) // BLOCK * BLOCK
     return np.asarray(rows[:whole].reshape(-1, BLOCK, rows.shape[1]).sum(axis=1))
 
 
-def _mean_block(rows: Floats) -> float:
+def _mean_block(rows: Float32Array) -> float:
     """Return the mean block length of traffic (n, columns) in blocks of ten rows, at least 1."""
     return max(block_length(rows[:, _leading(rows)].astype(np.float64)) / BLOCK, 1.0)
 
 
-def _scale(simulated: list[_Simulated]) -> Scale:
+def _scale(simulated: list[Simulated]) -> Scale:
     shape = simulated[0].windows.shape[2:]
     mean, deviation, start, slope = (np.empty(shape) for _ in range(4))
     for group in range(shape[0]):
         for index in range(shape[1]):
-            values = np.concatenate([part.windows[:, :, group, index].ravel() for part in simulated]).astype(np.float64)
-            roots = np.cbrt(values)
-            at = (group, index)
-            mean[at], deviation[at] = roots.mean(), max(float(roots.std()), 1e-9)
-            independent = len(values) / 2 ** (index + 1)
-            start[at], slope[at] = _tail(normal_evidence(values, mean[at], deviation[at]), independent)
-    independent = sum(part.ratios[:, :, 0].size for part in simulated) / RATIO_MEMORY
-    tails = [
-        _tail(np.concatenate([part.ratios[:, :, column].ravel() for part in simulated]).astype(np.float64), independent)
-        for column in range(simulated[0].ratios.shape[2])
-    ]
-    ratio_start, ratio_slope = (np.array(values) for values in zip(*tails, strict=True))
+            values = np.concatenate([part.windows[:, :, group, index].ravel() for part in simulated])
+            roots, at = np.cbrt(values), (group, index)
+            mean[at] = roots.mean(dtype=np.float64)
+            deviation[at] = max(float(roots.std(dtype=np.float64)), 1e-9)
+            quantile, beyond = _exceedances(values)
+            start[at] = normal_evidence(quantile, mean[at], deviation[at])
+            excess = normal_evidence(beyond, mean[at], deviation[at]) - start[at]
+            slope[at] = _slope(excess, len(values) / 2 ** (index + 1))
+    ratio_start, ratio_slope = np.empty((2, simulated[0].ratios.shape[2]))
+    for column in range(len(ratio_start)):
+        values = np.concatenate([part.ratios[:, :, column].ravel() for part in simulated])
+        quantile, beyond = _exceedances(values)
+        ratio_start[column], ratio_slope[column] = quantile, _slope(beyond - quantile, len(values) / RATIO_MEMORY)
     return Scale(mean, deviation, start, slope, ratio_start, ratio_slope)
 
 
-def _tail(values: Matrix, independent: float) -> tuple[float, float]:
-    """Return the TAIL quantile, and the mean excess beyond it shrunk to the theoretical one nat.
+def _exceedances(values: Float32Array) -> tuple[FloatArray, FloatArray]:
+    """Return the TAIL quantile of values, and the values beyond it."""
+    quantile = np.asarray(np.quantile(values, TAIL), dtype=np.float64)
+    return quantile, values[values > quantile].astype(np.float64)
+
+
+def _slope(excess: FloatArray, independent: float) -> float:
+    """Return the mean excess beyond the TAIL quantile, shrunk to the theoretical one nat.
 
     Window statistics are normal on their scale, and for a log-likelihood ratio E exp(x) = 1, so that both tails fall
     by one nat per nat. Of values that depend on each other only `independent` tell anything about it: without the
     shrinkage the maximum over components would select those whose excess was underestimated.
     """
-    start = float(np.quantile(values, TAIL))
-    beyond = values[values > start] - start
-    if not len(beyond) or beyond.mean() <= 1e-9:
-        return start, 1.0
+    if not len(excess) or excess.mean() <= 1e-9:
+        return 1.0
     weight = independent * (1 - TAIL)
-    return start, float((weight * beyond.mean() + COMPONENT_WEIGHT) / (weight + COMPONENT_WEIGHT))
+    return float((weight * excess.mean() + COMPONENT_WEIGHT) / (weight + COMPONENT_WEIGHT))
 
 
-def _leading(calm: Floats, count: int = 32) -> NDArray[np.int64]:
+def _leading(calm: Float32Array, count: int = 32) -> IntArray:
     """Return the columns that vary most."""
     return np.asarray(np.argsort(-calm.var(axis=0), kind="stable")[:count])

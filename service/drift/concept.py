@@ -4,14 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
 from .report import Agreement, LabelEvidence
-
-Matrix = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from .types import BoolArray, FloatArray, IntArray
 
 TOLERANCE = 0.02  # share of errors beyond calibrated confidence that is not a concept shift
 TOLERANCE_OF_CHANGED_MIX = 0.05  # the same while the class proportions have drifted
@@ -39,8 +37,8 @@ NUMBERS = 2  # leading fields of a label that need all bits of an integer
 class LabelTrace(NamedTuple):
     """The evidence after each label of an update, in nats: an alarm is raised at the label that causes it."""
 
-    evidence: Matrix  # (m,) of a concept shift
-    harm_evidence: Matrix  # (m,) of a harm
+    evidence: FloatArray  # (m,) of a concept shift
+    harm_evidence: FloatArray  # (m,) of a harm
 
 
 class ConceptMonitor:
@@ -285,7 +283,7 @@ class ConceptMonitor:
         monitor._ids = dict.fromkeys(np.asarray(state["label_ids"]).tolist())
         return monitor
 
-    def _take(self, label: "_Label", factors: Matrix) -> None:
+    def _take(self, label: "_Label", factors: FloatArray) -> None:
         if not _remember(label.id, self._ids):
             self._correct(label)
             return
@@ -344,14 +342,14 @@ class _Label(NamedTuple):
 class _Sums(NamedTuple):
     """Logarithms of Shiryaev-Roberts sums."""
 
-    pooled: Matrix  # (2 ALTERNATIVES + 2,) over all labels: concept, harm, and the recovery from each
-    of_class: Matrix  # (k, ALTERNATIVES) of concept per predicted class
+    pooled: FloatArray  # (2 ALTERNATIVES + 2,) over all labels: concept, harm, and the recovery from each
+    of_class: FloatArray  # (k, ALTERNATIVES) of concept per predicted class
 
     @classmethod
     def zero(cls, classes: int) -> "_Sums":
         return cls(np.full(2 * ALTERNATIVES + 2, -np.inf), np.full((classes, ALTERNATIVES), -np.inf))
 
-    def followed_by(self, predicted: int, factors: Matrix) -> "_Sums":
+    def followed_by(self, predicted: int, factors: FloatArray) -> "_Sums":
         """Return R <- (R + 1) factor in logarithms, after a label of the predicted class with these log factors."""
         of_class = self.of_class.copy()
         of_class[predicted] = np.logaddexp(of_class[predicted], 0) + factors[CONCEPT]
@@ -361,10 +359,10 @@ class _Sums(NamedTuple):
 class _Columns(NamedTuple):
     """Labels as arrays (m,)."""
 
-    clusters: Integers
-    predicted: Integers
-    labels: Integers
-    confidence: Matrix
+    clusters: IntArray
+    predicted: IntArray
+    labels: IntArray
+    confidence: FloatArray
 
     @classmethod
     def of(cls, labels: Sequence[_Label]) -> "_Columns":
@@ -373,17 +371,17 @@ class _Columns(NamedTuple):
         return cls(clusters, predicted, truth, np.array([x.confidence for x in labels], dtype=np.float64))
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def right(self) -> BoolArray:
         return np.asarray(self.predicted == self.labels)
 
     @property
-    def weights(self) -> Matrix:
+    def weights(self) -> FloatArray:
         """One over the number of labels of the same cluster."""
         _, inverse, counts = np.unique(self.clusters, return_inverse=True, return_counts=True)
         return np.where(self.clusters == SINGLE, 1.0, 1 / counts[inverse])
 
 
-def _log_factors(wrong: NDArray[np.bool_], null_error: Matrix, harmless: float) -> Matrix:
+def _log_factors(wrong: BoolArray, null_error: FloatArray, harmless: float) -> FloatArray:
     """Return the logarithms (m, columns of the sums) of the factors by which each label multiplies the sums."""
     null = np.stack([null_error, np.full_like(null_error, harmless)], axis=1)
     worse = 1 - (1 - null[:, :, None]) * (1 - FLIPPED)
@@ -393,7 +391,7 @@ def _log_factors(wrong: NDArray[np.bool_], null_error: Matrix, harmless: float) 
     return np.asarray(np.log(ratio))
 
 
-def _log_sum(logarithms: Matrix) -> float:
+def _log_sum(logarithms: FloatArray) -> float:
     """Return log(sum(exp(x))); minus infinity where every x is."""
     largest = float(logarithms.max())
     return largest if largest == -np.inf else largest + float(np.log(np.exp(logarithms - largest).sum()))
@@ -411,7 +409,7 @@ def _remember(number: int, numbers: dict[int, None]) -> bool:
     return new
 
 
-def _integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> Integers:
+def _integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> IntArray:
     """Return integers (m,), in 0..k-1 where k is given; `SINGLE` for each row where there are none."""
     if values is None:
         return np.full(m, SINGLE, dtype=np.int64)

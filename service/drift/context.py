@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
+from .types import Float32Array, FloatArray
 
 RIDGE = 1.0  # predictions by which a coefficient is shrunk, in units of its covariate's variance
 
@@ -20,27 +19,27 @@ class ContextModel(NamedTuple):
     Cobb and Van Looveren (2022), Context-aware drift detection, ICML; there with kernels.
     """
 
-    location: Matrix  # (c,) mean of each covariate
-    coefficients: Matrix  # (1 + c, columns), intercept first
+    location: FloatArray  # (c,) mean of each covariate
+    coefficients: FloatArray  # (1 + c, columns), intercept first
 
     @classmethod
-    def fit(cls, context: Matrix, rows: Floats) -> "ContextModel":
+    def fit(cls, context: FloatArray, rows: Float32Array) -> "ContextModel":
         """Return the model of `rows` (n, columns) given `context` (n, c)."""
         location = context.mean(axis=0)
         design = with_intercept(context - location)
         return cls(location, ridge(design, rows.astype(np.float64), design.T @ design))
 
-    def expected(self, context: Matrix) -> Floats:
+    def expected(self, context: FloatArray) -> Float32Array:
         """Return the expected rows (m, columns)."""
         return np.asarray(with_intercept(context - self.location) @ self.coefficients, dtype=np.float32)
 
 
-def with_intercept(context: Matrix) -> Matrix:
+def with_intercept(context: FloatArray) -> FloatArray:
     """Return covariates (n, c) with a column of ones before them."""
     return np.hstack([np.ones((len(context), 1)), context])
 
 
-def ridge(design: Matrix, rows: Matrix, gram: Matrix) -> Matrix:
+def ridge(design: FloatArray, rows: FloatArray, gram: FloatArray) -> FloatArray:
     """Return coefficients (1 + c, columns); the intercept is not shrunk, the others by `RIDGE` predictions each."""
     penalty = RIDGE * np.diag(gram) / max(len(design), 1)
     penalty[0] = 0
@@ -48,7 +47,7 @@ def ridge(design: Matrix, rows: Matrix, gram: Matrix) -> Matrix:
     return np.asarray(np.linalg.solve(gram + np.diag(penalty), design.T @ rows))
 
 
-def check_context(context: ArrayLike, m: int, columns: int | None = None) -> Matrix:
+def check_context(context: ArrayLike, m: int, columns: int | None = None) -> FloatArray:
     """Return covariates as float64 (m, c).
 
     Raises

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from .reference import Reference, Sample
 from .report import Neighbour
-from .views import Views
+from .views import View, Views
 
 
 class Neighbours:
@@ -28,11 +28,11 @@ class Neighbours:
         self._reference = reference
         self._views = Views(reference)
         self._rows = rows
-        self._shown = self._views(reference.sample.rows(rows))["E"]
+        self._shown = self._views(reference.sample.rows(rows))[View.EMBEDDING]
 
     def __call__(self, sample: Sample, count: int) -> list[tuple[Neighbour, ...]]:
         """Return up to `count` neighbours of each prediction, nearest first."""
-        return [self._nearest(row, count) for row in self._views(sample)["E"]]
+        return [self._nearest(row, count) for row in self._views(sample)[View.EMBEDDING]]
 
     def _nearest(self, embedding: NDArray[np.float32], count: int) -> tuple[Neighbour, ...]:
         distances = np.sqrt(np.mean((self._shown - embedding) ** 2, axis=1, dtype=np.float64))

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
-
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 
 SHORTEST = 8  # blocks of one sum at the shortest scale
 FACTOR = 4  # between a scale and the next
@@ -36,7 +33,7 @@ class Overdispersion:
     dimensions : float (groups,), effective number of independent columns of each group.
     """
 
-    def __init__(self, starts: list[int], columns: int, variances: Matrix, dimensions: Matrix) -> None:
+    def __init__(self, starts: list[int], columns: int, variances: FloatArray, dimensions: FloatArray) -> None:
         self._starts = starts
         self._variances = variances
         self._dimensions = dimensions
@@ -62,7 +59,7 @@ class Overdispersion:
         """Whether the design effect is so large that false alarms come clearly more often than asked."""
         return self.design_effect > OVERDISPERSED
 
-    def add(self, block: Floats) -> None:
+    def add(self, block: Float32Array) -> None:
         """Add the grouped scores (columns,) of a block."""
         size, values = SHORTEST, block.astype(np.float64)
         for scale in range(SCALES):
@@ -79,7 +76,7 @@ class Overdispersion:
                 self._add_difference(scale, values - self._earlier[scale], size)
                 self._blocks[scale] = 0
 
-    def _add_difference(self, scale: int, gap: Matrix, size: int) -> None:
+    def _add_difference(self, scale: int, gap: FloatArray, size: int) -> None:
         if self._count[scale] < MAX_SAMPLES:
             expected = 2 * size * BLOCK * self._variances
             self._samples[scale, self._count[scale]] = np.add.reduceat(gap * gap, self._starts) / expected

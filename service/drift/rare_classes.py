@@ -1,15 +1,14 @@
 """Groups of rare classes, so that a shift of their shares is seen although no single one has enough reference rows."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from .types import Float32Array, FloatArray
 
 MIN_GROUP_ROWS = 30  # reference rows expected in a group: a rarer one's share is too uncertain to compare with
 MAX_GROUPS = 128  # groups with alternatives of their own
 
 
-def rare_class_groups(posterior: Matrix) -> NDArray[np.float32]:
+def rare_class_groups(posterior: FloatArray) -> Float32Array:
     """Return the membership (k, groups) of each class in one group, or in none where all classes are too rare.
 
     A class with at least 30 expected rows is a group of its own. The rarest group is joined with the one that the

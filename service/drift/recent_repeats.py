@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
+from .types import BoolArray, Float32Array, IntArray
 
 MEMORY = 5000  # predictions within which an embedding that comes again is a repeat
 KEY_COLUMNS = 2  # float32 columns that hold a row's key of 48 bits, 24 bits each, which float32 holds exactly
@@ -20,7 +18,7 @@ MAX_ALTERNATIVE = 0.9  # share of repeats under the alternative, at most
 STEP = 10  # predictions that count as one: with a repeat or without, so that a short burst of retries is no surge
 
 
-def row_keys(rows: Floats) -> Floats:
+def row_keys(rows: Float32Array) -> Float32Array:
     """Return a key of 48 bits for each row (m, d) as two exact float32 integers (m, 2); equal rows have equal keys.
 
     The key is a multiply-add hash of the row's bits (Dietzfelbinger et al. 1997): two different rows have the same
@@ -33,13 +31,13 @@ def row_keys(rows: Floats) -> Floats:
     return np.stack([high, low], axis=1).astype(np.float32)
 
 
-def joined_keys(columns: Floats) -> Integers:
+def joined_keys(columns: Float32Array) -> IntArray:
     """Return the keys (m,) that `row_keys` split into two columns."""
     high, low = columns.astype(np.int64).T
     return np.asarray((high << KEY_BITS) | low)
 
 
-def repeat_share(embeddings: Floats) -> float:
+def repeat_share(embeddings: Float32Array) -> float:
     """Return the share of rows (n, d) whose embedding came before within the last `MEMORY` rows."""
     return float(RecentRepeats(MIN_SHARE).mark(joined_keys(row_keys(embeddings))).mean())
 
@@ -77,7 +75,7 @@ class RecentRepeats:
         self.evidence = 0.0
         self.since = self._position  # the predictions before the evidence was last zero
 
-    def mark(self, keys: Integers) -> NDArray[np.bool_]:
+    def mark(self, keys: IntArray) -> BoolArray:
         """Return for each prediction (m,), in order, whether it is a repeat, and add it to the evidence."""
         repeated = np.zeros(len(keys), dtype=bool)
         for row, key in enumerate(keys.tolist()):

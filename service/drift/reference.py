@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .blocks import spread_runs
 from .label_shift import Calibration, estimate_proportions
-
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
+from .types import Float32Array, FloatArray, IntArray
 
 Accepted = Literal["mix", "images", "all"]
 
@@ -29,9 +27,9 @@ MIX_SEED = 0  # of the choice of rows, so that the same traffic gives the same b
 class Sample:
     """Predictions that passed validation: float32 arrays with one row a prediction."""
 
-    embeddings: Floats  # (m, d)
-    probabilities: Floats  # (m, k)
-    properties: Floats | None  # (m, p)
+    embeddings: Float32Array  # (m, d)
+    probabilities: Float32Array  # (m, k)
+    properties: Float32Array | None  # (m, p)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -70,10 +68,10 @@ class Reference:
     (100, 3)
     """
 
-    embeddings: Floats
-    probabilities: Floats
-    labels: Integers | None
-    properties: Floats | None
+    embeddings: Float32Array
+    probabilities: Float32Array
+    labels: IntArray | None
+    properties: Float32Array | None
     class_names: tuple[str, ...]
     property_names: tuple[str, ...]
     accepted: Accepted | None
@@ -220,10 +218,10 @@ class Reference:
         )
 
     @property
-    def _labels_or_predicted(self) -> Integers:
+    def _labels_or_predicted(self) -> IntArray:
         return self.probabilities.argmax(axis=1) if self.labels is None else self.labels
 
-    def check_probabilities(self, probabilities: ArrayLike) -> Floats:
+    def check_probabilities(self, probabilities: ArrayLike) -> Float32Array:
         """Validate probabilities (m, k) alone, and return them as float32.
 
         Raises
@@ -258,13 +256,13 @@ class Reference:
         return sample if self.properties is not None else replace(sample, properties=None)
 
 
-def _shares(reference: Reference) -> NDArray[np.float64]:
+def _shares(reference: Reference) -> FloatArray:
     """Return the class proportions (k,) of a reference's labels, a row at least each."""
     counts = np.bincount(reference._labels_or_predicted, minlength=reference.classes)
     return np.asarray(np.maximum(counts, 1) / len(reference))
 
 
-def _rows_of_mix(reference: Reference, probabilities: Floats) -> Integers:
+def _rows_of_mix(reference: Reference, probabilities: Float32Array) -> IntArray:
     """Return rows of a reference, each at most once, in the class proportions of traffic with these probabilities.
 
     As many as there can be while at most `MIX_SHORTAGE` of them are missing in classes that have too few; but not more
@@ -293,7 +291,7 @@ def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLi
     return Sample(e, p, a)
 
 
-def _probabilities(values: ArrayLike) -> Floats:
+def _probabilities(values: ArrayLike) -> Float32Array:
     p = _matrix("probabilities", values)
     if p.shape[1] < 2:
         raise ValueError(f"probabilities need at least 2 columns, got {p.shape[1]}")
@@ -305,7 +303,7 @@ def _probabilities(values: ArrayLike) -> Floats:
     return np.clip(p, 0, 1)
 
 
-def _matrix(name: str, values: ArrayLike) -> Floats:
+def _matrix(name: str, values: ArrayLike) -> Float32Array:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be numbers, got {array.dtype}")
@@ -319,7 +317,7 @@ def _matrix(name: str, values: ArrayLike) -> Floats:
     return matrix
 
 
-def _labels(values: ArrayLike, n: int, k: int) -> Integers:
+def _labels(values: ArrayLike, n: int, k: int) -> IntArray:
     labels = np.asarray(values)
     if labels.shape != (n,):
         raise ValueError(f"labels must have shape ({n},), got {labels.shape}")

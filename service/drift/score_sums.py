@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .types import Float32Array, FloatArray, IntArray
 from .window_statistics import COARSE, COARSE_STEPS, LONGEST
-
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 CAPACITY = 2 * LONGEST  # rows of the buffer of running sums: the longest window, and as many new blocks
 
@@ -35,7 +31,7 @@ class ScoreSums:
         self._coarse = np.zeros((COARSE_STEPS + 1, columns))  # sums at every 128th block, by step modulo its rows
         self._coarse_ends = np.full(COARSE_STEPS + 1, count, dtype=np.int64)
 
-    def add(self, blocks: Floats, ends: Integers) -> bool:
+    def add(self, blocks: Float32Array, ends: IntArray) -> bool:
         """Add at most 256 block sums (b, columns), and the predictions at the end of each; return whether a coarse
         step was completed. Blocks must not go beyond the end of a coarse step."""
         if self._last + len(blocks) > CAPACITY:
@@ -54,21 +50,21 @@ class ScoreSums:
         self._coarse[slot], self._coarse_ends[slot] = self._prefix[self._last], self._ends[self._last]
         return True
 
-    def window_sums(self, new: int, lengths: Integers, grouped: int) -> Matrix:
+    def window_sums(self, new: int, lengths: IntArray, grouped: int) -> FloatArray:
         """Return the sums (new, lengths, grouped) over windows that end at each of the last `new` blocks; those longer
         than the past are not meaningful."""
         at = np.arange(self._last - new + 1, self._last + 1)
         before = np.maximum(at[:, None] - lengths, 0)
         return np.asarray(self._prefix[at, None, :grouped] - self._prefix[before, :grouped])
 
-    def long_window_sums(self, steps: Integers, grouped: int) -> Matrix:
+    def long_window_sums(self, steps: IntArray, grouped: int) -> FloatArray:
         """Return the sums (steps, grouped) over the last coarse steps."""
         now = self.blocks // COARSE
         return np.asarray(
             self._coarse[now % len(self._coarse), :grouped] - self._coarse[(now - steps) % len(self._coarse), :grouped]
         )
 
-    def path(self, columns: slice, back: int) -> tuple[Matrix, Integers, Integers]:
+    def path(self, columns: slice, back: int) -> tuple[FloatArray, IntArray, IntArray]:
         """Return what dates a change: for earlier points, newest first, the sums (points, columns) since then, the
         blocks since then, and the predictions before then; all as they were `back` blocks before the last one."""
         last = self._last - back

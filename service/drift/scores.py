@@ -6,19 +6,17 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg, special
 
 from .label_shift import LOG_OFFSET
 from .rare_classes import rare_class_groups
 from .recent_repeats import KEY_COLUMNS, repeat_share, row_keys
 from .reference import Reference, Sample
+from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
 from .whitening import RIDGE, Moments
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-
+CLIPPED = View.EMBEDDING, View.LOG_PROBABILITY, View.PROPERTY  # views whose values are clipped
 CLIP = 4.0  # deviations at which a score is clipped, so that the tail of one prediction does not decide
 ODDS = (0.05, 0.4, 2 / 3, 1.5, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
 MAX_RANK = 128  # principal components that are whitened
@@ -121,11 +119,16 @@ class DetectorScores:
         self._views = Views(reference)
         n = len(reference)
         views = self._clipped(reference.sample)
-        self._whiten_embedding = whitening(views["E"], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
+        self._whiten_embedding = whitening(views[View.EMBEDDING], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
         self._sketch = _sketch(reference.embeddings.shape[1])
-        ranks: dict[View, int] = {"P": min(MAX_RANK, max(n // PROBABILITY_RANK_ROWS, 1)), "A": MAX_RANK}
+        ranks: dict[View, int] = {
+            View.LOG_PROBABILITY: min(MAX_RANK, max(n // PROBABILITY_RANK_ROWS, 1)),
+            View.PROPERTY: MAX_RANK,
+        }
         self._whiten = {view: whitening(views[view], rank) for view, rank in ranks.items() if view in views}
-        self._outlying_views: tuple[View, ...] = ("E", "A") if "A" in views else ("E",)
+        self._outlying_views: tuple[View, ...] = (
+            (View.EMBEDDING, View.PROPERTY) if View.PROPERTY in views else (View.EMBEDDING,)
+        )
         # The reference's rows lie nearer to their own mean than new rows do: (n + 1)/(n - 3) for normal ones.
         self._own_length_factor = (n + 1) / (n - 3)
         self._lengths = {
@@ -142,8 +145,8 @@ class DetectorScores:
         outlying = len(self._outlying_views)
         widths = {
             "embedding": reference.embeddings.shape[1],
-            "log_probability": self._whiten["P"].shape[1],
-            "property": self._whiten["A"].shape[1] if "A" in views else 0,
+            "log_probability": self._whiten[View.LOG_PROBABILITY].shape[1],
+            "property": self._whiten[View.PROPERTY].shape[1] if View.PROPERTY in views else 0,
             "lengths": outlying,
             "ratios": outlying + self._members.shape[1] * len(ODDS),
             "key": KEY_COLUMNS,
@@ -158,20 +161,20 @@ class DetectorScores:
             axis=0, dtype=np.float64
         )
         self.of_reference[:, : len(self._centre)] -= self._centre
-        self.excess = _excess_of_whitening(views["E"], self._whiten_embedding.shape[1])
+        self.excess = _excess_of_whitening(views[View.EMBEDDING], self._whiten_embedding.shape[1])
         self.repeat_share = repeat_share(reference.embeddings)
 
-    def __call__(self, sample: Sample) -> Floats:
+    def __call__(self, sample: Sample) -> Float32Array:
         """Return the score rows (m, layout.row_width) of predictions."""
         return self._rows(sample, 1.0)
 
     @cached_property
-    def of_reference(self) -> Floats:
+    def of_reference(self) -> Float32Array:
         """The score rows (n, layout.row_width) of the reference's own rows."""
         return self._rows(self.reference.sample, self._own_length_factor)
 
     @cached_property
-    def dispersion(self) -> tuple[Matrix, Matrix]:
+    def dispersion(self) -> tuple[FloatArray, FloatArray]:
         """For each group, the variance of the reference's scores summed over its columns, and the effective number of
         independent columns (sum of eigenvalues)² / sum of their squares."""
         wide = self.widen(self.of_reference)
@@ -179,20 +182,20 @@ class DetectorScores:
         variances = np.array([max(float(np.trace(c)), 1e-12) for c in covariances])
         return variances, variances**2 / np.array([max(float((c * c).sum()), 1e-24) for c in covariances])
 
-    def widen(self, sums: Floats) -> Floats:
+    def widen(self, sums: Float32Array) -> Float32Array:
         """Return sums of rows (..., layout.row_width) as block sums (..., layout.block_width)."""
         embedding = sums[..., self.layout.row["embedding"]]
         sketched = embedding if self._sketch is None else embedding @ self._sketch
         return np.concatenate([embedding @ self._whiten_embedding, sketched, sums[..., self.layout.shared]], axis=-1)
 
-    def _rows(self, sample: Sample, length_factor: float) -> Floats:
+    def _rows(self, sample: Sample, length_factor: float) -> Float32Array:
         views = self._clipped(sample)
         part = self.layout.row
         rows = np.empty((len(sample), self.layout.row_width), dtype=np.float32)
-        rows[:, part["embedding"]] = views["E"]
-        rows[:, part["log_probability"]] = views["P"] @ self._whiten["P"]
-        if "A" in self._whiten:
-            rows[:, part["property"]] = views["A"] @ self._whiten["A"]
+        rows[:, part["embedding"]] = views[View.EMBEDDING]
+        rows[:, part["log_probability"]] = views[View.LOG_PROBABILITY] @ self._whiten[View.LOG_PROBABILITY]
+        if View.PROPERTY in self._whiten:
+            rows[:, part["property"]] = views[View.PROPERTY] @ self._whiten[View.PROPERTY]
         tails = self._tails(views, length_factor)
         rows[:, part["lengths"]] = special.ndtri(1 - tails)
         rows[:, : len(self._centre)] -= self._centre
@@ -205,7 +208,7 @@ class DetectorScores:
         rows[:, part["key"]] = row_keys(sample.embeddings)
         return rows
 
-    def _posterior(self, probabilities: Floats) -> Floats:
+    def _posterior(self, probabilities: Float32Array) -> Float32Array:
         """Return calibrated probabilities as `Calibration` does, in float32."""
         scores = np.log(probabilities + np.float32(LOG_OFFSET)) * np.float32(self._slope) + self._bias
         scores -= scores.max(axis=1, keepdims=True)
@@ -213,11 +216,11 @@ class DetectorScores:
         scores /= scores.sum(axis=1, keepdims=True)
         return np.asarray(scores, dtype=np.float32)
 
-    def _clipped(self, sample: Sample) -> dict[View, Floats]:
+    def _clipped(self, sample: Sample) -> dict[View, Float32Array]:
         views = self._views(sample)
-        return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in ("E", "P", "A") if view in views}
+        return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in CLIPPED if view in views}
 
-    def _tails(self, views: Mapping[View, Floats], length_factor: float) -> Matrix:
+    def _tails(self, views: Mapping[View, Float32Array], length_factor: float) -> FloatArray:
         """Return for the embedding and the properties the probability (m, 1 or 2) that a reference row is longer."""
         tails = []
         for view, lengths in self._lengths.items():
@@ -226,7 +229,7 @@ class DetectorScores:
         return np.stack(tails, axis=1)
 
 
-def whitening(rows: Floats, rank: int) -> Floats:
+def whitening(rows: Float32Array, rank: int) -> Float32Array:
     """Return the matrix (d, at most `rank`) that turns rows into whitened leading principal components.
 
     Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
@@ -243,7 +246,7 @@ def _consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
     return {name: slice(stop - width, stop) for (name, width), stop in zip(widths.items(), stops, strict=True)}
 
 
-def _sketch(d: int) -> Floats | None:
+def _sketch(d: int) -> Float32Array | None:
     """Return orthonormal random directions (d, MAX_EMBEDDING), or None where there are no more dimensions than that.
 
     They do not depend on the reference, so that its rows and new ones are projected alike however few it has.
@@ -254,11 +257,11 @@ def _sketch(d: int) -> Floats | None:
     return np.asarray(np.linalg.qr(normal)[0], dtype=np.float32)
 
 
-def _squared_lengths(rows: Floats) -> Floats:
+def _squared_lengths(rows: Float32Array) -> Float32Array:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
-def _excess_of_whitening(rows: Floats, rank: int) -> float:
+def _excess_of_whitening(rows: Float32Array, rank: int) -> float:
     """Return by how much squared lengths of new rows exceed the reference's own after whitening, as a factor.
 
     A whitening fitted on n rows is tight on those rows. It is fitted on one half and applied to both; half of the

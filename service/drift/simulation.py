@@ -3,17 +3,13 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
 from .blocks import block_walk
 from .context import ridge, with_intercept
+from .types import Float32Array, FloatArray, IntArray
 from .window_statistics import BLOCK
-
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 NEIGHBOUR_SHARE = 0.05  # of the calm blocks, those with the most similar context, from which a residual is drawn
 MAX_NEIGHBOURS = 200  # blocks
@@ -22,7 +18,7 @@ MAX_NEIGHBOURS = 200  # blocks
 class Traffic(Protocol):
     """Traffic in control that can be simulated."""
 
-    def streams(self, count: int, length: int) -> Floats:
+    def streams(self, count: int, length: int) -> Float32Array:
         """Return block sums (count, length, columns) of streams that share one draw of the baseline's own error."""
         ...
 
@@ -38,11 +34,11 @@ class IndependentStreams:
     reference : float32 (n, columns), the reference's rows as block columns.
     """
 
-    def __init__(self, reference: Floats, rng: np.random.Generator) -> None:
+    def __init__(self, reference: Float32Array, rng: np.random.Generator) -> None:
         self._reference = reference
         self._rng = rng
 
-    def streams(self, count: int, length: int) -> Floats:
+    def streams(self, count: int, length: int) -> Float32Array:
         """Return block sums (count, length, columns)."""
         n = len(self._reference)
         resample = self._rng.integers(0, n, n)
@@ -73,11 +69,11 @@ class DependentStreams:
 
     def __init__(
         self,
-        calm: Floats,
+        calm: Float32Array,
         mean_block: float,
         rng: np.random.Generator,
-        context: Matrix | None = None,
-        reference: Floats | None = None,
+        context: FloatArray | None = None,
+        reference: Float32Array | None = None,
     ) -> None:
         self._calm = calm
         self._centre = calm.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -88,7 +84,7 @@ class DependentStreams:
         self._design = with_intercept(np.zeros((len(calm), 0)) if context is None else context - context.mean(axis=0))
         self._neighbours = None if context is None else _neighbours(context)
 
-    def streams(self, count: int, length: int) -> Floats:
+    def streams(self, count: int, length: int) -> Float32Array:
         """Return block sums (count, length, columns)."""
         blocks = len(self._calm)
         start = self._rng.integers(0, blocks, count)
@@ -107,7 +103,7 @@ class DependentStreams:
         calm += self._centre - calm.mean(axis=0, dtype=np.float64).astype(np.float32)
         return DependentStreams(calm, self._mean_block, self._rng, context, self._reference)
 
-    def _error(self) -> Matrix:
+    def _error(self) -> FloatArray:
         """Return one draw of the baseline's error per block (1 + c, columns): of its mean, or its coefficients."""
         if self._reference is not None:
             n = len(self._reference)
@@ -117,19 +113,19 @@ class DependentStreams:
         design = self._design[drawn]
         return ridge(design, (self._calm[drawn] - self._centre).astype(np.float64), design.T @ design)
 
-    def _redrawn_blocks(self) -> Integers:
+    def _redrawn_blocks(self) -> IntArray:
         path = np.arange(len(self._calm))[None]
         return np.asarray(block_walk(len(self._calm), path, self._mean_block, self._rng, self._neighbours)[0])
 
 
-def sums_of(rows: Floats, index: Integers, size: int) -> Floats:
+def sums_of(rows: Float32Array, index: IntArray, size: int) -> Float32Array:
     """Return the sums of every `size` of the rows at `index`, in turn."""
     starts = np.arange(0, len(index) + 1, size)
     picked = sparse.csr_array((np.ones(len(index), np.float32), index, starts), shape=(len(starts) - 1, len(rows)))
     return np.asarray(picked @ rows)
 
 
-def _neighbours(context: Matrix) -> Integers:
+def _neighbours(context: FloatArray) -> IntArray:
     """Return for each block the blocks (blocks, k) of the most similar context, in units of each covariate's spread."""
     deviation = context.std(axis=0)
     scaled = context / np.where(deviation > 0, deviation, 1.0)

@@ -1,18 +1,20 @@
 """The sequential detector: processes every prediction, and alarms falsely about once in the run time asked for."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .calibration import DetectorCalibration, calibrate, calibrate_calm
 from .context import check_context
+from .detector_state import ChangePoint, DetectorState
 from .overdispersion import Overdispersion
 from .recent_repeats import RecentRepeats, joined_keys
 from .reference import Reference
 from .score_sums import ScoreSums
 from .scores import DetectorScores
+from .types import Float32Array, FloatArray, IntArray
 from .views import Leading
 from .window_statistics import (
     BLOCK,
@@ -26,21 +28,10 @@ from .window_statistics import (
     window_lengths,
 )
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions
 MIN_CALM_ROWS = 1000  # of traffic that is declared calm
 CHUNK = 64  # blocks processed at once, which bounds the memory
 CHANGE_POINT_LOG_LIKELIHOOD_DROP = 3.0  # nats below the likeliest change point, within which others are likely, too
-
-
-class ChangePoint(NamedTuple):
-    """Numbers of predictions seen before a change: the likeliest, and the range in which it lies."""
-
-    earliest: int
-    best: int
-    latest: int
 
 
 class StreamDetector:
@@ -69,12 +60,8 @@ class StreamDetector:
 
     Attributes
     ----------
-    evidence : float. The detection statistic after the last block of ten, in nats.
     threshold : float. The evidence at which to alarm, in nats.
-    drift_detected : bool. Whether the evidence has passed the threshold since the last `reset`.
-    leading : Leading or None. What carries the evidence of the alarm.
-    change_point : int or None. The number of predictions seen before the change.
-    count : int. The number of predictions processed.
+    expected_run_time : float. As asked for.
 
     Raises
     ------
@@ -137,9 +124,7 @@ class StreamDetector:
         self._starts = [group.columns.start for group in self._scores.groups]
         self._dispersion = Overdispersion(self._starts, self._layout.grouped, *self._scores.dispersion)
         self._repeats = RecentRepeats(self._scores.repeat_share)
-        self.count = 0
-        self._pending = np.zeros((0, self._layout.row_width), dtype=np.float32)
-        self._pending_ends = np.zeros(0, dtype=np.int64)
+        self._state = self._fresh_state(0)
         self.reset()
 
     @property
@@ -149,7 +134,7 @@ class StreamDetector:
 
     def score(
         self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
-    ) -> NDArray[np.float32]:
+    ) -> Float32Array:
         """Return the score rows of predictions without changing the detector.
 
         Every detector with the same `scores` takes these rows in `update_scored`, all of them or any selection, so
@@ -191,7 +176,7 @@ class StreamDetector:
         """
         self.update_scored(self.score(embeddings, probabilities, properties), context)
 
-    def update_scored(self, rows: NDArray[np.float32], context: ArrayLike | None = None) -> None:
+    def update_scored(self, rows: Float32Array, context: ArrayLike | None = None) -> None:
         """Process predictions by the rows (m, D) that `score` returned, in their order.
 
         Parameters
@@ -210,15 +195,15 @@ class StreamDetector:
         expected = self._expected(context, len(rows))
         repeated = self._repeats.mark(joined_keys(rows[:, self._layout.row["key"]]))
         ends = np.arange(self.count + 1, self.count + len(rows) + 1)
-        self.count += len(rows)
+        self._state.count += len(rows)
         if expected is not None:
             rows = rows - expected
         if repeated.any():
             rows, ends = rows[~repeated], ends[~repeated]
-        if len(self._pending):
-            rows, ends = np.concatenate([self._pending, rows]), np.concatenate([self._pending_ends, ends])
+        if len(self._state.pending):
+            rows, ends = np.concatenate([self._state.pending, rows]), np.concatenate([self._state.pending_ends, ends])
         whole = len(rows) // BLOCK * BLOCK
-        self._pending, self._pending_ends = rows[whole:].copy(), ends[whole:].copy()
+        self._state.pending, self._state.pending_ends = rows[whole:].copy(), ends[whole:].copy()
         if whole:
             sums = rows[:whole].reshape(-1, BLOCK, rows.shape[1]).sum(axis=1)
             self._add_blocks(self._scores.widen(sums), ends[BLOCK - 1 : whole : BLOCK])
@@ -226,17 +211,29 @@ class StreamDetector:
 
     def reset(self) -> None:
         """Forget all evidence, as after a change that was dealt with; the count of predictions continues."""
-        self.evidence = 0.0
-        self.drift_detected = False
-        self.leading: Leading | None = None
-        self._change: ChangePoint | None = None
-        self._pending, self._pending_ends = self._pending[:0], self._pending_ends[:0]
+        self._state = self._fresh_state(self.count)
         self._sums = ScoreSums(self._layout.block_width, self.count)
-        self._cumulated = np.zeros(len(self._scores.ratio_views))  # CUSUMs of the ratios
-        self._since = np.full(len(self._scores.ratio_views), self.count, dtype=np.int64)  # where each was last zero
-        self._long_evidence = 0.0
-        self._long_group = 0
         self._repeats.clear()
+
+    @property
+    def count(self) -> int:
+        """The number of predictions processed."""
+        return self._state.count
+
+    @property
+    def evidence(self) -> float:
+        """The detection statistic after the last block of ten predictions, in nats."""
+        return self._state.evidence
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the evidence has passed the threshold since the last `reset`."""
+        return self._state.drift_detected
+
+    @property
+    def leading(self) -> Leading | None:
+        """What carries the evidence of the alarm; None before it."""
+        return self._state.leading
 
     @property
     def overdispersed(self) -> bool:
@@ -263,30 +260,18 @@ class StreamDetector:
     @property
     def change_point(self) -> int | None:
         """The number of predictions seen before the change, by the largest likelihood; None before an alarm."""
-        return self._change.best if self._change else None
+        return self._state.change.best if self._state.change else None
 
     @property
     def change_range(self) -> tuple[int, int] | None:
         """The numbers of predictions between which the change lies; None before an alarm."""
-        return (self._change.earliest, self._change.latest) if self._change else None
+        return (self._state.change.earliest, self._state.change.latest) if self._state.change else None
 
     def state(self) -> dict[str, Any]:
         """Return everything that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
         return (
             self.calibration()
-            | {
-                "count": self.count,
-                "evidence": self.evidence,
-                "drift_detected": self.drift_detected,
-                "leading": str(self.leading or ""),
-                "change": np.array(self._change or (), dtype=np.int64),
-                "pending": self._pending,
-                "pending_ends": self._pending_ends,
-                "cumulated": self._cumulated,
-                "since": self._since,
-                "long_evidence": self._long_evidence,
-                "long_group": self._long_group,
-            }
+            | self._state.to_dict()
             | self._sums.state()
             | self._dispersion.state()
             | self._repeats.state()
@@ -318,21 +303,14 @@ class StreamDetector:
             The state is not one of a detector with this reference, or one of an earlier version.
         """
         detector = cls(reference, float(state["expected_run_time"]), calibration=state, scores=scores)
-        if "pending_ends" not in state:
-            raise ValueError("the state is of an earlier version")
+        detector._state = DetectorState.from_dict(state)
         detector._sums.restore(state)
         detector._dispersion.restore(state)
         detector._repeats.restore(state)
-        detector._pending, detector._pending_ends = np.array(state["pending"]), np.array(state["pending_ends"])
-        detector._cumulated, detector._since = np.array(state["cumulated"]), np.array(state["since"])
-        detector._long_evidence, detector._long_group = float(state["long_evidence"]), int(state["long_group"])
-        detector.count = int(state["count"])
-        detector.evidence = float(state["evidence"])
-        detector.drift_detected = bool(state["drift_detected"])
-        detector.leading = Leading.of(str(state["leading"]))
-        change = np.asarray(state["change"]).tolist()
-        detector._change = ChangePoint(*change) if change else None
         return detector
+
+    def _fresh_state(self, count: int) -> DetectorState:
+        return DetectorState.fresh(self._layout.row_width, len(self._scores.ratio_views), count)
 
     def _loaded(self, values: Mapping[str, Any]) -> DetectorCalibration:
         widths = int(values.get("columns", -1)), int(values.get("row_columns", -1))
@@ -349,7 +327,7 @@ class StreamDetector:
         covariates = None if context is None else check_context(context, len(sample))
         return calibrate_calm(self._scores, self._scores(sample), covariates, seed)
 
-    def _expected(self, context: ArrayLike | None, m: int) -> Floats | None:
+    def _expected(self, context: ArrayLike | None, m: int) -> Float32Array | None:
         model = self._calibration.context
         if model is None:
             return None
@@ -357,7 +335,7 @@ class StreamDetector:
             raise ValueError("calm traffic was declared with a context, these predictions have none")
         return model.expected(check_context(context, m, len(model.location)))
 
-    def _add_blocks(self, blocks: Floats, ends: NDArray[np.int64]) -> None:
+    def _add_blocks(self, blocks: Float32Array, ends: IntArray) -> None:
         first = 0
         while first < len(blocks):
             room = COARSE - self._sums.blocks % COARSE
@@ -365,17 +343,17 @@ class StreamDetector:
             self._add_chunk(blocks[part], ends[part])
             first = part.stop
 
-    def _add_chunk(self, blocks: Floats, ends: NDArray[np.int64]) -> None:
+    def _add_chunk(self, blocks: Float32Array, ends: IntArray) -> None:
         """Process blocks that lie in one coarse step, and note the first whose evidence passes the threshold."""
         grouped, scale = self._layout.grouped, self._calibration.scale
         completed = self._sums.add(blocks, ends)
-        cumulated = np.empty((len(blocks), len(self._cumulated)))
+        cumulated = np.empty((len(blocks), len(self._state.cumulated)))
         zeroed = np.empty_like(cumulated, dtype=np.int64)
         for index, ratios in enumerate(blocks[:, grouped:]):
-            self._cumulated += ratios
-            self._since[self._cumulated <= 0] = ends[index]
-            np.maximum(self._cumulated, 0, out=self._cumulated)
-            cumulated[index], zeroed[index] = self._cumulated, self._since
+            self._state.cumulated += ratios
+            self._state.since[self._state.cumulated <= 0] = ends[index]
+            np.maximum(self._state.cumulated, 0, out=self._state.cumulated)
+            cumulated[index], zeroed[index] = self._state.cumulated, self._state.since
             if not self._calibration.calibrated:
                 self._dispersion.add(blocks[index, :grouped])
         sums = self._sums.window_sums(len(blocks), self._lengths, grouped)
@@ -384,25 +362,29 @@ class StreamDetector:
         seen = self._sums.blocks - len(blocks) + 1 + np.arange(len(blocks))
         windows[np.broadcast_to((self._lengths > seen[:, None])[:, None], windows.shape)] = 0
         ratios_now = ratio_evidence(cumulated, scale)
-        evidence = np.maximum(np.maximum(windows.max(axis=(1, 2)), ratios_now.max(axis=1)), self._long_evidence)
+        evidence = np.maximum(np.maximum(windows.max(axis=(1, 2)), ratios_now.max(axis=1)), self._state.long_evidence)
         if completed:
             self._follow_long_windows()
-            evidence[-1] = max(evidence[-1], self._long_evidence)
-        self.evidence = max(float(evidence[-1]), 0.0)
+            evidence[-1] = max(evidence[-1], self._state.long_evidence)
+        self._state.evidence = max(float(evidence[-1]), 0.0)
         if self.drift_detected or not (evidence > self.threshold).any():
             return
-        self.drift_detected = True
+        self._state.drift_detected = True
         at = int(np.argmax(evidence > self.threshold))
         back = len(blocks) - 1 - at
         best_ratio, best_window = float(ratios_now[at].max()), float(windows[at].max())
-        if best_ratio >= max(best_window, self._long_evidence):
+        if best_ratio >= max(best_window, self._state.long_evidence):
             ratio = int(ratios_now[at].argmax())
-            self.leading = self._scores.ratio_views[ratio]
-            self._change = self._change_of_ratio(ratio, int(zeroed[at, ratio]), back)
+            self._state.leading = self._scores.ratio_views[ratio]
+            self._state.change = self._change_of_ratio(ratio, int(zeroed[at, ratio]), back)
         else:
-            group = int(windows[at].max(axis=1).argmax()) if best_window >= self._long_evidence else self._long_group
-            self.leading = self._scores.groups[group].leading
-            self._change = self._change_of_group(group, back)
+            group = (
+                int(windows[at].max(axis=1).argmax())
+                if best_window >= self._state.long_evidence
+                else self._state.long_group
+            )
+            self._state.leading = self._scores.groups[group].leading
+            self._state.change = self._change_of_group(group, back)
 
     def _follow_long_windows(self) -> None:
         steps = self._steps[self._steps <= self._sums.blocks // COARSE]
@@ -411,15 +393,15 @@ class StreamDetector:
         sums = self._sums.long_window_sums(steps, self._layout.grouped)
         statistics = quadratic(sums[None], self._starts, self._long_norms[: len(steps)])[0]
         evidence = long_window_evidence(statistics, self._calibration.scale).max(axis=1)
-        self._long_evidence, self._long_group = float(evidence.max()), int(evidence.argmax())
+        self._state.long_evidence, self._state.long_group = float(evidence.max()), int(evidence.argmax())
 
     def _follow_repeats(self) -> None:
-        self.evidence = max(self.evidence, self._repeats.evidence)
+        self._state.evidence = max(self.evidence, self._repeats.evidence)
         if not self.drift_detected and self._repeats.evidence > self.threshold:
-            self.drift_detected = True
-            self.leading = Leading.REPEATS
+            self._state.drift_detected = True
+            self._state.leading = Leading.REPEATS
             since = min(self._repeats.since, self.count)
-            self._change = ChangePoint(since, since, self.count)
+            self._state.change = ChangePoint(since, since, self.count)
 
     def _change_of_group(self, group: int, back: int) -> ChangePoint:
         """Split the past where the mean after the split explains most: max w |mean|² / 2."""
@@ -432,7 +414,7 @@ class StreamDetector:
         earliest, best, latest = self._likeliest(sums[:, 0], before)
         return ChangePoint(min(earliest, zeroed), min(best, zeroed), latest)
 
-    def _likeliest(self, gain: Matrix, before: NDArray[np.int64]) -> ChangePoint:
+    def _likeliest(self, gain: FloatArray, before: IntArray) -> ChangePoint:
         """Return the change point with the largest gain in nats; where nothing older is stored, the earliest possible
         point is the detector's start."""
         best = int(gain.argmax())

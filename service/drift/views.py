@@ -1,23 +1,29 @@
 """The four views of a prediction; each sees shifts that the others are blind to."""
 
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .reference import Reference, Sample
+from .types import Float32Array, FloatArray
 
-View = Literal["E", "P", "A", "L"]
 
-
-class Leading(StrEnum):
-    """What carries the evidence of an alarm: one of the views, or repeats."""
+class View(StrEnum):
+    """A view of a prediction."""
 
     EMBEDDING = "embedding"
     LOG_PROBABILITY = "log_probability"
     PROPERTY = "property"
     SOFT_LABEL = "soft_label"
+
+
+class Leading(StrEnum):
+    """What carries the evidence of an alarm: one of the views, or repeats."""
+
+    EMBEDDING = View.EMBEDDING
+    LOG_PROBABILITY = View.LOG_PROBABILITY
+    PROPERTY = View.PROPERTY
+    SOFT_LABEL = View.SOFT_LABEL
     REPEATS = "repeats"
 
     @classmethod
@@ -28,17 +34,18 @@ class Leading(StrEnum):
 
 
 LOG_OFFSET = 1e-4  # added to a probability before its logarithm
-MIN_RELATIVE_DEVIATION = 0.1  # of the median deviation: below it a unit counts as dead
-MIN_SHARE = 1e-3  # of a class, in the denominator of the soft counts
+MIN_RELATIVE_DEVIATION = 0.1  # share of the median deviation below which a unit counts as dead
+MIN_SHARE = 1e-3  # least share of a class in the denominator of the soft labels
 
 
 class Views:
     """Turns predictions into their views, in the units of a reference.
 
-    E: embeddings, standardised; P: log(p + 1e-4), standardised; A: image properties, standardised (where there are
-    some); L: soft label counts p / sqrt(pi), pi being the reference's mean probabilities. Deviations are floored at
-    10 % of the median one, so that dead units do not explode. For P probabilities are rounded to float16, as which
-    they are logged: a saturated softmax in float32 would differ from the same in float16 by its ties alone.
+    The embedding is standardised; the log-probabilities log(p + 1e-4) are standardised; the image properties, if there
+    are any, are standardised; soft labels are p / sqrt(pi), pi being the reference's mean probabilities. Deviations
+    are floored at 10 % of the median one, so that dead units do not explode. For log-probabilities, probabilities are
+    rounded to float16, as which they are logged: a saturated softmax in float32 would differ from the same in float16
+    by its ties alone.
     """
 
     def __init__(self, reference: Reference) -> None:
@@ -48,16 +55,16 @@ class Views:
         share = reference.probabilities.mean(axis=0, dtype=np.float64)
         self._root_share = np.sqrt(np.maximum(share, MIN_SHARE)).astype(np.float32)
 
-    def __call__(self, sample: Sample) -> dict[View, NDArray[np.float32]]:
-        """Return each view as float32 (m, columns of the view); A is missing where `sample` has no properties."""
-        views: dict[View, NDArray[np.float32]] = {
+    def __call__(self, sample: Sample) -> dict[View, Float32Array]:
+        """Return each view as float32 (m, columns of the view); no properties, no such view."""
+        views: dict[View, Float32Array] = {
             view: (rows - self._location[view]) * self._factor[view] for view, rows in _raw(sample).items()
         }
-        views["L"] = sample.probabilities / self._root_share
+        views[View.SOFT_LABEL] = sample.probabilities / self._root_share
         return views
 
 
-def rounded_to_float16(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def rounded_to_float16(probabilities: Float32Array) -> Float32Array:
     """Return values in 0..1 as `astype(np.float16).astype(np.float32)` does, in a twentieth of its time, which it
     spends on subnormal numbers."""
     bits = probabilities.view(np.uint32)
@@ -66,18 +73,18 @@ def rounded_to_float16(probabilities: NDArray[np.float32]) -> NDArray[np.float32
     return np.where(probabilities < np.float32(2**-14), (probabilities + half) - half, rounded)
 
 
-def _raw(sample: Sample) -> dict[View, NDArray[np.float32]]:
-    views: dict[View, NDArray[np.float32]] = {
-        "E": sample.embeddings,
-        "P": np.log(rounded_to_float16(sample.probabilities) + np.float32(LOG_OFFSET)),
+def _raw(sample: Sample) -> dict[View, Float32Array]:
+    views: dict[View, Float32Array] = {
+        View.EMBEDDING: sample.embeddings,
+        View.LOG_PROBABILITY: np.log(rounded_to_float16(sample.probabilities) + np.float32(LOG_OFFSET)),
     }
     if sample.properties is not None:
-        views["A"] = sample.properties
+        views[View.PROPERTY] = sample.properties
     return views
 
 
-def _deviations(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    deviations: NDArray[np.float64] = rows.std(axis=0, dtype=np.float64)
+def _deviations(rows: Float32Array) -> FloatArray:
+    deviations: FloatArray = rows.std(axis=0, dtype=np.float64)
     alive = deviations[deviations > 0]
     floor = MIN_RELATIVE_DEVIATION * float(np.median(alive)) if len(alive) else 1.0
     return np.maximum(deviations, floor)

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from .scores import Group
+from .types import Float32Array, FloatArray, IntArray
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 Real = NDArray[np.floating[Any]]
-Integers = NDArray[np.int64]
 
 BLOCK = 10  # predictions that are added up before anything is tested
 LONGEST = 256  # blocks of the longest window whose null distribution is simulated
@@ -34,21 +32,21 @@ class Scale(NamedTuple):
     Wilson and Hilferty (1931), The distribution of chi-square, PNAS 17.
     """
 
-    mean: Matrix  # of the cube root of a window's statistic (Wilson and Hilferty)
-    deviation: Matrix
-    window_start: Matrix  # normal evidence at the TAIL quantile
-    window_slope: Matrix  # mean excess beyond it
-    ratio_start: Matrix  # cumulated log-likelihood ratio at the TAIL quantile
-    ratio_slope: Matrix  # mean excess beyond it
+    mean: FloatArray  # of the cube root of a window's statistic (Wilson and Hilferty)
+    deviation: FloatArray
+    window_start: FloatArray  # normal evidence at the TAIL quantile
+    window_slope: FloatArray  # mean excess beyond it
+    ratio_start: FloatArray  # cumulated log-likelihood ratio at the TAIL quantile
+    ratio_slope: FloatArray  # mean excess beyond it
 
 
-def window_lengths(reference_size: int) -> Integers:
+def window_lengths(reference_size: int) -> IntArray:
     """Return the lengths in blocks of windows whose null is simulated: 2, 4, 8, ..., as far as the reference allows."""
     lengths = 2 ** np.arange(1, LONGEST.bit_length())
     return np.asarray(lengths[lengths <= max(REFERENCE_SHARE * reference_size / BLOCK, MIN_LONGEST)])
 
 
-def long_window_lengths(reference_size: int) -> Integers:
+def long_window_lengths(reference_size: int) -> IntArray:
     """Return the lengths of longer windows in coarse steps of 128 blocks; none for a small reference.
 
     Their statistics have the null distribution of the longest simulated window: both are quadratic forms of a mean
@@ -58,21 +56,21 @@ def long_window_lengths(reference_size: int) -> Integers:
     return np.asarray(steps[steps * COARSE * BLOCK <= LONG_REFERENCE_SHARE * reference_size])
 
 
-def norms(lengths: Integers, reference_size: int) -> Matrix:
+def norms(lengths: IntArray, reference_size: int) -> FloatArray:
     """Return the factor that turns a squared window sum into |mean|² / (1/w + 1/n), per window length in blocks."""
     w = lengths.astype(np.float64) * BLOCK
     return np.asarray(1 / (w**2 * (1 / w + 1 / reference_size)))
 
 
-def quadratic(sums: Matrix, starts: list[int], norm: Matrix) -> Matrix:
+def quadratic(sums: FloatArray, starts: list[int], norm: FloatArray) -> FloatArray:
     """Return |sum|² x norm of window sums (blocks, scales, columns) per group, as (blocks, groups, scales)."""
     squares = np.add.reduceat(sums * sums, starts, axis=2)
     return np.asarray(squares.transpose(0, 2, 1) * norm)
 
 
 def window_statistics(
-    sums: Floats, groups: tuple[Group, ...], lengths: Integers, norm: Matrix, first: int
-) -> Iterator[Matrix]:
+    sums: Float32Array, groups: tuple[Group, ...], lengths: IntArray, norm: FloatArray, first: int
+) -> Iterator[FloatArray]:
     """Yield the quadratic forms (streams, blocks, groups, 1) of each window length in turn, from block `first` on.
 
     Parameters
@@ -88,30 +86,30 @@ def window_statistics(
         yield np.stack(squares, axis=-1)[..., None] * factor
 
 
-def cusums(ratios: Floats) -> Matrix:
+def cusums(ratios: Float32Array) -> FloatArray:
     """Return Page's CUSUM max(0, S + x) of block sums (streams, blocks, ratios) along the blocks."""
     path = np.cumsum(ratios, axis=1, dtype=np.float64)
     lowest = np.minimum(np.minimum.accumulate(path, axis=1), 0)
     return np.asarray(path - lowest)
 
 
-def normal_evidence(statistic: Real, mean: Real, deviation: Real) -> Matrix:
+def normal_evidence(statistic: Real, mean: Real, deviation: Real) -> FloatArray:
     """Return -log of the upper tail of a quadratic form, taking its cube root as normal."""
     return np.asarray(-log_ndtr((mean - np.cbrt(statistic)) / deviation))
 
 
-def window_evidence(statistic: Real, scale: Scale) -> Matrix:
+def window_evidence(statistic: Real, scale: Scale) -> FloatArray:
     """Return the evidence of window statistics (..., groups, scales)."""
     normal = normal_evidence(statistic, scale.mean, scale.deviation)
     return np.asarray(AT_TAIL + (normal - scale.window_start) / scale.window_slope)
 
 
-def long_window_evidence(statistic: Real, scale: Scale) -> Matrix:
+def long_window_evidence(statistic: Real, scale: Scale) -> FloatArray:
     """Return the evidence of statistics (groups, scales) of longer windows, on the longest simulated one's scale."""
     normal = normal_evidence(statistic, scale.mean[:, -1:], scale.deviation[:, -1:])
     return np.asarray(AT_TAIL + (normal - scale.window_start[:, -1:]) / scale.window_slope[:, -1:])
 
 
-def ratio_evidence(cumulated: Real, scale: Scale) -> Matrix:
+def ratio_evidence(cumulated: Real, scale: Scale) -> FloatArray:
     """Return the evidence of CUSUMs of log-likelihood ratios (..., ratios)."""
     return np.asarray(AT_TAIL + (cumulated - scale.ratio_start) / scale.ratio_slope)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ..drift.mmd import gaussian, median_squared_distance
 from ..drift.reference import Reference, Sample
-from ..drift.views import Views
+from ..drift.views import View, Views
 
 MAX_ROWS = 5000  # of the reference that are compared with
 
@@ -15,8 +15,8 @@ def witness_scores(reference: Reference, sample: Sample, seed: int = 0) -> NDArr
     section 2.3), higher the less a row is like the reference, in deviations of the sample's own."""
     rng = np.random.default_rng(seed)
     views = Views(reference)
-    reference_rows = views(reference.sample.rows(np.sort(rng.permutation(len(reference))[:MAX_ROWS])))["E"]
-    rows = views(sample)["E"]
+    reference_rows = views(reference.sample.rows(np.sort(rng.permutation(len(reference))[:MAX_ROWS])))[View.EMBEDDING]
+    rows = views(sample)[View.EMBEDDING]
     bandwidth = median_squared_distance(reference_rows)
     near = gaussian(reference_rows, rows, bandwidth).mean(axis=0, dtype=np.float64)
     kernel = gaussian(rows, rows, bandwidth)

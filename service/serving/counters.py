@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from ..spool.forwarder import REJECTION_REASONS
 from ..spool.spool import Spool
 from ..store.logged import Logged
 
@@ -67,6 +68,11 @@ class ServerMetrics:
         self._spool_bytes = gauge("spool_bytes", "Size of the predictions that wait in the spool")
         self._rows = Counter("tidemark_log_rows", "Predictions forwarded to Postgres", registry=self.registry)
         self._failures = Counter("tidemark_log_failures", "Failed attempts to forward", registry=self.registry)
+        self._rows_rejected = Counter(
+            "tidemark_log_rejected", "Predictions that cannot be forwarded", ("reason",), registry=self.registry
+        )
+        for reason in REJECTION_REASONS:
+            self._rows_rejected.labels(reason)
 
     def request_answered(self, path: str, status: int) -> None:
         """Count an HTTP request, by the path of its route."""
@@ -86,6 +92,10 @@ class ServerMetrics:
     def forwarded(self, name: str, count: int) -> None:
         """Count what the forwarder reports."""
         (self._rows if name == "rows" else self._failures).inc(count)
+
+    def rows_rejected(self, reason: str, count: int) -> None:
+        """Count predictions that the forwarder set aside, or left in a spool that is not this database's."""
+        self._rows_rejected.labels(reason).inc(count)
 
     def measure_spool(self, spool: Spool) -> None:
         """Update how much waits in this worker's spool."""

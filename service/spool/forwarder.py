@@ -37,6 +37,8 @@ UNREADABLE = "unreadable"  # reason: the columns of a batch do not fit together
 DAMAGED = "damaged"  # reason: SQLite cannot read the file
 REFUSED = "refused"  # reason: Postgres takes every other batch, but not this one
 
+REJECTION_REASONS = (UNKNOWN_MODEL, OTHER_INSTALLATION, EXPIRED, UNREADABLE, DAMAGED, REFUSED)
+
 logger = logging.getLogger(__name__)
 
 

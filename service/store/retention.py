@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .errors import original_error, sqlstate
 from .predictions import PARTITIONED
+from .session_settings import POOLED
 
 LOCK_TIMEOUT = 5.0  # seconds that a partition waits for those who read it
 LEFT_FOR_LATER = ("55P03", "55000")  # SQLSTATE: the lock is not available; another day is half detached
@@ -31,18 +32,16 @@ def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOU
     """
     dropped, left = [], []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"SET lock_timeout = '{lock_timeout}s'"))
-        try:
-            for parent, row in _old(connection, before):
-                try:
-                    _drop(connection, parent, row)
-                    dropped.append(row.name)
-                except DBAPIError as error:
-                    if sqlstate(original_error(error)) not in LEFT_FOR_LATER:
-                        raise
-                    left.append(row.name)
-        finally:
-            connection.execute(text("RESET lock_timeout"))
+        old = _old(connection, before)
+        drop = _drop_in_transaction if connection.info.get(POOLED) else _drop
+        for parent, row in old:
+            try:
+                drop(connection, parent, row, lock_timeout)
+                dropped.append(row.name)
+            except DBAPIError as error:
+                if sqlstate(original_error(error)) not in LEFT_FOR_LATER:
+                    raise
+                left.append(row.name)
     return dropped, left
 
 
@@ -60,8 +59,26 @@ def _old(connection: Connection, before: dt.date) -> list[tuple[str, Row[Any]]]:
     return sorted(old, key=lambda item: (not item[1].pending, PARTITIONED.index(item[0]), item[1].name))
 
 
-def _drop(connection: Connection, parent: str, row: Row[Any]) -> None:
-    if row.attached:
-        how = "FINALIZE" if row.pending else "CONCURRENTLY"
-        connection.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
-    connection.execute(text(f"DROP TABLE {row.name}"))
+def _drop(connection: Connection, parent: str, row: Row[Any], lock_timeout: float) -> None:
+    """Detach a partition while others read its parent, and drop it."""
+    connection.execute(text(f"SET lock_timeout = '{lock_timeout}s'"))
+    try:
+        if row.attached:
+            how = "FINALIZE" if row.pending else "CONCURRENTLY"
+            connection.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
+        connection.execute(text(f"DROP TABLE {row.name}"))
+    finally:
+        connection.execute(text("RESET lock_timeout"))
+
+
+def _drop_in_transaction(connection: Connection, parent: str, row: Row[Any], lock_timeout: float) -> None:
+    """Detach and drop a partition behind a pooler, where a setting of the session would stay with another client.
+
+    Nobody else reads or writes the parent meanwhile, which is brief, or this waits in vain.
+    """
+    with connection.engine.begin() as transaction:
+        transaction.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout}s'"))
+        if row.attached:
+            how = "FINALIZE" if row.pending else ""
+            transaction.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
+        transaction.execute(text(f"DROP TABLE {row.name}"))

@@ -1,6 +1,7 @@
 """Tidemark behind a pooler that lends a server connection for one transaction."""
 
 import asyncio
+import datetime as dt
 import logging
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.integration.pgbouncer import PROGRAM, pgbouncer
@@ -19,7 +20,8 @@ from tidemark.errors import DatabaseError
 from tidemark.monitor import jobs
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store import schema
+from tidemark.store import predictions, retention, schema
+from tidemark.store.raw_connection import raw
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs PgBouncer")
 
@@ -115,6 +117,23 @@ def test_the_monitor_works_and_takes_jobs_without_notifications(
         asyncio.run(worked_for_a_while())
     assert "interrupted" not in caplog.text
     assert "prepared statement" not in caplog.text
+
+
+def test_old_days_are_dropped_without_a_setting_that_stays(pooled: Engine, pooled_url: str) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    with pooled.begin() as connection:
+        predictions.ensure_partitions(raw(connection), [today - dt.timedelta(days=9), today])
+    dropped, left = retention.drop_days(pooled, today - dt.timedelta(days=5))
+    assert (len(dropped), left) == (len(predictions.PARTITIONED), [])
+    with psycopg.connect(engines.conninfo(pooled_url), autocommit=True) as other:
+        assert other.execute("SHOW lock_timeout", prepare=False).fetchone() == ("0",)
+
+
+def test_several_hosts_are_tried_in_turn(server_url: str) -> None:
+    place = make_url(server_url).query["host"]
+    engine = engines.connect(f"postgresql://postgres@/postgres?host=/nowhere,{place}&port=5432,5432")
+    engines.check(engine)
+    engine.dispose()
 
 
 def test_options_that_a_pooler_refuses_are_one_line(pooled_url: str) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...drift.mmd import gaussian, median_squared_distance, unbiased_mmd2
 from ...drift.permutations import Contrasts
 from ...drift.reference import Reference, Sample
-from ...drift.views import Views
+from ...drift.views import View, Views
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -86,8 +86,8 @@ class Target:
 
     def _features(self, sample: Sample) -> list[Floats]:
         views = self._views(sample)
-        properties = views.get("A")
-        parts = [views["E"]]
+        properties = views.get(View.PROPERTY)
+        parts = [views[View.EMBEDDING]]
         if properties is not None and self._columns:
             parts.append(np.ascontiguousarray(properties[:, self._columns]))
         return parts

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from ...drift.reference import Reference, Sample
-from ...drift.views import Views
+from ...drift.views import View, Views
 from ...inference.properties import UNITS
 from ..span import Span
 from ..witness_scores import witness_scores
@@ -79,7 +79,9 @@ def histogram(name: str, reference: NDArray[np.floating], span: NDArray[np.float
 def _places(reference: Reference, sample: Sample, rows: NDArray[np.int64]) -> tuple[Matrix, str]:
     """Return two coordinates of the reference's `rows` and of the sample, their first two principal components."""
     views = Views(reference)
-    both = np.concatenate([views(reference.sample.rows(rows))["E"], views(sample)["E"]]).astype(np.float64)
+    both = np.concatenate([views(reference.sample.rows(rows))[View.EMBEDDING], views(sample)[View.EMBEDDING]]).astype(
+        np.float64
+    )
     centred = both - both.mean(axis=0)
     _, _, directions = linalg.svd(centred, full_matrices=False)
     return centred @ directions[:2].T, "PCA"

@@ -1,6 +1,7 @@
 """The embedded server's life: started by the first process that needs it, ended by the last one."""
 
 import logging
+import os
 import subprocess
 import threading
 import time
@@ -184,6 +185,8 @@ class EmbeddedServer:
         if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
             self._log.replace(self._log.with_suffix(".old"))
         with self._log.open("ab") as log:
+            if not account.is_current:
+                os.fchown(log.fileno(), account.uid, account.gid)  # so that other tools can start the server, too
             self._child = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from tidemark.store import engine as engines
 from tidemark.store import schema
 
 TOKEN = "T0K3N"
-PASSWORD = "s3same"
+PASSWORD = "s3s ame@:%&+#"  # with characters that a URL has to escape
 
 
 def tidemark(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:

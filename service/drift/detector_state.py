@@ -1,0 +1,69 @@
+"""The state of a sequential detector, but for the parts that keep a state of their own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .types import Float32Array, FloatArray, IntArray
+from .views import Leading
+
+
+class ChangePoint(NamedTuple):
+    """Numbers of predictions seen before a change: the likeliest, and the range in which it lies."""
+
+    earliest: int
+    best: int
+    latest: int
+
+
+@dataclass
+class DetectorState:
+    """What changes with every prediction."""
+
+    pending: Float32Array  # score rows that do not fill a block yet
+    pending_ends: IntArray  # predictions up to each of them
+    cumulated: FloatArray  # CUSUMs of the ratios
+    since: IntArray  # predictions before each CUSUM was last zero
+    count: int = 0
+    evidence: float = 0.0
+    drift_detected: bool = False
+    leading: Leading | None = None
+    change: ChangePoint | None = None
+    long_evidence: float = 0.0  # of the longer windows at the last coarse step
+    long_group: int = 0
+
+    @classmethod
+    def fresh(cls, row_columns: int, ratios: int, count: int) -> "DetectorState":
+        """Return the state after `count` predictions without any evidence."""
+        pending = np.zeros((0, row_columns), dtype=np.float32), np.zeros(0, dtype=np.int64)
+        return cls(*pending, np.zeros(ratios), np.full(ratios, count, dtype=np.int64), count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return arrays and scalars."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"leading": str(self.leading or ""), "change": np.array(self.change or (), dtype=np.int64)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DetectorState":
+        """Return what `to_dict` was called on.
+
+        Raises
+        ------
+        ValueError
+            The values are of an earlier version.
+        """
+        if "pending_ends" not in values:
+            raise ValueError("the state is of an earlier version")
+        change = np.asarray(values["change"]).tolist()
+        return cls(
+            **{name: np.array(values[name]) for name in ("pending", "pending_ends", "cumulated", "since")},
+            count=int(values["count"]),
+            evidence=float(values["evidence"]),
+            drift_detected=bool(values["drift_detected"]),
+            leading=Leading.of(str(values["leading"])),
+            change=ChangePoint(*change) if change else None,
+            long_evidence=float(values["long_evidence"]),
+            long_group=int(values["long_group"]),
+        )
