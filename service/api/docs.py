@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, PackageLoader
 
-from .middleware.request_head import prefix_of
+from .middleware.request_head import path_prefix
 
 router = APIRouter(include_in_schema=False)
 templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -16,7 +16,7 @@ templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim
 @router.get("/openapi.json")
 async def get_openapi_document(request: Request) -> Response:
     """Return the description of the API; its server is the path under which the client sees this one."""
-    return JSONResponse(request.app.openapi() | {"servers": [{"url": prefix_of(request.scope) or "/"}]})
+    return JSONResponse(request.app.openapi() | {"servers": [{"url": path_prefix.get() or "/"}]})
 
 
 @router.get("/docs")
@@ -29,7 +29,7 @@ async def get_docs(request: Request) -> Response:
         schemas={name: _pretty(schema) for name, schema in document.get("components", {}).get("schemas", {}).items()},
         pretty=_pretty,
         type_of=_type_of,
-        prefix=prefix_of(request.scope),
+        prefix=path_prefix.get(),
     )
     return HTMLResponse(html, headers={"Cache-Control": "no-store"})
 

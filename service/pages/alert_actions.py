@@ -29,6 +29,7 @@ from ..api.endpoints.alert_actions import (
     existing_alert,
     undo_acceptance,
 )
+from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, described
 from ..store import baselines
 from ..store.alerts import AlertRow
@@ -93,7 +94,7 @@ async def act(alert_id: UUID, action: str, request: Request) -> Response:
         await asyncio.to_thread(_act, request, alert_id, action, form)
     except Problem as problem:
         return render_page("problem.html", problem.status, detail=problem.detail, alert_id=alert_id)
-    return RedirectResponse(f"/alerts/{alert_id}/page", 303)
+    return RedirectResponse(f"{path_prefix.get()}/alerts/{alert_id}/page", 303)
 
 
 def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) -> None:

@@ -96,4 +96,7 @@ def host_name(host: bytes) -> str:
 
 
 def _same_host(origin: str, head: Head) -> bool:
-    return urlsplit(origin).netloc == head.get(b"host", b"").decode("latin-1").lower() if "://" in origin else False
+    try:
+        return "://" in origin and urlsplit(origin).netloc == head.get(b"host", b"").decode("latin-1").lower()
+    except ValueError:
+        return False

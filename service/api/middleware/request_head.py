@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..problems import Problem
 
-PREFIX_SCOPE_KEY = "tidemark.prefix"  # where a request's scope holds the path under which clients see this server
+path_prefix: ContextVar[str] = ContextVar("path_prefix", default="")  # under which a request's client sees this server
 PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 Head = dict[bytes, bytes]  # a request's headers by their lower-case names; the last one of a name
@@ -56,18 +57,12 @@ class RequestHead:
             forwarded = head[b"x-forwarded-prefix"].decode("latin-1").rstrip("/")
             prefix = forwarded if PREFIX.fullmatch(forwarded) else ""
         if prefix:
-            scope[PREFIX_SCOPE_KEY] = prefix
+            path_prefix.set(prefix)
             if path == prefix or path.startswith(f"{prefix}/"):
                 path = path[len(prefix) :] or "/"
         if len(path) > 1 and path.endswith("/"):
             path = path.rstrip("/") or "/"
         scope["path"] = path
-
-
-def prefix_of(scope: Scope) -> str:
-    """Return the path under which the client of a request sees this server; empty at the root."""
-    prefix: str = scope.get(PREFIX_SCOPE_KEY, "")
-    return prefix
 
 
 def _without_body(send: Send) -> Send:

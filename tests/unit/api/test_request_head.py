@@ -169,3 +169,10 @@ def test_a_server_that_stops_is_not_ready(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["stopping"]) == (503, True)
     assert client.get("/v2/health/ready").status_code == 503
     assert client.get("/healthz").status_code == 200
+
+
+def test_the_links_of_pages_keep_a_proxy_s_prefix(client: TestClient) -> None:
+    page = client.get("/", headers={"X-Forwarded-Prefix": "/tidemark"}).text
+    assert 'href="/tidemark/static/style.css"' in page
+    assert 'href="/tidemark/"' in page
+    assert 'href="/static' in client.get("/").text

@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.acceptance.ops.live import until
 from tidemark.api.bodies import limits as bodies
 from tidemark.server import uvicorn_protocol as slow_clients
 from tidemark.server.uvicorn_protocol import BoundedHttpProtocol
@@ -79,3 +81,67 @@ def test_a_body_that_trickles_is_answered_with_408(address: tuple[str, int]) -> 
     found = answer(address, head(len(png())), png()[:20])
     assert b"408" in found.split(b"\r\n", 1)[0]
     assert b"application/problem+json" in found
+
+
+def test_a_head_that_is_too_large_is_431(address: tuple[str, int]) -> None:
+    whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + b"a" * 70_000 + b"\r\n\r\n"
+    assert answer(address, whole).startswith(b"HTTP/1.1 431 ")
+    assert answer(address, b"GET /" + b"a" * 70_000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_without_end_is_431_before_it_is_held(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        found = b""
+        with suppress(OSError):
+            for number in range(200):
+                connection.sendall(b"X-%d: " % number + b"a" * 4_000 + b"\r\n")
+            found = connection.recv(65536)
+        assert found == b"" or found.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_that_nobody_reads_is_cut_off_after_the_answer(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_clients, "UNREAD_BODY_SECONDS", SECONDS)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+        found = b""
+        while not found.endswith(b"}"):
+            found += connection.recv(65536)
+        assert b"404" in found.split(b"\r\n", 1)[0]
+        connection.sendall(b"a")  # which stops the timer of idle connections
+        assert connection.recv(65536) == b""
+
+
+def test_an_answer_that_nobody_reads_is_broken_off(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_clients, "WRITE_CHECK_SECONDS", SECONDS)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect(address)
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        connection.sendall(request * 1000)  # answers of 60 MB in all
+        until(lambda: connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0 or _is_reset(connection), "reset")
+
+
+def _is_reset(connection: socket.socket) -> bool:
+    try:
+        connection.send(b"x")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    except TimeoutError:
+        return False
+    return False
+
+
+def test_a_client_may_send_a_large_body_and_then_read_why_it_is_refused(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 30)
+    length = 65_000_000
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(head(length).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        for _ in range(length // 1_000_000):
+            connection.sendall(b"a" * 1_000_000)
+        assert b"413" in connection.recv(65536).split(b"\r\n", 1)[0]
