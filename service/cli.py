@@ -89,9 +89,11 @@ def _refusal(error: Exception) -> str | None:
     """Return in one line why the database refused a statement, or None if the error is another one."""
     from sqlalchemy.exc import DBAPIError
 
+    from .store.errors import reason
+
     if not isinstance(error, DBAPIError):
         return None
-    return f"the database refused: {str(error.orig or error).strip().splitlines()[0]}"
+    return f"the database refused: {reason(error)}"
 
 
 def _fail(reason: str) -> NoReturn:

@@ -25,7 +25,7 @@ API_KEY = re.compile(
     rf"(?P<scopes>(?:{'|'.join(SCOPES)})(?:\+(?:{'|'.join(SCOPES)}))*):(?P<sha256>[0-9a-f]{{64}})", re.I
 )
 TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
-MAX_SLICE_TAGS = 8
+MAX_SLICE_TAGS = 8  # tag keys, each of which adds up to max_slices + 1 streams to a model
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         keys = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
         for number, key in enumerate(keys, start=1):
             if not TAG_KEY.fullmatch(key) or keys.index(key) != number - 1:
-                raise ValueError(f"entry {number} is no new tag key (letters, digits and ._-), got {key!r}")
+                raise ValueError(f"entry {number} is not a new tag key (letters, digits and ._-), got {key!r}")
         if len(keys) > MAX_SLICE_TAGS:
             raise ValueError(f"at most {MAX_SLICE_TAGS} tag keys, got {len(keys)}")
         return keys

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..alerts.receivers import Reachability, reach_all
+from ..alerts.webhook_network import WebhookNetwork
 from ..errors import TidemarkError
 from ..settings import Settings
 from ..spool import inspection
@@ -71,7 +72,7 @@ def doctor() -> list[Check]:
     except TidemarkError as error:
         advice = "start it, or correct TIDEMARK_DATABASE_URL; nothing else can be checked without it"
         checks = [Check("database", False, str(error), advice), *checks]
-    return [*checks, *_receivers(reach_all(settings.webhook_urls))]
+    return [*checks, *_receivers(reach_all(settings.webhook_urls, WebhookNetwork.of(settings)))]
 
 
 def to_dict(checks: Sequence[Check]) -> dict[str, Any]:

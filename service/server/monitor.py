@@ -15,10 +15,10 @@ from ..store import engine as engines
 from ..store import rights, schema
 from .checks import await_database
 from .container_health import HEARTBEAT_FILE
-from .parent import follow_supervisor, has_supervisor
+from .parent import exit_with_supervisor, has_supervisor
 
 NICENESS = 10  # added to the scheduling priority: a monitor on a server's machine gives way to it
-HANG_SECONDS = 60  # seconds idle in a transaction after which a monitor loses what it has locked
+IDLE_TRANSACTION_TIMEOUT = 60  # seconds after which Postgres ends a hung monitor's transaction, with its locks
 STOP_SECONDS = 9.0  # seconds from the signal to the end of the process, whatever still computes
 HEARTBEAT_SECONDS = 10.0  # seconds between two heartbeats
 
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 def monitor() -> None:
     """Run a monitor worker until SIGTERM or SIGINT."""
-    follow_supervisor()
+    exit_with_supervisor()
     settings = Settings.load()
     if not has_supervisor():
         warn_of_unknown_variables()
     with engines.database(settings) as url:
-        engine = engines.connect(url, hang_timeout=HANG_SECONDS)
+        engine = engines.connect(url, hang_timeout=IDLE_TRANSACTION_TIMEOUT)
         await_database(engine)
         schema.check(engine)
         rights.check(engine)

@@ -14,13 +14,13 @@ def has_supervisor() -> bool:
     return VARIABLE in os.environ
 
 
-def follow_supervisor() -> None:
+def exit_with_supervisor() -> None:
     """End this process when the `tidemark up` that started it is gone."""
     if has_supervisor():
-        follow(int(os.environ[VARIABLE]))
+        exit_with_parent(int(os.environ[VARIABLE]))
 
 
-def follow(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process when its parent, the process with this id, is gone."""
 
     def watch() -> None:
@@ -28,4 +28,4 @@ def follow(parent: int) -> None:
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="follow-parent", daemon=True).start()
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()

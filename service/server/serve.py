@@ -18,7 +18,7 @@ from ..store import engine as engines
 from .checks import check
 from .listening import bind, warn_if_open
 from .options import ServeOptions
-from .parent import follow_supervisor, has_supervisor
+from .parent import exit_with_supervisor, has_supervisor
 from .uvicorn_protocol import BoundedHttpProtocol
 
 DRAIN_SECONDS = 6  # seconds for open requests to end, once no new ones are accepted
@@ -26,7 +26,7 @@ DRAIN_SECONDS = 6  # seconds for open requests to end, once no new ones are acce
 
 def serve(options: ServeOptions) -> None:
     """Run the API until SIGTERM or SIGINT; start-up errors are raised before a port is opened."""
-    follow_supervisor()
+    exit_with_supervisor()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again once it has stopped
     settings = Settings.load()
     if not has_supervisor():

@@ -24,7 +24,7 @@ STABLE_SECONDS = 60.0  # seconds after which a child that ends is restarted at o
 FIRST_BACKOFF = 0.5  # seconds until a child is restarted; doubled with each restart
 MAX_BACKOFF = 30.0  # seconds
 STOP_SECONDS = 9.0  # seconds for the children to end, in addition to the server's time of grace
-FAILED_TO_START = 2  # exit code of an error that a restart does not fix
+EXIT_CONFIGURATION_ERROR = 2  # exit code of an error that a restart does not fix
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def up(options: ServeOptions) -> int:
         try:
             while not stop.event.wait(POLL_SECONDS):
                 for child in children:
-                    if child.keep_alive() == FAILED_TO_START and not child.restarted:
-                        return FAILED_TO_START
+                    if child.keep_alive() == EXIT_CONFIGURATION_ERROR and not child.restarted:
+                        return EXIT_CONFIGURATION_ERROR
         finally:
             _stop(children, stop.number, settings.shutdown_grace + STOP_SECONDS)
     return 0
@@ -100,7 +100,7 @@ class Child:
         """
         code = self.process.poll()
         now = time.monotonic()
-        if code is None or (code == FAILED_TO_START and not self.restarted):
+        if code is None or (code == EXIT_CONFIGURATION_ERROR and not self.restarted):
             return code
         if self._restart_at is None:
             is_stable = now - self._started > STABLE_SECONDS

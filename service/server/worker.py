@@ -18,11 +18,11 @@ from ..store import engine as engines
 from .app import create_app
 from .draining import drain_on_sigterm
 from .options import ServeOptions
-from .parent import follow
+from .parent import exit_with_parent
 
-PAUSE_SECONDS = 2.0  # seconds until a worker that found no database ends and is replaced
+RESTART_DELAY = 2.0  # seconds until a worker that found no database ends and is replaced
 OBJECTS_PER_COLLECTION = 50_000  # objects made between two collections
-REPLACE = 1  # exit code of a worker that is to be started again
+EXIT_RESTART = 1  # exit code of a worker that is to be started again
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def worker() -> FastAPI:
     is_one_of_several = multiprocessing.parent_process() is not None
     if is_one_of_several:
         logs.configure()
-        follow(os.getppid())
+        exit_with_parent(os.getppid())
     settings = Settings.load()
     if settings.database_url is None:
         raise RuntimeError("workers are started by `tidemark serve`, which sets TIDEMARK_DATABASE_URL")
@@ -46,9 +46,9 @@ def worker() -> FastAPI:
     except DatabaseError as error:
         if not is_one_of_several:
             raise
-        logger.error("worker not started, again in %.0f s: %s", PAUSE_SECONDS, error)
-        time.sleep(PAUSE_SECONDS)
-        raise SystemExit(REPLACE) from None
+        logger.error("worker not started, again in %.0f s: %s", RESTART_DELAY, error)
+        time.sleep(RESTART_DELAY)
+        raise SystemExit(EXIT_RESTART) from None
     drain_on_sigterm(app, settings.shutdown_grace, app.state.stopping.set)
     return app
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from ..errors import DatabaseError
 from ..settings import Settings
 from .database_url import DRIVER, VARIABLE, DatabaseUrl
+from .errors import reason
 from .session_settings import SessionSettings
 
 MIN_POSTGRES = 14  # DETACH PARTITION ... CONCURRENTLY; 13 is no longer supported
@@ -117,9 +118,8 @@ def check(engine: Engine) -> None:
         with engine.connect() as connection:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
     except DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
         raise DatabaseError(
-            f"cannot reach the database {engine.url}: {reason}; is it running, and is {VARIABLE} right?"
+            f"cannot reach the database {engine.url}: {reason(error)}; is it running, and is {VARIABLE} right?"
         ) from None
     if version < MIN_POSTGRES:
         raise DatabaseError(f"Postgres {MIN_POSTGRES} or newer is needed, the server is {version}")

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import DatabaseError
+from .errors import original_error, reason, sqlstate
 from .predictions import PARTITIONED, partition
 from .tables import metadata
 
@@ -68,9 +69,8 @@ def check(engine: Engine) -> None:
 
 def explained(error: DBAPIError, engine: Engine) -> DatabaseError:
     """Return an error of Postgres in one line, with the remedy if a privilege is missing."""
-    reason = str(error.orig or error).strip().partition("\n")[0]
-    if getattr(error.orig, "sqlstate", None) != INSUFFICIENT_PRIVILEGE:
-        return DatabaseError(f"the database refused: {reason}")
+    if sqlstate(original_error(error)) != INSUFFICIENT_PRIVILEGE:
+        return DatabaseError(f"the database refused: {reason(error)}")
     try:
         with engine.connect() as connection:
             role = connection.execute(ROLE).scalar_one()
@@ -79,9 +79,9 @@ def explained(error: DBAPIError, engine: Engine) -> DatabaseError:
             ).one()
             owner = connection.execute(OWNER, {"name": "predictions"}).scalar_one_or_none()
     except DBAPIError:
-        return DatabaseError(f"the database refused: {reason}")
+        return DatabaseError(f"the database refused: {reason(error)}")
     grant = f"GRANT {owner} TO {role}" if owner else f"GRANT USAGE, CREATE ON SCHEMA {schema[0]} TO {role}"
-    return DatabaseError(f"{reason}: {grant}, in database {schema[1]}")
+    return DatabaseError(f"{reason(error)}: {grant}, in database {schema[1]}")
 
 
 def _has_partitions(connection: Connection) -> bool:
