@@ -61,3 +61,15 @@ def test_a_detector_that_always_alarms_fails(calibration: Mapping[str, Any]) -> 
     result = self_test(alarming, REFERENCE)
     assert result.delay is None
     assert "calm traffic" in str(result.reason)
+
+
+def test_calm_rows_of_the_reference_do_not_count_as_repeats() -> None:
+    rng = np.random.default_rng(5)
+    reference = Reference(rng.normal(size=(600, 8)), np.full((600, 2), 0.5))
+    calibration = StreamDetector(reference, expected_run_time=100_000).calibration()
+
+    def detector() -> StreamDetector:
+        return StreamDetector(reference, expected_run_time=100_000, calibration=calibration)
+
+    results = [self_test(detector, reference, seed) for seed in range(10)]
+    assert [result.reason for result in results] == [None] * 10
