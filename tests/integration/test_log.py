@@ -12,10 +12,21 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from tests.predictions import new_ids, write
-from tidemark.store import checkpoints, evidence_points, feedback, label_log, log, log_sweep, models, streams
+from tidemark.store import (
+    checkpoints,
+    evidence_points,
+    feedback,
+    label_log,
+    log,
+    log_sweep,
+    log_writer,
+    models,
+    streams,
+)
 from tidemark.store.evidence_points import MAX_POINTS, EvidencePoint
 from tidemark.store.log import SliceFilter
 from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
+from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import Logged, logged
 from tidemark.store.prediction_id import time_of
 
@@ -352,3 +363,27 @@ def test_the_evidence_of_a_stream_is_bounded(engine: Engine, model_id: int) -> N
         assert evidence_points.trim(connection, stream.id) == 300
         assert evidence_points.trim(connection, stream.id) == 0
         assert evidence_points.recent(connection, stream.id) == points[-MAX_POINTS:]
+
+
+def test_a_writer_that_hangs_in_the_middle_of_its_copy_hides_and_holds_up_nothing(
+    url: str, engine: Engine, model_id: int
+) -> None:
+    early, late, slow = predictions(3), predictions(2), create_engine(url)
+    with engine.begin() as connection:
+        write(connection, predictions(1))
+    with slow.connect() as hung:
+        raw = hung.connection.driver_connection
+        with raw.cursor() as cursor:
+            batches = [NumberedBatch(1, early)]
+            writers = log_writer.lock_writers(cursor, uuid4(), [model_id])
+            runs = log_writer._copy(cursor, batches, {"m:1": model_id}, writers)
+            with engine.begin() as connection:
+                write(connection, late)
+            with engine.connect() as connection:
+                assert positions(connection, model_id)[0] == [1, 2, 3]
+            log_writer._commit(raw, cursor, batches, {"m:1": model_id}, writers, runs)
+    slow.dispose()
+    with engine.connect() as connection:
+        found, ids = positions(connection, model_id)
+    assert found == [1, 2, 3, 4, 5, 6]
+    assert ids[1:] == late.uuids + early.uuids
