@@ -3,10 +3,11 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from uuid_utils import uuid7
 
-from tidemark.store import log_writer, models, predictions
+from tidemark.store import log, log_writer, models, predictions
+from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import Logged
 
@@ -26,3 +27,10 @@ def write(connection: Connection, *batches: Logged, spool: UUID | None = None, f
         numbered.append(NumberedBatch(following[batch.model], batch))
         following[batch.model] += len(batch)
     return log_writer.write(raw, spool or uuid4(), numbered, models.ids(connection))
+
+
+def logged_predictions(connection: Connection, model_id: int) -> PredictionBatch | None:
+    """Return all predictions of a model, up to a thousand, whatever their widths."""
+    widths = "SELECT octet_length(embedding) / 2, octet_length(probabilities) / 2 FROM predictions WHERE model_id = :id"
+    row = connection.execute(text(widths + " LIMIT 1"), {"id": model_id}).one_or_none()
+    return None if row is None else log.read(connection, model_id, 0, 1000, *row)

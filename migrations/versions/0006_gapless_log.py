@@ -5,6 +5,8 @@ An earlier server goes on writing while this runs and afterwards. Its rows have 
 label log: `tidemark.store.log_sweep` places both. A row that was logged before this revision keeps its `seq` as its
 number and its position, except for those that some stream had still to read: they are numbered again, in the order in
 which they would have been read.
+
+Transaction ids are not written any more: a monitor of an earlier version does not see what is logged from now on.
 """
 
 from alembic import op
@@ -128,7 +130,9 @@ UPDATE predictions p SET writer_id = w.id, number = u.place
 FROM unread u JOIN writers w USING (model_id) WHERE p.id = u.id AND p.at = u.at;
 
 CREATE INDEX ix_predictions_number ON predictions (model_id, writer_id, number);
-CREATE INDEX ix_predictions_unplaced ON predictions (model_id, xid, number) WHERE writer_id IS NULL;
+CREATE INDEX ix_predictions_unplaced ON predictions (model_id, number) WHERE writer_id IS NULL;
+DROP INDEX ix_predictions_stream;
+ALTER TABLE predictions ALTER COLUMN xid DROP NOT NULL, ALTER COLUMN xid DROP DEFAULT;
 
 INSERT INTO segments (model_id, last_position, first_position, first_number, writer_id, at_from, at_to)
 SELECT model_id, max(number), min(number), min(number), 0, min(at), max(at)
@@ -159,6 +163,7 @@ INSERT INTO label_log (model_id, position, prediction_id, label)
 SELECT model_id, row_number() OVER (PARTITION BY model_id ORDER BY xid, seq), prediction_id, label FROM feedback;
 
 UPDATE feedback SET placed = label;
+DROP INDEX ix_feedback_stream;
 CREATE INDEX ix_feedback_unplaced ON feedback (model_id, created_at) WHERE label IS DISTINCT FROM placed;
 
 UPDATE streams s SET label_position = e.position - CASE

@@ -62,7 +62,7 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
     except ValueError as error:
         raise TidemarkError(f"the span of {stream} does not fit its reference: {error}") from None
     ids = batch.uuids
-    labels_by_id = feedback.of(connection, ids)
+    labels_by_id = feedback.labels_of(connection, ids)
     labels = np.array([labels_by_id.get(key, UNKNOWN) for key in ids], dtype=np.int64)
     thumbnails = tuple(predictions.thumbnails(connection, ids[-THUMBNAILS:]))
     return Span(stream, since, until, reference, sample, tuple(ids), labels, row.model_sha256, thumbnails)

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from . import label_log
-from .logged import HALF
-from .predictions import Cursor, after_cursor, by_ids
+from .predictions import by_ids
 from .raw_connection import raw
-from .tables import feedback, models
+from .tables import models
 
 COLUMNS = ("prediction_id", "model_id", "label", "predicted", "probabilities")
 SAVE = """
@@ -23,7 +20,7 @@ FROM unnest(%(prediction_id)s::uuid[], %(model_id)s::int[], %(label)s::int[], %(
     WITH ORDINALITY AS new (prediction_id, model_id, label, predicted, probabilities, place)
 ORDER BY prediction_id, place DESC
 ON CONFLICT (prediction_id) DO UPDATE SET
-    label = excluded.label, xid = pg_current_xact_id(), seq = nextval('prediction_seq'), created_at = now()
+    label = excluded.label, created_at = now()
 WHERE f.label <> excluded.label
 """
 
@@ -35,16 +32,6 @@ class Predicted(NamedTuple):
     labels: list[str]
     predicted: int
     probabilities: bytes
-
-
-class Labelled(NamedTuple):
-    """Fed-back predictions in commit order."""
-
-    ids: list[UUID]
-    cursors: list[Cursor]
-    predicted: NDArray[np.int64]  # (m,)
-    probabilities: NDArray[np.float32]  # (m, k)
-    labels: NDArray[np.int64]  # (m,)
 
 
 def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
@@ -75,32 +62,7 @@ def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
             label_log.place(cursor, model_id)
 
 
-def of(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+def labels_of(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Return the label that came back for each prediction; those without one are missing."""
     statement = "SELECT prediction_id, label FROM feedback WHERE prediction_id = ANY (%s::uuid[])"
     return dict(raw(connection).execute(statement, (list(ids),)).fetchall())
-
-
-def read(connection: Connection, model_id: int, after: Cursor, limit: int) -> Labelled | None:
-    """Return the next fed-back labels of a model in commit order, or None."""
-    c = feedback.c
-    query = (
-        select(c.prediction_id, c.predicted, c.probabilities, c.label, c.xid, c.seq)
-        .where(*after_cursor(c, model_id, after))
-        .order_by(c.xid, c.seq)
-        .limit(limit)
-    )
-    rows = connection.execute(query).all()
-    return labelled_of(rows) if rows else None
-
-
-def labelled_of(rows: Sequence[Any]) -> Labelled:
-    """Return rows of labels as arrays."""
-    joined = b"".join(row.probabilities for row in rows)
-    return Labelled(
-        ids=[row.prediction_id for row in rows],
-        cursors=[Cursor(row.xid, row.seq) for row in rows],
-        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
-        probabilities=np.frombuffer(joined, dtype=HALF).reshape(len(rows), -1).astype(np.float32),
-        labels=np.array([row.label for row in rows], dtype=np.int64),
-    )

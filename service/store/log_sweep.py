@@ -21,9 +21,9 @@ SELECT DISTINCT model_id FROM feedback WHERE label IS DISTINCT FROM placed ORDER
 """
 NUMBER = """
 WITH next AS (
-    SELECT id, at, row_number() OVER (ORDER BY xid, number) AS place FROM (
-        SELECT id, at, xid, number FROM predictions WHERE model_id = %(model_id)s AND writer_id IS NULL
-        ORDER BY xid, number LIMIT %(limit)s
+    SELECT id, at, row_number() OVER (ORDER BY number) AS place FROM (
+        SELECT id, at, number FROM predictions WHERE model_id = %(model_id)s AND writer_id IS NULL
+        ORDER BY number LIMIT %(limit)s
     ) waiting
 )
 UPDATE predictions p SET writer_id = %(writer_id)s, number = %(last_number)s + next.place

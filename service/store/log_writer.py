@@ -43,7 +43,8 @@ CROSS JOIN LATERAL (
 ) last
 """
 REPORT = f"""
-UPDATE writers SET pending = %s, written_at = now() WHERE id = %s AND written_at < now() - interval '{REPORT_EVERY}'
+UPDATE writers SET pending = %(pending)s, written_at = now()
+WHERE id = %(id)s AND (written_at < now() - interval '{REPORT_EVERY}' OR pending > 0 AND %(pending)s = 0)
 """
 LOCK_END = "SELECT pg_advisory_xact_lock(%s, %s)"
 TAKE = """
@@ -115,7 +116,7 @@ def write(
         writers = lock_writers(cursor, spool, ids)
         new = [rest for batch in batches if (rest := _rest(batch, writers[model_ids[batch.predictions.model]]))]
         runs = _copy(cursor, new, model_ids, writers)
-        cursor.execute(REPORT, (pending, writers[ids[0]].id))
+        cursor.execute(REPORT, {"pending": pending, "id": writers[ids[0]].id})
         _commit(connection, cursor, new, model_ids, writers, runs)
     return sum(run.rows for model_runs in runs.values() for run in model_runs)
 

@@ -1,4 +1,4 @@
-"""The tables. Postgres only: partitions, bytea, jsonb and transaction ids are used as they are there."""
+"""The tables. Postgres only: partitions, bytea and jsonb are used as they are there."""
 
 from typing import Any
 from uuid import UUID as UUIDValue
@@ -83,9 +83,9 @@ predictions = Table(
     Column("embedding", LargeBinary, nullable=False),  # little-endian float16 (d,)
     Column("properties", LargeBinary, nullable=True),  # little-endian float32 (p,)
     Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("xid", XID8(), nullable=True),  # unused since revision 0006
     # Unique among the rows of a writer; of a row without a writer, the order in which it came.
-    Column("number", BigInteger, nullable=False, key="seq", server_default=text("nextval('prediction_seq')")),
+    Column("number", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
     Column("corrected", LargeBinary, nullable=True),  # little-endian float16 (k,), at other class proportions
     Column("thumbnail", LargeBinary, nullable=True),  # an encoded image
     # Which writer numbered the row; NULL in a row of a server of an earlier version, until the sweep numbers it.
@@ -93,13 +93,11 @@ predictions = Table(
     PrimaryKeyConstraint("id", "at"),
     postgresql_partition_by="RANGE (at)",
 )
-Index("ix_predictions_stream", predictions.c.model_id, predictions.c.xid, predictions.c.seq)
-Index("ix_predictions_number", predictions.c.model_id, predictions.c.writer_id, predictions.c.seq)
+Index("ix_predictions_number", predictions.c.model_id, predictions.c.writer_id, predictions.c.number)
 Index(
     "ix_predictions_unplaced",
     predictions.c.model_id,
-    predictions.c.xid,
-    predictions.c.seq,
+    predictions.c.number,
     postgresql_where=predictions.c.writer_id.is_(None),
 )
 
@@ -157,12 +155,12 @@ feedback = Table(
     Column("label", Integer, nullable=False),
     Column("predicted", Integer, nullable=False),
     Column("probabilities", LargeBinary, nullable=False),  # copied, so that feedback survives its prediction
+    # The two are unused since revision 0006; servers of an earlier version write them.
     Column("xid", XID8(), nullable=False, server_default=text("pg_current_xact_id()")),
     Column("seq", BigInteger, nullable=False, server_default=text("nextval('prediction_seq')")),
     _now(),
     Column("placed", Integer, nullable=True),  # the label that the label log has of it; NULL: none yet
 )
-Index("ix_feedback_stream", feedback.c.model_id, feedback.c.xid, feedback.c.seq)
 Index(
     "ix_feedback_unplaced",
     feedback.c.model_id,
@@ -183,7 +181,7 @@ label_log = Table(  # each label that came back, and each correction of one, at 
     PrimaryKeyConstraint("model_id", "position"),
 )
 
-slice_predictions = Table(  # which predictions belong to the stream of a slice
+slice_predictions = Table(  # unused since revision 0006: servers of an earlier version make its partitions
     "slice_predictions",
     metadata,
     Column("stream_id", Integer, nullable=False),
@@ -195,7 +193,7 @@ slice_predictions = Table(  # which predictions belong to the stream of a slice
     postgresql_partition_by="RANGE (at)",
 )
 
-slice_feedback = Table(  # labels that the stream of a slice has not looked at
+slice_feedback = Table(  # unused since revision 0006
     "slice_feedback",
     metadata,
     Column("stream_id", Integer, nullable=False),

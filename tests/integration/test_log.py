@@ -13,8 +13,6 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from tests.predictions import new_ids, write
 from tidemark.store import (
-    checkpoints,
-    evidence_points,
     feedback,
     label_log,
     log,
@@ -23,7 +21,6 @@ from tidemark.store import (
     models,
     streams,
 )
-from tidemark.store.evidence_points import MAX_POINTS, EvidencePoint
 from tidemark.store.log import SliceFilter
 from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
 from tidemark.store.log_writer import NumberedBatch
@@ -339,30 +336,6 @@ def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: i
     assert (row.name, row.labels, row.written, row.labels_written, row.position, row.lag) == (
         "m:1", ["cat", "dog"], 5, 0, 2, 3
     )  # fmt: skip
-
-
-def test_a_checkpoint_takes_the_place_of_the_one_before(engine: Engine, model_id: int) -> None:
-    with engine.begin() as connection:
-        (stream,) = streams.stream_rows(connection)
-        checkpoints.save(connection, stream.id, 10, 1, b"old")
-        checkpoints.save(connection, stream.id, 20, 2, b"new")
-        found = checkpoints.load(connection, stream.id)
-        assert found is not None
-        assert found[:3] == (20, 2, b"new")
-        checkpoints.drop(connection, stream.id)
-        assert checkpoints.load(connection, stream.id) is None
-
-
-def test_the_evidence_of_a_stream_is_bounded(engine: Engine, model_id: int) -> None:
-    now = dt.datetime.now(dt.UTC)
-    with engine.begin() as connection:
-        (stream,) = streams.stream_rows(connection)
-        points = [EvidencePoint(now, position, position / 10, None) for position in range(1, MAX_POINTS + 301)]
-        evidence_points.add(connection, stream.id, points)
-        evidence_points.add(connection, stream.id, points[:1])
-        assert evidence_points.trim(connection, stream.id) == 300
-        assert evidence_points.trim(connection, stream.id) == 0
-        assert evidence_points.recent(connection, stream.id) == points[-MAX_POINTS:]
 
 
 def test_a_writer_that_hangs_in_the_middle_of_its_copy_hides_and_holds_up_nothing(

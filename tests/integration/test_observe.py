@@ -13,11 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from tests.predictions import logged_predictions
 from tests.unit.api.test_predict import png
 from tidemark.api.open_inference.infer import JSON_LENGTH
 from tidemark.inference.bundle import AnyBundle
-from tidemark.store import models, predictions
-from tidemark.store.predictions import Batch, Cursor
+from tidemark.store import models
+from tidemark.store.log_batch import PredictionBatch
 
 Serve = Callable[..., TestClient]
 RNG = np.random.default_rng(5)
@@ -43,12 +44,12 @@ def tensors(**changes: Any) -> dict[str, Any]:
     return {"content": head + b"".join(a.tobytes() for a in values.values()), "headers": headers}
 
 
-def logged(engine: Engine, count: int, name: str = "far") -> Batch:
+def logged(engine: Engine, count: int, name: str = "far") -> PredictionBatch:
     end = time.monotonic() + 10
     while time.monotonic() < end:
         with engine.connect() as connection:
             row = models.find(connection, name, "1")
-            batch = predictions.read(connection, row.id, Cursor(), 10_000)
+            batch = logged_predictions(connection, row.id)
         if batch is not None and len(batch) >= count:
             return batch
         time.sleep(0.05)
@@ -76,7 +77,7 @@ def test_rows_are_logged_with_their_time_and_tags_and_can_be_fed_back(far: TestC
     fed = far.post("/feedback", json={"items": [{"id": ids[1], "label": "bee"}]})  # maybe still in the spool
     assert fed.json() == {"accepted": 1, "unknown": [], "rejected": []}
     batch = logged(engine, 2)
-    assert {str(key) for key in batch.ids} == set(ids)
+    assert {str(key) for key in batch.uuids} == set(ids)
     assert batch.properties is None
     np.testing.assert_array_equal(batch.embeddings, [GOOD["embedding"]] * 2)
     found = far.get(f"/predictions/{ids[1]}").json()
@@ -99,10 +100,10 @@ def test_binary_tensors_are_the_same_predictions(far: TestClient, engine: Engine
     answer = far.post("/observe?model=far:1&tag=camera:7", **tensors())
     assert answer.status_code == 202, answer.text
     batch = logged(engine, 5)
-    assert [str(key) for key in batch.ids] == answer.json()["ids"]
+    assert [str(key) for key in batch.uuids] == answer.json()["ids"]
     np.testing.assert_allclose(batch.probabilities, P, atol=1e-3)
     np.testing.assert_allclose(batch.embeddings, E, atol=1e-2)
-    assert far.get(f"/predictions/{batch.ids[0]}").json()["tags"] == {"camera": "7"}
+    assert far.get(f"/predictions/{batch.uuids[0]}").json()["tags"] == {"camera": "7"}
 
 
 def soon(hours: float) -> str:

@@ -13,12 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
+from tests.predictions import logged_predictions
 from tests.unit.api.test_predict import images, png
 from tidemark.api.open_inference.metadata import EXTENSIONS
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
-from tidemark.store import models, predictions
-from tidemark.store.predictions import Batch, Cursor
+from tidemark.store import models
+from tidemark.store.log_batch import PredictionBatch
 
 INFER = "/v2/models/pets/infer"
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
@@ -64,13 +65,13 @@ def outputs(answer: Any) -> dict[str, Any]:
     return found
 
 
-def logged(engine: Engine, count: int) -> Batch:
+def logged(engine: Engine, count: int) -> PredictionBatch:
     with engine.connect() as connection:
         model_id = models.register(connection, "pets", "3", "", [])
     end = time.monotonic() + 10
     while time.monotonic() < end:
         with engine.connect() as connection:
-            batch = predictions.read(connection, model_id, Cursor(), 1000)
+            batch = logged_predictions(connection, model_id)
         if batch is not None and len(batch) >= count:
             return batch
         time.sleep(0.05)
@@ -163,7 +164,7 @@ def test_rows_are_logged_as_predict_logs_them(client: TestClient, engine: Engine
     for body in (binary(tensor), binary(np.full((1, 3, 8, 8), 7, np.uint8), "UINT8")):
         ids.append(client.post(INFER, params={"tag": "camera:7"}, **body).json()["parameters"]["ids"])
     batch = logged(engine, 3)
-    assert [str(found) for found in batch.ids] == ids
+    assert [str(found) for found in batch.uuids] == ids
     for values in (batch.embeddings, batch.probabilities, batch.properties):
         assert values is not None
         np.testing.assert_allclose(values, values[[0, 0, 0]], rtol=1e-3, atol=1e-3)

@@ -16,9 +16,8 @@ from tidemark.cli import db_vacuum_report
 from tidemark.monitor.jobs import keep_days
 from tidemark.spool.forwarder import DAYS_AHEAD, Forwarder
 from tidemark.spool.spool import Spool
-from tidemark.store import feedback, models, predictions, retention
+from tidemark.store import feedback, label_log, models, predictions, retention
 from tidemark.store.logged import Logged, logged
-from tidemark.store.predictions import Cursor
 
 TODAY = dt.datetime.now(dt.UTC).date()
 LONG_AGO = TODAY - dt.timedelta(days=40)
@@ -70,7 +69,7 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
     with engine.connect() as connection:
         assert predictions.get(connection, old.uuids[0]) is None
         assert predictions.get(connection, new.uuids[0]) is not None
-        labels = feedback.read(connection, model_id, Cursor(), 10)
+        labels = label_log.read(connection, model_id, 0, 10, 1)
     assert labels is not None
     assert labels.ids == [old.uuids[0]]
 

@@ -1,4 +1,4 @@
-"""Predictions in a real Postgres: idempotent, in commit order, by day."""
+"""Predictions in a real Postgres: idempotent, in the order of commits, by day."""
 
 import datetime as dt
 import threading
@@ -12,10 +12,9 @@ from uuid_utils.compat import uuid7
 from tests.predictions import new_ids, write
 from tidemark.errors import DatabaseError, ReferenceMismatch
 from tidemark.store import engine as engines
-from tidemark.store import feedback, models, predictions, schema
+from tidemark.store import feedback, label_log, log, models, predictions, schema
 from tidemark.store.logged import Logged, logged
 from tidemark.store.prediction_id import time_of
-from tidemark.store.predictions import Cursor
 
 LABELS = ["cat", "dog"]
 
@@ -52,11 +51,11 @@ def test_rows_come_back_as_they_were_logged(
     rows = [prediction() for _ in range(3)]
     written(rows)
     with engine.connect() as connection:
-        batch = predictions.read(connection, model_id, Cursor(), 10)
+        batch = log.read(connection, model_id, 0, 10, 4, 2)
         one = predictions.get(connection, rows[0].uuids[0])
     assert batch is not None
-    assert batch.ids == [row.uuids[0] for row in rows]
-    assert batch.at == [time_of(row.uuids[0]) for row in rows]
+    assert batch.uuids == [row.uuids[0] for row in rows]
+    assert [batch.time(row) for row in range(3)] == [time_of(row.uuids[0]) for row in rows]
     assert batch.embeddings.tolist() == [[0, 1, 2, 3]] * 3
     assert batch.probabilities.tolist() == [[0.25, 0.75]] * 3
     assert one is not None
@@ -101,14 +100,14 @@ def test_feedback_overwrites_and_is_read_once(
         }
         feedback.save(connection, [row | {"label": 1}])
     with engine.begin() as connection:
-        first = feedback.read(connection, model_id, Cursor(), 10)
+        first = label_log.read(connection, model_id, 0, 10, 2)
         feedback.save(connection, [row | {"label": 0}])
     with engine.connect() as connection:
         assert first is not None
-        second = feedback.read(connection, model_id, first.cursors[-1], 10)
+        second = label_log.read(connection, model_id, first.last, 10, 2)
         assert second is not None
         assert (second.labels.tolist(), second.predicted.tolist()) == ([0], [1])
-        assert feedback.read(connection, model_id, second.cursors[-1], 10) is None
+        assert label_log.read(connection, model_id, second.last, 10, 2) is None
 
 
 def test_a_model_with_a_reference_is_pinned_to_its_file(engine: Engine, model_id: int) -> None:
