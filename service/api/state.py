@@ -13,6 +13,7 @@ from ..serving.counters import ServerMetrics
 from ..serving.feedback import FeedbackLog
 from ..serving.model_registry import ModelRegistry
 from ..serving.observations import ObservationLog
+from ..serving.refusals import RecentRefusals
 from ..settings import Settings
 from ..spool.spool import Spool
 from .bodies.parsing_pool import ParsingPool
@@ -36,6 +37,7 @@ class ServerState:
     database: SingleFlight[str]  # gives what the database can do, in words
     drift_metrics: SingleFlight[bytes]
     parsers: ParsingPool
+    refusals: RecentRefusals
     recent_events: RecentEvents = field(default_factory=RecentEvents)
     stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop
 

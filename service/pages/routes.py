@@ -48,7 +48,14 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
         return JSONResponse({"streams": shown, "alerts": found})
     models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
     return render_page(
-        "overview.html", streams=shown, alerts=found, models=models, slices=slices, model=model, slice=slice
+        "overview.html",
+        streams=shown,
+        alerts=found,
+        refused=request.app.state.refusals.shares(),
+        models=models,
+        slices=slices,
+        model=model,
+        slice=slice,
     )
 
 

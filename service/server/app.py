@@ -1,25 +1,19 @@
 """Wires the rooms together into one server process."""
 
-import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
-from sqlalchemy import Engine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from .. import __version__
-from ..alerts.lifecycle import Alerts
-from ..alerts.queue import open_queue
 from ..api import docs, openapi, problems
 from ..api.bodies.budget import BodyBudget
 from ..api.bodies.limits import BodyLimits
-from ..api.bodies.parsing_pool import ParsingPool
 from ..api.cloud_events import endpoints as cloud_events
 from ..api.endpoints import alert_actions, alerts, drift, feedback, health, metrics, observe, predict, thumbnails
 from ..api.middleware.api_keys import ApiKeys
@@ -28,25 +22,17 @@ from ..api.middleware.predict_fast_path import PredictFastPath
 from ..api.middleware.request_head import Check, RequestHead
 from ..api.middleware.security_headers import SecurityHeaders
 from ..api.open_inference import infer, metadata
-from ..api.single_flight import SingleFlight
-from ..api.state import ServerState
 from ..errors import ConfigurationError
 from ..inference.bundle import AnyBundle, Bundle
-from ..inference.predictor import Predictor
 from ..pages import routes as pages
 from ..serving.counters import ModelMetrics, ServerMetrics
-from ..serving.feedback import FeedbackLog
-from ..serving.model_registry import ModelRegistry, RegisteredModel, ServedModel
-from ..serving.observations import ObservationLog
-from ..serving.prediction_logger import Correction, PredictionLogger
-from ..serving.shadow import Shadow
+from ..serving.model_registry import RegisteredModel
+from ..serving.prediction_logger import Correction
 from ..settings import Settings
-from ..spool.forwarder import Forwarder
-from ..spool.spool import Spool
 from ..store import engine as engines
 from ..store import models, schema
+from .state import open_server_state
 
-SPOOL_METRICS_SECONDS = 1.0  # seconds between two measurements of the spool for the metrics that all workers share
 GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the time
 GZIP_LEVEL = 4  # of 1..9: a tenth larger than 9, and four times as fast
 STATEMENT_TIMEOUT_SECONDS = 30  # after which Postgres gives up a query of the API
@@ -115,7 +101,7 @@ def create_app(
         ) as state:
             app.state.server = state
             app.state.engine, app.state.settings = engine, settings
-            app.state.queue, app.state.alerts = state.queue, state.alerts
+            app.state.queue, app.state.alerts, app.state.refusals = state.queue, state.alerts, state.refusals
             on_ready()
             logger.info("serving %s", ", ".join(model.name for model in state.models.all))
             yield
@@ -137,73 +123,6 @@ def create_app(
     app.openapi = lambda: document  # type: ignore[method-assign]
     _add_middleware(app, settings, server_metrics)
     return app
-
-
-@asynccontextmanager
-async def open_server_state(
-    settings: Settings,
-    engine: Engine,
-    url: str,
-    server_metrics: ServerMetrics,
-    here: Sequence[RegisteredModel],
-    in_shadow: Sequence[RegisteredModel],
-    corrections: Mapping[str, Correction],
-    stopping: threading.Event,
-) -> AsyncIterator[ServerState]:
-    """Open what the endpoints share, and close it in reverse order, each part whatever happens to the others."""
-    async with AsyncExitStack() as stack:
-        stack.callback(engine.dispose)
-        spool = Spool.create(settings.data_dir / "spool", settings.spool_sync, settings.spool_max_bytes)
-        stack.callback(spool.close)
-        forwarder = Forwarder(
-            spool, engine, server_metrics.forwarded, server_metrics.rows_rejected, settings.retention_days
-        )
-        forwarder.start()
-        stack.callback(forwarder.stop)
-        measuring = asyncio.create_task(_measure_spool(server_metrics, spool))
-        stack.callback(measuring.cancel)
-        default = next((model for model in here if isinstance(model.bundle, Bundle)), None)
-        shadows = []
-        for model in in_shadow:
-            if default is not None and isinstance(model.bundle, Bundle) and isinstance(default.bundle, Bundle):
-                shadow = Shadow(model.bundle, default.bundle, settings, spool, model.metrics)
-                stack.push_async_callback(asyncio.to_thread, shadow.close)
-                shadows.append(shadow)
-        registry = ModelRegistry(
-            [
-                *(
-                    _served(
-                        model,
-                        settings,
-                        spool,
-                        corrections.get(model.name),
-                        tuple(shadows) if model is default else (),
-                    )
-                    for model in here
-                ),
-                *in_shadow,
-            ]
-        )
-        for answering in registry.answering:
-            stack.push_async_callback(answering.predictor.close)
-        queue = open_queue(engines.conninfo(url))
-        parsers = ParsingPool()
-        stack.callback(parsers.close)
-        yield ServerState(
-            settings=settings,
-            engine=engine,
-            metrics=server_metrics,
-            spool=spool,
-            models=registry,
-            observations=ObservationLog(spool, engine, _embedding_sizes(engine, registry)),
-            feedback=FeedbackLog(engine, spool, registry, server_metrics),
-            alerts=Alerts(queue, settings.webhook_urls, settings.public_url),
-            queue=queue,
-            database=SingleFlight(partial(health.database_state, engine)),
-            drift_metrics=SingleFlight(partial(metrics.drift_exposition, engine)),
-            parsers=parsers,
-            stopping=stopping,
-        )
 
 
 def _add_middleware(app: FastAPI, settings: Settings, server_metrics: ServerMetrics) -> None:
@@ -239,47 +158,3 @@ def _checks(settings: Settings) -> list[Check]:
     if settings.api_keys:
         return [*checks, ApiKeys(settings.api_keys)]
     return [HostCheck([*settings.allowed_hosts, urlsplit(settings.public_url).hostname or ""]), *checks]
-
-
-async def _measure_spool(server_metrics: ServerMetrics, spool: Spool) -> None:
-    """Keep this worker's spool in the metrics, whichever worker is asked for them."""
-    while True:
-        try:
-            await asyncio.to_thread(server_metrics.measure_spool, spool)
-        except Exception:
-            logger.exception("the spool could not be measured; its metrics stand still until it can")
-        await asyncio.sleep(SPOOL_METRICS_SECONDS)
-
-
-def _served(
-    model: RegisteredModel,
-    settings: Settings,
-    spool: Spool,
-    correction: Correction | None,
-    shadows: tuple[Shadow, ...],
-) -> RegisteredModel:
-    """Return a model with what makes it answer, unless it is served elsewhere."""
-    if not isinstance(model.bundle, Bundle):
-        return model
-    predictor = Predictor(
-        model.bundle,
-        PredictionLogger(model.name, spool, model.metrics, correction, settings.thumbnails),
-        max_batch=settings.max_batch,
-        wait_ms=settings.batch_wait_ms,
-        queue_limit=settings.queue_limit,
-        patience=settings.request_timeout,
-        max_pixels=settings.max_image_pixels,
-        threads=settings.inference_threads,
-        providers=settings.providers,
-        observe=model.metrics.observe,
-    )
-    return ServedModel(model.bundle, model.model_id, model.metrics, predictor, correction is not None, shadows)
-
-
-def _embedding_sizes(engine: Engine, registry: ModelRegistry) -> dict[str, int]:
-    """Return the size of each model's embedding as far as it is known: of those that run, and of those observed."""
-    with engine.connect() as connection:
-        pinned = models.embedding_sizes(connection, [model.model_id for model in registry.all])
-    sizes = {model.name: pinned[model.model_id] for model in registry.all if model.model_id in pinned}
-    sizes |= {model.name: model.predictor.embedding_size for model in registry.answering}
-    return sizes | {shadow.name: shadow.embedding_size for shadow in registry.shadows}

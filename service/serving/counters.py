@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from ..spool.forwarder import REJECTION_REASONS
 from ..spool.spool import Spool
 from ..store.logged import Logged
+from .slice_labels import SliceLabels
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the variable that names the folder where workers share their counts
 STAGES = ("decode", "queue", "infer", "log", "total")
@@ -105,40 +106,16 @@ class ServerMetrics:
     def exposition(self, spool: Spool) -> bytes:
         """Return what all workers count in the text format of Prometheus."""
         self.measure_spool(spool)
-        registry = self.registry
-        if shared_among_workers(os.environ):
-            _forget_dead_workers(Path(os.environ[MULTIPROCESS_FOLDER]))
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return generate_latest(self.shared_registry())
 
-
-class SliceLabels:
-    """The values of the label `slice` that tags lead to; their number is bounded.
-
-    Parameters
-    ----------
-    keys : Sequence[str]
-        Tag keys with counts of their own.
-    max_values : int
-        Values of a key that are told apart, the first ones that come.
-    """
-
-    def __init__(self, keys: Sequence[str], max_values: int) -> None:
-        self._values: dict[str, set[str]] = {key: set() for key in keys}
-        self._max_values = max_values
-
-    def of(self, tags: Mapping[str, str]) -> list[str]:
-        """Return the slices that tags belong to, such as `camera=7`; the whole model is not among them."""
-        return [f"{key}={self._label(tags[key], values)}" for key, values in self._values.items() if key in tags]
-
-    def _label(self, value: str, values: set[str]) -> str:
-        if value in values:
-            return value
-        if len(values) < self._max_values:
-            values.add(value)
-            return value
-        return "other"
+    def shared_registry(self) -> CollectorRegistry:
+        """Return the counts of all workers of this machine."""
+        if not shared_among_workers(os.environ):
+            return self.registry
+        _forget_dead_workers(Path(os.environ[MULTIPROCESS_FOLDER]))
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
 
 
 @dataclass(frozen=True)

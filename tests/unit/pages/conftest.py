@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 
 from tests.unit.pages.seed import Seeded, seed
 from tidemark.pages import routes
+from tidemark.serving.counters import ServerMetrics
+from tidemark.serving.refusals import RecentRefusals
 from tidemark.settings import Settings
 
 
@@ -24,5 +26,6 @@ def client(engine: Engine, settings: Settings) -> Iterator[TestClient]:
     app = FastAPI()
     app.include_router(routes.router)
     app.state.engine, app.state.settings = engine, settings
+    app.state.refusals = RecentRefusals(ServerMetrics())
     with TestClient(app, headers={"Accept": "text/html"}) as client:
         yield client
