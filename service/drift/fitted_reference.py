@@ -15,6 +15,7 @@ from .scaling import Scaling
 from .types import Float32Array, FloatArray, IntArray
 
 MAX_REFERENCE_ROWS = 5000  # rows that take part; with more, the sampling error of the window decides
+SPLIT_STREAM = 1  # number of the random stream of the split, so that no two uses of a seed share their numbers
 HELD_OUT_SHARE = 0.2  # share of a small reference that wide embeddings are projected by, and which takes no part
 
 
@@ -110,7 +111,7 @@ def _split(reference: Reference, seed: int) -> tuple[IntArray, IntArray]:
     """Return the rows that take part in tests, and those that fit the projection of wide embeddings."""
     n = len(reference)
     wide = reference.embeddings.shape[1] > MAX_DIMENSIONS
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng([seed, SPLIT_STREAM]).permutation(n)
     held_out = min(MAX_FITTED_ROWS, int(HELD_OUT_SHARE * n)) if wide else 0
     part = order[held_out:][:MAX_REFERENCE_ROWS]
     return np.sort(part), order[:held_out]

@@ -15,6 +15,7 @@ from .whitening import inverse_root
 
 MAX_REDRAWS, MIN_REDRAWS = 499, 199  # windows drawn under the null hypothesis; fewer for hundreds of classes
 REDRAWN_VALUES = 5e7  # rows x classes x redraws above which fewer windows are drawn
+HALVES_STREAM = 3  # number of the random stream of the halves, which no other use of a seed shares
 RIDGE = 0.03  # share of the largest eigenvalue that is added to all when features are whitened within classes
 
 
@@ -73,7 +74,7 @@ class ResidualTest:
         self._seed = seed
         self._counts = np.bincount(labels, minlength=k).astype(np.float64)
         self.prior = self._counts / len(labels)
-        fitted = _half_of_each_class(labels, np.random.default_rng(seed))
+        fitted = _half_of_each_class(labels, np.random.default_rng([seed, HALVES_STREAM]))
         drawn = np.setdiff1d(np.arange(len(labels)), fitted)
         self._labels = labels[drawn]
         self._drawn_counts = np.bincount(self._labels, minlength=k).astype(np.float64)

@@ -88,7 +88,7 @@ class StreamDetector:
     >>> detector.update(**predictions(1000))
     >>> detector.drift_detected
     False
-    >>> detector.update(**predictions(50, move=1.0))
+    >>> detector.update(**predictions(100, move=1.0))
     >>> detector.drift_detected, abs(detector.change_point - 1000) <= 20
     (True, True)
     """

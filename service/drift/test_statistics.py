@@ -19,6 +19,7 @@ from .types import Float32Array, FloatArray, IntArray
 from .whitening import RIDGE
 
 FREQUENCIES = 128  # random frequencies of the kernel; each gives a cosine and a sine
+KERNEL_STREAM = 2  # number of the random stream of the kernels, which no other use of a seed shares
 KERNEL_ROWS = 500  # pooled rows from which the median distance is taken
 KS_COMPONENTS = 8  # leading principal components of the embedding that have a KS distance of their own
 KS_CLASSES = 32  # most frequent classes whose log-probability has a KS distance
@@ -230,7 +231,7 @@ class FittedStatistics:
     """
 
     def __init__(self, pooled: PredictionViews, seed: int) -> None:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([seed, KERNEL_STREAM])
         self._groups = group_classes(pooled.probabilities)
         self._group_matrix = one_hot(self._groups, int(self._groups.max()) + 1)
         self._ungrouped = len(self._groups) == self._group_matrix.shape[1]
