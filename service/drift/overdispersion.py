@@ -11,8 +11,9 @@ from .window_statistics import BLOCK
 SHORTEST = 8  # blocks of one sum at the shortest scale
 FACTOR = 4  # between a scale and the next
 SCALES = 7  # the longest sum has 8 x 4^6 blocks: 327,680 predictions
-MAX_SAMPLES = 60  # differences of sums that are stored at each scale
-MIN_SAMPLES = 25, 12, 6, 6, 6, 6, 6  # differences from which a scale's design effect is reported
+LAGS = 2  # sums before a new one that it is compared with
+MAX_SAMPLES = 120  # differences of sums that are stored at each scale
+MIN_SAMPLES = 50, 24, 12, 12, 12, 12, 12  # differences from which a scale's design effect is reported
 BY_CHANCE = 2.5  # standard deviations that a median exceeds one by chance, over all groups and scales
 OVERDISPERSED = 2.0  # design effect from which a stream is reported
 
@@ -20,10 +21,10 @@ OVERDISPERSED = 2.0  # design effect from which a stream is reported
 class Overdispersion:
     """Follows how much successive sums of a stream's scores differ, at several time scales.
 
-    The design effect of a group of scores at a scale is the median of half the squared difference of two successive
-    sums over what independent predictions give: a median, so that one change between two sums counts little. It is
-    divided by what the median of so few differences reaches by chance. Bursts show at the shortest scale, a cycle at
-    about a quarter of its period.
+    The design effect of a group of scores at a scale is the median, over successive sums and over those two apart, of
+    half the squared difference over what independent predictions give: a median, so that one change counts little. It
+    is divided by what the median of so few differences reaches by chance. Bursts show at the shortest scale, a cycle
+    at about a quarter of its period.
 
     Parameters
     ----------
@@ -38,8 +39,8 @@ class Overdispersion:
         self._variances = variances
         self._dimensions = dimensions
         self._sums = np.zeros((SCALES, columns))  # blocks of the current sum
-        self._earlier = np.zeros((SCALES, columns))  # the sum before it, while it is the second of a pair
-        self._blocks = np.zeros(SCALES, dtype=np.int64)  # added to the current pair
+        self._earlier = np.zeros((SCALES, LAGS, columns))  # the sums before it, newest first
+        self._blocks = np.zeros(SCALES, dtype=np.int64)  # added at each scale
         self._samples = np.zeros((SCALES, MAX_SAMPLES, len(starts)))
         self._count = np.zeros(SCALES, dtype=np.int64)
 
@@ -50,7 +51,7 @@ class Overdispersion:
         largest = 1.0
         for samples, count, least in zip(self._samples, self._count.tolist(), MIN_SAMPLES, strict=True):
             if count >= least:
-                by_chance = 1 + BY_CHANCE * np.sqrt(np.pi / (self._dimensions * count))
+                by_chance = 1 + BY_CHANCE * np.sqrt(np.pi / (self._dimensions * count / LAGS))
                 largest = max(largest, float((np.median(samples[:count], axis=0) / by_chance).max()))
         return largest
 
@@ -61,20 +62,19 @@ class Overdispersion:
 
     def add(self, block: Float32Array) -> None:
         """Add the grouped scores (columns,) of a block."""
-        size, values = SHORTEST, block.astype(np.float64)
+        added, values = 1, block.astype(np.float64)
         for scale in range(SCALES):
             self._sums[scale] += values
-            self._blocks[scale] += size if scale else 1
+            self._blocks[scale] += added
             size = SHORTEST * FACTOR**scale
             if self._blocks[scale] % size:
                 return
-            values = self._sums[scale].copy()
+            values, added = self._sums[scale].copy(), size
             self._sums[scale] = 0
-            if self._blocks[scale] < 2 * size:
-                self._earlier[scale] = values
-            else:
-                self._add_difference(scale, values - self._earlier[scale], size)
-                self._blocks[scale] = 0
+            for lag in range(min(int(self._blocks[scale]) // size - 1, LAGS)):
+                self._add_difference(scale, values - self._earlier[scale, lag], size)
+            self._earlier[scale, 1:] = self._earlier[scale, :-1].copy()
+            self._earlier[scale, 0] = values
 
     def _add_difference(self, scale: int, gap: FloatArray, size: int) -> None:
         if self._count[scale] < MAX_SAMPLES:
