@@ -1,6 +1,7 @@
 """Every setting of Tidemark: environment variables `TIDEMARK_*`, validated once at start-up."""
 
 import base64
+import datetime as dt
 import difflib
 import logging
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .durations import parse_duration
 from .errors import ConfigurationError
 
 PREFIX = "TIDEMARK_"
@@ -28,6 +30,10 @@ TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_SLICE_TAGS = 8  # tag keys, each of which adds up to max_slices + 1 streams to a model
 
 logger = logging.getLogger(__name__)
+
+
+def _duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 class WebhookReceiver(BaseModel, frozen=True):
@@ -62,6 +68,7 @@ class Settings(BaseSettings):
     resolve_after: int = Field(3, ge=1)  # strides without an alarm, at least, that end an incident
     page_below: float | None = Field(None, gt=0, le=1)  # estimated accuracy below which an alert pages
     monitor_poll: float = Field(1.0, gt=0)  # seconds
+    retire_after: Annotated[dt.timedelta, BeforeValidator(_duration)] = Field(dt.timedelta(days=7), gt=dt.timedelta(0))
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()
     webhook_secret: SecretStr | None = None
     webhook_proxy: SecretStr | None = None  # may carry a password

@@ -15,8 +15,8 @@ from ..alerts.queue import open_queue
 from ..errors import ConfigurationError
 from ..settings import Settings
 from ..store import alerts as alert_rows
-from ..store import baselines, schema, streams
-from ..store import engine as engines
+from ..store import baselines, streams
+from ..store.opened import opened
 
 
 def accept_span(
@@ -79,16 +79,9 @@ def undo_acceptance(stream: str) -> dict[str, Any]:
 def incidents() -> Iterator[tuple[Connection, Alerts]]:
     """Yield a transaction on the database of the settings, and the incidents that it may end."""
     settings = Settings.load()
-    with engines.database(settings) as url:
-        engine = engines.connect(url)
-        try:
-            engines.check(engine)
-            schema.check(engine)
-            queue = open_queue(engines.conninfo(url))
-            with engine.begin() as connection:
-                yield connection, Alerts(queue, settings.webhook_urls, settings.public_url)
-        finally:
-            engine.dispose()
+    queue = open_queue("")  # each job is put into it over a connection of the engine
+    with opened(settings) as engine, engine.begin() as connection:
+        yield connection, Alerts(queue, settings.webhook_urls, settings.public_url)
 
 
 def user_name() -> str:
