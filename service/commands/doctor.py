@@ -134,7 +134,7 @@ def _log(connection: Connection) -> Check:
         return Check("log", False, f"positions are missing in the order of {', '.join(models)}", advice)
     if models := health.models_past_their_end(connection):
         advice = "restore all tables from the same backup: what is logged next would not be watched"
-        return Check("log", False, f"rows or streams lie after the end of the log of {', '.join(models)}", advice)
+        return Check("log", False, f"streams lie after the end of the log of {', '.join(models)}", advice)
     if count := health.unplaced(connection, MAX_UNPLACED_AGE):
         advice = "start a server of this version: it gives positions to what earlier versions log"
         return Check("log", False, f"{count} predictions have had no position for a minute", advice)

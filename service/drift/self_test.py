@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .reference import Reference
 from .stream import StreamDetector
@@ -12,6 +11,7 @@ from .stream import StreamDetector
 CALM_ROWS = 300  # calm predictions before the shift, in which a working detector does not alarm
 MAX_DELAY = 2_000  # predictions after the shift, within which a working detector alarms; it needs 20 to 200
 STRENGTH = 2.0  # standard deviations of each embedding dimension that the planted shift moves it by
+JITTER = 1e-3  # standard deviations of noise, so that a row that is drawn twice is no repeat to the detector
 STEP = 10  # predictions of one update
 ATTEMPTS = 2  # calm stretches: a false alarm in one of them is bad luck, in two of them a fault
 
@@ -35,8 +35,9 @@ class SelfTestResult:
 def self_test(new_detector: Callable[[], StreamDetector], reference: Reference, seed: int = 0) -> SelfTestResult:
     """Let a new detector process calm predictions, then the same with their embeddings moved.
 
-    Calm predictions are rows of the reference in random order, each once, because the detector counts rows that come
-    again as repeats. Nothing is read or written: the detector of the traffic is not touched.
+    Calm predictions are drawn with replacement from the reference, with a little noise: else the detector would count
+    those that come again as repeats, and alarm of these. Nothing is read or written: the detector of the traffic is
+    not touched.
 
     Parameters
     ----------
@@ -61,22 +62,24 @@ def self_test(new_detector: Callable[[], StreamDetector], reference: Reference, 
     rng = np.random.default_rng(seed)
     for _ in range(ATTEMPTS):
         detector = new_detector()
-        _process(detector, reference, rng.permutation(len(reference))[:CALM_ROWS], 0.0)
+        _process(detector, reference, CALM_ROWS, rng, 0.0)
         if not detector.drift_detected:
-            delay = _process(detector, reference, np.resize(rng.permutation(len(reference)), MAX_DELAY), STRENGTH)
+            delay = _process(detector, reference, MAX_DELAY, rng, STRENGTH)
             reason = None if detector.drift_detected else f"a planted shift was not found in {MAX_DELAY} predictions"
             return SelfTestResult(None if reason else delay, reason)
     return SelfTestResult(None, f"the detector alarmed in calm traffic, {ATTEMPTS} times of {ATTEMPTS}")
 
 
-def _process(detector: StreamDetector, reference: Reference, rows: NDArray[np.int64], strength: float) -> int:
-    """Let a detector process rows of the reference, moved by `strength` standard deviations, until it alarms or they
-    end; return their number."""
-    offset = strength * np.maximum(reference.embeddings.std(axis=0), np.finfo(np.float32).eps)
-    for processed in range(0, len(rows), STEP):
-        index = rows[processed : processed + STEP]
+def _process(
+    detector: StreamDetector, reference: Reference, rows: int, rng: np.random.Generator, strength: float
+) -> int:
+    """Let a detector process drawn predictions until it alarms or they end; return their number."""
+    deviations = np.maximum(reference.embeddings.std(axis=0), np.finfo(np.float32).eps)
+    for processed in range(0, rows, STEP):
+        index = rng.integers(len(reference), size=STEP)
+        moves = strength + JITTER * rng.normal(size=(STEP, len(deviations)))
         properties = None if reference.properties is None else reference.properties[index]
-        detector.update(reference.embeddings[index] + offset, reference.probabilities[index], properties)
+        detector.update(reference.embeddings[index] + deviations * moves, reference.probabilities[index], properties)
         if detector.drift_detected:
-            return processed + len(index)
-    return len(rows)
+            return processed + STEP
+    return rows

@@ -21,11 +21,8 @@ GAPS = text(
 )
 ENDS = text(
     """
-    SELECT m.name || ':' || m.version FROM models m
-    LEFT JOIN log_ends e ON e.model_id = m.id AND e.log = 'predictions'
-    WHERE coalesce((SELECT last_position FROM segments WHERE model_id = m.id ORDER BY last_position DESC LIMIT 1), 0)
-            > coalesce(e.position, 0)
-        OR EXISTS (SELECT FROM streams s WHERE s.model_id = m.id AND s.position > coalesce(e.position, 0))
+    SELECT m.name || ':' || m.version FROM models m JOIN log_ends e ON e.model_id = m.id AND e.log = 'predictions'
+    WHERE EXISTS (SELECT FROM streams s WHERE s.model_id = m.id AND s.position > e.position)
     ORDER BY 1
     """
 )
@@ -66,7 +63,7 @@ def models_with_gaps(connection: Connection, segments: int) -> list[str]:
 
 
 def models_past_their_end(connection: Connection) -> list[str]:
-    """Return the models that have rows or streams at positions after the recorded end of their log."""
+    """Return the models that have streams at positions after the end of their log."""
     return list(connection.execute(ENDS).scalars())
 
 
