@@ -1,20 +1,19 @@
 """Accepting a change: a span of traffic becomes what a stream is compared with, and its incidents end."""
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Any
 
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row
 
 from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
 from ..store import baselines, references, streams, traffic
 from ..store.alerts import AlertRow
-from ..store.baselines import Baseline
+from ..store.baselines import Baseline, What
 from ..store.logged import HALF
 from .incident import CHANGED
 from .lifecycle import Alerts
-
-What = Literal["mix", "images", "all"]
 
 MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against
 MAX_ROWS = 20_000  # predictions that a baseline keeps, the newest of its span
@@ -63,7 +62,8 @@ def accept(
     before = baselines.current(connection, stream.id)
     if what == "mix" and before is not None and before.what != "mix":
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
-    arrays = {
+    arrays: dict[str, NDArray[Any] | None] = {
+        "ids": batch.ids,
         "embeddings": batch.embeddings.astype(HALF),
         "probabilities": batch.probabilities.astype(HALF),
         "properties": batch.properties,

@@ -9,13 +9,13 @@ from typing import Any, get_args
 from sqlalchemy import Connection
 
 from ..alerts import acceptance
-from ..alerts.acceptance import What
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
 from ..errors import ConfigurationError
 from ..settings import Settings
 from ..store import alerts as alert_rows
 from ..store import baselines, streams
+from ..store.baselines import What
 from ..store.opened import opened
 
 

@@ -9,7 +9,7 @@ from ..monitor.budget import run_time
 from ..monitor.missing_properties import filled
 from ..monitor.preparation import load
 from ..settings import Settings
-from ..store import calibrations, streams, traffic
+from ..store import baselines, calibrations, streams, traffic
 from ..store.opened import opened
 
 MAX_ROWS = 20_000  # of the span, the newest
@@ -29,6 +29,11 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
     with opened(settings) as engine:
         with engine.connect() as connection:
             row = streams.watched(connection, stream)
+            if baselines.current(connection, row.id) is not None:
+                raise TidemarkError(
+                    f"stream {stream} is compared with accepted traffic, whose bursts and cycles are part of its null "
+                    "already: accept another span with `tidemark accept`, or undo the acceptance first"
+                )
             reference = load(connection, row.reference_id)
             width = reference.embeddings.shape[1]
             batch = traffic.between(connection, row, since, until, MAX_ROWS, width)

@@ -4,14 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
-import numpy as np
 from sqlalchemy import Connection, Engine
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
-from ..drift.reference import Accepted
 from ..settings import Settings
 from ..store import baselines, calibrations, log, references
 from ..store.baselines import AcceptedTraffic
@@ -166,10 +164,11 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     with engine.connect() as connection:
         reference = load(connection, key.reference_id)
         calibration = references.load_calibration(connection, key.reference_id)
-        thumbnails = tuple(references.load_thumbnails(connection, key.reference_id))
+        thumbnails: tuple[int, ...] = tuple(references.load_thumbnails(connection, key.reference_id))
         if key.baseline_id is not None:
             accepted = baselines.load(connection, key.baseline_id)
             reference, calibration = accepted_reference(reference, accepted), accepted.calibration
+            thumbnails = ()  # They show rows of the reference, not of the baseline.
         elif key.calibration_id is not None:
             calm, calibration = calibrations.load(connection, key.calibration_id)
     scores = DetectorScores(reference)
@@ -210,14 +209,8 @@ def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Refer
     Predictions of the traffic without image properties get those of rows of the reference, as in the monitor.
     """
     arrays = accepted.arrays
-    properties = None
-    if reference.properties is not None:
-        drawn = reference.properties[np.arange(len(arrays["embeddings"])) % len(reference)]
-        stored = arrays.get("properties")
-        fits = stored is not None and stored.shape == drawn.shape
-        properties = np.where(np.isnan(stored), drawn, stored) if fits and stored is not None else drawn
-    what = next(part for part in get_args(Accepted) if part == accepted.what)
-    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, what)
+    properties = filled(reference, arrays["ids"], arrays.get("properties"))
+    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, accepted.what)
 
 
 def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:

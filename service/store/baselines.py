@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection, Select, delete, insert, select, update
@@ -11,6 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from .arrays import pack, unpack
 from .tables import baselines, streams
+
+What = Literal["mix", "images", "all"]  # the part of a change that is accepted: class proportions, images, or both
 
 MAX_BASELINES = 10  # baselines of a stream that are kept, the newest; each holds some megabytes of traffic
 b = baselines.c
@@ -26,7 +28,7 @@ class Baseline:
     id: int
     stream_id: int
     reference_id: int
-    what: str  # mix, images or all
+    what: What
     since: dt.datetime
     until: dt.datetime
     rows: int
@@ -37,10 +39,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class AcceptedTraffic:
-    """The traffic of a baseline in its own order: embeddings (n, d), probabilities (n, k), and where known properties
-    (n, p); and the calibration of the detector against it, once it is stored."""
+    """The traffic of a baseline in its own order: ids (n, 16), embeddings (n, d), probabilities (n, k), and where known
+    properties (n, p); and the calibration of the detector against it, once it is stored."""
 
-    what: str
+    what: What
     arrays: dict[str, NDArray[Any]]
     calibration: dict[str, NDArray[Any]] | None
 
@@ -50,7 +52,7 @@ def save(
     *,
     stream_id: int,
     reference_id: int,
-    what: str,
+    what: What,
     span: tuple[dt.datetime, dt.datetime],
     arrays: Mapping[str, ArrayLike | None],
     accepted_by: str,

@@ -9,12 +9,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from sqlalchemy import Connection
 
 from ...alerts import acceptance
-from ...alerts.acceptance import What
 from ...alerts.schemas import Alert
 from ...durations import parse_duration
 from ...errors import NotAcceptable
 from ...store import alerts, streams
 from ...store.alerts import AlertRow
+from ...store.baselines import What
 from ..caller import Caller, caller_of
 from ..problems import Problem, documented
 

@@ -1,0 +1,109 @@
+"""Accepted traffic is what a stream is compared with: it is calm, and what comes after it is told."""
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from tests.integration.test_monitor import NAMES, WORLD, Installation
+from tidemark.alerts import acceptance
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.monitor.monitor import Monitor
+from tidemark.store import baselines, feedback, streams
+from tidemark.store.baselines import What
+from tidemark.store.engine import conninfo
+
+CHANGE = {"move": 0.6}
+
+
+class Changed(Installation):
+    """A stream whose images have changed for good, with an alert that fires and 1,000 predictions since."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        super().__init__(engine, url, expected_run_time=200_000)
+        self.watching = self.monitor()
+        self.started = dt.datetime.now(dt.UTC)
+        self.send(300, self.watching)
+        for _ in range(20):
+            self.send(50, self.watching, **CHANGE)
+            if self.alerts():
+                break
+        self.send(1000, self.watching, **CHANGE)
+
+    def accept(self, what: What) -> None:
+        [alert] = self.alerts()
+        raiser = Alerts(open_queue(conninfo(self.url)), (), "http://x")
+        now = dt.datetime.now(dt.UTC)
+        with self.engine.begin() as connection:
+            row = streams.get(connection, self.stream_id)
+            acceptance.accept(connection, raiser, row, what, (alert.since, now), by="a test", note="new camera", at=now)
+        self.watching.settle()
+
+    def firing(self) -> list[Any]:
+        return [alert for alert in self.alerts() if alert.state == "firing"]
+
+
+@pytest.fixture
+def changed(engine: Engine, url: str) -> Changed:
+    return Changed(engine, url)
+
+
+def send_until_alert(changed: Changed, limit: int, monitor: Monitor | None = None, **change: Any) -> int | None:
+    for sent in range(0, limit, 50):
+        changed.send(50, monitor or changed.watching, **change)
+        if changed.firing():
+            return sent + 50
+    return None
+
+
+def test_the_accepted_change_is_calm_and_a_further_one_is_told(changed: Changed) -> None:
+    changed.accept("all")
+    [alert] = changed.alerts()
+    assert (alert.state, alert.resolution) == ("resolved", "accepted")
+    assert changed.stream().state == "calm"
+    changed.send(2000, changed.watching, **CHANGE)
+    assert changed.firing() == []
+    assert send_until_alert(changed, 400, **CHANGE, noise=1.2) is not None
+    [again] = changed.firing()
+    assert again.id != alert.id
+
+
+def test_another_monitor_goes_on_with_the_accepted_baseline(changed: Changed) -> None:
+    changed.accept("all")
+    changed.send(200, changed.watching, **CHANGE)
+    changed.watching.close()
+    with changed.engine.connect() as connection:
+        current = baselines.current(connection, changed.stream_id)
+        assert current is not None
+        assert baselines.load(connection, current.id).calibration is not None
+    other = changed.monitor()
+    changed.send(1000, other, **CHANGE)
+    assert changed.firing() == []
+    assert send_until_alert(changed, 400, other) is not None
+
+
+def test_what_was_accepted_drifts_again_once_that_is_undone(changed: Changed) -> None:
+    changed.accept("all")
+    with changed.engine.begin() as connection:
+        row = streams.get(connection, changed.stream_id)
+        acceptance.undo(connection, row, "a test", dt.datetime.now(dt.UTC))
+    assert send_until_alert(changed, 400, **CHANGE) is not None
+
+
+def test_an_accepted_mix_does_not_accept_the_images(changed: Changed) -> None:
+    changed.accept("mix")
+    assert send_until_alert(changed, 400, **CHANGE) is not None
+
+
+def test_labels_of_the_reference_still_judge_the_accepted_traffic(changed: Changed) -> None:
+    changed.accept("all")
+    ids = changed.log(WORLD.traffic(400, changed.rng, **CHANGE))
+    with changed.engine.connect() as connection:
+        known = feedback.find(connection, ids)
+    wrong = np.array([(known[key].predicted + 1) % len(NAMES) for key in ids])
+    changed.label(ids, wrong)
+    changed.watching.settle()
+    assert [alert.kind for alert in changed.firing()] == ["concept"]
