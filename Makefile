@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint docs bench lock clean
 
 demo: $(READY)
 	$(BIN)/tidemark demo
@@ -15,6 +15,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --config-file .ci/mkdocs.yml
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
