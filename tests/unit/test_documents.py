@@ -7,6 +7,7 @@ import pytest
 import typer.main
 import yaml
 
+from tidemark.api.endpoints.drift_metrics import COUNTERS, GAUGES
 from tidemark.cli import app
 from tidemark.settings import Settings
 
@@ -26,6 +27,12 @@ def test_the_table_of_settings_names_no_other_variable() -> None:
     table = README.partition("## Settings")[2].partition("\n## ")[0]
     variables = set(re.findall(r"`TIDEMARK_([A-Z_]+)`", table))
     assert variables <= {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("metric", [*GAUGES, *(f"{name}_total" for name in COUNTERS)])
+def test_each_drift_metric_is_in_the_table_of_the_readme(metric: str) -> None:
+    table = README.partition("## Metrics")[2].partition("\n## ")[0]
+    assert re.search(rf"`{metric}[`{{]", table), f"{metric} is not in the README's table of metrics"
 
 
 def _commands() -> list[str]:
