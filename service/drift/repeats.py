@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from .recent_repeats import joined_keys, row_keys
 from .reference import Sample
 from .types import IntArray
 
@@ -54,10 +55,10 @@ class RepeatTest:
     def __init__(self, reference: Sample, calm: Sample | None = None) -> None:
         self._multiplicities = _multiplicities(reference)
         self._size = len(reference)
-        self._calm = None if calm is None else row_keys(calm)
+        self._calm = None if calm is None else repeat_keys(calm)
 
     def __call__(self, keys: IntArray) -> Repeats:
-        """Test a window by the keys (m,) that `row_keys` gave for it."""
+        """Test a window by the keys (m,) that `repeat_keys` gave for it."""
         m = len(keys)
         _, counts = np.unique(keys, return_counts=True)
         repeated = m - len(counts)
@@ -84,11 +85,9 @@ class RepeatTest:
         return [1 - len(np.unique(self._calm[start : start + m])) / m for start in starts]
 
 
-def row_keys(sample: Sample) -> IntArray:
-    """Return a number for each row (m,), the same for rows with the same embedding and probabilities."""
-    both = np.ascontiguousarray(np.hstack([sample.embeddings, sample.probabilities]))
-    keys = both.view(np.dtype((np.void, both.dtype.itemsize * both.shape[1]))).ravel()
-    return np.asarray(np.unique(keys, return_inverse=True)[1], dtype=np.int64)
+def repeat_keys(sample: Sample) -> IntArray:
+    """Return a number for each row (m,), the same for rows with the same embedding, as the detector counts repeats."""
+    return joined_keys(row_keys(sample.embeddings))
 
 
 def first_rows(keys: IntArray) -> IntArray:
@@ -97,4 +96,4 @@ def first_rows(keys: IntArray) -> IntArray:
 
 
 def _multiplicities(sample: Sample) -> IntArray:
-    return np.asarray(np.unique(row_keys(sample), return_counts=True)[1], dtype=np.int64)
+    return np.asarray(np.unique(repeat_keys(sample), return_counts=True)[1], dtype=np.int64)

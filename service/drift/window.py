@@ -11,7 +11,7 @@ from .diagnosis import diagnose
 from .fitted_reference import FittedReference
 from .permutations import Contrasts
 from .reference import Reference
-from .repeats import RepeatTest, first_rows, row_keys
+from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
 from .test_statistics import FittedStatistics
 from .tested_window import Outcome, TestedWindow, families_of
@@ -21,6 +21,8 @@ MIN_WINDOW = 20  # different predictions that a window needs
 MAX_WINDOW_ROWS = 5000  # different predictions of a window that are tested; of more, so many are drawn
 MIN_DRAWS, MAX_DRAWS = 499, 9999  # permutations of a test
 DRAWS_PER_LEVEL = 5  # permutations expected at or below the level
+PILOT_DRAWS = 199  # windows drawn from a baseline of traffic to tell how dependent its predictions are
+DEPENDENT = 1.3  # design effect from which predictions of a baseline count as dependent
 BOOTSTRAP_DRAWS = 60  # resamples from which the intervals of the effects come
 
 
@@ -36,7 +38,8 @@ class WindowTest:
     level : float, default 0.01, at or below which a p-value counts as drift. The number of permutations B is at least
         5 / level.
     calm : traffic in its own order that is declared calm: embeddings, probabilities and, if the reference has them,
-        properties. The null distribution is then a stationary block bootstrap of it. Other keys are ignored.
+        properties. The null distribution is then a stationary block bootstrap of it. Other keys are ignored. A
+        baseline that is accepted traffic, and dependent, is bootstrapped in the same way.
 
     Raises
     ------
@@ -95,8 +98,9 @@ class WindowTest:
             calm_sample = reference.check(calm["embeddings"], calm["probabilities"], calm.get("properties"))
             if len(calm_sample) < 10 * window_size:
                 raise ValueError(f"calm traffic must span ten windows, {10 * window_size}, got {len(calm_sample)} rows")
-            views = self._fitted.build_views(calm_sample)
-            self._null = CalmNull(views, len(self._fitted.views), self._draws, seed)
+            self._null = CalmNull(self._fitted.build_views(calm_sample), len(self._fitted.views), self._draws, seed)
+        elif reference.is_traffic and len(reference) >= 10 * window_size:
+            self._null = self._null_of_baseline(window_size)
         self._repeat_test = RepeatTest(self._fitted.sample, calm_sample)
 
     def __call__(
@@ -142,6 +146,18 @@ class WindowTest:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW).p_value
         return self._p_value_of_finding(window, self._test(window, 0))
 
+    def _null_of_baseline(self, window_size: int) -> CalmNull | None:
+        """Return the null distribution of a baseline that is traffic, or None if its rows count as independent.
+
+        A baseline whose rows are dependent errs like fewer independent rows.
+        """
+        views = self._fitted.build_views(self._reference.sample)
+        rows = len(self._fitted.views)
+        design_effect = CalmNull(views, rows, PILOT_DRAWS, self._seed).design_effect(window_size)
+        if design_effect < DEPENDENT:
+            return None
+        return CalmNull(views, max(int(rows / design_effect), MIN_WINDOW), self._draws, self._seed)
+
     @property
     def _floor(self) -> float:
         """The smallest p-value that the permutations allow."""
@@ -149,7 +165,7 @@ class WindowTest:
 
     def _validate(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> TestedWindow:
         sample = self._reference.check(embeddings, probabilities, properties)
-        keys = row_keys(sample)
+        keys = repeat_keys(sample)
         rows = first_rows(keys)
         seed = self._seed, zlib.crc32(sample.embeddings[rows[:MAX_WINDOW_ROWS]].tobytes())
         if len(rows) > MAX_WINDOW_ROWS:

@@ -79,6 +79,16 @@ def test_level_is_kept_with_calm_traffic_and_a_reference_as_small_as_the_window(
     assert np.mean(p) > 0.3
 
 
+def test_level_is_kept_with_a_baseline_of_dependent_traffic() -> None:
+    """Accepted bursts of 20 of one class: as independent rows they reject most windows."""
+    world, rng = World(), np.random.default_rng(2)
+    baseline = world.reference(600, rng).accept(**world.bursts(3000, rng), what="all")
+    test = WindowTest(baseline, window_size=150)
+    windows = [world.bursts(150, rng) for _ in range(30)]
+    assert sum(test.p_value(**window) <= 0.05 for window in windows) <= stats.binom.ppf(0.9995, 30, 0.05)
+    assert test(**world.bursts(150, rng, 1) | {"embeddings": windows[0]["embeddings"] + 2}).drifted
+
+
 def test_residual_test_keeps_its_level_with_as_many_dimensions_as_rows() -> None:
     """The whitening is fitted on other rows than the null distribution: 60 calm windows at .05."""
     rng, p = np.random.default_rng(3), []
