@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
@@ -12,6 +12,7 @@ from ..store import baselines, references, streams, traffic
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline, What
 from ..store.logged import HALF
+from ..store.streams import StreamRow
 from .incident import CHANGED
 from .lifecycle import Alerts
 
@@ -23,7 +24,7 @@ MAX_BYTES = 50_000_000  # bytes of a baseline's stored embeddings and probabilit
 def accept(
     connection: Connection,
     alerts: Alerts,
-    stream: Row[Any],
+    stream: StreamRow,
     what: What,
     span: tuple[dt.datetime, dt.datetime],
     *,
@@ -89,7 +90,7 @@ def rows_within(columns: int) -> int:
     return max(MIN_ROWS, min(MAX_ROWS, MAX_BYTES // (HALF.itemsize * columns)))
 
 
-def undo(connection: Connection, stream: Row[Any], by: str, at: dt.datetime) -> Baseline:
+def undo(connection: Connection, stream: StreamRow, by: str, at: dt.datetime) -> Baseline:
     """Compare a stream again with the baseline before its current one, else with its reference.
 
     Raises

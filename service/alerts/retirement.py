@@ -1,15 +1,15 @@
 """The end of a stream: it is watched no more, and its incidents end with it."""
 
 import datetime as dt
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ..store import slices, streams
+from ..store.streams import StreamRow
 from .lifecycle import Alerts
 
 
-def retire(connection: Connection, alerts: Alerts, stream: Row[Any], at: dt.datetime) -> int:
+def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.datetime) -> int:
     """End a stream and return the number of its incidents, which end as retired.
 
     The stream of a whole model takes those of its slices with it. The next prediction of its name makes it a new one.

@@ -28,13 +28,13 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
     settings = Settings.load()
     with opened(settings) as engine:
         with engine.connect() as connection:
-            row = streams.watched(connection, stream)
+            row, reference_id = streams.with_reference(connection, stream)
             if baselines.current(connection, row.id) is not None:
                 raise TidemarkError(
                     f"stream {stream} is compared with accepted traffic, whose bursts and cycles are part of its null "
                     "already: accept another span with `tidemark accept`, or undo the acceptance first"
                 )
-            reference = load(connection, row.reference_id)
+            reference = load(connection, reference_id)
             width = reference.embeddings.shape[1]
             batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
         found = 0 if batch is None else len(batch)
@@ -50,9 +50,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         )
         effect = report.design_effect or 1.0
         with engine.begin() as connection:
-            calibrations.save(
-                connection, row.id, row.reference_id, (since, until), effect, calm, detector.calibration()
-            )
+            calibrations.save(connection, row.id, reference_id, (since, until), effect, calm, detector.calibration())
     facts = {"stream": stream, "predictions": found, "design_effect": round(effect, 2), "threshold": detector.threshold}
     if found / effect < FEW_INDEPENDENT:
         facts["warning"] = (

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ..store import evidence, windows
 from ..store.alerts import AlertRow
+from ..store.streams import StreamRow
+from ..store.windows import WindowRow
 
 MAX_POINTS = 200  # of the evidence that a chart shows
 MIN_POINTS = 8  # points of the kept history, below which the stored windows draw the line
@@ -40,7 +42,7 @@ def current(status: dict[str, Any]) -> EvidenceHistory:
     )
 
 
-def at_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> EvidenceHistory:
+def at_window(connection: Connection, stream: StreamRow, window: WindowRow) -> EvidenceHistory:
     """Return the evidence up to a window's end."""
     end = window.first + window.size
     history = _history_up_to(connection, stream, end, window.end, window.id)
@@ -48,7 +50,7 @@ def at_window(connection: Connection, stream: Row[Any], window: Row[Any]) -> Evi
     return EvidenceHistory(history, threshold, span=(window.first, end))
 
 
-def at_alert(connection: Connection, stream: Row[Any], alert: AlertRow) -> EvidenceHistory:
+def at_alert(connection: Connection, stream: StreamRow, alert: AlertRow) -> EvidenceHistory:
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
     else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
     if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
@@ -68,7 +70,7 @@ def at_alert(connection: Connection, stream: Row[Any], alert: AlertRow) -> Evide
 
 
 def _history_up_to(
-    connection: Connection, stream: Row[Any], position: int, moment: dt.datetime, window_id: int | None
+    connection: Connection, stream: StreamRow, position: int, moment: dt.datetime, window_id: int | None
 ) -> list[list[Any]]:
     """Return the stored points up to a position, or where they have gone, the evidence that stored windows carry."""
     stored = evidence.up_to(connection, stream.id, position, MAX_POINTS)

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import Row
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..store import alerts, baselines, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
+from ..store.streams import StreamRow
 from ..store.watching import Watching
 from . import alert_actions, evidence_history
 from . import report_images as images
@@ -123,7 +123,7 @@ def static(name: str) -> Response:
 
 
 def _stream(
-    row: Row[Any], watch: Watching | None, points: list[list[Any]], accepted: Baseline | None
+    row: StreamRow, watch: Watching | None, points: list[list[Any]], accepted: Baseline | None
 ) -> dict[str, Any]:
     return {
         "stream": row.stream,

@@ -50,8 +50,8 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
     TidemarkError
         No such stream, no reference, too few predictions, or predictions that do not fit the reference.
     """
-    row = streams.watched(connection, stream)
-    reference = Reference.of(references.load(connection, row.reference_id))
+    row, reference_id = streams.with_reference(connection, stream)
+    reference = Reference.of(references.load(connection, reference_id))
     width = reference.embeddings.shape[1]
     batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
     count = 0 if batch is None else len(batch)

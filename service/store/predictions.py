@@ -16,7 +16,7 @@ from .raw_connection import raw
 from .tables import feedback, models, predictions
 
 PARTITION_LOCK = 0x71DF  # advisory lock: who makes partitions
-PARTITIONED = ("slice_predictions", "predictions")  # retention takes the days from them in this order
+PARTITIONED = ("slice_predictions", "predictions")  # those of the first are made by servers of an earlier version
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ def by_ids(connection: Connection, ids: Sequence[UUID], columns: str) -> list[tu
 
 
 def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -> None:
-    """Make the daily partitions that are missing; safe against another process that does the same."""
-    wanted = {partition(parent, day): (parent, day) for day in sorted(set(days)) for parent in PARTITIONED}
+    """Make the daily partitions that are missing; several processes may do so at a time."""
+    day_by_name = {partition("predictions", day): day for day in sorted(set(days))}
     with connection.cursor() as cursor:
-        if wanted.keys() <= partitions(cursor):
+        if day_by_name.keys() <= partitions(cursor):
             return
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITION_LOCK,))
-        for name in wanted.keys() - partitions(cursor):
-            parent, day = wanted[name]
-            whole, part = sql.Identifier(parent), sql.Identifier(name)
+        for name in day_by_name.keys() - partitions(cursor):
+            day = day_by_name[name]
+            whole, part = sql.Identifier("predictions"), sql.Identifier(name)
             cursor.execute(
                 sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(part, whole)
             )
@@ -110,7 +110,7 @@ def partition(parent: str, day: dt.date) -> str:
 
 
 def partitions(cursor: RawCursor[Any]) -> set[str]:
-    """Return the names of the partitions that there are."""
+    """Return the names of the existing partitions."""
     cursor.execute(
         "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = ANY(%s::regclass[])",
         (list(PARTITIONED),),

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from .arrays import pack, unpack
-from .tables import log_ends, references, streams
+from .raw_connection import raw
+from .tables import log_ends, models, references, streams
 
 
 def save(
@@ -21,7 +22,8 @@ def save(
 
     The streams' detectors start again, for evidence against the old reference says nothing of the new one. A model
     that had no reference is watched from now on, not from its first prediction on: what was logged since may be of
-    another model file, and may take days to process.
+    another model file, and may take days to process. Of a model that is served elsewhere the reference also says how
+    wide its embeddings are, whatever the first client sent.
 
     Parameters
     ----------
@@ -42,12 +44,24 @@ def save(
     }
     connection.execute(update(streams).where(own, streams.c.reference_id.is_(None)).values(places))
     connection.execute(update(streams).where(own).values(reference_id=reference_id))
+    observed = (models.c.id == model_id) & models.c.embedding_size.is_not(None)
+    connection.execute(update(models).where(observed).values(embedding_size=arrays["embeddings"].shape[1]))
     return reference_id
 
 
 def load(connection: Connection, reference_id: int) -> dict[str, NDArray[Any]]:
-    """Return a reference's arrays: embeddings, probabilities, and where known labels and properties."""
-    return unpack(connection.execute(select(references.c.arrays).where(references.c.id == reference_id)).scalar_one())
+    """Return a reference's arrays: embeddings, probabilities, and where known labels and properties.
+
+    Raises
+    ------
+    LookupError
+        No such reference.
+    """
+    with raw(connection).cursor(binary=True) as cursor:  # as text it would be twice as long, and 1 GB is the limit
+        row = cursor.execute('SELECT arrays FROM "references" WHERE id = %s', (reference_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"no reference {reference_id}")
+    return unpack(row[0])
 
 
 def load_thumbnails(connection: Connection, reference_id: int) -> dict[int, bytes]:
@@ -69,7 +83,7 @@ def load_calibration(connection: Connection, reference_id: int) -> dict[str, NDA
 
 
 def save_calibration(connection: Connection, reference_id: int, calibration: Mapping[str, Any]) -> None:
-    """Cache the sequential detector's calibration beside its reference."""
+    """Store the sequential detector's calibration with its reference."""
     statement = update(references).where(references.c.id == reference_id)
     connection.execute(statement.values(calibration=pack(calibration)))
 

@@ -1,24 +1,22 @@
-"""Streams: the predictions of one model version, with the monitor's place in them and what it found."""
+"""Streams: the predictions of a model version or of one slice of it, how far they are watched, and the drift state."""
 
 import datetime as dt
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import args_row
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, func, update
 
 from ..errors import TidemarkError
 from .raw_connection import raw
 from .tables import models, streams
 
-STATUS_VERSION = 1  # of the object in `streams.status`; a status of another version is not read
 STREAMS = """
 SELECT s.id, s.model_id, m.name AS model_name, m.version AS model_version, m.sha256 AS model_sha256, m.labels,
-    m.name || ':' || m.version || coalesce('/' || nullif(s.slice, ''), '') AS name, s.slice, s.reference_id,
+    m.name || ':' || m.version || coalesce('/' || nullif(s.slice, ''), '') AS stream, s.slice, s.reference_id,
     s.state, s.kind, s.since, s.position, s.label_position, s.window_position, coalesce(p.position, 0) AS written,
     coalesce(l.position, 0) AS labels_written, p.at AS written_at, s.seen, s.tested, s.window_start, s.calm_windows,
-    s.status, s.tag_counts, s.rejected, s.blind_reason, s.lease_owner, s.lease_until, s.last_success_at,
+    s.status, s.rejected, s.blind_reason, s.lease_owner, s.lease_until, s.last_success_at,
     s.last_window_at, s.retired_at
 FROM streams s
 JOIN models m ON m.id = s.model_id
@@ -38,7 +36,7 @@ class StreamRow(NamedTuple):
     model_version: str
     model_sha256: str
     labels: list[str]  # of the model's classes
-    name: str  # model:version[/slice]
+    stream: str  # its name: model:version[/slice]
     slice: str  # key=value; empty for the whole model
     reference_id: int | None
     state: str
@@ -55,7 +53,6 @@ class StreamRow(NamedTuple):
     window_start: int  # of them, before the next window
     calm_windows: int
     status: dict[str, Any]  # small and versioned, of the monitor
-    tag_counts: dict[str, Any] | None
     rejected: dict[str, int]  # predictions that could not be watched, by reason
     blind_reason: str | None  # why the stream is not watched; None: it is
     lease_owner: UUID | None  # the monitor that watches it,
@@ -70,58 +67,23 @@ class StreamRow(NamedTuple):
         return max(self.written - self.position, 0)
 
 
-def stream_rows(connection: Connection, *, retired: bool = False) -> list[StreamRow]:
-    """Return all streams in the order of their names, those that are retired only on demand."""
-    condition = "" if retired else "WHERE s.retired_at IS NULL "
-    return _stream_rows(connection, condition + "ORDER BY name", {})
+def every(connection: Connection) -> list[StreamRow]:
+    """Return all streams but the retired ones, in the order of their names."""
+    return _fetch(connection, "WHERE s.retired_at IS NULL ORDER BY stream")
 
 
-def stream_row(connection: Connection, stream_id: int) -> StreamRow | None:
-    """Return a stream, or None."""
-    return next(iter(_stream_rows(connection, "WHERE s.id = %(id)s", {"id": stream_id})), None)
+def with_retired(connection: Connection) -> list[StreamRow]:
+    """Return all streams, the retired ones too, in the order of their names."""
+    return _fetch(connection, "ORDER BY stream")
 
 
-def stream_row_named(connection: Connection, name: str) -> StreamRow | None:
+def find(connection: Connection, name: str) -> StreamRow | None:
     """Return the stream called `model:version[/slice]`, or None."""
     condition = "WHERE m.name || ':' || m.version || coalesce('/' || nullif(s.slice, ''), '') = %(name)s"
-    return next(iter(_stream_rows(connection, condition, {"name": name})), None)
+    return next(iter(_fetch(connection, condition, name=name)), None)
 
 
-def _stream_rows(connection: Connection, condition: str, values: dict[str, Any]) -> list[StreamRow]:
-    with raw(connection).cursor(row_factory=args_row(StreamRow)) as cursor:
-        return cursor.execute(STREAMS + condition, values).fetchall()
-
-
-UNREAD = ("detector", "concept", "tag_counts")  # states of an earlier version: nothing reads them any more
-
-
-def _query() -> Select[Any]:
-    return select(
-        *(column for column in streams.c if column.name not in UNREAD),
-        models.c.name.label("model_name"),
-        models.c.version.label("model_version"),
-        models.c.sha256.label("model_sha256"),
-        models.c.labels,
-        stream_name.label("stream"),
-    ).join(models, models.c.id == streams.c.model_id)
-
-
-def every(connection: Connection) -> Sequence[Row[Any]]:
-    """Return all streams but the retired ones, in the order of their names."""
-    return connection.execute(_query().where(streams.c.retired_at.is_(None)).order_by(stream_name)).all()
-
-
-def find(connection: Connection, name: str) -> Row[Any] | None:
-    """Return the stream called `model:version[/slice]`, or None."""
-    return connection.execute(_query().where(stream_name == name)).one_or_none()
-
-
-def with_retired(connection: Connection) -> Sequence[Row[Any]]:
-    """Return all streams, the retired ones too, in the order of their names."""
-    return connection.execute(_query().order_by(stream_name)).all()
-
-
-def named(connection: Connection, name: str) -> Row[Any]:
+def named(connection: Connection, name: str) -> StreamRow:
     """Return the stream that a person named.
 
     Raises
@@ -136,8 +98,8 @@ def named(connection: Connection, name: str) -> Row[Any]:
     return row
 
 
-def watched(connection: Connection, name: str) -> Row[Any]:
-    """Return the stream that a person named, which has a reference.
+def with_reference(connection: Connection, name: str) -> tuple[StreamRow, int]:
+    """Return the stream that a person named, and the id of its reference.
 
     Raises
     ------
@@ -147,18 +109,13 @@ def watched(connection: Connection, name: str) -> Row[Any]:
     row = named(connection, name)
     if row.reference_id is None:
         raise TidemarkError(f"stream {name!r} has no reference; run `tidemark reference build` first")
-    return row
+    return row, row.reference_id
 
 
-def get(connection: Connection, stream_id: int) -> Row[Any]:
+def get(connection: Connection, stream_id: int) -> StreamRow:
     """Return a stream."""
-    return connection.execute(_query().where(streams.c.id == stream_id)).one()
-
-
-def lock(connection: Connection, stream_id: int) -> Row[Any] | None:
-    """Return a stream, held for the rest of the transaction, or None where another monitor is moving it."""
-    query = _query().where(streams.c.id == stream_id).with_for_update(of=streams, skip_locked=True)
-    return connection.execute(query).one_or_none()
+    (row,) = _fetch(connection, "WHERE s.id = %(id)s", id=stream_id)
+    return row
 
 
 def save(connection: Connection, stream_id: int, **values: Any) -> None:
@@ -169,3 +126,8 @@ def save(connection: Connection, stream_id: int, **values: Any) -> None:
 def restart(connection: Connection, stream_id: int) -> None:
     """Let a stream's detector start again, without a drift: what it is compared with has changed."""
     save(connection, stream_id, state="calm", kind="none", since=None)
+
+
+def _fetch(connection: Connection, condition: str, **values: Any) -> list[StreamRow]:
+    with raw(connection).cursor(row_factory=args_row(StreamRow)) as cursor:
+        return cursor.execute(STREAMS + condition, values).fetchall()

@@ -1,20 +1,20 @@
 """The logged predictions of a stream: of a whole model, or of one slice of it."""
 
 import datetime as dt
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from . import log
 from .log import SliceFilter
 from .log_batch import PredictionBatch
+from .streams import StreamRow
 from .tables import streams
 
 POOLED = "other"  # the value of the slice that pools the values of a tag without streams
 
 
 def between(
-    connection: Connection, stream: Row[Any], since: dt.datetime, until: dt.datetime, limit: int, embedding_size: int
+    connection: Connection, stream: StreamRow, since: dt.datetime, until: dt.datetime, limit: int, embedding_size: int
 ) -> PredictionBatch | None:
     """Return the newest predictions of a stream that were made in a span of time, in the order of the log, or None.
 
@@ -35,7 +35,7 @@ def between(
     )
 
 
-def slice_filter(connection: Connection, stream: Row[Any]) -> SliceFilter | None:
+def slice_filter(connection: Connection, stream: StreamRow) -> SliceFilter | None:
     """Return which predictions of its model belong to a stream, by the slices that have streams now; None if all do."""
     if not stream.slice:
         return None

@@ -1,19 +1,41 @@
 """Window reports: one row an evaluated window."""
 
-from collections.abc import Sequence
-from typing import Any
+import datetime as dt
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, FromClause, Row, select
+from sqlalchemy import Connection, FromClause, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .streams import stream_name
 from .tables import models, streams, windows
 
 
+class WindowRow(NamedTuple):
+    """An evaluated window of a stream."""
+
+    id: int
+    stream_id: int
+    stream: str  # model:version[/slice]
+    model_name: str
+    model_version: str
+    start: dt.datetime  # time of its earliest prediction
+    end: dt.datetime  # time of its latest prediction
+    first: int  # position of its first prediction in the stream
+    size: int  # predictions
+    p_value: float
+    drifted: bool
+    kind: str
+    evidence: float | None  # nats
+    threshold: float | None  # nats
+    seconds: float  # time to evaluate it
+    report: dict[str, Any]
+    created_at: dt.datetime
+
+
 def save(connection: Connection, **values: Any) -> int:
     """Store an evaluated window; return its id.
 
-    An alarm may look at the very rows of a window: its report takes the window's place.
+    The report of an alarm may be about the very rows of a window: it takes the window's place.
     """
     statement = insert(windows).values(**values)
     later = {name: statement.excluded[name] for name in values if name not in ("stream_id", "first", "size")}
@@ -23,7 +45,7 @@ def save(connection: Connection, **values: Any) -> int:
 
 def newest(
     connection: Connection, stream: str | None = None, limit: int = 20, before: int | None = None
-) -> Sequence[Row[Any]]:
+) -> list[WindowRow]:
     """Return windows, newest first; `before` is a window's id."""
     query = _query().order_by(windows.c.id.desc()).limit(limit)
     if stream is not None:
@@ -31,36 +53,37 @@ def newest(
         query = query.where(windows.c.stream_id == own)
     if before is not None:
         query = query.where(windows.c.id < before)
-    return connection.execute(query).all()
+    return [WindowRow(**row._asdict()) for row in connection.execute(query)]
 
 
-def last_of_each(connection: Connection) -> dict[int, Row[Any]]:
+def last_of_each(connection: Connection) -> dict[int, WindowRow]:
     """Return the newest window of every stream that has one, by the stream's id."""
     newest = select(windows).where(windows.c.stream_id == streams.c.id).order_by(windows.c.id.desc()).limit(1).lateral()
     query = _query(newest).where(streams.c.retired_at.is_(None))
-    return {row.stream_id: row for row in connection.execute(query)}
+    return {row.stream_id: WindowRow(**row._asdict()) for row in connection.execute(query)}
 
 
-def get(connection: Connection, window_id: int) -> Row[Any] | None:
+def get(connection: Connection, window_id: int) -> WindowRow | None:
     """Return one window, or None."""
-    return connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
+    row = connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
+    return None if row is None else WindowRow(**row._asdict())
 
 
-def _query(found: FromClause = windows) -> Any:
+def _query(source: FromClause = windows) -> Select[Any]:
     return (
         select(
-            found,
+            source,
             stream_name.label("stream"),
             models.c.name.label("model_name"),
             models.c.version.label("model_version"),
         )
         .select_from(streams)
         .join(models, models.c.id == streams.c.model_id)
-        .join(found, found.c.stream_id == streams.c.id)
+        .join(source, source.c.stream_id == streams.c.id)
     )
 
 
-def as_json(row: Row[Any]) -> dict[str, Any]:
+def as_json(row: WindowRow) -> dict[str, Any]:
     """Return a window report as the HTTP contract gives it."""
     return {
         "id": row.id,

@@ -330,10 +330,10 @@ def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: i
     with engine.begin() as connection:
         write(connection, predictions(5))
     with engine.begin() as connection:
-        (row,) = streams.stream_rows(connection)
+        (row,) = streams.every(connection)
         streams.save(connection, row.id, position=2)
-        row = streams.stream_row_named(connection, "m:1") or row
-    assert (row.name, row.labels, row.written, row.labels_written, row.position, row.lag) == (
+        row = streams.find(connection, "m:1") or row
+    assert (row.stream, row.labels, row.written, row.labels_written, row.position, row.lag) == (
         "m:1", ["cat", "dog"], 5, 0, 2, 3
     )  # fmt: skip
 

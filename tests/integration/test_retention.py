@@ -65,7 +65,7 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
         feedback.save(connection, [row | {"label": 0}])
     keep_days(engine, retention_days=30)
     ahead = [TODAY + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
-    assert days(engine) == days(engine, "slice_predictions") == ahead
+    assert days(engine) == ahead
     with engine.connect() as connection:
         assert predictions.get(connection, old.uuids[0]) is None
         assert predictions.get(connection, new.uuids[0]) is not None
@@ -88,7 +88,7 @@ def test_a_reader_holds_up_nobody_and_the_day_goes_at_the_next_look(engine: Engi
                 other.execute(text("SET LOCAL statement_timeout = '5s'"))
                 other.execute(text("SELECT count(*) FROM predictions"))
         written(prediction(TODAY, 1))
-        assert outcome == [([f"slice_{name}"], [name])]
+        assert outcome == [([], [name])]
     assert retention.drop_days(engine, before) == ([name], [])
     assert days(engine) == [TODAY]
 
@@ -98,6 +98,8 @@ def test_what_a_process_that_died_left_behind_is_dropped(engine: Engine, written
     name = f"predictions_{LONG_AGO:%Y%m%d}"
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE predictions DETACH PARTITION {name}"))
+        bounds = f"FROM ('{LONG_AGO}') TO ('{LONG_AGO + dt.timedelta(days=1)}')"  # as an earlier version made them
+        connection.execute(text(f"CREATE TABLE slice_{name} PARTITION OF slice_predictions FOR VALUES {bounds}"))
     dropped, left = retention.drop_days(engine, TODAY)
     assert (sorted(dropped), left) == ([name, f"slice_{name}"], [])
 

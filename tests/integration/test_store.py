@@ -78,9 +78,7 @@ def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
         found = connection.execute(
             text("SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid AND relkind = 'r'")
         )
-        assert sorted(found.scalars()) == [
-            f"{parent}_202601{day}" for parent in ("predictions", "slice_predictions") for day in (10, 11)
-        ]
+        assert sorted(found.scalars()) == [f"predictions_202601{day}" for day in (10, 11)]
 
 
 def test_feedback_overwrites_and_is_read_once(

@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
-from sqlalchemy import Row
 
 from ...alerts.schemas import BaselineSummary
 from ...store import baselines, streams, watching, windows
 from ...store.baselines import Baseline
 from ...store.stream_status import StreamStatus
+from ...store.streams import StreamRow
 from ...store.watching import Watching
+from ...store.windows import WindowRow
 from ..problems import Problem, documented
 from ..query_names import names_in_query
 
@@ -60,7 +61,9 @@ def get_window(window_id: int, request: Request) -> dict[str, Any]:
     return windows.as_json(row)
 
 
-def _stream(row: Row[Any], watch: Watching | None, last: Row[Any] | None, accepted: Baseline | None) -> dict[str, Any]:
+def _stream(
+    row: StreamRow, watch: Watching | None, last: WindowRow | None, accepted: Baseline | None
+) -> dict[str, Any]:
     status = StreamStatus.from_json(row.status)
     rate, expected = status.rate, status.expected_run_time
     return {

@@ -3,18 +3,19 @@
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ...store import alerts, self_tests, streams, watching, windows
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
+from ...store.streams import StreamRow
 from ...store.watching import REASONS, Watching
+from ...store.windows import WindowRow
 
 LABELS = ["model", "version", "slice"]
 KINDS = ("covariate", "label", "both", "concept", "unknown", "repeats")
@@ -95,7 +96,7 @@ class DriftCollector(Collector):
 Sample = tuple[str, list[str], float]
 
 
-def _counts(row: Row[Any], status: StreamStatus) -> Iterator[Sample]:
+def _counts(row: StreamRow, status: StreamStatus) -> Iterator[Sample]:
     yield "windows", [], status.windows
     yield "windows_skipped", [], status.windows_skipped
     yield from (("rows_rejected", [reason], count) for reason, count in row.rejected.items())
@@ -103,7 +104,7 @@ def _counts(row: Row[Any], status: StreamStatus) -> Iterator[Sample]:
 
 
 def _stream(
-    row: Row[Any], status: StreamStatus, firing: int, watch: Watching | None, last: Row[Any] | None
+    row: StreamRow, status: StreamStatus, firing: int, watch: Watching | None, last: WindowRow | None
 ) -> Iterator[Sample]:
     yield "alerts_firing", [], firing
     if watch is not None:
@@ -131,7 +132,7 @@ def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:
         yield "selftest_last_success_timestamp_seconds", row.succeeded_at.timestamp()
 
 
-def _window(row: Row[Any]) -> Iterator[Sample]:
+def _window(row: WindowRow) -> Iterator[Sample]:
     report = row.report
     yield "window_end_timestamp_seconds", [], row.end.timestamp()
     yield "window_seconds", [], row.seconds
