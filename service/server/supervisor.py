@@ -23,7 +23,7 @@ POLL_SECONDS = 0.2  # seconds between two checks of the children
 STABLE_SECONDS = 60.0  # seconds after which a child that ends is restarted at once
 FIRST_BACKOFF = 0.5  # seconds until a child is restarted; doubled with each restart
 MAX_BACKOFF = 30.0  # seconds
-STOP_SECONDS = 9.0  # seconds for the children to end, in addition to the server's time of grace
+STOP_SECONDS = 7.5  # seconds for the children to end, in addition to the server's time of grace
 EXIT_CONFIGURATION_ERROR = 2  # exit code of an error that a restart does not fix
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 def up(options: ServeOptions) -> int:
     """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
     settings = Settings.load()
-    stop = _StopSignal()
     warn_of_unknown_variables()
     warn_if_open(settings, options.host)
     with engines.database(settings) as url, opened(settings):
         check(options, url)
+        stop = _StopSignal()
         for listener in bind(options.host, options.port):
             listener.close()
         environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}

@@ -154,6 +154,7 @@ def stranger(folder: Path, user: int | None, command: list[str], cwd: Path | Non
     with subprocess.Popen(command, cwd=cwd, **other) as process:
         lines = [str(process.pid), str(folder / "postgres"), "1700000000", "5432", str(folder), "", "1 2", "ready"]
         (folder / "postgres" / "postmaster.pid").write_text("\n".join(lines) + "\n")
+        (folder / "postgres" / ".s.PGSQL.5432.lock").write_text("\n".join(lines) + "\n")
         try:
             yield psutil.Process(process.pid)
         finally:
@@ -272,6 +273,15 @@ def test_a_server_that_does_not_answer_the_signal_is_ended_all_the_same(
         process = serving(data)
         process.send_signal(signal.SIGSTOP)
     assert not psutil.pid_exists(process.pid) or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_process_that_is_ended_while_the_server_starts_leaves_none_behind(data: Path) -> None:
+    signalling = "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))"
+    process = started(data, patch=signalling)
+    until((data / "postgres" / "postmaster.pid").exists, "the start")
+    process.terminate()
+    process.wait(PATIENCE)
+    assert postmaster.find(data / "postgres") is None
 
 
 def test_a_server_in_use_elsewhere_is_not_started_a_second_time(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

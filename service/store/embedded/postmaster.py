@@ -8,9 +8,11 @@ from pathlib import Path
 import psutil
 
 PID_FILE = "postmaster.pid"
+PID_FILE_LINES = 8  # of a server that is ready; the second one is the path of its data, which may have line breaks
+SOCKET_LINE = 4  # number of the line with the socket's folder, counted from the end
 READY = "ready"  # last line of the pid file of a server that accepts connections
-FAST_STOP_SECONDS = 3.0  # seconds for a fast shutdown, which ends sessions and writes a checkpoint
-IMMEDIATE_STOP_SECONDS = 2.0  # seconds for an immediate one, after which the next start replays the WAL
+FAST_STOP_SECONDS = 2.0  # seconds for a fast shutdown, which ends sessions and writes a checkpoint
+IMMEDIATE_STOP_SECONDS = 1.0  # seconds for an immediate one, after which the next start replays the WAL
 
 POLL_SECONDS = 0.05  # seconds between two checks whether it has ended
 
@@ -22,7 +24,7 @@ class Postmaster:
     Attributes
     ----------
     process : its main process.
-    socket_folder : folder of its socket, empty until the server has written it.
+    socket_folder : folder of its socket, empty until it is ready.
     is_ready : whether it accepts connections.
     """
 
@@ -44,13 +46,17 @@ def find(folder: Path) -> Postmaster | None:
             return None
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
-    socket_folder = lines[4].strip() if len(lines) > 4 else ""
-    return Postmaster(process, socket_folder, lines[-1].strip() == READY)
+    is_ready = lines[-1].strip() == READY and len(lines) >= PID_FILE_LINES
+    return Postmaster(process, lines[-SOCKET_LINE].strip() if is_ready else "", is_ready)
 
 
-def forget(folder: Path) -> None:
-    """Remove the pid file of a server that is gone: Postgres itself refuses to start if the number is in use again."""
-    (folder / PID_FILE).unlink(missing_ok=True)
+def forget(folder: Path, socket_lock: Path) -> None:
+    """Remove the files by which a server that is gone claims its data and its socket.
+
+    Postgres itself refuses to start if the number that they hold belongs to another process of its user by now.
+    """
+    for claim in (folder / PID_FILE, socket_lock):
+        claim.unlink(missing_ok=True)
 
 
 def stop(postmaster: Postmaster) -> None:

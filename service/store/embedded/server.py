@@ -44,15 +44,15 @@ def embedded(folder: Path) -> Iterator[str]:
     folder = folder.absolute()
     _check_writable(folder.parent)
     server = EmbeddedServer(folder)
-    server.enter()
-    leaving = threading.Event()
-    watcher = threading.Thread(target=server.watch, args=(leaving,), name="embedded-postgres", daemon=True)
-    watcher.start()
+    watcher = threading.Thread(target=server.watch, name="embedded-postgres", daemon=True)
     try:
+        server.enter()
+        watcher.start()
         yield server.url()
     finally:
-        leaving.set()
-        watcher.join()
+        server.leaving.set()
+        if watcher.is_alive():
+            watcher.join()
         server.leave()
 
 
@@ -62,9 +62,14 @@ class EmbeddedServer:
     Parameters
     ----------
     folder : absolute path of the database's files.
+
+    Attributes
+    ----------
+    leaving : set once this process no longer needs the server; a start that is under way is given up then.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.leaving = threading.Event()
         self._folder = folder
         self._membership = Membership(folder)
         self._child: subprocess.Popen[bytes] | None = None
@@ -103,9 +108,9 @@ class EmbeddedServer:
             self._membership.close()
             self._reap()
 
-    def watch(self, leaving: threading.Event) -> None:
+    def watch(self) -> None:
         """Restart the server whenever it is gone, until `leaving` is set."""
-        while not leaving.wait(WATCH_SECONDS):
+        while not self.leaving.wait(WATCH_SECONDS):
             self._reap()
             if postmaster.find(self._folder) is not None:
                 continue
@@ -113,7 +118,8 @@ class EmbeddedServer:
                 self.restart()
                 logger.warning("the embedded Postgres in %s was gone and is running again", self._folder)
             except Exception as error:
-                logger.error("%s", error)
+                if not self.leaving.is_set():
+                    logger.error("%s", error)
 
     def restart(self) -> None:
         """Start the server if it does not run, as one of its users.
@@ -158,21 +164,21 @@ class EmbeddedServer:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(ATTEMPT_PAUSE)
-            postmaster.forget(self._folder)
-            self._launch(account)
+            socket_folder = choose_socket_folder(self._folder, account)
+            postmaster.forget(self._folder, socket_folder / f".s.PGSQL.{PORT}.lock")
+            self._launch(account, socket_folder)
             try:
                 return self._await_ready()
             except DatabaseError as error:
                 if OLD_PROCESSES not in str(error) or attempt == ATTEMPTS - 1:
                     raise
 
-    def _launch(self, account: Account) -> None:
+    def _launch(self, account: Account, socket_folder: Path) -> None:
         binaries = programs.program_folder(cluster.version(self._folder))
         programs.ensure_runnable(binaries, account)
         if self._folder.stat().st_uid != account.uid:
             account.own(self._folder)
         account.reach(self._folder)
-        socket_folder = choose_socket_folder(self._folder, account)
         options = {
             "listen_addresses": "",
             "port": str(PORT),
@@ -205,6 +211,8 @@ class EmbeddedServer:
             running = postmaster.find(self._folder)
             if running is not None and running.is_ready:
                 return
+            if self.leaving.is_set():
+                raise DatabaseError(f"the embedded Postgres in {self._folder} is no longer needed")
             if (ended and running is None) or time.monotonic() > end:
                 raise DatabaseError(
                     f"the embedded Postgres in {self._folder} does not start: {self._last_words()}; see {self._log}"
