@@ -1,6 +1,6 @@
 """Drift statistics: arrays in, results out. Imports numpy and scipy only."""
 
-from .concept import ConceptMonitor
+from .concept import ConceptMonitor, LabelTrace
 from .power import power_table
 from .reference import Reference, Sample
 from .report import (
@@ -19,6 +19,7 @@ from .report import (
 )
 from .scores import DetectorScores
 from .stream import StreamDetector
+from .views import Leading
 from .window import WindowTest
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "DetectorScores",
     "LabelEvidence",
     "LabelShift",
+    "LabelTrace",
+    "Leading",
     "Neighbour",
     "NewKind",
     "Performance",

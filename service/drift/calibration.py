@@ -35,6 +35,8 @@ STRETCH_CHUNKS = 4  # of each of them
 PROMISED_SHARE = 0.9  # of references whose run time is at least the one asked for
 FRESH_RATIO = 1.1  # times as often new rows alarm as a finite reference's own; measured by benchmarks/tails.py
 EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
+LEAST_DEVIATION = 1e-9  # of a component; one that is constant on the reference is evidence once it is not
+CONSTANT_START = 1e3  # nats of normal evidence from which a component that was constant counts
 COMPONENT_WEIGHT = 50.0  # independent exceedances that the theoretical tail of a component counts as
 RATIO_MEMORY = 64.0  # blocks after which a CUSUM has forgotten its past, about
 THEORY_WEIGHT = 50.0  # maxima that the theoretical slope of the tail, one nat per nat, counts as
@@ -237,11 +239,13 @@ def _scale(simulated: list[Simulated]) -> Scale:
             values = np.concatenate([part.windows[:, :, group, index].ravel() for part in simulated])
             roots, at = np.cbrt(values), (group, index)
             mean[at] = roots.mean(dtype=np.float64)
-            deviation[at] = max(float(roots.std(dtype=np.float64)), 1e-9)
+            deviation[at] = max(float(roots.std(dtype=np.float64)), LEAST_DEVIATION)
             quantile, beyond = _exceedances(values)
             start[at] = normal_evidence(quantile, mean[at], deviation[at])
             excess = normal_evidence(beyond, mean[at], deviation[at]) - start[at]
             slope[at] = _slope(excess, len(values) / 2 ** (index + 1))
+            if deviation[at] <= LEAST_DEVIATION:
+                start[at] = CONSTANT_START
     ratio_start, ratio_slope = np.empty((2, simulated[0].ratios.shape[2]))
     for column in range(len(ratio_start)):
         values = np.concatenate([part.ratios[:, :, column].ravel() for part in simulated])

@@ -111,5 +111,6 @@ def long_window_evidence(statistic: Real, scale: Scale) -> FloatArray:
 
 
 def ratio_evidence(cumulated: Real, scale: Scale) -> FloatArray:
-    """Return the evidence of CUSUMs of log-likelihood ratios (..., ratios)."""
-    return np.asarray(AT_TAIL + (cumulated - scale.ratio_start) / scale.ratio_slope)
+    """Return the evidence of CUSUMs of log-likelihood ratios (..., ratios); none where a CUSUM is zero."""
+    evidence = AT_TAIL + (cumulated - scale.ratio_start) / scale.ratio_slope
+    return np.where(cumulated > 0, evidence, 0.0)

@@ -318,6 +318,26 @@ def test_bad_input_is_a_clear_error(reference, calibration):
     assert detector.count == 0
 
 
+def test_constant_columns_and_a_single_class_are_no_evidence_until_they_change():
+    rng = np.random.default_rng(23)
+
+    def predictions(n, constant=0.0):
+        embeddings = rng.normal(size=(n, 4))
+        properties = np.column_stack([np.full(n, constant), np.full(n, 2.0)])
+        return {"embeddings": embeddings, "probabilities": np.eye(3)[np.zeros(n, dtype=int)], "properties": properties}
+
+    detector = StreamDetector(Reference(**predictions(300)), expected_run_time=10_000)
+    detector.update(**predictions(500))
+    assert not detector.drift_detected
+    detector.reset()
+    assert detector.evidence == 0
+    detector.update(**predictions(10))
+    assert detector.evidence < 4
+    detector.update(**predictions(40, constant=1.0))
+    assert detector.drift_detected
+    assert detector.leading == "property"
+
+
 @pytest.mark.parametrize(("n", "d"), [(60, 300), (200, 300)])
 def test_small_references_keep_the_run_time(n, d):
     """Isotropic embeddings with fewer rows than dimensions: ranks are reduced."""
