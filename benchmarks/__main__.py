@@ -9,7 +9,7 @@ the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in
 import argparse
 from functools import partial
 
-from benchmarks import cost, fast_path, ingest, power, serving, tails
+from benchmarks import cost, fast_path, ingest, monitor, power, serving, tails
 from benchmarks.world import World, digits
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "tails": tails.run,
     "serving": serving.run,
     "ingest": ingest.run,
+    "monitor": monitor.run,
     "fast_path": fast_path.run,
 }
 

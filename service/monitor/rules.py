@@ -6,6 +6,7 @@ from ..alerts.incident import Certainty, Severity
 from ..drift.views import Leading
 from .report import StoredReport
 
+UNNAMED = ("none", "unknown")  # kinds of a window that say nothing of what changed
 MIN_ALARM_ROWS = 50  # predictions after the change from which its kind is named
 MIN_LABEL_ROWS = 150  # predictions after the change from which it is named a label shift; fewer hide darker images
 EXPLAINED = 0.2  # p-value of the residual test above which another mix of classes surely explains a window
@@ -38,22 +39,26 @@ def decisive(report: StoredReport, since_change: int, detected_at: dt.datetime, 
     return report.window.kind not in ("none", "label") or (report.window.kind == "label" and is_explained)
 
 
-def named_kind(report: StoredReport | None, leading: str) -> str:
-    """Return the kind of an alarm: the report's, or if its window is too small to name one, the leading view's.
+def named_kind(report: StoredReport | None, leading: str, has_labels: bool) -> str:
+    """Return the kind of an alarm: the report's, or if its window names none, that of the leading view.
+
+    A window that is compared with accepted traffic, which has no true labels, names none either, though the reference
+    behind it has labels.
 
     `leading` is what carries the detector's evidence: soft label counts see a label shift, repeats the same images
     again and again, the others a covariate shift.
     """
     if leading == Leading.REPEATS:
         return "repeats"
-    if report is not None and report.tested and report.window.kind != "none":
+    unnamed = ("none", "unknown") if has_labels else ("none",)
+    if report is not None and report.tested and report.window.kind not in unnamed:
         return str(report.window.kind)
     return "label" if Leading.of(leading) == Leading.SOFT_LABEL else "covariate"
 
 
 def certainty_of(report: StoredReport | None) -> Certainty:
     """Return how sure the kind is that a report names."""
-    if report is None or not report.tested or not report.window.drifted or report.window.kind == "none":
+    if report is None or not report.tested or not report.window.drifted or report.window.kind in UNNAMED:
         return "likely"
     return "sure" if report.window.size >= MIN_SURE_ROWS else "likely"
 
@@ -85,5 +90,5 @@ def quiet_needed(delay: int, reopened: int, minimum: int) -> int:
 def further_kind(report: StoredReport, previous: str | None, present: str) -> str | None:
     """Return another kind than the present one that two windows in a row name, or None."""
     kind = str(report.window.kind)
-    is_other = report.tested and report.window.drifted and kind not in ("none", present)
+    is_other = report.tested and report.window.drifted and kind not in (*UNNAMED, present)
     return kind if is_other and kind == previous else None

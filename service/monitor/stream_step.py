@@ -334,7 +334,10 @@ class _Step:
         if alarm is None:
             return
         report = explanation.report if explanation else None
-        kind, certainty = rules.named_kind(report, alarm.view), rules.certainty_of(report)
+        kind, certainty = (
+            rules.named_kind(report, alarm.view, self._prepared.labelled is not None),
+            rules.certainty_of(report),
+        )
         severity = rules.severity_of(report, self._settings.page_below)
         since_change = max(state.seen - alarm.change, 1)
         shown = report.to_json() if report else untested_report(self._prepared, since_change, "")
@@ -411,7 +414,7 @@ class _Step:
             self.state = replace(state, incident=again, second=None, second_alarm=None)
             return
         since_change = max(state.seen - alarm.change, 1)
-        kind = rules.named_kind(report, alarm.view)
+        kind = rules.named_kind(report, alarm.view, self._prepared.labelled is not None)
         certainty = rules.certainty_of(report)
         severity = rules.severity_of(report, self._settings.page_below)
         shown = report.to_json() if report else untested_report(self._prepared, since_change, "")
