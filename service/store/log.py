@@ -1,6 +1,6 @@
 """The reading end of the log: predictions of a model by position, as arrays that Postgres has put together.
 
-A segment says that consecutive positions of a model are consecutive numbers of a writer. Reading looks the segments up,
+A segment says that consecutive positions of a model are consecutive numbers of a writer. Reading finds the segments,
 then lets Postgres join the columns of their rows into one byte string each: no object is made for a row.
 """
 
@@ -12,29 +12,18 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from . import segments
 from .log_batch import EXPIRED, Columns, PredictionBatch, batch_of, joined
 from .logged import HALF
 from .prediction_id import time_of
 from .raw_connection import raw
-
-LEGACY_WRITER = 0  # of rows from before the log had segments: their numbers are shared with other models
+from .segments import LEGACY_WRITER, Segment
 
 MAX_BYTES = 128_000_000  # of embeddings and probabilities in one batch, so that a wide model cannot exhaust the memory
 SCAN = 20_000  # positions in which one query searches for the rows of a slice
 MAX_SCANNED = 1_000_000  # positions after which the search ends
-SEGMENT_COLUMNS = "first_position, last_position, first_number, writer_id, at_from, at_to"
-FIRST_SEGMENT = f"""
-SELECT {SEGMENT_COLUMNS} FROM segments
-WHERE model_id = %(model_id)s AND last_position >= %(first)s ORDER BY last_position LIMIT 1
-"""
-SEGMENTS = f"""
-SELECT {SEGMENT_COLUMNS} FROM segments
-WHERE model_id = %(model_id)s AND last_position >= %(first)s AND last_position <= %(last)s ORDER BY last_position
-"""
-SEGMENTS_BY_TIME = f"""
-SELECT {SEGMENT_COLUMNS} FROM segments
-WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s ORDER BY last_position
-"""
+SEGMENTS_AT_ONCE = 5_000  # segments that are fetched at a time, of which a span of days may have millions
+NEWEST = 2**62  # beyond any position
 COLUMNS = """
 SELECT count(*),
     count(*) FILTER (WHERE fits),
@@ -66,8 +55,8 @@ CROSS JOIN LATERAL (
 """
 ROWS_BY_ID = """
 SELECT (row_number() OVER ())::bigint AS position, p.id, p.at, p.embedding, p.probabilities, p.properties, p.tags
-FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS wanted (id, at)
-JOIN predictions p ON p.id = wanted.id AND p.at = wanted.at AND p.at BETWEEN %(at_from)s AND %(at_to)s
+FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS sought (id, at)
+JOIN predictions p ON p.id = sought.id AND p.at = sought.at AND p.at BETWEEN %(at_from)s AND %(at_to)s
 WHERE p.model_id = %(model_id)s
 """
 
@@ -101,22 +90,6 @@ class SliceFilter:
         return value == self.value if self.excluded is None else value is not None and value not in self.excluded
 
 
-class _Segment(NamedTuple):
-    first_position: int
-    last_position: int
-    first_number: int
-    writer_id: int
-    at_from: dt.datetime
-    at_to: dt.datetime
-
-    def cut(self, first: int, last: int) -> "_Segment":
-        """Return the part between two positions, both included."""
-        start, end = max(first, self.first_position), min(last, self.last_position)
-        return self._replace(
-            first_position=start, last_position=end, first_number=self.first_number + start - self.first_position
-        )
-
-
 def written_position(connection: Connection, model_id: int) -> int:
     """Return the last position of a model's log, 0 where nothing was logged."""
     row = raw(connection).execute(
@@ -143,12 +116,12 @@ def read(
     embedding_size, classes : the widths d and k of the model; rows of other widths are rejected.
     """
     limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
-    begin = _segment_at(connection, model_id, after + 1)
+    begin = segments.next_from(connection, model_id, after + 1)
     if begin is None:
         return None
     first = max(begin.first_position, after + 1)
-    segments = _segments(connection, model_id, first, first + limit - 1)
-    batch = _batch(connection, model_id, segments, embedding_size, classes)
+    parts = segments.spanning(connection, model_id, first, first + limit - 1)
+    batch = _batch(connection, model_id, parts, embedding_size, classes)
     expired = first - after - 1  # positions whose segments the retention has dropped
     return batch.with_rejected({EXPIRED: expired}) if after and expired else batch
 
@@ -168,17 +141,17 @@ def latest(
     """
     count = min(count, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
     scanned = count if slice_filter is None else max(count, SCAN)
-    parts: list[PredictionBatch] = []
-    last, found = upto, 0
-    while last > max(upto - MAX_SCANNED, 0) and found < count:
+    batches: list[PredictionBatch] = []
+    last, matching = upto, 0
+    while last > max(upto - MAX_SCANNED, 0) and matching < count:
         after = max(last - scanned, 0)
-        segments = _segments(connection, model_id, after + 1, last)
-        if not segments:  # the retention has dropped what came before
+        parts = segments.spanning(connection, model_id, after + 1, last)
+        if not parts:  # the retention has dropped what came before
             break
-        parts.append(_batch(connection, model_id, segments, embedding_size, classes, slice_filter))
-        found += len(parts[-1])
+        batches.append(_batch(connection, model_id, parts, embedding_size, classes, slice_filter))
+        matching += len(batches[-1])
         last = after
-    return _newest(parts[::-1], count)
+    return _newest(batches[::-1], count)
 
 
 def between(
@@ -192,32 +165,41 @@ def between(
     slice_filter: SliceFilter | None = None,
 ) -> PredictionBatch | None:
     """Return the newest `limit` predictions of a model, or of a slice of it, that were made in a span of time, or
-    None."""
+    None.
+
+    The search for those of a slice ends after `MAX_SCANNED` positions.
+    """
     limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
-    span = {"since": since, "until": until}
-    rows = raw(connection).execute(SEGMENTS_BY_TIME, {"model_id": model_id} | span)
-    segments = [_Segment(*row) for row in rows]
-    parts: list[PredictionBatch] = []
-    found = 0
-    while segments and found < limit:
-        chosen: list[_Segment] = []
-        wanted = limit - found if slice_filter is None else max(limit, SCAN)
-        while segments and wanted > 0:
-            segment = segments.pop()
-            part = segment.cut(segment.last_position - wanted + 1, segment.last_position)
-            chosen.append(part)
-            wanted -= part.last_position - part.first_position + 1
-            if part.first_position > segment.first_position:
-                segments.append(segment.cut(segment.first_position, part.first_position - 1))
-        parts.append(_batch(connection, model_id, chosen[::-1], embedding_size, classes, slice_filter, (since, until)))
-        found += len(parts[-1])
-    return _newest(parts[::-1], limit)
+    batches: list[PredictionBatch] = []
+    pending: list[Segment] = []  # oldest last
+    before, scanned, matching = NEWEST, 0, 0
+    while matching < limit and scanned < MAX_SCANNED:
+        parts: list[Segment] = []
+        room = limit - matching if slice_filter is None else SCAN
+        while room > 0:
+            if not pending:
+                pending = segments.by_time(connection, model_id, since, until, before, SEGMENTS_AT_ONCE)[::-1]
+                if not pending:
+                    break
+                before = pending[0].last_position
+            segment = pending.pop()
+            part = segment.cut(segment.last_position - room + 1, segment.last_position)
+            if part.size < segment.size:
+                pending.append(segment.cut(segment.first_position, part.first_position - 1))
+            parts.append(part)
+            room -= part.size
+            scanned += part.size
+        if not parts:
+            break
+        batches.append(_batch(connection, model_id, parts[::-1], embedding_size, classes, slice_filter, (since, until)))
+        matching += len(batches[-1])
+    return _newest(batches[::-1], limit)
 
 
 def by_ids(
     connection: Connection, model_id: int, ids: Sequence[UUID], embedding_size: int, classes: int
 ) -> PredictionBatch | None:
-    """Return those of a model's predictions that have these ids, or None; their positions are not looked up."""
+    """Return those of a model's predictions that have these ids, or None; their positions are not read."""
     if not ids:
         return None
     times = [time_of(key) for key in ids]
@@ -226,42 +208,26 @@ def by_ids(
     return batch_of(columns, (0, 0), embedding_size, classes) if columns.count else None
 
 
-def _segments(connection: Connection, model_id: int, first: int, last: int) -> list[_Segment]:
-    """Return the parts of segments between two positions, both included."""
-    values = {"model_id": model_id, "first": first, "last": last}
-    segments = [_Segment(*row) for row in raw(connection).execute(SEGMENTS, values, prepare=False)]
-    following = _segment_at(connection, model_id, max(last, segments[-1].last_position if segments else 0) + 1)
-    if following is not None and following.first_position <= last:
-        segments.append(following)
-    return [segment.cut(first, last) for segment in segments]
-
-
-def _segment_at(connection: Connection, model_id: int, position: int) -> _Segment | None:
-    """Return the segment of a position, or the first one after it, or None."""
-    row = raw(connection).execute(FIRST_SEGMENT, {"model_id": model_id, "first": position}).fetchone()
-    return None if row is None else _Segment(*row)
-
-
 def _batch(
     connection: Connection,
     model_id: int,
-    segments: Sequence[_Segment],
+    parts: Sequence[Segment],
     embedding_size: int,
     classes: int,
     slice_filter: SliceFilter | None = None,
     times: tuple[dt.datetime, dt.datetime] | None = None,
 ) -> PredictionBatch:
-    """Return the rows of segments."""
+    """Return the rows of parts of segments."""
     values: dict[str, Any] = {
         "model_id": model_id,
-        "writer_ids": [segment.writer_id for segment in segments],
-        "first_numbers": [segment.first_number for segment in segments],
-        "last_numbers": [segment.first_number + segment.last_position - segment.first_position for segment in segments],
-        "shifts": [segment.first_position - segment.first_number for segment in segments],
-        "from_times": [segment.at_from for segment in segments],
-        "to_times": [segment.at_to for segment in segments],
-        "at_from": min(segment.at_from for segment in segments),
-        "at_to": max(segment.at_to for segment in segments),
+        "writer_ids": [part.writer_id for part in parts],
+        "first_numbers": [part.first_number for part in parts],
+        "last_numbers": [part.last_number for part in parts],
+        "shifts": [part.first_position - part.first_number for part in parts],
+        "from_times": [part.at_from for part in parts],
+        "to_times": [part.at_to for part in parts],
+        "at_from": min(part.at_from for part in parts),
+        "at_to": max(part.at_to for part in parts),
     }
     conditions = ""
     if slice_filter is not None:
@@ -274,11 +240,11 @@ def _batch(
         values |= {"since": times[0], "until": times[1]}
         conditions += "AND at >= %(since)s AND at < %(until)s "
     columns = _columns(connection, ROWS.format(condition=conditions), values, embedding_size, classes)
-    span = segments[0].first_position, segments[-1].last_position
+    span = parts[0].first_position, parts[-1].last_position
     batch = batch_of(columns, span, embedding_size, classes)
-    if conditions or any(segment.writer_id == LEGACY_WRITER for segment in segments):
+    if conditions or any(part.writer_id == LEGACY_WRITER for part in parts):
         return batch
-    expired = sum(segment.last_position - segment.first_position + 1 for segment in segments) - columns.total
+    expired = sum(part.size for part in parts) - columns.total
     return batch.with_rejected({EXPIRED: expired}) if expired else batch
 
 

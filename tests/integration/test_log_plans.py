@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from tidemark.store import label_log, log, log_writer, models, predictions
+from tidemark.store import label_log, log, log_writer, models, predictions, segments
 from tidemark.store.prediction_id import id_at
 
 DAYS, SEGMENTS, ROWS = 8, 400, 20  # segments a day, rows of each
@@ -82,7 +82,7 @@ def plans(connection: Connection, monkeypatch: pytest.MonkeyPatch, ask: Callable
     """Return the nodes of the plans of what `ask` executes."""
     raw = connection.connection.driver_connection
     recorder = Recorder(raw)
-    for module in (log, label_log, predictions):
+    for module in (log, label_log, predictions, segments):
         monkeypatch.setattr(module, "raw", lambda _: recorder)
     assert ask() is not None
     monkeypatch.undo()
@@ -106,6 +106,7 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "read": lambda c: log.read(c, 1, 20_000, 2000, D, K),
     "read the end": lambda c: log.read(c, 1, LAST - 100, 2000, D, K),
     "latest": lambda c: log.latest(c, 1, LAST - 5000, 2000, D, K),
+    "between": lambda c: log.between(c, 1, SPAN, SPAN + dt.timedelta(minutes=50), 2000, D, K),
     "ends": log.ends,
     "labels": lambda c: label_log.read(c, 1, 5000, 200, K),
     "rows of ids": lambda c: predictions.by_ids(c, IDS, "p.id"),

@@ -1,0 +1,77 @@
+"""Segments of a model's log: consecutive positions that are consecutive numbers of a writer."""
+
+import datetime as dt
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from .raw_connection import raw
+
+LEGACY_WRITER = 0  # of rows from before the log had segments: their numbers are shared with other models
+COLUMNS = "first_position, last_position, first_number, writer_id, at_from, at_to"
+NEXT = f"""
+SELECT {COLUMNS} FROM segments
+WHERE model_id = %(model_id)s AND last_position >= %(first)s ORDER BY last_position LIMIT 1
+"""
+SPANNING = f"""
+SELECT {COLUMNS} FROM segments
+WHERE model_id = %(model_id)s AND last_position >= %(first)s AND last_position <= %(last)s ORDER BY last_position
+"""
+BY_TIME = f"""
+SELECT {COLUMNS} FROM segments
+WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s AND last_position < %(before)s
+ORDER BY last_position DESC LIMIT %(count)s
+"""
+
+
+class Segment(NamedTuple):
+    """Predictions of a model that one transaction has written, or a part of them."""
+
+    first_position: int
+    last_position: int
+    first_number: int  # of the row at `first_position`
+    writer_id: int
+    at_from: dt.datetime  # time of the earliest prediction of the whole segment
+    at_to: dt.datetime  # time of its latest prediction
+
+    @property
+    def size(self) -> int:
+        """How many positions there are."""
+        return self.last_position - self.first_position + 1
+
+    @property
+    def last_number(self) -> int:
+        """The number of the row at `last_position`."""
+        return self.first_number + self.size - 1
+
+    def cut(self, first: int, last: int) -> "Segment":
+        """Return the part between two positions, both included."""
+        start, end = max(first, self.first_position), min(last, self.last_position)
+        return self._replace(
+            first_position=start, last_position=end, first_number=self.first_number + start - self.first_position
+        )
+
+
+def next_from(connection: Connection, model_id: int, position: int) -> Segment | None:
+    """Return the segment of a position, or the first one after it, or None."""
+    row = raw(connection).execute(NEXT, {"model_id": model_id, "first": position}).fetchone()
+    return None if row is None else Segment(*row)
+
+
+def spanning(connection: Connection, model_id: int, first: int, last: int) -> list[Segment]:
+    """Return the parts of segments between two positions, both included."""
+    values = {"model_id": model_id, "first": first, "last": last}
+    segments = [Segment(*row) for row in raw(connection).execute(SPANNING, values, prepare=False)]
+    following = next_from(connection, model_id, max(last, segments[-1].last_position if segments else 0) + 1)
+    if following is not None and following.first_position <= last:
+        segments.append(following)
+    return [segment.cut(first, last) for segment in segments]
+
+
+def by_time(
+    connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime, before: int, count: int
+) -> list[Segment]:
+    """Return the newest `count` segments that end before a position and may hold predictions of a span of time, newest
+    first."""
+    values = {"model_id": model_id, "since": since, "until": until, "before": before, "count": count}
+    return [Segment(*row) for row in raw(connection).execute(BY_TIME, values, prepare=False)]
