@@ -20,3 +20,17 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
         slices.retire(connection, row.id, at)
         ended += alerts.resolve_all(connection, row.id, at, "retired")
     return ended
+
+
+def retire_idle(connection: Connection, alerts: Alerts, age: dt.timedelta, at: dt.datetime) -> list[str]:
+    """End the streams that had traffic once and none for an age, and return their names.
+
+    A stream that never had any is left alone: its model may not be in service yet.
+    """
+    names = []
+    for stream_id in streams.idle(connection, age):
+        stream = streams.get(connection, stream_id)
+        if stream.retired_at is None:  # else it has ended with its model's stream
+            retire(connection, alerts, stream, at)
+            names.append(stream.stream)
+    return names

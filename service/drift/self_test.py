@@ -9,8 +9,8 @@ from .reference import Reference
 from .stream import StreamDetector
 
 CALM_ROWS = 300  # calm predictions before the shift, in which a working detector does not alarm
-MAX_DELAY = 2_000  # predictions after the shift, within which a working detector alarms; it needs 20 to 200
-STRENGTH = 2.0  # standard deviations of each embedding dimension that the planted shift moves it by
+MAX_DELAY = 2_000  # predictions after the shift, within which a working detector alarms; it needs 10 to 50
+STRENGTH = 1.0  # standard deviations of each embedding dimension that the planted shift moves it by
 JITTER = 1e-3  # standard deviations of noise, so that a row that is drawn twice is no repeat to the detector
 STEP = 10  # predictions of one update
 ATTEMPTS = 2  # calm stretches: a false alarm in one of them is bad luck, in two of them a fault

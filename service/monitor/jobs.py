@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from ..alerts import delivery
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
+from ..alerts.retirement import retire_idle
 from ..alerts.webhook_network import WebhookNetwork
 from ..settings import Settings
 from ..store import cleanup, predictions, retention
@@ -28,6 +29,7 @@ from .self_test import run_due_self_tests
 
 RETAIN = "retain"
 SELF_TEST = "self_test"
+RETIRE = "retire"
 MAINTENANCE_QUEUE = "maintenance"  # with a worker of its own, so that neither streams nor deliveries hold it up
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 HOUSEKEEPING = 15.0  # seconds between searches for dead workers' jobs
@@ -78,6 +80,15 @@ def build(settings: Settings, engine: Engine, url: str, pooled: bool) -> App:
     @app.task(name=SELF_TEST, queue=MAINTENANCE_QUEUE, queueing_lock=SELF_TEST)
     def test_detectors(timestamp: int) -> None:
         run_due_self_tests(engine)
+
+    @app.periodic(cron="* * * * *")
+    @app.task(name=RETIRE, queue=MAINTENANCE_QUEUE, queueing_lock=RETIRE)
+    def retire_streams(timestamp: int) -> None:
+        alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)
+        with engine.begin() as connection:
+            retired = retire_idle(connection, alerts, settings.retire_after, dt.datetime.now(dt.UTC))
+        if retired:
+            logger.info("retired without traffic: %s", ", ".join(retired))
 
     return app
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import args_row
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, func, text, update
 
 from ..errors import TidemarkError
 from .raw_connection import raw
@@ -23,6 +23,18 @@ JOIN models m ON m.id = s.model_id
 LEFT JOIN log_ends p ON p.model_id = s.model_id AND p.log = 'predictions'
 LEFT JOIN log_ends l ON l.model_id = s.model_id AND l.log = 'labels'
 """
+
+IDLE = text(
+    """
+    SELECT s.id FROM streams s JOIN log_ends e ON e.model_id = s.model_id AND e.log = 'predictions'
+    WHERE s.retired_at IS NULL AND now() - :age > CASE
+        WHEN s.slice <> '' THEN
+            (SELECT at FROM evidence_points p WHERE p.stream_id = s.id ORDER BY position DESC LIMIT 1)
+        WHEN s.reference_id IS NULL OR s.position >= e.position THEN e.at
+    END
+    ORDER BY s.slice <> '', s.id
+    """
+)
 
 stream_name = models.c.name + ":" + models.c.version + func.coalesce("/" + func.nullif(streams.c.slice, ""), "")
 
@@ -121,6 +133,15 @@ def get(connection: Connection, stream_id: int) -> StreamRow:
 def save(connection: Connection, stream_id: int, **values: Any) -> None:
     """Change a stream."""
     connection.execute(update(streams).where(streams.c.id == stream_id).values(**values))
+
+
+def idle(connection: Connection, age: dt.timedelta) -> list[int]:
+    """Return the ids of streams whose last prediction came longer ago than an age, those of whole models first.
+
+    That of a whole model is the last one committed, once it is watched or has no reference; that of a slice the last
+    one watched.
+    """
+    return list(connection.execute(IDLE, {"age": age}).scalars())
 
 
 def restart(connection: Connection, stream_id: int) -> None:

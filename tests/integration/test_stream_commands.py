@@ -13,11 +13,13 @@ from tests.predictions import new_ids, write
 from tidemark.alerts.incident import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
+from tidemark.alerts.retirement import retire_idle
 from tidemark.cli import app
 from tidemark.errors import TidemarkError
-from tidemark.store import alerts, baselines, models, references, streams
+from tidemark.store import alerts, baselines, models, references, streams, watch
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
+from tidemark.store.tables import evidence_points
 
 REPORT = {"p_value": 0.001, "summary": "Images are darker", "kind": "covariate"}
 START = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
@@ -81,6 +83,45 @@ def test_the_slices_of_a_model_are_retired_with_it(world: World) -> None:
     assert world.names() == ["m:1"]
     run("stream", "retire", "m:1")
     assert world.names() == []
+
+
+def test_streams_without_traffic_end_by_themselves_and_come_back_with_it(world: World, url: str) -> None:
+    raiser, now = Alerts(open_queue(conninfo(url)), [], "http://x"), dt.datetime.now(dt.UTC)
+
+    def retired(age: dt.timedelta) -> list[str]:
+        with world.engine.begin() as connection:
+            return retire_idle(connection, raiser, age, now)
+
+    at_once = dt.timedelta(0)
+    assert retired(at_once) == []  # its predictions are not watched yet
+    with world.engine.begin() as connection:
+        connection.execute(streams.streams.update().values(position=600))
+    assert retired(dt.timedelta(hours=1)) == []
+    assert retired(at_once) == ["m:1"]
+    assert world.alert().resolution == "retired"
+    assert (world.names(), retired(at_once)) == ([], [])
+    with world.engine.begin() as connection:
+        assert watch.reopen(connection) == 0
+        values = np.full((1, 3), 1 / 3, np.float32)
+        write(connection, logged("m:1", new_ids(1), values, np.zeros((1, 4), np.float32), None))
+    with world.engine.begin() as connection:
+        assert watch.reopen(connection) == 1
+    assert world.names() == ["m:1"]
+
+
+def test_a_slice_without_traffic_ends_alone(world: World, url: str) -> None:
+    raiser, now = Alerts(open_queue(conninfo(url)), [], "http://x"), dt.datetime.now(dt.UTC)
+    with world.engine.begin() as connection:
+        whole = streams.named(connection, "m:1")
+        for name, hours in (("camera=7", 3), ("camera=8", 0), ("camera=9", None)):
+            statement = streams.streams.insert().values(model_id=whole.model_id, slice=name)
+            stream_id = connection.execute(statement.returning(streams.streams.c.id)).scalar_one()
+            if hours is not None:
+                at = now - dt.timedelta(hours=hours)
+                point = {"stream_id": stream_id, "position": 1, "at": at, "evidence": 1.0}
+                connection.execute(evidence_points.insert().values(point))
+        assert retire_idle(connection, raiser, dt.timedelta(hours=2), now) == ["m:1/camera=7"]
+    assert world.names() == ["m:1", "m:1/camera=8", "m:1/camera=9"]
 
 
 def test_streams_are_listed_for_people(world: World) -> None:
