@@ -43,7 +43,7 @@ class Views:
 
     The embedding is standardised; the log-probabilities log(p + 1e-4) are standardised; the image properties, if there
     are any, are standardised; soft labels are p / sqrt(pi), pi being the reference's mean probabilities. Deviations
-    are floored at 10 % of the median one, so that dead units do not explode. For log-probabilities, probabilities are
+    are floored at 10 % of the median one, so that dead units do not explode; constant properties are left out. For log-probabilities, probabilities are
     rounded to float16, as which they are logged: a saturated softmax in float32 would differ from the same in float16
     by its ties alone.
     """
@@ -52,6 +52,10 @@ class Views:
         raw = _raw(reference.sample)
         self._location = {view: rows.mean(axis=0, dtype=np.float64).astype(np.float32) for view, rows in raw.items()}
         self._factor = {view: (1 / _deviations(rows)).astype(np.float32) for view, rows in raw.items()}
+        if View.PROPERTY in raw:
+            # A property that never varies in the reference, such as the size of images from an array, has no unit in
+            # which a difference could be large or small.
+            self._factor[View.PROPERTY][np.ptp(raw[View.PROPERTY], axis=0) == 0] = 0
         share = reference.probabilities.mean(axis=0, dtype=np.float64)
         self._root_share = np.sqrt(np.maximum(share, MIN_SHARE)).astype(np.float32)
 
