@@ -43,9 +43,9 @@ class Views:
 
     The embedding is standardised; the log-probabilities log(p + 1e-4) are standardised; the image properties, if there
     are any, are standardised; soft labels are p / sqrt(pi), pi being the reference's mean probabilities. Deviations
-    are floored at 10 % of the median one, so that dead units do not explode; constant properties are left out. For log-probabilities, probabilities are
-    rounded to float16, as which they are logged: a saturated softmax in float32 would differ from the same in float16
-    by its ties alone.
+    are floored at 10 % of the median one, so that dead units do not explode; constant properties are left out. For
+    log-probabilities, probabilities are rounded to float16, as which they are logged: a saturated softmax in float32
+    would differ from the same in float16 by its ties alone.
     """
 
     def __init__(self, reference: Reference) -> None:
