@@ -15,7 +15,8 @@ from ..store import installation, log_sweep, log_writer, models
 from ..store.errors import is_refused, is_unavailable, original_error, reason, sqlstate
 from ..store.predictions import ensure_partitions
 from ..store.raw_connection import raw
-from .spool import ModelFile, PendingRows, Spool
+from .pending_rows import PendingRows
+from .spool import ModelFile, Spool
 
 ROWS = 5000  # of one COPY, about
 INTERVAL = 0.25  # seconds between polls of the spool
@@ -215,9 +216,9 @@ class Forwarder(threading.Thread):
             return {}
         with self._engine.begin() as connection:
             registered = {row.name: row for row in models.registered(connection) if row.name in names}
-            spool.remember_models({name: ModelFile(row.sha256, row.labels) for name, row in registered.items()})
+            spool.record_models({name: ModelFile(row.sha256, row.labels) for name, row in registered.items()})
             ids = {name: row.id for name, row in registered.items()}
-            lost = spool.known_models() if names - ids.keys() else {}
+            lost = spool.registered_models() if names - ids.keys() else {}
             for full_name in names - ids.keys():
                 if full_name not in lost:
                     raise UnforwardableError(UNKNOWN_MODEL)
@@ -261,7 +262,7 @@ class Forwarder(threading.Thread):
         logger.error("%d predictions are not forwarded, they are set aside next to the spool: %s", count, detail)
 
     def _failed(self) -> None:
-        """Count a failure, and read again what was known of the database: it may be another one next time."""
+        """Count a failure, and forget what was read of the database: it may be another one next time."""
         self._count("failures", 1)
         self._partitions.clear()
         self._model_ids.clear()

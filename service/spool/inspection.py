@@ -7,8 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import rejected as rejected_batches
 from .file import SUFFIX, is_disk_full, open_to_read
-from .spool import DAMAGED, REJECTED
+from .spool import DAMAGED
 
 PROGRESS_SECONDS = 3.0  # in which a server that reaches its database forwards the oldest prediction that waits
 PAUSE = 0.25  # seconds between two readings of the oldest prediction
@@ -50,7 +51,7 @@ def inspect(folder: Path) -> SpoolState:
         names = ", ".join(path.name for path in damaged)
         advice = "its predictions cannot be read; move the file elsewhere once you have what you need of it"
         return SpoolState(len(files), pending, f"damaged: {names}", advice)
-    if rejected := sorted(folder.glob(f"*{REJECTED}")):
+    if rejected := sorted(folder.glob(f"*{rejected_batches.SUFFIX}")):
         names = ", ".join(path.name for path in rejected)
         advice = "the column `reason` of their table says why; delete the files once that is settled"
         return SpoolState(len(files), pending, f"Postgres refused predictions, set aside in {names}", advice)

@@ -7,53 +7,29 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
-from ..store.log_writer import NumberedBatch
 from ..store.logged import Logged
-from . import file
-from .encoding import COLUMNS, decode, encode, layout
+from . import file, rejected
+from .encoding import COLUMNS, encode
+from .pending_rows import SELECT, PendingRows, pending_rows
 
 INSERT = f"""
 INSERT INTO batches (count, first_number, at_from, at_to, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-SELECT = f"SELECT seq, count, first_number, {COLUMNS} FROM batches ORDER BY seq"
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
-REJECTED = ".rejected"  # suffix of the SQLite file of the batches that Postgres refused
-REJECTED_SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, count INTEGER, {COLUMNS}, reason TEXT)"
-)
-REJECTED_INSERT = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-MAX_REJECTED_BYTES = 100_000_000  # of a file of refused batches, so that it cannot fill the disk
 MAX_PEEK_BYTES = 64_000_000  # of rows read at a time, several copies of which are made on the way to Postgres
 CHECK_SECONDS = 0.1  # between two checks of how full it is: one costs a fifth of an `append`
 RETRY_AFTER = 5  # seconds after which a refused client may try again
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PendingRows:
-    """The oldest rows of a spool."""
-
-    batches: list[NumberedBatch]
-    last: int  # what `discard` takes once they are safe elsewhere; 0 where the spool is empty
-    more: bool  # whether the limits left rows behind
-    unreadable: tuple[int, ...] = ()  # what `set_aside` takes: rows whose columns do not fit together
-
-    @property
-    def count(self) -> int:
-        """How many predictions there are."""
-        return sum(len(batch.predictions) for batch in self.batches)
 
 
 class ModelFile(NamedTuple):
@@ -154,13 +130,13 @@ class Spool:
             file.set_meta(self._writer, {"installation": str(identity)})
         self._installation = identity
 
-    def known_models(self) -> dict[str, ModelFile]:
+    def registered_models(self) -> dict[str, ModelFile]:
         """Return the models, by name:version, as they were registered where rows of this spool went."""
         rows = self._reader.execute("SELECT key, value FROM meta WHERE key LIKE 'model:%'")
         return {key.removeprefix("model:"): ModelFile(**json.loads(value)) for key, value in rows}
 
-    def remember_models(self, models: Mapping[str, ModelFile]) -> None:
-        """Keep how models are registered, so that they can be registered again where a database has lost them."""
+    def record_models(self, models: Mapping[str, ModelFile]) -> None:
+        """Store how models are registered, so that they can be registered again where a database has lost them."""
         values = {f"model:{name}": json.dumps(model._asdict()) for name, model in models.items()}
         with self._turn:
             file.set_meta(self._writer, values)
@@ -202,23 +178,13 @@ class Spool:
         """Return the oldest predictions, at least `limit` if there are as many and not far more than `max_bytes` allow,
         in as few batches as their layouts allow."""
         rows: list[tuple[Any, ...]] = []
-        last = count = size = 0
+        count = size = 0
         with closing(self._reader.execute(SELECT)) as cursor:
             while count < limit and size < max_bytes and (row := cursor.fetchone()) is not None:
-                last = row[0]
                 count += row[1]
                 size += sum(len(value) for value in row[3:] if value is not None)
                 rows.append(row)
-        batches: list[NumberedBatch] = []
-        unreadable: list[int] = []
-        for _, items in groupby(_placed(rows), key=lambda item: item[0]):
-            alike = [row for _, row in items]
-            try:
-                batches.append(_batch(alike))
-            except ValueError:
-                unreadable += [row[0] for row in alike]
-        more = count >= limit or size >= max_bytes
-        return PendingRows(batches, last, more, tuple(unreadable))
+        return pending_rows(rows, more=count >= limit or size >= max_bytes)
 
     def discard(self, last: int) -> None:
         """Delete the batches up to and including `last`."""
@@ -226,18 +192,11 @@ class Spool:
         self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
 
     def set_aside(self, seq: int, reason: str) -> int:
-        """Move a batch to the file next to this one whose suffix is `.rejected`; return its number of predictions.
-
-        Beyond MAX_REJECTED_BYTES in that file the batch is deleted.
-        """
-        row = self._reader.execute(f"SELECT seq, count, {COLUMNS} FROM batches WHERE seq = ?", (seq,)).fetchone()
+        """Move a batch to the spool's file of rejected ones; return its number of predictions."""
+        row = self._reader.execute(rejected.SELECT, (seq,)).fetchone()
         if row is None:
             return 0
-        path = self.path.with_suffix(REJECTED)
-        if not path.exists() or path.stat().st_size < MAX_REJECTED_BYTES:
-            with closing(sqlite3.connect(path, isolation_level=None)) as rejected:
-                rejected.execute(REJECTED_SCHEMA)
-                rejected.execute(REJECTED_INSERT, (*row, reason))
+        rejected.keep(self.path, row, reason)
         self._delete("seq = ?", seq)
         return int(row[1])
 
@@ -286,20 +245,3 @@ class Spool:
         if file.is_disk_full(self.path.parent):
             return "the disk of the prediction log is full"
         return None
-
-
-def _placed(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """Yield rows with what those have in common that can be one batch: their layout, and numbers that follow on."""
-    shifts: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    for row in rows:
-        _, count, number, model = row[:4]
-        if ends.get(model) != number:
-            shifts[model] = number
-        ends[model] = number + count
-        yield (shifts[model], *layout(count, row[3:])), row
-
-
-def _batch(rows: list[tuple[Any, ...]]) -> NumberedBatch:
-    """Return rows of the columns `SELECT` as one batch."""
-    return NumberedBatch(rows[0][2], decode([row[1] for row in rows], [row[3:] for row in rows]))

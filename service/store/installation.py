@@ -9,5 +9,5 @@ from .tables import installation
 
 def identity(connection: Connection) -> UUID:
     """Return the identity of the installation whose database this is."""
-    found: UUID = connection.execute(select(installation.c.identity)).scalar_one()
-    return found
+    value: UUID = connection.execute(select(installation.c.identity)).scalar_one()
+    return value

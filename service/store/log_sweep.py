@@ -14,7 +14,7 @@ SWEPT_AT_ONCE = 10_000  # rows of one transaction
 SWEEP_LOCK = 0x71E0  # advisory lock: one sweep at a time is enough
 
 FIND = """
-SELECT model_id FROM predictions WHERE writer_id IS NULL AND model_id IS NOT NULL ORDER BY model_id LIMIT 1
+SELECT model_id FROM predictions WHERE writer_id IS NULL ORDER BY model_id LIMIT 1
 """
 FIND_LABELS = """
 SELECT DISTINCT model_id FROM feedback WHERE label IS DISTINCT FROM placed ORDER BY model_id
@@ -45,10 +45,10 @@ def sweep(connection: Connection) -> int:
 
 
 def _sweep_predictions(cursor: RawCursor[Any]) -> int:
-    found = cursor.execute(FIND).fetchone()
-    if found is None:
+    first = cursor.execute(FIND).fetchone()
+    if first is None:
         return 0
-    (model_id,) = found
+    (model_id,) = first
     writer = lock_writers(cursor, SWEEP_SPOOL, [model_id])[model_id]
     values = {
         "model_id": model_id,

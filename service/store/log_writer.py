@@ -122,7 +122,7 @@ def write(
 
 
 def lock_writers(cursor: RawCursor[Any], spool: UUID, model_ids: Sequence[int]) -> dict[int, Writer]:
-    """Return the spool's writers by their model's id, locked against whoever replays the same file."""
+    """Return the spool's writers by their model's id, locked, so that no other process replays the same file."""
     values = {"spool": spool, "model_ids": list(model_ids)}
     for _ in range(2):
         cursor.execute(LOCK, values)

@@ -82,8 +82,8 @@ def ids(connection: Connection) -> dict[str, int]:
 
 def pin_embedding_size(connection: Connection, model_id: int, size: int) -> int:
     """Return the size of a model's embeddings, which is `size` unless an earlier one had another."""
-    known = func.coalesce(models.c.embedding_size, size)
-    statement = update(models).where(models.c.id == model_id).values(embedding_size=known)
+    pinned_size = func.coalesce(models.c.embedding_size, size)
+    statement = update(models).where(models.c.id == model_id).values(embedding_size=pinned_size)
     return int(connection.execute(statement.returning(models.c.embedding_size)).scalar_one())
 
 

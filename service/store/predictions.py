@@ -69,7 +69,7 @@ def thumbnails(connection: Connection, ids: Sequence[UUID]) -> list[bytes]:
 def by_ids(connection: Connection, ids: Sequence[UUID], columns: str) -> list[tuple[Any, ...]]:
     """Return columns, as SQL names them, of the logged predictions with these ids.
 
-    The times inside the ids say which days to look in: a join with an array, which Postgres plans at once for any
+    The times inside the ids say which days to read: a join with an array, which Postgres plans at once for any
     number of ids, and which locks no other day.
     """
     if not ids:

@@ -1,0 +1,25 @@
+"""Batches that cannot be forwarded: they are kept in a file next to their spool, with the reason."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .encoding import COLUMNS
+
+SUFFIX = ".rejected"  # of the SQLite file
+SCHEMA = f"CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, count INTEGER, {COLUMNS}, reason TEXT)"
+INSERT = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT = f"SELECT seq, count, {COLUMNS} FROM batches WHERE seq = ?"
+MAX_BYTES = 100_000_000  # of a file, from which on batches are counted only, so that it cannot fill the disk
+
+
+def keep(spool: Path, row: Sequence[Any], reason: str) -> None:
+    """Store a batch, a row of `SELECT`, in the file of rejected batches of a spool, as long as that has room."""
+    path = spool.with_suffix(SUFFIX)
+    if path.exists() and path.stat().st_size >= MAX_BYTES:
+        return
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(SCHEMA)
+        connection.execute(INSERT, (*row, reason))
