@@ -6,31 +6,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, LabelSums, log_factors, log_sum
+from .label_records import SINGLE, Label, LabelColumns, remember
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
 from .report import Agreement, LabelEvidence
-from .types import BoolArray, FloatArray, IntArray
+from .types import FloatArray, IntArray
 
 TOLERANCE = 0.02  # share of errors beyond calibrated confidence that is not a concept shift
 TOLERANCE_OF_CHANGED_MIX = 0.05  # the same while the class proportions have drifted
 TOLERANCE_OF_CHANGED_IMAGES = 0.3  # the same while the images have drifted, so that confidence is too high
 HARM_TOLERANCE = 0.02  # share of errors beyond the reference's that is not a harm
-RECOVERY_MARGIN = 0.02  # share of errors beyond the tolerance that a recovery must exclude
 RECOVERY_RUN_LENGTH = 10_000  # labels, at least, between two false recoveries while the errors stay at the margin
-FLIPPED = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # shares of right predictions that became wrong, as alternatives
 RECENT = 500  # labels whose details are stored, and that a correction can replace
-REMEMBERED = 5000  # clusters and prediction ids that are recognised when they come again
 SHARE_OF_BUDGET = 0.25  # of the stream's false alarms, for each of the two detectors
 MIN_RUN_TIME = 100.0  # labels
-SINGLE = -1  # cluster or id of a label that belongs to none
 ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
 LOWEST = -690.0  # nats reported where there is no evidence at all
 MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named
 CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up to which others are named
 
-ALTERNATIVES = len(FLIPPED)  # the columns of the sums are concept, harm, and the recovery from each:
-CONCEPT, HARM = slice(0, ALTERNATIVES), slice(ALTERNATIVES, 2 * ALTERNATIVES)
-RECOVERY, HARM_RECOVERY = 2 * ALTERNATIVES, 2 * ALTERNATIVES + 1
 NUMBERS = 2  # leading fields of a label that need all bits of an integer
 
 
@@ -108,10 +103,10 @@ class ConceptMonitor:
         self.reference_accuracy = 1 - wrong / len(reference)
         self._harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
         self.count = 0
-        self._recent: list[_Label] = []
+        self._recent: list[Label] = []
         self._clusters: dict[int, None] = {}
         self._ids: dict[int, None] = {}
-        self._sums = self._before = _Sums.zero(reference.classes)  # now, and before the recent labels
+        self._sums = self._before = LabelSums.zero(reference.classes)  # now, and before the recent labels
 
     def update(
         self,
@@ -157,10 +152,10 @@ class ConceptMonitor:
         confidence = posterior[np.arange(m), chosen]
         null_error = np.clip(1 - confidence + tolerance, *ERROR_RANGE)
         trace = np.empty((2, m))
-        factors = _log_factors(chosen != truth, null_error, self._harmless)
+        factors = log_factors(chosen != truth, null_error, self._harmless)
         for row in range(m):
             self._take(
-                _Label(
+                Label(
                     id=int(keys[row]),
                     cluster=int(groups[row]),
                     predicted=int(chosen[row]),
@@ -177,13 +172,13 @@ class ConceptMonitor:
     @property
     def evidence(self) -> float:
         """The logarithm of the e-detector of a concept shift, in nats."""
-        both = _log_sum(self._sums.pooled[CONCEPT]), _log_sum(self._sums.of_class)
+        both = log_sum(self._sums.pooled[CONCEPT]), log_sum(self._sums.of_class)
         return max(float(np.logaddexp(*both)) - float(np.log(2 * ALTERNATIVES)), LOWEST)
 
     @property
     def harm_evidence(self) -> float:
         """The logarithm of the e-detector of a harm, in nats: more errors than on the reference."""
-        return max(_log_sum(self._sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
+        return max(log_sum(self._sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
 
     @property
     def recovery_evidence(self) -> float:
@@ -226,7 +221,7 @@ class ConceptMonitor:
 
         The labels of one cluster weigh as one.
         """
-        recent = _Columns.of(self._recent[-last:])
+        recent = LabelColumns.of(self._recent[-last:])
         if not len(recent.labels):
             return None
         weights = recent.weights
@@ -238,7 +233,7 @@ class ConceptMonitor:
         measured = self.accuracy(last)
         if measured is None:
             return None
-        recent = _Columns.of(self._recent[-last:])
+        recent = LabelColumns.of(self._recent[-last:])
         accuracy, low, high, _ = measured
         n = len(recent.labels)
         classes = tuple(self._agreement(recent, label) for label in self.classes() if (recent.predicted == label).any())
@@ -247,7 +242,7 @@ class ConceptMonitor:
 
     def reset(self) -> None:
         """Forget all evidence; the recent labels stay in the measured accuracy."""
-        self._sums = self._before = _Sums.zero(self._reference.classes)
+        self._sums = self._before = LabelSums.zero(self._reference.classes)
         self._recent = [label._replace(bets=False) for label in self._recent]
 
     def state(self) -> dict[str, Any]:
@@ -258,7 +253,7 @@ class ConceptMonitor:
             "sums_of_class": self._sums.of_class,
             "before": self._before.pooled,
             "before_of_class": self._before.of_class,
-            "recent": np.array(self._recent, dtype=np.float64).reshape(-1, len(_Label._fields))[:, NUMBERS:],
+            "recent": np.array(self._recent, dtype=np.float64).reshape(-1, len(Label._fields))[:, NUMBERS:],
             "recent_ids": np.array([label[:NUMBERS] for label in self._recent], dtype=np.int64).reshape(-1, NUMBERS),
             "clusters": np.array(list(self._clusters), dtype=np.int64),
             "label_ids": np.array(list(self._ids), dtype=np.int64),
@@ -274,20 +269,20 @@ class ConceptMonitor:
         monitor.count = int(state["count"])
         if "sums" not in state:
             return monitor
-        monitor._sums = _Sums(np.array(state["sums"]), np.array(state["sums_of_class"]))
-        monitor._before = _Sums(np.array(state["before"]), np.array(state["before_of_class"]))
+        monitor._sums = LabelSums(np.array(state["sums"]), np.array(state["sums_of_class"]))
+        monitor._before = LabelSums(np.array(state["before"]), np.array(state["before_of_class"]))
         for (key, cluster), values in zip(state["recent_ids"].tolist(), state["recent"].tolist(), strict=True):
             predicted, label, confidence, null_error, bets = values
-            monitor._recent.append(_Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
+            monitor._recent.append(Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
         monitor._clusters = dict.fromkeys(np.asarray(state["clusters"]).tolist())
         monitor._ids = dict.fromkeys(np.asarray(state["label_ids"]).tolist())
         return monitor
 
-    def _take(self, label: "_Label", factors: FloatArray) -> None:
-        if not _remember(label.id, self._ids):
+    def _take(self, label: "Label", factors: FloatArray) -> None:
+        if not remember(label.id, self._ids):
             self._correct(label)
             return
-        label = label._replace(bets=_remember(label.cluster, self._clusters))
+        label = label._replace(bets=remember(label.cluster, self._clusters))
         self._recent.append(label)
         self.count += 1
         if label.bets:
@@ -295,22 +290,22 @@ class ConceptMonitor:
         if len(self._recent) > RECENT:
             self._before = self._replayed(self._before, [self._recent.pop(0)])
 
-    def _correct(self, correction: "_Label") -> None:
+    def _correct(self, correction: "Label") -> None:
         """Replace an earlier label of the same prediction, and compute the sums again from before the recent labels."""
         for position, label in enumerate(self._recent):
             if label.id == correction.id and label.label != correction.label:
                 self._recent[position] = label._replace(label=correction.label)
                 self._sums = self._replayed(self._before, self._recent)
 
-    def _replayed(self, sums: "_Sums", labels: Sequence["_Label"]) -> "_Sums":
+    def _replayed(self, sums: "LabelSums", labels: Sequence["Label"]) -> "LabelSums":
         betting = [label for label in labels if label.bets]
         wrong = np.array([label.predicted != label.label for label in betting], dtype=bool)
         null_error = np.array([label.null_error for label in betting], dtype=np.float64)
-        for label, factors in zip(betting, _log_factors(wrong, null_error, self._harmless), strict=True):
+        for label, factors in zip(betting, log_factors(wrong, null_error, self._harmless), strict=True):
             sums = sums.followed_by(label.predicted, factors)
         return sums
 
-    def _agreement(self, recent: "_Columns", label: int) -> Agreement:
+    def _agreement(self, recent: "LabelColumns", label: int) -> Agreement:
         names = self._reference.class_names
         there = recent.predicted == label
         n, right = int(there.sum()), int((there & recent.right).sum())
@@ -325,88 +320,6 @@ def tolerance_of(kinds: Collection[str]) -> float:
     if not {"covariate", "both"}.isdisjoint(kinds):
         return TOLERANCE_OF_CHANGED_IMAGES
     return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE
-
-
-class _Label(NamedTuple):
-    """One label."""
-
-    id: int
-    cluster: int
-    predicted: int
-    label: int
-    confidence: float  # calibrated probability that the prediction is right
-    null_error: float  # error probability under the null of *concept*
-    bets: bool  # False for the further labels of a cluster, and after a reset
-
-
-class _Sums(NamedTuple):
-    """Logarithms of Shiryaev-Roberts sums."""
-
-    pooled: FloatArray  # (2 ALTERNATIVES + 2,) over all labels: concept, harm, and the recovery from each
-    of_class: FloatArray  # (k, ALTERNATIVES) of concept per predicted class
-
-    @classmethod
-    def zero(cls, classes: int) -> "_Sums":
-        return cls(np.full(2 * ALTERNATIVES + 2, -np.inf), np.full((classes, ALTERNATIVES), -np.inf))
-
-    def followed_by(self, predicted: int, factors: FloatArray) -> "_Sums":
-        """Return R <- (R + 1) factor in logarithms, after a label of the predicted class with these log factors."""
-        of_class = self.of_class.copy()
-        of_class[predicted] = np.logaddexp(of_class[predicted], 0) + factors[CONCEPT]
-        return _Sums(np.logaddexp(self.pooled, 0) + factors, of_class)
-
-
-class _Columns(NamedTuple):
-    """Labels as arrays (m,)."""
-
-    clusters: IntArray
-    predicted: IntArray
-    labels: IntArray
-    confidence: FloatArray
-
-    @classmethod
-    def of(cls, labels: Sequence[_Label]) -> "_Columns":
-        integers = np.array([(x.cluster, x.predicted, x.label) for x in labels], dtype=np.int64).reshape(-1, 3)
-        clusters, predicted, truth = integers.T
-        return cls(clusters, predicted, truth, np.array([x.confidence for x in labels], dtype=np.float64))
-
-    @property
-    def right(self) -> BoolArray:
-        return np.asarray(self.predicted == self.labels)
-
-    @property
-    def weights(self) -> FloatArray:
-        """One over the number of labels of the same cluster."""
-        _, inverse, counts = np.unique(self.clusters, return_inverse=True, return_counts=True)
-        return np.where(self.clusters == SINGLE, 1.0, 1 / counts[inverse])
-
-
-def _log_factors(wrong: BoolArray, null_error: FloatArray, harmless: float) -> FloatArray:
-    """Return the logarithms (m, columns of the sums) of the factors by which each label multiplies the sums."""
-    null = np.stack([null_error, np.full_like(null_error, harmless)], axis=1)
-    worse = 1 - (1 - null[:, :, None]) * (1 - FLIPPED)
-    alternatives = np.hstack([worse.reshape(len(null), 2 * ALTERNATIVES), null])
-    nulls = np.hstack([np.repeat(null, ALTERNATIVES, axis=1), np.minimum(null + RECOVERY_MARGIN, 0.99)])
-    ratio = np.where(wrong[:, None], alternatives / nulls, (1 - alternatives) / (1 - nulls))
-    return np.asarray(np.log(ratio))
-
-
-def _log_sum(logarithms: FloatArray) -> float:
-    """Return log(sum(exp(x))); minus infinity where every x is."""
-    largest = float(logarithms.max())
-    return largest if largest == -np.inf else largest + float(np.log(np.exp(logarithms - largest).sum()))
-
-
-def _remember(number: int, numbers: dict[int, None]) -> bool:
-    """Return whether a number is new, and remember it as the newest of the last `REMEMBERED`."""
-    if number == SINGLE:
-        return True
-    new = number not in numbers
-    numbers.pop(number, None)
-    numbers[number] = None
-    if len(numbers) > REMEMBERED:
-        del numbers[next(iter(numbers))]
-    return new
 
 
 def _integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> IntArray:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .blocks import spread_runs
+from .class_mix import rows_of_mix
 from .label_shift import Calibration, estimate_proportions
 from .types import Float32Array, FloatArray, IntArray
 
@@ -19,8 +20,6 @@ MIN_REFERENCE_ROWS = 50
 SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
 MIN_ACCEPTED_ROWS = 500  # predictions from which a baseline is accepted: fewer leave its own error too large
 MAX_ACCEPTED_ROWS = 20_000  # rows of an accepted baseline, which bounds its memory
-MIX_SHORTAGE = 0.02  # share of a reweighted baseline's rows that its rarest classes may be short of
-MIX_SEED = 0  # of the choice of rows, so that the same traffic gives the same baseline
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +208,15 @@ class Reference:
         names = {"class_names": self.class_names, "property_names": self.property_names}
         source = self.labelled
         if what == "mix":
-            rows = source.sample.rows(index := _rows_of_mix(source, traffic.probabilities))
-            labels = source._labels_or_predicted[index]
+            # The traffic's own sampling error would be the larger one if the baseline had more rows than it has.
+            proportions = estimate_proportions(source.calibration(traffic.probabilities), _shares(source))
+            index = rows_of_mix(source._labels_or_predicted, proportions, min(len(source), len(traffic)))
+            if len(index) < MIN_REFERENCE_ROWS:
+                raise ValueError(
+                    f"the reference has {len(index)} rows of the classes that this traffic consists of; a mix needs "
+                    f'at least {MIN_REFERENCE_ROWS}: accept "all", or build a reference with more of them'
+                )
+            rows, labels = source.sample.rows(index), source._labels_or_predicted[index]
         else:
             rows, labels = traffic.rows(spread_runs(len(traffic), MAX_ACCEPTED_ROWS)), None
         return Reference(
@@ -260,25 +266,6 @@ def _shares(reference: Reference) -> FloatArray:
     """Return the class proportions (k,) of a reference's labels, a row at least each."""
     counts = np.bincount(reference._labels_or_predicted, minlength=reference.classes)
     return np.asarray(np.maximum(counts, 1) / len(reference))
-
-
-def _rows_of_mix(reference: Reference, probabilities: Float32Array) -> IntArray:
-    """Return rows of a reference, each at most once, in the class proportions of traffic with these probabilities.
-
-    As many as there can be while at most `MIX_SHORTAGE` of them are missing in classes that have too few; but not more
-    than the traffic has, whose own sampling error would be the larger one else.
-    """
-    labels = reference._labels_or_predicted
-    proportions = estimate_proportions(reference.calibration(probabilities), _shares(reference))
-    available = np.bincount(labels, minlength=reference.classes)
-    most = min(len(labels), len(probabilities))
-    sizes = np.unique(np.linspace(MIN_REFERENCE_ROWS, most, 200).astype(np.int64))[::-1]
-    missing = np.maximum(sizes[:, None] * proportions - available, 0).sum(axis=1)
-    size = int(sizes[np.argmax(missing <= MIX_SHORTAGE * sizes)]) if (missing <= MIX_SHORTAGE * sizes).any() else most
-    rng = np.random.default_rng(MIX_SEED)
-    counts = np.minimum(np.round(size * proportions).astype(np.int64), available)
-    chosen = [rng.choice(np.flatnonzero(labels == label), n, replace=False) for label, n in enumerate(counts) if n]
-    return np.sort(np.concatenate(chosen))
 
 
 def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:

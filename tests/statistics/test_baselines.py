@@ -121,6 +121,10 @@ def test_what_cannot_be_accepted_is_a_clear_error(reference):
         reference.accept(**traffic, what="both")
     with pytest.raises(ValueError, match="at least 500 predictions, got 100"):
         reference.accept(**rows(traffic, slice(100)))
+    few = Reference(rows(traffic, slice(600))["embeddings"], np.eye(5)[np.r_[np.zeros(590, int), np.ones(10, int)]])
+    ones = np.eye(5)[np.ones(600, dtype=int)]
+    with pytest.raises(ValueError, match=r"the reference has \d+ rows of the classes"):
+        few.accept(traffic["embeddings"], ones, what="mix")
     with pytest.raises(ValueError, match="have none"):
         reference.accept(traffic["embeddings"], traffic["probabilities"])
 

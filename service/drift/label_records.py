@@ -1,0 +1,60 @@
+"""Labels that came back, as the label monitor stores them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .types import BoolArray, FloatArray, IntArray
+
+REMEMBERED = 5000  # clusters and prediction ids that are recognised when they come again
+SINGLE = -1  # cluster or id of a label that belongs to none
+
+
+class Label(NamedTuple):
+    """One label."""
+
+    id: int
+    cluster: int
+    predicted: int
+    label: int
+    confidence: float  # calibrated probability that the prediction is right
+    null_error: float  # error probability under the null of *concept*
+    bets: bool  # False for the further labels of a cluster, and after a reset
+
+
+class LabelColumns(NamedTuple):
+    """Labels as arrays (m,)."""
+
+    clusters: IntArray
+    predicted: IntArray
+    labels: IntArray
+    confidence: FloatArray
+
+    @classmethod
+    def of(cls, labels: Sequence[Label]) -> "LabelColumns":
+        integers = np.array([(x.cluster, x.predicted, x.label) for x in labels], dtype=np.int64).reshape(-1, 3)
+        clusters, predicted, truth = integers.T
+        return cls(clusters, predicted, truth, np.array([x.confidence for x in labels], dtype=np.float64))
+
+    @property
+    def right(self) -> BoolArray:
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def weights(self) -> FloatArray:
+        """One over the number of labels of the same cluster."""
+        _, inverse, counts = np.unique(self.clusters, return_inverse=True, return_counts=True)
+        return np.where(self.clusters == SINGLE, 1.0, 1 / counts[inverse])
+
+
+def remember(number: int, numbers: dict[int, None]) -> bool:
+    """Return whether a number is new, and remember it as the newest of the last `REMEMBERED`."""
+    if number == SINGLE:
+        return True
+    new = number not in numbers
+    numbers.pop(number, None)
+    numbers[number] = None
+    if len(numbers) > REMEMBERED:
+        del numbers[next(iter(numbers))]
+    return new
