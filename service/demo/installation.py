@@ -21,7 +21,7 @@ from .scans import Scans, scan
 
 MODEL = Path(__file__).parent / "digits.onnx"
 REFERENCE_ROWS = 4000
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 
 
 @contextmanager

@@ -109,6 +109,7 @@ class Installation:
             "WINDOW_MIN_SIZE": 50,
             "EXPECTED_RUN_TIME": RUN_TIME,
             "MONITOR_POLL": 0.1,
+            "SHUTDOWN_GRACE": 0,  # no load balancer is to be told
             "WINDOW_INTERVAL": 0,
             "WEBHOOK_URLS": self.receiver.url,
             "WEBHOOK_SECRET": SECRET,

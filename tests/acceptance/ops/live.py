@@ -147,8 +147,9 @@ def await_data(client: httpx.Client, query: str) -> None:
 
 @contextmanager
 def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
+    settings = {"TIDEMARK_SHUTDOWN_GRACE": "0"} | dict(environment)  # no load balancer is to be told
     with log.open("wb") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen(command, env=settings, stdout=file, stderr=file)
     try:
         yield
     finally:
