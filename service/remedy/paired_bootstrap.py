@@ -1,5 +1,7 @@
 """Measure an improvement with its interval: cross-validation folds, row-wise losses, and a paired bootstrap."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,13 +53,29 @@ def compare_posteriors(
     estimated: bool,
     weights: Matrix | None = None,
     seed: int = 0,
+    weight_draws: Matrix | None = None,
 ) -> tuple[Improvement, Improvement]:
-    """Return the improvements in accuracy and log-loss of posteriors (m, k) on rows held back from fitting `after`."""
+    """Return the improvements in accuracy and log-loss of posteriors (m, k) on rows held back from fitting `after`.
+
+    The other parameters are those of `paired_bootstrap`.
+    """
+    right = hits(before, labels), hits(after, labels)
+    losses = log_losses(before, labels), log_losses(after, labels)
     return (
-        paired_bootstrap("accuracy", hits(before, labels), hits(after, labels), measured_on, estimated, weights, seed),
-        paired_bootstrap(
-            "log-loss", log_losses(before, labels), log_losses(after, labels), measured_on, estimated, weights, seed
-        ),
+        paired_bootstrap("accuracy", *right, measured_on, estimated, weights, seed, weight_draws, labels),
+        paired_bootstrap("log-loss", *losses, measured_on, estimated, weights, seed, weight_draws, labels),
+    )
+
+
+def average(first: Improvement, second: Improvement) -> Improvement:
+    """Return the mean of an improvement that was judged in two ways, its interval as if they agreed by chance."""
+    return replace(
+        first,
+        before=(first.before + second.before) / 2,
+        after=(first.after + second.after) / 2,
+        amount=(first.amount + second.amount) / 2,
+        low=(first.low + second.low) / 2,
+        high=(first.high + second.high) / 2,
     )
 
 
@@ -69,6 +87,8 @@ def paired_bootstrap(
     estimated: bool,
     weights: Matrix | None = None,
     seed: int = 0,
+    weight_draws: Matrix | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Improvement:
     """Return the improvement of a weighted mean over rows, with the interval of a paired bootstrap.
 
@@ -76,6 +96,9 @@ def paired_bootstrap(
     ----------
     before, after : (m,) the metric of each row without and with the remedy.
     weights : (m,) of the rows; all alike unless given.
+    weight_draws : (RESAMPLES, groups), weights that are estimates, drawn from their distribution; each redraw of the
+        rows takes one of them, so that the interval contains the error of the estimate.
+    groups : (m,), the group of each row whose drawn weight is the row's; required with `weight_draws`.
 
     Notes
     -----
@@ -90,8 +113,9 @@ def paired_bootstrap(
     drawn = []
     for first in range(0, RESAMPLES, CHUNK):
         counts = rng.multinomial(m, np.full(m, 1 / m), size=min(CHUNK, RESAMPLES - first))
-        total = counts @ share
-        drawn.append((counts @ (share * better)) / np.maximum(total, 1e-300))
+        shares = share if weight_draws is None else weight_draws[first : first + len(counts)][:, groups]
+        weighted = counts * shares
+        drawn.append((weighted @ better) / np.maximum(weighted.sum(axis=1), 1e-300))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975]).tolist()
     return Improvement(
         metric=metric,

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ..adaptation.head import choose_penalty, distil_head, fit
 from ..context import Context
-from ..paired_bootstrap import compare_posteriors, folds
+from ..paired_bootstrap import average, compare_posteriors, folds
 from ..result import Improvement, RemedyResult
 from .corrected_posterior import describe_shifted_classes, prior_weights, proportions
+from .cross_fitting import halves_of_span
 
 Matrix = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def class_weights(context: Context) -> RemedyResult:
         name="class-weights",
         kind="label",
         summary=f"Weighs training examples as the span's class proportions ask: {describe_shifted_classes(context)}",
-        improvements=_improvements(context, weights),
+        improvements=_improvements(context),
         files=(FILE, RESAMPLE),
         code=code(weights, names),
         details=content,
@@ -110,24 +111,41 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     return rng.permutation(np.concatenate(taken))
 
 
-def _improvements(context: Context, weights: Matrix) -> tuple[Improvement, ...]:
+def _improvements(context: Context) -> tuple[Improvement, ...]:
     reference, labels = context.span.reference, context.require_reference_labels()
     rows = np.random.default_rng(context.seed).permutation(len(labels))[:FITTED_ROWS]
     embeddings, labels = reference.embeddings[rows], labels[rows]
     if embeddings.size * reference.classes > LARGEST_FIT:
         return ()
     start = distil_head(embeddings, reference.probabilities[rows])
-    alike, shares = np.ones(len(rows)), weights[labels]
+    alike = np.ones(len(rows))
     penalty = choose_penalty(embeddings, labels, alike, start, context.seed)
     parts = folds(labels, FOLDS, context.seed)
-    before, after = np.empty((2, *reference.probabilities[rows].shape))
-    for part in range(FOLDS):
-        held_out = parts == part
-        for posteriors, row_weights in ((before, alike), (after, shares)):
-            head = fit(embeddings[~held_out], labels[~held_out], row_weights[~held_out], start, penalty)
+
+    def refitted(weights: Matrix) -> Matrix:
+        posteriors = np.empty(reference.probabilities[rows].shape)
+        for part in range(FOLDS):
+            held_out = parts == part
+            head = fit(embeddings[~held_out], labels[~held_out], weights[~held_out], start, penalty)
             posteriors[held_out] = head.probabilities(embeddings[held_out])
+        return posteriors
+
     measured_on = (
-        "last layer refitted with the weights against refitted without, on the reference reweighted to the estimated "
-        f"class proportions, {FOLDS}-fold cross-validation"
+        "last layer refitted with the weights of one half of the span against refitted without, on the reference "
+        f"reweighted to the class proportions of the other half, {FOLDS}-fold cross-validation"
     )
-    return compare_posteriors(before, after, labels, measured_on, True, shares, context.seed)
+    before = refitted(alike)
+    first, second = (
+        compare_posteriors(
+            before,
+            refitted(half.fitted[labels]),
+            labels,
+            measured_on,
+            True,
+            half.target[labels],
+            context.seed,
+            half.target_draws,
+        )
+        for half in halves_of_span(context)
+    )
+    return tuple(average(*pair) for pair in zip(first, second, strict=True))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ...drift.label_shift import PriorCorrection
 from ..adaptation.onnx_export import with_priors
 from ..context import Context
-from ..paired_bootstrap import compare_posteriors, folds
+from ..paired_bootstrap import average, compare_posteriors, folds
 from ..result import Improvement, RemedyResult
+from .cross_fitting import HalfSpan, halves_of_span
 from .priors_file import CalibrationValues, ClassShare, Priors
 
 Matrix = NDArray[np.float64]
@@ -35,7 +36,7 @@ def corrected_posterior(context: Context) -> RemedyResult:
     weights = prior_weights(context)
     reference = context.span.reference
     correction = PriorCorrection.fitted(reference.probabilities, context.require_reference_labels(), weights)
-    on_reference, of_calibration = _on_reference(context, weights)
+    on_reference, of_calibration = _on_reference(context)
     alone = {improvement.metric: improvement.amount for improvement in of_calibration}
     remedy = RemedyResult(
         name="corrected-posterior",
@@ -110,23 +111,36 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
     )
 
 
-def _on_reference(
-    context: Context, weights: Matrix
+def _on_reference(context: Context) -> tuple[tuple[Improvement, ...], tuple[Improvement, ...]]:
+    """Return the improvements by the correction, and by its calibration alone: each half of the span judges the
+    correction to the other half's class proportions."""
+    first, second = (_judged(context, half) for half in halves_of_span(context))
+    by_correction, by_calibration = (
+        tuple(average(*pair) for pair in zip(*ways, strict=True)) for ways in zip(first, second, strict=True)
+    )
+    return by_correction, by_calibration
+
+
+def _judged(
+    context: Context, half: HalfSpan
 ) -> tuple[tuple[Improvement, Improvement], tuple[Improvement, Improvement]]:
-    """Return the improvements by the correction, and by its calibration alone."""
     reference, labels = context.span.reference, context.require_reference_labels()
     parts = folds(labels, FOLDS, context.seed)
     after, alone = np.empty((2, *reference.probabilities.shape))
     for part in range(FOLDS):
         held_out = parts == part
-        correction = PriorCorrection.fitted(reference.probabilities[~held_out], labels[~held_out], weights)
+        correction = PriorCorrection.fitted(reference.probabilities[~held_out], labels[~held_out], half.fitted)
         after[held_out] = correction(reference.probabilities[held_out])
-        alone[held_out] = replace(correction, weights=np.ones(len(weights)))(reference.probabilities[held_out])
-    measured_on = f"reference reweighted to the estimated class proportions, {FOLDS}-fold cross-validation"
+        alone[held_out] = replace(correction, weights=np.ones(len(half.fitted)))(reference.probabilities[held_out])
+    measured_on = (
+        "reference reweighted to the class proportions of one half of the span, corrected by those of the other, "
+        f"{FOLDS}-fold cross-validation"
+    )
+    weights, draws = half.target[labels], half.target_draws
 
-    def against(text: Matrix) -> tuple[Improvement, Improvement]:
+    def against(posterior: Matrix) -> tuple[Improvement, Improvement]:
         return compare_posteriors(
-            reference.probabilities, text, labels, measured_on, True, weights[labels], context.seed
+            reference.probabilities, posterior, labels, measured_on, True, weights, context.seed, draws
         )
 
     return against(after), against(alone)

@@ -1,0 +1,52 @@
+"""What remedies of label shifts claim: nothing on calm spans, and an improvement where class proportions moved."""
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.statistics.worlds import World
+from tidemark.drift import Reference, WindowTest
+from tidemark.drift.reference import Sample
+from tidemark.remedy.context import Context
+from tidemark.remedy.label_shift.class_weights import class_weights
+from tidemark.remedy.label_shift.corrected_posterior import corrected_posterior
+from tidemark.remedy.result import RemedyResult
+from tidemark.remedy.span import UNKNOWN, Span
+
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+CONFUSED = World(spread=0.4)
+
+
+def context(reference: Reference, out: Path, rng: np.random.Generator, prior: list[float] | None) -> Context:
+    arrays = CONFUSED.traffic(200, rng, prior)
+    sample = Sample(*(arrays[name] for name in ("embeddings", "probabilities", "properties")))
+    span = Span("cats:1", NOW, NOW, reference, sample, (), np.full(200, UNKNOWN), "0" * 64)
+    report = WindowTest(reference, window_size=200)(**arrays)
+    out.mkdir()
+    return Context(span, report, frozenset({"label"}), out)
+
+
+def log_loss_interval(remedy: RemedyResult) -> tuple[float, float]:
+    (improvement,) = (one for one in remedy.improvements if one.metric == "log-loss")
+    return improvement.low, improvement.high
+
+
+@pytest.mark.parametrize("create", [corrected_posterior, class_weights])
+def test_nothing_is_claimed_on_calm_spans(create, tmp_path: Path) -> None:
+    """8 spans: one claim at most; judged by the estimate that made it, two in five calm spans would claim."""
+    rng = np.random.default_rng(0)
+    reference = CONFUSED.reference(600, rng)
+    intervals = [
+        log_loss_interval(create(context(reference, tmp_path / str(number), rng, None))) for number in range(8)
+    ]
+    assert sum(low > 0 for low, _ in intervals) <= 1, intervals
+
+
+def test_moved_proportions_are_an_improvement(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    reference = CONFUSED.reference(600, rng)
+    remedy = corrected_posterior(context(reference, tmp_path / "span", rng, [0.02, 0.02, 0.02, 0.04, 0.9]))
+    assert log_loss_interval(remedy)[0] > 0
+    assert remedy.improves
