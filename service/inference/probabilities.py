@@ -50,17 +50,19 @@ def distributions(probabilities: Floats) -> Floats:
     ModelFailed
         A row is not a probability distribution: a value outside 0..1, or a sum that rounding does not explain.
     """
-    if probabilities.size and (probabilities.min() < -TOLERANCE or probabilities.max() > 1 + TOLERANCE):
+    sums = probabilities.sum(axis=1)
+    deviations = np.abs(sums - 1)
+    least = probabilities.min()
+    if least >= 0 and deviations.max() <= EXACT:
+        return probabilities
+    if least < -TOLERANCE or probabilities.max() > 1 + TOLERANCE:
         raise ModelFailed(
-            f"the model answered {probabilities.min():.3g} to {probabilities.max():.3g}, which are not probabilities: "
+            f"the model answered {least:.3g} to {probabilities.max():.3g}, which are not probabilities: "
             "set output.activation in model.toml (softmax or sigmoid for logits)"
         )
-    sums = probabilities.sum(axis=1, dtype=np.float64)
-    inexact = np.abs(sums - 1) > EXACT
-    if not inexact.any():
-        return probabilities
-    for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE):
-        if not abs(sums[row] - 1) <= _rounding(probabilities[row]):
+    inexact = (deviations > EXACT) | (probabilities.min(axis=1) < 0)
+    for row in np.flatnonzero(deviations > TOLERANCE):
+        if not deviations[row] <= _rounding(probabilities[row]):
             raise ModelFailed(
                 f"the model answered probabilities that add up to {sums[row]:.3g}, not 1: set output.activation in "
                 "model.toml (softmax for logits, normalise to divide scores by their sum)"
