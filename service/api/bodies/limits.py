@@ -128,8 +128,9 @@ class LimitedBody:
 
     def close(self) -> None:
         """Give back what the body holds of the budget."""
-        self._budget.release(self._reserved)
-        self._reserved = 0
+        if self._reserved:
+            self._budget.release(self._reserved)
+            self._reserved = 0
 
     async def _next(self) -> Message:
         """Return the client's next message."""
