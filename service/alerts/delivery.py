@@ -18,12 +18,11 @@ from procrastinate.exceptions import AlreadyEnqueued, JobAborted
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from standardwebhooks.webhooks import Webhook
 
 from ..store import alerts
 from ..store.alerts import DeliveryRow
+from ..store.errors import DATABASE_ERRORS
 from . import outbox
 from .incident import CHANGED
 from .outbox import DELIVER as DELIVER
@@ -42,7 +41,6 @@ REMIND_ALL = "remind"
 REMIND = "remind_of_alert"
 REMINDED = "alertmanager"  # the format of the receivers that forget an alert which is not repeated
 
-DATABASE_ERRORS = (DBAPIError, PoolTimeout)
 STOPPED = (asyncio.CancelledError, JobAborted)  # the monitor ends in the middle of an attempt
 TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # their texts do not hold the URL
 

@@ -13,7 +13,7 @@ from ..alerts.webhook_network import WebhookNetwork
 from ..errors import TidemarkError
 from ..settings import Settings
 from ..spool import inspection
-from ..store import alerts, health, schema, self_tests, streams
+from ..store import alerts, health, schema, self_tests, streams, watching
 from ..store import engine as engines
 
 MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running; a live one beats every 10
@@ -92,6 +92,7 @@ def _database(engine: Engine, settings: Settings) -> list[Check]:
         "log": _log,
         "reference": _reference,
         "monitor": _monitor,
+        "watching": _watching,
         "self-test": _self_test,
         "deliveries": _deliveries,
     }
@@ -160,6 +161,17 @@ def _monitor(connection: Connection) -> Check:
     if age > MAX_HEARTBEAT_AGE:
         return Check("monitor", False, f"not running: its last heartbeat was {age:.0f} s ago", advice)
     return Check("monitor", True, f"running, heartbeat {age:.0f} s ago")
+
+
+def _watching(connection: Connection) -> Check:
+    states = watching.of_models(connection)
+    wholes = [row for row in streams.every(connection) if not row.slice and row.model_id in states]
+    blind = [f"{row.stream} ({states[row.model_id].reason})" for row in wholes if states[row.model_id].is_blind]
+    if blind:
+        advice = "see the reason in the runbook of TidemarkBlind"
+        return Check("watching", False, f"not watched, or not in time: {', '.join(blind)}", advice)
+    lag = sum(states[row.model_id].lag for row in wholes)
+    return Check("watching", True, f"{len(wholes)} models, {lag} predictions to go")
 
 
 def _self_test(connection: Connection) -> Check:

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from ..alerts import delivery
 from ..alerts.lifecycle import Alerts
+from ..alerts.outbox import UNMUTE
 from ..alerts.queue import open_queue
 from ..alerts.retirement import retire_idle
 from ..alerts.webhook_network import WebhookNetwork
@@ -219,7 +220,7 @@ async def _clear_stalled(app: App) -> None:
     since: dict[tuple[int | None, int], float] = {}
     while True:
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
-            if job.task_name == delivery.DELIVER:
+            if job.task_name in (delivery.DELIVER, UNMUTE):
                 await app.job_manager.retry_job(job)
             else:
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)

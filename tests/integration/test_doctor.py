@@ -18,7 +18,8 @@ from tidemark.store import models, references, self_tests
 from tidemark.store.logged import logged
 
 CHECKS = {
-    "database", "clock", "schema", "log", "reference", "monitor", "self-test", "deliveries", "spool", "receiver",
+    "database", "clock", "schema", "log", "reference", "monitor", "watching", "self-test", "deliveries", "spool",
+    "receiver",
 }  # fmt: skip
 
 
@@ -97,6 +98,15 @@ def test_a_stream_without_a_reference_is_named(patient: Patient) -> None:
     with patient.engine.begin() as connection:
         models.register(connection, "m", "2", "b" * 64, ["x", "y"])
     assert "m:2" in patient.faults["reference"]
+
+
+def test_a_model_that_is_not_watched_is_named_with_the_reason(patient: Patient) -> None:
+    columns = "model_id, first_position, last_position, first_number, writer_id, at_from, at_to"
+    waiting = f"{patient.model_id}, 1, 10, 1, 1, now() - interval '30 seconds', now()"
+    patient.execute(f"INSERT INTO segments ({columns}) VALUES ({waiting})")
+    assert "m:1 (no_monitor)" in patient.faults["watching"]
+    patient.execute("UPDATE streams SET position = 10")
+    assert patient.faults == {}
 
 
 def test_a_failed_self_test_is_a_fault_until_one_succeeds(patient: Patient) -> None:
