@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import label_log, log, watch
+from ..store import label_log, log, log_sweep, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable, reason
 from ..store.log_batch import EXPIRED
 from ..store.watch import Target
@@ -164,6 +164,7 @@ class Monitor:
             self._others = max(watch.live_monitors(connection, LEASE) - 1, 0)
             watch.renew(connection, owned, self.id, LEASE)
             watch.reopen(connection)
+            log_sweep.sweep(connection)
             for whole in wholes:
                 if whole.reference_id is None and (whole.position, whole.label_position) != (
                     whole.written,

@@ -40,7 +40,7 @@ from tidemark.store import models, references, schema, streams
 
 REFERENCE_ROWS = 600
 IMAGES = 5  # of a request
-BODIES = 60  # different requests of a kind
+BODIES = 600  # different requests of a kind: repeated images would be a finding of their own
 WINDOW = 100
 RUN_TIME = 10_000_000  # predictions: no false alarm in a calm stream
 PATIENCE = 180.0  # seconds, on a machine that does much else

@@ -1,0 +1,116 @@
+"""The monitor's loop over several models: turns, shares, and errors that stay with the model that they are of."""
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.integration.test_monitor import NAMES, WORLD, Installation
+from tests.predictions import new_ids, write
+from tidemark.monitor import model_step, owned_model
+from tidemark.monitor import monitor as loop
+from tidemark.monitor.monitor import Monitor
+from tidemark.store import models, references, streams, watching
+from tidemark.store.logged import logged
+
+OTHERS = ("b", "c")
+
+
+class Fleet(Installation):
+    """Three models that share a reference's traffic."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        super().__init__(engine, url)
+        with engine.begin() as connection:
+            arrays = references.load(connection, 1)
+            for name in OTHERS:
+                references.save(connection, models.register(connection, name, "1", "a" * 64, NAMES), arrays)
+
+    def send_to(self, name: str, n: int, **change: Any) -> None:
+        arrays = WORLD.traffic(n, self.rng, **change)
+        batch = logged(f"{name}:1", new_ids(n), arrays["probabilities"], arrays["embeddings"], arrays["properties"])
+        with self.engine.begin() as connection:
+            write(connection, batch)
+
+    def seen(self) -> dict[str, int]:
+        with self.engine.connect() as connection:
+            return {row.model_name: row.seen for row in streams.every(connection)}
+
+    def watching(self) -> dict[str, str | None]:
+        with self.engine.connect() as connection:
+            names = {row.model_id: row.model_name for row in streams.every(connection)}
+            return {names[key]: watch.reason for key, watch in watching.of_models(connection).items()}
+
+
+@pytest.fixture
+def fleet(engine: Engine, url: str) -> Fleet:
+    return Fleet(engine, url)
+
+
+def test_a_busy_model_does_not_starve_the_others(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned_model, "MAX_STEP", 100)
+    monitor = fleet.monitor()
+    monitor._poll()
+    for model in monitor._models.values():
+        model.limit = owned_model.MAX_STEP
+    fleet.send_to("m", 1000)
+    for name in OTHERS:
+        fleet.send_to(name, 50)
+    while not fleet.seen()["m"]:
+        monitor.turn()
+    monitor.turn()
+    seen = fleet.seen()
+    assert seen["m"] <= 300
+    assert (seen["b"], seen["c"]) == (50, 50)
+
+
+def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
+    monitor = fleet.monitor()
+    stopping = threading.Event()
+    thread = threading.Thread(target=monitor.run, args=(stopping,))
+    thread.start()
+    fleet.send_to("m", 300)
+    while not fleet.seen()["m"]:
+        threading.Event().wait(0.05)
+    stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    with fleet.engine.connect() as connection:
+        assert all(row.lease_owner is None for row in streams.every(connection))
+
+
+def test_monitors_share_the_models(fleet: Fleet) -> None:
+    monitors = [fleet.monitor() for _ in range(3)]
+    for monitor in monitors:
+        monitor.settle()
+    for _ in range(3):
+        for monitor in monitors:
+            monitor.settle()
+    assert sorted(len(monitor._models) for monitor in monitors) == [1, 1, 1]
+
+
+def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_skipped(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned = 120
+    advance = model_step.advance
+
+    def failing(state: Any, incoming: Any, *rest: Any) -> Any:
+        if state.model_id == fleet.model_id and incoming.batch is not None and poisoned in incoming.batch.positions:
+            raise ArithmeticError("a poisonous row")
+        return advance(state, incoming, *rest)
+
+    monkeypatch.setattr(loop, "advance", failing)
+    monkeypatch.setattr(owned_model, "FIRST_BACKOFF", 0.0)
+    monitor: Monitor = fleet.monitor()
+    fleet.send_to("m", 200)
+    fleet.send_to("b", 200)
+    monitor.settle()
+    assert fleet.seen()["b"] == 200
+    assert fleet.watching()["m"] == "error"
+    for _ in range(60):
+        monitor.settle()
+    assert fleet.seen()["m"] == 199
+    assert fleet.stream().rejected == {"failed": 1}
+    assert fleet.watching()["m"] is None
