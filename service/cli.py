@@ -87,11 +87,9 @@ def main() -> None:
 
 def _refusal(error: Exception) -> str | None:
     """Return in one line why the database refused a statement, or None if the error is another one."""
-    from sqlalchemy.exc import DBAPIError
+    from .store.errors import DATABASE_ERRORS, reason
 
-    from .store.errors import reason
-
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, DATABASE_ERRORS):
         return None
     return f"the database refused: {reason(error)}"
 

@@ -11,8 +11,10 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from psycopg import DataError
+from psycopg import Error as DriverError
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,6 +23,7 @@ from ..errors import InvalidPredictions, Overloaded, TidemarkError, UnknownModel
 from ..inference.images import NotAnImage, TooManyPixels
 from ..inference.predictor import TooManyImages
 from ..inference.session import ModelFailed
+from ..store.errors import is_unavailable, original_error, reason
 from .middleware.security_headers import HEADERS
 
 CLIENT_CLOSED_REQUEST = 499  # nginx' status for a client that has gone before its answer; nobody receives it
@@ -110,14 +113,16 @@ def _overloaded(error: Overloaded) -> Problem:
     return unavailable(str(error), error.retry_after)
 
 
-def _unstorable(error: DataError) -> Problem:
-    logger.warning("request refused by the database: %s", str(error.orig).strip())
-    return Problem(422, "a value is larger than can be stored, or holds a NUL")
-
-
-def _no_database(error: Exception) -> Problem:
-    logger.warning("request failed, the database is unavailable: %s", str(getattr(error, "orig", error)).strip())
-    return unavailable("the database cannot be reached right now", retry_after=5)
+def _database_problem(error: Exception) -> Problem:
+    """Return what an error of the database means: it is unavailable, it refuses a value, or the program is wrong."""
+    if isinstance(original_error(error), DataError):
+        logger.warning("request refused by the database: %s", reason(error))
+        return Problem(422, "a value is larger than can be stored, or holds a NUL")
+    if is_unavailable(error):
+        logger.warning("request failed, the database is unavailable: %s", reason(error))
+        return unavailable("the database cannot be reached right now", retry_after=5)
+    logger.error("request failed, the database refuses the statement: %s", reason(error), exc_info=error)
+    return Problem(500, "the database refuses this request; the log of the server says why")
 
 
 PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
@@ -132,9 +137,9 @@ PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
     TooManyPixels: lambda error: Problem(413, f"image {error.item}: {error}"),
     TooManyImages: lambda error: Problem(413, str(error)),
     ClientDisconnect: lambda _: Problem(CLIENT_CLOSED_REQUEST, "the client has closed the connection"),
-    DataError: _unstorable,
-    DBAPIError: _no_database,
-    PoolTimeout: _no_database,
+    DBAPIError: _database_problem,
+    DriverError: _database_problem,
+    PoolTimeout: _database_problem,
 }  # what each expected error means over HTTP; a subclass comes before its base
 
 

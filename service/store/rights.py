@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..errors import DatabaseError
 from .errors import original_error, reason, sqlstate
-from .predictions import PARTITIONED, partition
+from .predictions import partition
 from .tables import metadata
 
 INSUFFICIENT_PRIVILEGE = "42501"  # SQLSTATE
@@ -87,5 +87,5 @@ def explained(error: DBAPIError, engine: Engine) -> DatabaseError:
 def _has_partitions(connection: Connection) -> bool:
     """Return whether the partitions of today and tomorrow exist."""
     today = dt.datetime.now(dt.UTC).date()
-    names = [partition(parent, today + dt.timedelta(days=n)) for parent in PARTITIONED for n in (0, 1)]
+    names = [partition("predictions", today + dt.timedelta(days=n)) for n in (0, 1)]
     return bool(connection.execute(EXISTING, {"names": names}).scalar_one() == len(names))

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ...store import alerts, self_tests, streams, watching, windows
+from ...store.errors import DATABASE_ERRORS, reason
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
@@ -85,8 +84,8 @@ class DriftCollector(Collector):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)
                 for outcome, count in alerts.outcomes(connection).items():
                     deliveries.add_metric([outcome], count)
-        except (DBAPIError, PoolTimeout) as error:
-            logging.getLogger(__name__).warning("drift metrics left out, the database is unavailable: %s", error)
+        except DATABASE_ERRORS as error:
+            logging.getLogger(__name__).warning("drift metrics are missing, the database failed: %s", reason(error))
             return
         yield from (family for family in gauges.values() if family.samples)
         yield from counters.values()
