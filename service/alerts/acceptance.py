@@ -1,6 +1,7 @@
 """Accepting a change: a span of traffic becomes what a stream is compared with, and its incidents end."""
 
 import datetime as dt
+from contextlib import suppress
 from typing import Any
 
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ def accept(
     at: dt.datetime,
 ) -> Baseline:
     """Make the traffic of a span the baseline of a stream and end its incidents as accepted.
+
+    Incidents of slices that are part of them are accepted with the traffic of their slices.
 
     Parameters
     ----------
@@ -80,6 +83,11 @@ def accept(
         note=note,
     )
     for alert in alert_rows.firing(connection, stream.id):
+        for part in alert_rows.children(connection, alert.id):
+            if part.state == "firing":
+                with suppress(NotAcceptable):  # a slice with too little traffic is told by itself from now on
+                    part_stream = streams.get(connection, part.stream_id)
+                    accept(connection, alerts, part_stream, what, span, by=by, note=note, at=at)
         alerts.accept(connection, alert.id, at, by, note, what)
     streams.restart(connection, stream.id)
     return baseline

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from tests.predictions import new_ids, write
 from tidemark.alerts import acceptance
@@ -17,7 +17,7 @@ from tidemark.alerts.incident import AlertChange, AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import Settings
-from tidemark.store import baselines, references, streams
+from tidemark.store import baselines, references, streams, tables
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
 
@@ -54,9 +54,12 @@ class Drifting:
     def post(self, action: str, body: Any = None, **options: Any) -> Any:
         return self.client.post(f"/alerts/{self.alert_id}/{action}", json=body, **options)
 
-    def stream(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.get("/drift").json()["streams"][0]
+    def streams(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client.get("/drift").json()["streams"]
         return found
+
+    def stream(self) -> dict[str, Any]:
+        return self.streams()[0]
 
 
 def arrays(count: int) -> dict[str, Any]:
@@ -150,6 +153,27 @@ def test_only_the_traffic_since_the_last_further_shift_is_accepted(drifting: Dri
     drifting.log(550)
     assert drifting.post("accept", {}).status_code == 200
     assert drifting.stream()["baseline"]["rows"] == 550
+
+
+def test_accepting_a_model_accepts_the_slices_whose_alerts_are_part_of_it(drifting: Drifting) -> None:
+    values = arrays(700)
+    tags = [b'{"camera": "7"}'] * 600 + [b'{"camera": "8"}'] * 100
+    with drifting.engine.begin() as connection:
+        whole = streams.get(connection, drifting.stream_id)
+        write(connection, logged("pets:3", new_ids(700), values["probabilities"], values["embeddings"], None, tags))
+        ids = {}
+        for name in ("camera=7", "camera=8"):
+            columns = {"model_id": whole.model_id, "slice": name, "reference_id": whole.reference_id}
+            statement = insert(tables.streams).values(columns).returning(tables.streams.c.id)
+            stream_id = connection.execute(statement).scalar_one()
+            draft = AlertDraft(stream_id, drifting.started, "covariate", drifting.started, 7, REPORT)
+            ids[name] = drifting.alerts.fire(connection, draft)
+    assert drifting.post("accept", {}).status_code == 200
+    seven, eight = (drifting.client.get(f"/alerts/{ids[name]}").json() for name in ("camera=7", "camera=8"))
+    assert (seven["state"], seven["resolution"]) == ("resolved", "accepted")
+    assert (eight["state"], eight["parent"]) == ("firing", None)
+    rows = {stream["slice"]: stream["baseline"] and stream["baseline"]["rows"] for stream in drifting.streams()}
+    assert rows == {None: 700, "camera=7": 600, "camera=8": None}
 
 
 def test_a_resolved_alert_has_nothing_to_accept(drifting: Drifting) -> None:
