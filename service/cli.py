@@ -14,6 +14,8 @@ from . import __version__, logs
 from .errors import TidemarkError
 from .server import init_process
 
+EXIT_USER_ERROR = 2  # exit code of an error that the user can correct
+EXIT_UNAVAILABLE = 1  # exit code of a command during which the database became unavailable
 TERMINATED = 128 + signal.SIGTERM  # exit code of a command that SIGTERM has ended
 UNIX_MODULES = ("fcntl", "pwd", "resource")  # modules of Python that other systems lack
 
@@ -79,24 +81,25 @@ def main() -> None:
             raise
         _fail(f"this command needs Linux or macOS: Python's module {error.name} does not exist on {sys.platform}")
     except Exception as error:
-        reason = _refusal(error)
-        if reason is None:
+        if not _is_of_the_database(error):
             raise
-        _fail(reason)
+        from .store.errors import is_unavailable, reason
+
+        if is_unavailable(error):  # not a mistake of the user: `tidemark up` starts the process again
+            _fail(f"the database is unavailable: {reason(error)}", EXIT_UNAVAILABLE)
+        _fail(f"the database refused: {reason(error)}")
 
 
-def _refusal(error: Exception) -> str | None:
-    """Return in one line why the database refused a statement, or None if the error is another one."""
-    from .store.errors import DATABASE_ERRORS, reason
+def _is_of_the_database(error: Exception) -> bool:
+    """Check whether an error comes from the ways to Postgres, without importing them for commands that need none."""
+    from .store.errors import DATABASE_ERRORS
 
-    if not isinstance(error, DATABASE_ERRORS):
-        return None
-    return f"the database refused: {reason(error)}"
+    return isinstance(error, DATABASE_ERRORS)
 
 
-def _fail(reason: str) -> NoReturn:
+def _fail(reason: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     print(f"tidemark: {reason}", file=sys.stderr)
-    raise SystemExit(2) from None
+    raise SystemExit(code) from None
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ from .parent import exit_with_supervisor, has_supervisor
 
 NICENESS = 10  # added to the scheduling priority: a monitor on a server's machine gives way to it
 IDLE_TRANSACTION_TIMEOUT = 60  # seconds after which Postgres ends a hung monitor's transaction, with its locks
-STOP_SECONDS = 7.0  # seconds from the signal to the end of the process, whatever still computes
+STOP_SECONDS = 9.0  # seconds from the signal to the end of the process, whatever still computes
 HEARTBEAT_SECONDS = 10.0  # seconds between two heartbeats
 
 logger = logging.getLogger(__name__)

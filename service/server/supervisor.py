@@ -23,7 +23,7 @@ POLL_SECONDS = 0.2  # seconds between two checks of the children
 STABLE_SECONDS = 60.0  # seconds after which a child that ends is restarted at once
 FIRST_BACKOFF = 0.5  # seconds until a child is restarted; doubled with each restart
 MAX_BACKOFF = 30.0  # seconds
-STOP_SECONDS = 7.5  # seconds for the children to end, in addition to the server's time of grace
+STOP_SECONDS = 9.5  # seconds for the children to end, in addition to the server's time of grace
 EXIT_CONFIGURATION_ERROR = 2  # exit code of an error that a restart does not fix
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import DatabaseError
-from .errors import original_error, reason, sqlstate
+from .errors import is_unavailable, original_error, reason, sqlstate
 from .predictions import partition
 from .tables import metadata
 
@@ -69,6 +69,8 @@ def check(engine: Engine) -> None:
 
 def explained(error: DBAPIError, engine: Engine) -> DatabaseError:
     """Return an error of Postgres in one line, with the remedy if a privilege is missing."""
+    if is_unavailable(error):
+        return DatabaseError(f"the database is unavailable: {reason(error)}")
     if sqlstate(original_error(error)) != INSUFFICIENT_PRIVILEGE:
         return DatabaseError(f"the database refused: {reason(error)}")
     try:

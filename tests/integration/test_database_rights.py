@@ -1,5 +1,6 @@
 """Roles that may do less than the owner of the tables, and databases that cannot be used."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,8 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from tidemark.errors import DatabaseError
 from tidemark.store import engine as engines
-from tidemark.store import rights, schema
+from tidemark.store import predictions, rights, schema
+from tidemark.store.raw_connection import raw
 
 ROLES = iter(range(1_000_000))
 
@@ -63,6 +65,19 @@ def test_a_role_without_access_is_told_the_grant(url: str, role: str) -> None:
 def test_a_role_that_cannot_create_partitions_is_told_the_grant(url: str, role: str) -> None:
     execute(url, f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"')
     assert f'GRANT postgres TO "{role}"' in refusal(connected(url, role))
+
+
+def test_a_role_that_only_writes_suffices_while_a_monitor_makes_the_partitions(
+    url: str, role: str, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    with engine.begin() as connection:
+        predictions.ensure_partitions(raw(connection), [today, today + dt.timedelta(days=1)])
+    execute(url, f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"')
+    limited = connected(url, role)
+    rights.check(limited)
+    limited.dispose()
+    assert "a monitor must run as postgres" in caplog.text
 
 
 def test_the_owner_and_its_members_pass(url: str, role: str) -> None:
