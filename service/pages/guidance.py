@@ -10,6 +10,7 @@ TESTS = {
     "proportions": ("Predicted classes", "Are classes predicted as often as before?"),
     "properties": ("Image properties", "Do light, sharpness, noise or size look different?"),
     "residual": ("Beyond class shares", "Is something left once class shares are accounted for?"),
+    "repeats": ("Repeats", "Does the same image come again more often than in the reference?"),
 }
 KINDS = {
     "none": "no shift",
@@ -17,6 +18,8 @@ KINDS = {
     "label": "label shift: the classes come in other proportions",
     "both": "covariate and label shift: other images in other proportions",
     "concept": "concept shift: the same images now mean other labels",
+    "unknown": "a shift whose kind cannot be named without true labels in the reference",
+    "repeats": "repeats: the same images again and again",
 }
 STEPS = {
     "covariate": (
@@ -36,6 +39,14 @@ STEPS = {
     "concept": (
         "Check the labelling first: new annotators, a new guideline, classes swapped on the way.",
         "If the meaning changed, relabel recent images and refit: the model's old answers no longer hold.",
+    ),
+    "unknown": (
+        "Look at the least typical images, the properties that moved and the classes that are predicted now.",
+        "Build the reference again with true labels: then Tidemark names the kind of a shift.",
+    ),
+    "repeats": (
+        "Look for a frozen or covered camera, a client that retries, a looping video or a health probe.",
+        "If these repeats are normal, declare a calm span that holds them.",
     ),
 }
 MANUAL_URL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
@@ -59,7 +70,7 @@ def steps(name: str) -> tuple[str, ...]:
 
 def remedy(name: str, stream: str, since: str) -> str | None:
     """Return the command that creates remedies for the traffic since an ISO 8601 time, or None where there is none."""
-    if name not in STEPS:
+    if name not in STEPS or name == "repeats":
         return None
     moment = dt.datetime.fromisoformat(since).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"tidemark remedy --stream {shlex.quote(stream)} \\\n  --since {moment} --out remedy"
