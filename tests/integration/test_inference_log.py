@@ -190,7 +190,7 @@ BAD: list[tuple[int, str, dict[str, Any]]] = [
     (422, "prediction 0: 4 probabilities, far:1 has 3 labels", binary(outputs(scores=E))),
     (422, "prediction 3: probabilities", binary(outputs(scores=P * np.array([[1], [1], [1], [0.2], [1]])))),
     (422, "prediction 1 of the response lacks 'features'", binary(two(b'{"scores": [1, 0, 0]}'))),
-    (422, "no row of numbers", binary(b'{"predictions": [{"scores": "x", "features": [1]}]}')),
+    (422, "not one row of numbers", binary(b'{"predictions": [{"scores": "x", "features": [1]}]}')),
     (422, "not numbers", binary(b'{"predictions": [{"scores": [1, [0], 0], "features": [1]}]}')),
     (413, "rows, at most 1000", binary(outputs(scores=np.zeros((1001, 3)), features=np.zeros((1001, 4))))),
 ]  # fmt: skip

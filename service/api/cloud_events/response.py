@@ -142,7 +142,7 @@ def _from_rows(predictions: list[dict[str, Any]], model: RegisteredModel) -> tup
         values = [row[name] for row in predictions]
         shape = nested_shape(values)
         if len(shape) < 2:
-            raise InvalidPredictions(f"{name!r} of the response is no row of numbers a prediction")
+            raise InvalidPredictions(f"{name!r} of the response is not one row of numbers for each prediction")
         try:
             arrays.append(numbers(values, shape, np.float64))
         except ValueError as error:

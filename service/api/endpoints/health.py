@@ -74,4 +74,4 @@ def database_state(engine: Engine) -> str:
     except DatabaseError as error:
         return str(error)
     except (DBAPIError, PoolTimeout):
-        return "away: predictions wait in the spool"
+        return "unavailable: predictions wait in the spool"

@@ -73,7 +73,7 @@ def split(data: bytes, json_length: str | None, body: LimitedBody) -> tuple[Infe
     elif LENGTH.fullmatch(json_length) and int(json_length) <= len(data):
         end = int(json_length)
     else:
-        raise Problem(400, f"Inference-Header-Content-Length is no length within the body of {len(data)} bytes")
+        raise Problem(400, f"Inference-Header-Content-Length is not a length within the body of {len(data)} bytes")
     try:
         return validated(InferBody, parse_json(data[:end], body)), memoryview(data)[end:]
     except Problem as problem:

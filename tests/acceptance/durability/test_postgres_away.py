@@ -20,7 +20,7 @@ OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND applic
 QUICK, SLOW = 5.0, 60.0  # seconds away
 REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
-AWAY = "away: predictions wait in the spool"
+AWAY = "unavailable: predictions wait in the spool"
 SILENT = "does not answer: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
 

@@ -120,7 +120,7 @@ def test_binary_nan_is_told() -> None:
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "1e1", "99", "9" * 5000, "²"])
 def test_a_header_length_that_cannot_be(length: str) -> None:
-    with pytest.raises(Problem, match="no length within the body of 13 bytes"):
+    with pytest.raises(Problem, match="not a length within the body of 13 bytes"):
         split(b'{"inputs":[]}', length)
 
 
