@@ -253,7 +253,7 @@ def test_an_event_is_logged_whatever_is_odd_about_it(far: TestClient, engine: En
     batch = logged(engine, 1)
     np.testing.assert_allclose(batch.embeddings, E[:1], atol=1e-2)
     assert abs(float(batch.probabilities.sum()) - 1) < 1e-3
-    tags = far.get(f"/predictions/{batch.ids[0]}").json()["tags"]
+    tags = far.get(f"/predictions/{batch.uuids[0]}").json()["tags"]
     assert "Authorization" not in tags
     assert len(tags) <= 16
     if '"Camera"' in event["headers"].get("ce-metadata", "") and "17" not in name:
