@@ -34,6 +34,7 @@ from .writing import LostModel, write_checkpoint, write_status, write_transition
 LEASE = 30.0  # seconds without a heartbeat, after which a monitor counts as dead and another takes its models
 HOUSEKEEPING = 10.0  # seconds between heartbeats
 CLOSING = 5.0  # seconds that the last checkpoints may take when the monitor ends
+MAX_BASELINE_BYTES = 2_000_000_000  # of the baselines of loaded models; models at rest are parked beyond it
 MAX_BACKOFF = 60.0  # seconds between attempts after an error of the loop itself
 FAILED = "failed"  # reason: a step with this prediction alone failed again and again
 
@@ -106,7 +107,7 @@ class Monitor:
                 return False
             if self._is_waiting(model):
                 self._attempt(model)
-                more |= model.has_more or (model.state is None and model.retry_at <= time.monotonic())
+                more |= model.has_more
             elif model.status_is_due:
                 self._save_status(model)
             self.turned_at = time.monotonic()
@@ -171,8 +172,23 @@ class Monitor:
                     whole.labels_written,
                 ):
                     watch.skip_to(connection, whole.id, whole.written, whole.labels_written)
-        used = {key for model in self._models.values() for key in model.keys.values()}
-        self._baselines.trim(used)
+        self._park()
+        loaded = [model for model in self._models.values() if model.state is not None]
+        self._baselines.trim({key for model in loaded for key in model.keys.values()})
+
+    def _park(self) -> None:
+        """Drop the states of the models that rest longest, while the baselines in use need too much memory."""
+        now = dt.datetime.now(dt.UTC)
+        loaded = [model for model in self._models.values() if model.state is not None]
+        size = sum(self._baselines.size_of(set(model.keys.values())) for model in loaded)
+        for model in sorted(loaded, key=lambda model: model.stepped_at):
+            if size <= MAX_BASELINE_BYTES:
+                return
+            if not model.has_input(now, self._settings) and self._explanations.idle:
+                self._save_status(model)
+                self._checkpoint(model)
+                size -= self._baselines.size_of(set(model.keys.values()))
+                model.park()
 
     def _give_back(self, count: int) -> None:
         """Give the models with the least to process to other monitors."""
@@ -202,7 +218,9 @@ class Monitor:
         """Check whether a step of a model has something to do."""
         if time.monotonic() < model.retry_at:
             return False
-        return model.state is None or model.keys_changed or model.has_input(dt.datetime.now(dt.UTC), self._settings)
+        if model.state is None:
+            return model.wakes or not model.parked
+        return model.keys_changed or model.has_input(dt.datetime.now(dt.UTC), self._settings)
 
     def _attempt(self, model: OwnedModel) -> None:
         """Make a step; one that fails is repeated later, with fewer predictions, from the last checkpoint on."""
@@ -265,10 +283,10 @@ class Monitor:
         sizes = reference.embeddings.shape[1], reference.classes
         with self._engine.connect() as connection:
             if state.position < model.written:
-                batch = log.read(connection, model.model_id, state.position, model.limit, *sizes)
+                batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
             if state.label_position < model.labels_written:
                 labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, sizes[1])
-        if model.must_skip:
+        if model.must_skip and state.position == model.stored_position:
             batch = model.skipped_batch(state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
             batch = model.skipped_batch(model.written, EXPIRED, *sizes)

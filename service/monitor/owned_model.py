@@ -48,8 +48,12 @@ class OwnedModel:
     seconds: dict[str, tuple[UUID, SecondDetector]] = field(default_factory=dict)
     limit: int = MAX_STEP
     retry_at: float = 0.0
+    parked: bool = False  # its state was stored and dropped from memory until something new comes
+    stepped_at: float = 0.0  # monotonic time of the last step
     blind_reason: str | None = None
     _failures: int = 0
+    _suspect_until: int = 0  # position up to which a step has failed
+    _failed_at: int = -1  # position from which the last step failed
     _error: BaseException | None = None
     _status_at: float = -float("inf")
     _checkpoint_at: float = field(default_factory=time.monotonic)
@@ -106,6 +110,16 @@ class OwnedModel:
         state = self.state
         return state is not None and (state.position < self.written or state.label_position < self.labels_written)
 
+    @property
+    def wakes(self) -> bool:
+        """Whether a parked model has something new."""
+        whole = self.whole
+        return whole.written > whole.position or whole.labels_written > whole.label_position
+
+    def park(self) -> None:
+        """Drop the stored state from memory until something new comes."""
+        self.state, self.parked = None, True
+
     def has_input(self, now: dt.datetime, settings: Settings) -> bool:
         """Check whether there is anything for a step to process."""
         if self.has_more or self.explanations or self.seconds:
@@ -114,7 +128,7 @@ class OwnedModel:
 
     def load(self, state: ModelState, is_stored: bool) -> None:
         """Begin with the state of the last checkpoint, or with one that is to be stored at the first step."""
-        self._is_stored = is_stored
+        self._is_stored, self.parked = is_stored, False
         self.ids = {name: target.id for name, target in self.targets.items()}
         self.loaded_keys = {name: key for name, key in self.keys.items() if name in state.streams}
         self.stored_position = self.whole.position
@@ -129,15 +143,21 @@ class OwnedModel:
     # Failures
 
     def succeeded(self) -> None:
-        """Return to larger steps."""
-        if self.state is not None:
-            self._failures = 0
+        """Return to larger steps, once the predictions of a step that failed are behind."""
+        self.stepped_at = time.monotonic()
+        if self.state is None or self.state.position <= self._failed_at:
+            return
+        self._failures, self._failed_at = 0, -1
+        if self.state.position >= self._suspect_until:
             self.limit = min(2 * self.limit, MAX_STEP)
 
     def failed(self, error: BaseException) -> None:
         """Forget the state, and wait before a smaller step is tried."""
         self._failures += 1
         self._error = error
+        if self.state is not None:
+            self._failed_at = self.state.position
+            self._suspect_until = max(self._suspect_until, self.state.position + self.limit)
         self.state = None
         self.limit = max(self.limit // 8, 1)
         self.retry_at = time.monotonic() + min(FIRST_BACKOFF * 2.0**self._failures, MAX_BACKOFF)
@@ -146,6 +166,11 @@ class OwnedModel:
     def must_skip(self) -> bool:
         """Whether a single prediction fails again and again."""
         return self.limit == 1 and self._failures > 6
+
+    def step_limit(self) -> int:
+        """Return the number of predictions of the next step; those that were processed before are replayed quickly."""
+        replayed = 0 if self.state is None else self.stored_position - self.state.position
+        return min(replayed, MAX_STEP) if replayed > 0 else self.limit
 
     def skipped_batch(self, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
         """Return a batch without predictions that leads to a position and counts those before it as rejected."""

@@ -107,6 +107,10 @@ class PreparedReferences:
         """Whether nothing is being prepared."""
         return self._background.idle
 
+    def size_of(self, keys: set[BaselineKey]) -> int:
+        """Return the memory that those of the baselines that are ready need, in bytes."""
+        return sum(self._ready[key].nbytes for key in keys if key in self._ready)
+
     def trim(self, used: set[BaselineKey]) -> None:
         """Forget the baselines beyond MAX_BYTES and the window tests beyond MAX_TESTS that were used longest ago.
 

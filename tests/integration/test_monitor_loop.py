@@ -109,8 +109,24 @@ def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_ski
     monitor.settle()
     assert fleet.seen()["b"] == 200
     assert fleet.watching()["m"] == "error"
-    for _ in range(60):
+    for _ in range(40):
         monitor.settle()
     assert fleet.seen()["m"] == 199
     assert fleet.stream().rejected == {"failed": 1}
     assert fleet.watching()["m"] is None
+
+
+def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MAX_BASELINE_BYTES", 0)
+    monitor = fleet.monitor()
+    for name in ("m", *OTHERS):
+        fleet.send_to(name, 250)
+    monitor.settle()
+    monitor.settle()
+    assert all(model.state is None for model in monitor._models.values())
+    fleet.send_to("m", 250)
+    monitor.settle()
+    assert fleet.seen() == {"m": 500, "b": 250, "c": 250}
+    assert fleet.alerts() == []
