@@ -13,10 +13,10 @@ from tests.acceptance.pages.test_browser import assert_can_be_read
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.reference import Sample
 from tidemark.remedy.context import Context
-from tidemark.remedy.registry import CURES
+from tidemark.remedy.registry import REMEDIES
 from tidemark.remedy.report import report
 from tidemark.remedy.report.report import Skipped
-from tidemark.remedy.result import Gain
+from tidemark.remedy.result import Improvement
 from tidemark.remedy.span import UNKNOWN, Span
 
 NAMES = ("tench", "goldfish", "great white shark", "hammerhead & <co>")
@@ -44,10 +44,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     span = Span("fish:1", since, until, reference, sample, ids, fed, "0" * 64)
     found = WindowTest(reference, window_size=300)(embeddings, probabilities)
     context = Context(span, found, frozenset({"label", "concept"}), out)
-    remedies = [entry.make(context) for entry in CURES if entry.name in MADE]
-    assert {type(gain) for remedy in remedies for gain in remedy.gains} == {Gain}
+    remedies = [entry.make(context) for entry in REMEDIES if entry.name in MADE]
+    assert {type(improvement) for remedy in remedies for improvement in remedy.improvements} == {Improvement}
     skipped = [Skipped("augmentation", "needs labelled held-out images: give --images")]
-    report.write(context, remedies, {entry.name: entry.why for entry in CURES}, skipped)
+    report.write(context, remedies, {entry.name: entry.why for entry in REMEDIES}, skipped)
     return out / "report.html"
 
 

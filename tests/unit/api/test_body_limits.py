@@ -107,7 +107,11 @@ def test_an_unknown_encoding_is_415_and_says_which_are_known(encoding: bytes) ->
     assert caught.value.headers == {"Accept-Encoding": "gzip, deflate"}
 
 
-@pytest.mark.parametrize("data", [b"plain", gzip.compress(b"abc" * 999)[:-4], gzip.compress(b"abc") + b"more", b""])
+@pytest.mark.parametrize(
+    "data",
+    [b"plain", gzip.compress(b"abc" * 999)[:-4], gzip.compress(b"abc") + b"more", b""],
+    ids=["not compressed", "cut off", "followed by more", "empty"],
+)
 def test_broken_compressed_data_is_400(data: bytes) -> None:
     with pytest.raises(Problem) as caught:
         received([data], [(b"content-encoding", b"gzip")])
