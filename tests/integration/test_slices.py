@@ -88,7 +88,7 @@ def test_a_shift_in_one_camera_is_found_by_its_slice_and_named(installation: Sli
             values[from_seven] = moved[key][from_seven]
         installation.tagged(arrays, named)
         installation.watch(monitor)
-        assert installation.slices()["camera=7"].seen < 150
+        assert installation.slices()["camera=7"].seen < 60 + 200  # a label shift is named from 150 predictions on
     (alert,) = installation.alerts()
     assert (alert.stream, alert.kind) == ("m:1/camera=7", "label")
     assert alert.summary.startswith("camera=7: ")
