@@ -19,6 +19,7 @@ from .model_registry import ModelRegistry
 from .shadow import Shadow
 
 UNKNOWN_LABEL = "the model has no such label"
+NO_MODELS_LABEL = "no prediction has the id, and no model here has the label"
 INVALID_ID = "the id is not a UUID"
 
 
@@ -87,10 +88,18 @@ class FeedbackLog:
         for model_id, count in Counter(row["model_id"] for row in rows).items():
             name, _, version = names[model_id].partition(":")
             self._metrics.feedback_accepted(name, version, count)
-        unknown = [str(key) for key in labels if key not in known]
+        absent = [key for key in labels if key not in known]
+        unknown = [str(key) for key in absent if self._is_label(labels[key])]
+        rejected += [
+            RejectedItem(str(key), labels[key], NO_MODELS_LABEL) for key in absent if not self._is_label(labels[key])
+        ]
         self._metrics.feedback_rejected("unknown_id", len(unknown))
         self._metrics.feedback_rejected("rejected", len(rejected))
         return FeedbackResult(accepted, unknown, rejected)
+
+    def _is_label(self, label: str) -> bool:
+        """Check whether some model of this server has a label."""
+        return any(label_index(model.bundle.labels, label) is not None for model in self._registry.all)
 
     def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""

@@ -46,6 +46,13 @@ def test_if_no_label_can_be_stored_the_status_says_so(client: TestClient) -> Non
     assert key in answer.json()["detail"]
 
 
+def test_a_label_that_no_model_has_is_422_also_for_an_unknown_prediction(client: TestClient) -> None:
+    answer = fed(client, (UNKNOWN, "eleven"))
+    assert answer.status_code == 422
+    assert answer.json()["rejected"][0]["label"] == "eleven"
+    assert fed(client, (UNKNOWN, "bee")).status_code == 202
+
+
 @pytest.mark.parametrize("label", ["Löwe", unicodedata.normalize("NFD", "Löwe"), " Löwe "])
 def test_a_label_is_the_same_in_every_unicode_form(client: TestClient, label: str) -> None:
     assert fed(client, (predicted(client), label)).json()["accepted"] == 1
