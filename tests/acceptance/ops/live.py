@@ -81,10 +81,11 @@ def drift(client: httpx.Client) -> None:
 
 
 def strain(client: httpx.Client) -> None:
-    """Send one request that is no image, and more than fits."""
+    """Send an image and labels that cannot be read, and more images than fit into the queue."""
     _, held_out = halves()
     traffic = Traffic(held_out, np.random.default_rng(3))
     assert client.post("/predict", content=b"no image", headers={"content-type": "image/png"}).status_code == 400
+    assert client.post("/feedback", content=b"no JSON").status_code == 400
     with ThreadPoolExecutor(8) as pool:
         until(lambda: 503 in pool.map(lambda _: crowd(client, traffic), range(8)), "a full queue")
 

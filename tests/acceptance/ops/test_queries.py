@@ -25,6 +25,7 @@ DRIFTED = (  # what comes last after the drifted traffic
 )
 STRAINED = (  # and what after the strain, of which rates have to be young
     'rate(tidemark_predict_requests_total{status="503"}[1m])',
+    'rate(tidemark_requests_total{path="/feedback", status="400"}[1m])',
     "rate(tidemark_predict_seconds_count[1m]) > 0",
 )
 
@@ -92,7 +93,8 @@ def test_only_the_drift_alert_fires(prometheus: httpx.Client) -> None:
 @pytest.mark.parametrize("path", DASHBOARDS, ids=[path.stem for path in DASHBOARDS])
 def test_the_variables_offer_what_there_is(prometheus: httpx.Client, path: Path) -> None:
     offered = {}
-    for variable in dashboard(path)["templating"]["list"]:
+    queries = [item for item in dashboard(path)["templating"]["list"] if item["type"] == "query"]
+    for variable in queries:
         query = substituted(variable["query"]["query"], ALL)
         series, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
         answer = prometheus.get(f"/api/v1/label/{label}/values", params={"match[]": series}).json()

@@ -23,6 +23,8 @@ def alert(**changes: str) -> dict[str, Any]:
         "summary": "Images are darker than in training (brightness 0.31 → 0.22)",
         "since": AT.isoformat(),
         "url": "http://127.0.0.1:8000/alerts/0192/page",
+        "severity": "ticket",
+        "resolution": "recovered",
     } | changes
 
 
@@ -38,7 +40,7 @@ def assert_text(text: dict[str, Any], kind: str, longest: int) -> None:
     assert 1 <= len(text["text"]) <= longest
 
 
-@pytest.mark.parametrize("event", ["drift.firing", "drift.resolved"])
+@pytest.mark.parametrize("event", ["drift.firing", "drift.changed", "drift.resolved"])
 @pytest.mark.parametrize("changes", [{}, {"summary": "darker & darker; " * 500, "stream": "m" * 200 + ":1"}])
 def test_every_block_keeps_to_the_schema(event: str, changes: dict[str, str]) -> None:
     blocks = message(event, **changes)["blocks"]
@@ -68,7 +70,8 @@ def test_it_says_what_where_and_links_to_the_page() -> None:
     firing = message("drift.firing")
     assert firing["text"].startswith("digits:1/camera=7: covariate shift firing.")
     assert "<http://127.0.0.1:8000/alerts/0192/page|open the report>" in json.dumps(firing["blocks"])
-    assert "resolved" in message("drift.resolved")["text"]
+    assert "resolved (recovered)" in message("drift.resolved")["text"]
+    assert message("drift.firing", severity="page")["text"].startswith("PAGE digits:1/camera=7")
 
 
 def test_a_label_cannot_call_the_channel() -> None:
