@@ -1,4 +1,4 @@
-"""Repeated rows: which predictions have the embedding of another one shortly before, and whether they became many."""
+"""Repeats: which predictions equal another one shortly before, and whether they became many."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from .types import BoolArray, Float32Array, IntArray
 
-MEMORY = 5000  # predictions within which an embedding that comes again is a repeat
+MEMORY = 5000  # predictions within which one that comes again is a repeat
 KEY_COLUMNS = 2  # float32 columns that hold a row's key of 48 bits, 24 bits each, which float32 holds exactly
 KEY_BITS = 24
 KEY_SEED = 48  # of the multipliers, which must not change: keys are part of stored states
@@ -31,15 +31,23 @@ def row_keys(rows: Float32Array) -> Float32Array:
     return np.stack([high, low], axis=1).astype(np.float32)
 
 
+def prediction_keys(embeddings: Float32Array, probabilities: Float32Array) -> Float32Array:
+    """Return a key for each prediction as `row_keys` does: of its embedding (m, d) and its probabilities (m, k).
+
+    The probabilities tell different images apart also where a model's embedding is constant, as some users have it.
+    """
+    return row_keys(np.hstack([embeddings, probabilities]))
+
+
 def joined_keys(columns: Float32Array) -> IntArray:
     """Return the keys (m,) that `row_keys` split into two columns."""
     high, low = columns.astype(np.int64).T
     return np.asarray((high << KEY_BITS) | low)
 
 
-def repeat_share(embeddings: Float32Array) -> float:
-    """Return the share of rows (n, d) whose embedding came before within the last `MEMORY` rows."""
-    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(row_keys(embeddings))).mean())
+def repeat_share(embeddings: Float32Array, probabilities: Float32Array) -> float:
+    """Return the share of predictions, (n, d) and (n, k), that came before within the last `MEMORY` ones."""
+    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(prediction_keys(embeddings, probabilities))).mean())
 
 
 class RecentRepeats:

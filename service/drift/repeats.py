@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from .recent_repeats import joined_keys, row_keys
+from .recent_repeats import joined_keys, prediction_keys
 from .reference import Sample
 from .types import IntArray
 
@@ -86,8 +86,8 @@ class RepeatTest:
 
 
 def repeat_keys(sample: Sample) -> IntArray:
-    """Return a number for each row (m,), the same for rows with the same embedding, as the detector counts repeats."""
-    return joined_keys(row_keys(sample.embeddings))
+    """Return a number for each row (m,), the same for equal predictions, as the detector counts repeats."""
+    return joined_keys(prediction_keys(sample.embeddings, sample.probabilities))
 
 
 def first_rows(keys: IntArray) -> IntArray:

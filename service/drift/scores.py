@@ -10,7 +10,7 @@ from scipy import linalg, special
 
 from .label_shift import LOG_OFFSET
 from .rare_classes import rare_class_groups
-from .recent_repeats import KEY_COLUMNS, repeat_share, row_keys
+from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .reference import Reference, Sample
 from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
@@ -162,7 +162,7 @@ class DetectorScores:
         )
         self.of_reference[:, : len(self._centre)] -= self._centre
         self.excess = _excess_of_whitening(views[View.EMBEDDING], self._whiten_embedding.shape[1])
-        self.repeat_share = repeat_share(reference.embeddings)
+        self.repeat_share = repeat_share(reference.embeddings, reference.probabilities)
 
     def __call__(self, sample: Sample) -> Float32Array:
         """Return the score rows (m, layout.row_width) of predictions."""
@@ -205,7 +205,7 @@ class DetectorScores:
         posterior = self._posterior(sample.probabilities) @ self._members
         shifts = np.log1p(posterior[:, :, None] * self._slopes) - self._floors
         ratios[:, outlying:] = shifts.reshape(len(sample), -1)
-        rows[:, part["key"]] = row_keys(sample.embeddings)
+        rows[:, part["key"]] = prediction_keys(sample.embeddings, sample.probabilities)
         return rows
 
     def _posterior(self, probabilities: Float32Array) -> Float32Array:

@@ -78,7 +78,7 @@ def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkey
         for number in range(5):
             send_event(client, WORLD.traffic(20, RNG), number)
         until(lambda: stream(client)["predictions"] == 300, "the monitor to see 300 predictions")
-        assert stream(client)["state"] == "calm"
+        until(lambda: stream(client)["state"] == "calm", "the state to be written, which is done every few seconds")
         ids = send(client, WORLD.traffic(200, RNG, move=0.6))
         until(lambda: stream(client)["state"] == "drifting", "an alarm")
         assert stream(client)["kind"] == "covariate"

@@ -235,7 +235,7 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
         assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
     assert len({row["predicted"] for row in rows}) == 10
     with world.engine.connect() as connection:
-        assert not feedback.of(connection, [UUID(row["id"]) for row in rows])
+        assert not feedback.labels_of(connection, [UUID(row["id"]) for row in rows])
 
 
 @digits_only

@@ -266,6 +266,7 @@ def test_any_number_of_classes_and_dimensions(world):
     rng = np.random.default_rng(16)
     tested = WindowTest(world.reference(600, rng), window_size=100)
     calm, moved = tested(**world.traffic(100, rng)), tested(**world.traffic(100, rng, move=2.0))
+    assert calm.state == "tested"
     assert np.isfinite(calm.p_value)
     assert calm.p_value > 0.001
     assert moved.kind in ("covariate", "both")
