@@ -14,7 +14,7 @@ from .queue import defer
 QUEUE = "deliveries"
 DELIVER = "deliver"
 UNMUTE = "unmute"
-GIVE_UP = dt.timedelta(hours=24)  # after an event, until when its delivery is attempted
+GIVE_UP = dt.timedelta(hours=24)  # time after an event in which its delivery is attempted
 
 
 def delivery_lock(alert_id: UUID, url: str) -> str:

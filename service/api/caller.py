@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.types import Scope
 
-KEY_DIGITS = 8  # of a key's SHA-256, by which people recognise it in TIDEMARK_API_KEYS
+KEY_DIGITS = 8  # first digits of a key's SHA-256 that are shown, so that people recognise it
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Caller:
     is_admin: bool
 
 
-ANONYMOUS = Caller("anonymous", is_admin=True)  # where no API keys are configured
+ANONYMOUS = Caller("anonymous", is_admin=True)  # the caller if no API keys are configured
 
 
 def identify(scope: Scope, sha256: str, scopes: set[str]) -> None:

@@ -17,7 +17,7 @@ from ..store import alerts, health, schema, self_tests, streams, watching
 from ..store import engine as engines
 
 MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running; a live one beats every 10
-CHECKED_SEGMENTS = 10_000  # of each model, the newest: about an hour of one server
+CHECKED_SEGMENTS = 10_000  # newest segments checked for each model: about an hour of one server
 MAX_UNPLACED_AGE = 60.0  # seconds that a prediction of an earlier version may be without a position
 MAX_CLOCK_DIFFERENCE = 5.0  # seconds between this machine and the database: times of predictions are this machine's
 MAX_SELF_TEST_AGE = dt.timedelta(days=2)  # since the last success; it runs daily

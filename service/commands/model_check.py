@@ -19,7 +19,7 @@ from ..inference.session import Model
 from ..settings import Settings
 
 DEFAULT_LIMIT = 500  # images, on which a dozen variants take about as long as 6,000 predictions
-BINS = 15  # of confidence, for the calibration error
+BINS = 15  # bins of confidence for the calibration error
 SHOWN_VARIANTS = 8
 MIN_CLASS_ROWS = 5  # images a class, on average, from which an order of the labels can be told from chance
 

@@ -33,7 +33,7 @@ from .reference_warnings import labelled_warnings, warnings
 __all__ = ["SHOWN", "BuiltReference", "Gallery", "build_reference", "reference_arrays", "store"]
 
 MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
-POWER_SHARE = 0.2  # of the whole time, that the table of detectable shifts takes unless it is asked for in full
+POWER_SHARE = 0.2  # share of the build's time for the table of detectable shifts, unless requested in full
 CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 HELD_OUT = (
     "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "

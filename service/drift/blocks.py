@@ -4,7 +4,7 @@ import numpy as np
 
 from .types import Float32Array, FloatArray, IntArray
 
-MAX_BLOCK_SHARE = 0.25  # of the series that a mean block may be long, so that it holds a cycle that comes four times
+MAX_BLOCK_SHARE = 0.25  # longest mean block as a share of the series: a cycle seen four times fits
 AGGREGATION = 8  # rows that become one when longer memories are looked for
 MIN_AGGREGATED = 200  # rows of the shortest aggregated series
 RUN = 200  # consecutive rows of one run when a long span is thinned

@@ -7,7 +7,7 @@ from .types import FloatArray, IntArray
 LEAST = 50  # rows of the smallest subsample that is tried
 SIZES = 200  # sizes that are tried
 SHORTAGE = 0.02  # share of the subsample's rows that classes with too few rows may be short of
-SEED = 0  # of the choice of rows, so that the same proportions give the same rows
+SEED = 0  # seed of the choice of rows, so that the same proportions give the same rows
 
 
 def rows_of_mix(labels: IntArray, proportions: FloatArray, most: int) -> IntArray:

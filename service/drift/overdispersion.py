@@ -9,7 +9,7 @@ from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
 
 SHORTEST = 8  # blocks of one sum at the shortest scale
-FACTOR = 4  # between a scale and the next
+FACTOR = 4  # ratio between a scale and the next
 SCALES = 7  # the longest sum has 8 x 4^6 blocks: 327,680 predictions
 LAGS = 2  # sums before a new one that it is compared with
 MAX_SAMPLES = 120  # differences of sums that are stored at each scale

@@ -10,7 +10,7 @@ from .types import BoolArray, Float32Array, IntArray
 MEMORY = 5000  # predictions within which one that comes again is a repeat
 KEY_COLUMNS = 2  # float32 columns that hold a row's key of 48 bits, 24 bits each, which float32 holds exactly
 KEY_BITS = 24
-KEY_SEED = 48  # of the multipliers, which must not change: keys are part of stored states
+KEY_SEED = 48  # seed of the multipliers; it must not change, because keys are part of stored states
 MIN_SHARE = 0.01  # share of repeats that is normal in any traffic (retries, health probes)
 REFERENCE_FACTOR = 2.0  # times the reference's own share that is normal, too
 ALTERNATIVE_FACTOR = 5.0  # times the normal share, under the alternative tested

@@ -11,7 +11,7 @@ from .context import ridge, with_intercept
 from .types import Float32Array, FloatArray, IntArray
 from .window_statistics import BLOCK
 
-NEIGHBOUR_SHARE = 0.05  # of the calm blocks, those with the most similar context, from which a residual is drawn
+NEIGHBOUR_SHARE = 0.05  # share of the calm blocks, those of the most similar context, that a residual is drawn from
 MAX_NEIGHBOURS = 200  # blocks
 
 

@@ -29,7 +29,7 @@ from .window_statistics import (
 )
 
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions
-MIN_CALM_ROWS = 1000  # of traffic that is declared calm
+MIN_CALM_ROWS = 1000  # smallest number of rows that can be declared calm
 CHUNK = 64  # blocks processed at once, which bounds the memory
 CHANGE_POINT_LOG_LIKELIHOOD_DROP = 3.0  # nats below the likeliest change point, within which others are likely, too
 

@@ -19,7 +19,7 @@ from .onnx_graph import OnnxGraph
 from .probabilities import ModelFailed
 from .runtime import open_session
 
-TOLERANCE = 2e-3  # of the values' range, that another order of float32 sums explains
+TOLERANCE = 2e-3  # share of the values' range that another order of float32 sums explains
 COARSE_TOLERANCE = 2e-2  # the same for float16, and for quantised tensors, whose values may fall on the next step
 
 Answers = list[NDArray[Any]]

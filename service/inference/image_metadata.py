@@ -6,7 +6,7 @@ import zlib
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # chunks that pixels need
 WEBP_METADATA = (b"XMP ", b"ICCP")
-WEBP_METADATA_FLAGS = 0b0010_0100  # of these chunks, in the first byte of VP8X
+WEBP_METADATA_FLAGS = 0b0010_0100  # flags of these chunks in the first byte of VP8X
 JPEG_START = b"\xff\xd8\xff"
 JPEG_SCAN = b"\xff\xda"  # marker of a scan; in compressed data a byte FF is followed by 00 or a restart marker
 JPEG_METADATA = (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)  # APP0 to APP15 and comments, but for APP1 and APP14

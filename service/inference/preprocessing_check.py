@@ -13,7 +13,7 @@ from .labelled_images import LabelledImages
 from .presets import IMAGENET
 from .session import Model, ModelFailed
 
-MIN_IMPROVEMENT = 0.05  # of accuracy, from which another setting is suggested
+MIN_IMPROVEMENT = 0.05  # smallest improvement in accuracy for which another setting is suggested
 Z = 3.0  # standard deviations by which it has to be better, since a dozen settings are tried
 ROUNDS = 2  # settings that are combined at most: the best one, and the best one in addition
 

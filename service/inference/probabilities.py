@@ -9,7 +9,7 @@ Floats = NDArray[np.float32]
 
 TOLERANCE = 0.01  # deviation of a probability from 0..1, or of a row's sum from 1, that float16 and rounding explain
 EXACT = 1e-3  # deviation of a row's sum from 1 up to which the row is left as the model answered it
-MAX_STEP = 0.01  # of the coarsest grid on which quantised probabilities lie: int8 has steps of 1/127
+MAX_STEP = 0.01  # coarsest grid of quantised probabilities; int8 has steps of 1/127
 
 
 class ModelFailed(TidemarkError):

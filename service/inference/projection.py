@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_EMBEDDING_SIZE = 2048  # values of a stored embedding
-SEED = 20  # of the groups and signs; changing it makes stored references and new traffic differ
+SEED = 20  # seed of the groups and signs; changing it makes stored references and new traffic differ
 
 
 def projected(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ from .self_test import run_due_self_tests
 RETAIN = "retain"
 SELF_TEST = "self_test"
 RETIRE = "retire"
-MAINTENANCE_QUEUE = "maintenance"  # with a worker of its own, so that neither streams nor deliveries hold it up
+MAINTENANCE_QUEUE = "maintenance"  # queue of its own, so that neither streams nor deliveries hold it up
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 HOUSEKEEPING = 15.0  # seconds between searches for dead workers' jobs
 LONGEST = 3 * delivery.TIMEOUT  # seconds that a delivery can be in hand

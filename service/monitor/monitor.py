@@ -34,7 +34,7 @@ from .writing import LostModel, write_checkpoint, write_status, write_transition
 LEASE = 30.0  # seconds without a heartbeat, after which a monitor counts as dead and another takes its models
 HOUSEKEEPING = 10.0  # seconds between heartbeats
 CLOSING = 5.0  # seconds that the last checkpoints may take when the monitor ends
-MAX_BASELINE_BYTES = 2_000_000_000  # of the baselines of loaded models; models at rest are parked beyond it
+MAX_BASELINE_BYTES = 2_000_000_000  # bytes of the baselines of loaded models, beyond which models at rest are parked
 MAX_BACKOFF = 60.0  # seconds between attempts after an error of the loop itself
 FAILED = "failed"  # reason: a step with this prediction alone failed again and again
 

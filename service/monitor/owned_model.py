@@ -19,8 +19,8 @@ from .stream_step import is_due, with_error
 MAX_STEP = 5000  # predictions of one step
 STATUS_INTERVAL = 3.0  # seconds between two writes of the statuses, unless something happened
 CHECKPOINT_ROWS = 20_000  # predictions after which the states are stored
-CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at least
-CHECKPOINT_BYTES = 4000  # of checkpoints a prediction, at most: a slow stream is stored less often
+CHECKPOINT_SECONDS = 60.0  # shortest time between two checkpoints
+CHECKPOINT_BYTES = 4000  # most bytes of checkpoints for each prediction: a slow stream is stored less often
 OLDEST_CHECKPOINT = 86_400.0  # seconds, after which even a very slow stream is stored
 FIRST_BACKOFF = 0.5  # seconds before a step that failed is repeated
 MAX_BACKOFF = 60.0  # seconds

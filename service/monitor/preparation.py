@@ -20,7 +20,7 @@ from .missing_properties import filled
 from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
 from .state import SecondDetector
 
-MAX_BYTES = 1_000_000_000  # of prepared baselines that no loaded stream uses
+MAX_BYTES = 1_000_000_000  # bytes of prepared baselines that no loaded stream uses
 MAX_TESTS = 8  # window tests that are kept ready; each may need some hundred megabytes
 SECOND_SHARE = 2.0  # expected run time of the detector of further shifts, over that of the stream: half its budget
 RETRY_AFTER = 30.0  # seconds, after which a baseline whose preparation failed is prepared again

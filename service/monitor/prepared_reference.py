@@ -12,7 +12,7 @@ from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..drift.neighbours import Neighbours
 
 SEED = 0
-LEVEL = 0.01  # at which a single window is called drifted; alarms are the detector's
+LEVEL = 0.01  # level at which a single window is called drifted; alarms are the detector's
 
 
 class BaselineKey(NamedTuple):

@@ -11,12 +11,12 @@ MIN_ALARM_ROWS = 50  # predictions after the change from which its kind is named
 MIN_LABEL_ROWS = 150  # predictions after the change from which it is named a label shift; fewer hide darker images
 EXPLAINED = 0.2  # p-value of the residual test above which another mix of classes surely explains a window
 MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
-MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # after a detection, until the alarm goes out with fewer predictions
-MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # after a window was requested, until the alarm goes out without it
+MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # wait after a detection until the alarm is sent with fewer predictions
+MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # wait after the request of a window until the alarm is sent without it
 QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
 MAX_QUIET = 50_000  # predictions of quiet that an incident's end needs at the most
 LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
-REOPEN_WITHIN = dt.timedelta(hours=1)  # after its resolution, in which an incident that comes back is reopened
+REOPEN_WITHIN = dt.timedelta(hours=1)  # time after its resolution in which an incident that returns is reopened
 
 
 def enough_rows(since_change: int, detected_at: dt.datetime, now: dt.datetime) -> bool:

@@ -10,7 +10,7 @@ from ..drift.scores import DetectorScores
 from ..drift.self_test import SelfTestResult, self_test
 from ..store import references, self_tests
 
-INTERVAL = dt.timedelta(days=1)  # between two self-tests of a reference
+INTERVAL = dt.timedelta(days=1)  # time between two self-tests of a reference
 RUN_TIME = 100_000.0  # expected run time of the tested detector in predictions, so that delays can be compared
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from .state import SecondDetector, StreamRows, StreamState, rate_of, with_rate_p
 from .summaries import alarm_summary, further_shift_summary, untested_report
 
 CHUNK = 500  # predictions after which alarms, windows and the end of an incident are checked
-POINT_INTERVAL = dt.timedelta(seconds=2)  # between two points of the evidence's chart
+POINT_INTERVAL = dt.timedelta(seconds=2)  # time between two points of the evidence's chart
 FIRST_WINDOWS = 10  # windows of a new stream that are tested as soon as they are full
 SECOND_BASELINE_ROWS = 500  # predictions since a change from which a second baseline is made
 MAX_BASELINE_ROWS = 2000  # predictions of a second baseline, the newest

@@ -13,9 +13,9 @@ from ..store.alerts import AlertRow
 from ..store.streams import StreamRow
 from ..store.windows import WindowRow
 
-MAX_POINTS = 200  # of the evidence that a chart shows
+MAX_POINTS = 200  # points of evidence that a chart shows
 MIN_POINTS = 8  # points of the kept history, below which the stored windows draw the line
-MAX_WINDOWS = 40  # that are read back for it
+MAX_WINDOWS = 40  # windows that are read back for it
 
 
 @dataclass(frozen=True)

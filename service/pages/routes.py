@@ -19,7 +19,7 @@ from . import alert_actions, evidence_history
 from . import report_images as images
 from .rendering import render_page
 
-OVERVIEW_POINTS = 100  # of each stream's evidence on the overview
+OVERVIEW_POINTS = 100  # points of each stream's evidence on the overview
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
 STATE_ORDER = ("drifting", "warming_up", "calm")

@@ -7,7 +7,7 @@ from ..drift.mmd import gaussian, median_squared_distance
 from ..drift.reference import Reference, Sample
 from ..drift.views import View, Views
 
-MAX_ROWS = 5000  # of the reference that are compared with
+MAX_ROWS = 5000  # most rows of the reference that are compared with
 
 
 def witness_scores(reference: Reference, sample: Sample, seed: int = 0) -> NDArray[np.float64]:

@@ -34,8 +34,8 @@ from ..store import models, schema
 from .state import open_server_state
 
 GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the time
-GZIP_LEVEL = 4  # of 1..9: a tenth larger than 9, and four times as fast
-STATEMENT_TIMEOUT_SECONDS = 30  # after which Postgres gives up a query of the API
+GZIP_LEVEL = 4  # level between 1 and 9; a tenth larger than 9, and four times as fast
+STATEMENT_TIMEOUT_SECONDS = 30  # time after which Postgres gives up a query of the API
 ROUTERS = [
     *(module.router for module in (predict, metadata, infer, observe, cloud_events, feedback)),
     *(module.router for module in (drift, alerts, alert_actions, thumbnails, health, metrics, docs, pages)),

@@ -6,10 +6,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-COMMAND = Path("/proc/1/cmdline")  # of the container's own process
+COMMAND = Path("/proc/1/cmdline")  # command line of the container's own process
 DEFAULT_PORT = "8000"
 TIMEOUT = 4.0  # seconds for an answer of the server
-HEARTBEAT_FILE = "monitor.alive"  # in the data folder; its time of change is the monitor's last heartbeat
+HEARTBEAT_FILE = "monitor.alive"  # file in the data folder; its time of change is the monitor's last heartbeat
 MAX_HEARTBEAT_AGE = 60.0  # seconds since the last heartbeat, of which there is one every ten
 
 

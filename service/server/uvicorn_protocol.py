@@ -11,10 +11,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0  # from the connection, or from the first byte of a further request, to the end of its head
 MAX_HEAD_BYTES = 65_536  # bytes of a request line and its headers
-UNREAD_BODY_SECONDS = 30.0  # after an answer to a request whose body the client has not sent in full
-WRITE_CHECK_SECONDS = 10.0  # between two checks whether a client reads its answer
+UNREAD_BODY_SECONDS = 30.0  # wait after the answer to a request whose body the client has not sent in full
+WRITE_CHECK_SECONDS = 10.0  # time between two checks whether a client reads its answer
 MIN_READ_BYTES = 65_536  # bytes that a client must read of its answer between two checks
-CLOSE_SECONDS = 5.0  # for the rest of an answer to reach the client once the connection is to be closed
+CLOSE_SECONDS = 5.0  # time for the rest of an answer to reach the client before a connection is closed
 RESERVED_DESCRIPTORS = 128  # files and sockets that a process needs besides its clients' connections
 MAX_CONNECTIONS = 4_096
 HEAD_TOO_LARGE = (

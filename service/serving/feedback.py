@@ -89,10 +89,12 @@ class FeedbackLog:
             name, _, version = names[model_id].partition(":")
             self._metrics.feedback_accepted(name, version, count)
         absent = [key for key in labels if key not in known]
-        unknown = [str(key) for key in absent if self._is_label(labels[key])]
-        rejected += [
-            RejectedItem(str(key), labels[key], NO_MODELS_LABEL) for key in absent if not self._is_label(labels[key])
-        ]
+        unknown = []
+        for key in absent:
+            if self._is_label(labels[key]):
+                unknown.append(str(key))
+            else:
+                rejected.append(RejectedItem(str(key), labels[key], NO_MODELS_LABEL))
         self._metrics.feedback_rejected("unknown_id", len(unknown))
         self._metrics.feedback_rejected("rejected", len(rejected))
         return FeedbackResult(accepted, unknown, rejected)

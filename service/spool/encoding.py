@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..store.logged import HALF, LABEL, SINGLE, Logged
 
 COLUMNS = "model, ids, labels, confidences, probabilities, embeddings, properties, tags, corrected, thumbnails"
-LENGTH = np.dtype("<u4")  # of a byte string among several
+LENGTH = np.dtype("<u4")  # type of the length of a byte string among several
 
 
 def encode(batch: Logged) -> tuple[object, ...]:

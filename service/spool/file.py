@@ -13,7 +13,7 @@ from uuid_utils import uuid7
 from .encoding import COLUMNS
 
 SUFFIX = ".sqlite"
-FORMAT = "1"  # of the file; a file of an earlier version names none
+FORMAT = "1"  # format of the file; a file of an earlier version names none
 CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, from which an `append` makes the checkpoint itself
 MIN_FREE_BYTES = 64_000_000  # bytes of the disk that stay free
 MIN_FREE_SHARE = 0.1  # share of a small disk that stays free instead

@@ -18,7 +18,7 @@ from ..store.raw_connection import raw
 from .pending_rows import PendingRows
 from .spool import ModelFile, Spool
 
-ROWS = 5000  # of one COPY, about
+ROWS = 5000  # approximate rows of one COPY
 INTERVAL = 0.25  # seconds between polls of the spool
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is unavailable
 ADOPTION = 30.0  # seconds between searches for spools of dead workers

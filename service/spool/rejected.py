@@ -8,11 +8,11 @@ from typing import Any
 
 from .encoding import COLUMNS
 
-SUFFIX = ".rejected"  # of the SQLite file
+SUFFIX = ".rejected"  # suffix appended to the name of the SQLite file
 SCHEMA = f"CREATE TABLE IF NOT EXISTS rejected (seq INTEGER PRIMARY KEY, count INTEGER, {COLUMNS}, reason TEXT)"
 INSERT = "INSERT OR IGNORE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT = f"SELECT seq, count, {COLUMNS} FROM batches WHERE seq = ?"
-MAX_BYTES = 100_000_000  # of a file, from which on batches are counted only, so that it cannot fill the disk
+MAX_BYTES = 100_000_000  # size of a file from which batches are only counted, so that it cannot fill the disk
 
 
 def keep(spool: Path, row: Sequence[Any], reason: str) -> None:

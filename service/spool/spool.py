@@ -25,8 +25,8 @@ SIZE = (
 )
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
-MAX_PEEK_BYTES = 64_000_000  # of rows read at a time, several copies of which are made on the way to Postgres
-CHECK_SECONDS = 0.1  # between two checks of how full it is: one costs a fifth of an `append`
+MAX_PEEK_BYTES = 64_000_000  # bytes of rows read at a time; several copies are made on the way to Postgres
+CHECK_SECONDS = 0.1  # time between two checks of how full it is: one costs a fifth of an `append`
 RETRY_AFTER = 5  # seconds after which a refused client may try again
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, TextClause, text
 
 DELETED_AT_ONCE = 5000  # rows of one transaction, so that none is long
 MAX_ROUNDS = 200  # transactions a table and call, so that a call ends; the rest waits for the next hour
-GRACE = dt.timedelta(days=1)  # that segments and writers outlive the rows that they are about
+GRACE = dt.timedelta(days=1)  # time that segments and writers outlive the rows that they describe
 
 BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a row a version or less
     "alerts": "TIDEMARK_REPORT_RETENTION_DAYS, from their resolution on",

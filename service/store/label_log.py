@@ -22,7 +22,7 @@ from .logged import HALF
 from .prediction_id import time_of, uuids
 from .raw_connection import raw
 
-PATIENCE = dt.timedelta(minutes=5)  # that a label waits for its prediction
+PATIENCE = dt.timedelta(minutes=5)  # longest time that a label waits for its prediction
 PLACED_AT_ONCE = 20_000  # labels that enter the log in one transaction
 LABELS_LOCK = 0x71E2  # advisory lock, with the model's id: who lets labels enter
 NONE_REPLACED = -1  # in `LabelBatch.replaced`: the label corrects no other

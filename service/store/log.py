@@ -19,7 +19,7 @@ from .prediction_id import time_of
 from .raw_connection import raw
 from .segments import LEGACY_WRITER, Segment
 
-MAX_BYTES = 128_000_000  # of embeddings and probabilities in one batch, so that a wide model cannot exhaust the memory
+MAX_BYTES = 128_000_000  # bytes of embeddings and probabilities in one batch: bounds the memory of wide models
 SCAN = 20_000  # positions in which one query searches for the rows of a slice
 MAX_SCANNED = 1_000_000  # positions after which the search ends
 SEGMENTS_AT_ONCE = 5_000  # segments that are fetched at a time, of which a span of days may have millions

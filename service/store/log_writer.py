@@ -20,7 +20,7 @@ from psycopg.errors import UniqueViolation
 from .logged import COPIED, SIGNATURE, TRAILER, Logged
 
 LOG_LOCK = 0x71E1  # advisory lock, with the model's id: who takes positions
-REPORT_EVERY = "5 seconds"  # after which a writer says again how many rows it still holds
+REPORT_EVERY = "5 seconds"  # time after which a writer reports again how many rows it still holds
 
 STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS stage (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-VERSION = 2  # of the JSON; version 1 had no version key, and held the evidence's history
+VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ DRAIN_LIMIT_FACTOR = (
     8  # a refused body is dropped as it arrives up to this multiple of its limit, then the client reads why
 )
 BODY_TIMEOUT = "the time for the request body is over"  # message of the cancellation that ends a wait for the body
-BODY_SCOPE_KEY = "tidemark.body"  # where a request's scope holds its `LimitedBody`
+BODY_SCOPE_KEY = "tidemark.body"  # key under which a request's scope holds its `LimitedBody`
 
 
 class BodyLimits:

@@ -19,7 +19,7 @@ from ..caller import Caller, caller_of
 from ..problems import Problem, documented
 
 MAX_NOTE = 2_000  # characters of a person's note
-MAX_MUTE = dt.timedelta(days=90)  # after which a mute is taken for a mistake; accepting or retiring ends an alert
+MAX_MUTE = dt.timedelta(days=90)  # longest mute; a longer one is taken for a mistake
 
 router = APIRouter(tags=["alerts"])
 

@@ -16,7 +16,7 @@ Embedder = Callable[[Pixels], Sample]  # runs the model and measures the propert
 
 MAX_OPERATIONS = 4
 SEARCHED = 200  # images and window rows that magnitudes are looked for with
-MAX_SWAP_ROUNDS = 2  # of each set of operations
+MAX_SWAP_ROUNDS = 2  # rounds of swaps for each set of operations
 REFINING = 20  # evaluations for each magnitude that is refined
 MATCH_P_VALUE = 0.05  # p-value above which images and window count as alike
 LEVEL = 0.01  # of chance that an operation is put in that does not bring the images nearer

@@ -24,11 +24,11 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
-IMAGES = 1000  # that take part at most
+IMAGES = 1000  # most images that take part
 MIN_IMAGES = 100
-FITTED = 600  # of them that ranges are fitted with, and of the span the newest
+FITTED = 600  # images, and newest rows of the span, that ranges are fitted with
 BATCH = 64
-COPIES = 2  # of each image, augmented, that the last layer is fitted on beside the image itself
+COPIES = 2  # augmented copies of each image that the last layer is fitted on in addition to it
 FOLDS = 3
 PENALTY = 0.01
 MIN_LABELS = 50  # fed-back labels from which the improvement is measured on them as well
