@@ -125,9 +125,19 @@ def _database_problem(error: Exception) -> Problem:
     return Problem(500, "the database refuses this request; the log of the server says why")
 
 
+def _http_problem(error: HTTPException) -> Problem:
+    """Return an error of the framework as a problem; a body that is no JSON is 422 whatever makes it unreadable.
+
+    FastAPI answers 422 to a body with wrong syntax and 400 to one that is not UTF-8 or is nested too deep.
+    """
+    if error.status_code == 400 and isinstance(error.__cause__, (ValueError, RecursionError)):
+        return Problem(422, "body: JSON in UTF-8 was expected; the body cannot be decoded")
+    return Problem(error.status_code, str(error.detail), error.headers)
+
+
 PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
     Problem: lambda error: error,
-    HTTPException: lambda error: Problem(error.status_code, str(error.detail), error.headers),
+    HTTPException: _http_problem,
     RequestValidationError: lambda error: Problem(422, described(error)),
     Overloaded: _overloaded,
     ModelFailed: lambda error: Problem(503, str(error)),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -137,6 +138,15 @@ def test_no_request_is_answered_5xx(
     refused -= {"POST /alerts/test"}  # no receiver is configured here
     assert sorted(path for path in refused if "{" not in path) == []  # but what there is not
     assert len(asked) >= 20
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe{}", b'{"by": "\xc3"}', b"[" * 100_000, b"{", b"NaN"])
+@pytest.mark.parametrize("path", ["/alerts/{id}/acknowledge", "/alerts/{id}/mute", "/alerts/{id}/accept"])
+def test_a_body_that_is_no_json_is_answered_422(client: TestClient, path: str, body: bytes) -> None:
+    """FastAPI alone answers 400 to text that is not UTF-8, a status that no endpoint describes."""
+    response = client.post(path.format(id=uuid4()), content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
 def test_values_beyond_what_is_stored_are_refused(client: TestClient) -> None:

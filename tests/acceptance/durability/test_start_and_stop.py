@@ -1,5 +1,6 @@
 """How servers and monitors begin and end: as process 1, on SIGTERM, behind a load balancer."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -188,10 +189,15 @@ def test_idle_connections_stay_open_for_longer_than_those_of_common_proxies(
     with running(command, tmp_path / "serve.log", environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0)):
         with client_of(port) as client:
             until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
-        with socket.create_connection(("127.0.0.1", port), timeout=7) as connection:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=7)
+        connection.auto_open = False  # a closed connection is an error here, not a reason to open another
+        connection.connect()
+        with closing(connection):
             for _ in range(2):
-                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+                connection.request("GET", "/healthz")
+                response = connection.getresponse()
+                response.read()
+                assert response.status == 200
                 time.sleep(6)  # uvicorn's own default is 5
 
 
