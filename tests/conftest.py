@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from tests.support.image_worlds import World, digits_world, world_from_environment
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import schema
@@ -95,3 +96,15 @@ def engine(url: str) -> Iterator[Engine]:
 def settings(tmp_path: Path) -> Settings:
     """Settings whose files lie in the test's own folder."""
     return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The demo's classifier with labelled images and fresh traffic."""
+    return digits_world(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def given(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The same of a model that the environment names."""
+    return world_from_environment(tmp_path_factory.mktemp("given"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 
 WORLD = World()
 

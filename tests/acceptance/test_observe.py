@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.acceptance.ops.live import answers, client_of, free_port, running, until
-from tests.integration.test_inference_log import RESPONSE, URL
-from tests.statistics.worlds import Arrays, World
-from tests.unit.api.conftest import observed_bundle
+from tests.support.bundles import observed_bundle
+from tests.support.inference_log import RESPONSE, URL
+from tests.support.processes import answers, client_of, free_port, running
+from tests.support.wait import until
+from tests.support.worlds import Arrays, World
 from tidemark.cli import app as cli
 
 WORLD = World(k=3, d=8)

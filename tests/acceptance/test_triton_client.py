@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.acceptance.ops.live import answers, client_of, free_port, running, until
-from tests.unit.inference.conftest import mlp
+from tests.support.graphs import mlp
+from tests.support.processes import answers, client_of, free_port, running
+from tests.support.wait import until
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model

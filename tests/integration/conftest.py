@@ -1,5 +1,102 @@
-"""The whole server of the API's own tests."""
+"""A whole server on a small RGB classifier and a database of its own; webhook receivers; registered models."""
 
-from tests.unit.api.conftest import bundle, client, observed, observed_bundle, serve
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-__all__ = ["bundle", "client", "observed", "observed_bundle", "serve"]
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from tests.support.bundles import observed_bundle
+from tests.support.drifting import Drifting
+from tests.support.graphs import mlp
+from tests.support.receiver import Receiver
+from tidemark.inference.bundle import AnyBundle, Bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.server.app import create_app
+from tidemark.settings import Settings
+from tidemark.store import engine as engines
+from tidemark.store import models, streams
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("ant\nbee\ncat\nLöwe\n", encoding="utf-8")
+    model = mlp(tmp_path / "mlp.onnx", image=("N", 3, 8, 8))
+    return init_bundle(model, tmp_path / "bundle", name="pets", version="3", labels=labels, preset="imagenet")
+
+
+@pytest.fixture
+def serve(bundle: Bundle, settings: Settings, url: str) -> Iterator[Callable[..., TestClient]]:
+    """Start a server with settings of its own; return its client."""
+    with ExitStack() as stack:
+
+        def start(
+            *others: AnyBundle,
+            corrections: Any = None,
+            shadows: Sequence[Bundle] = (),
+            alone: bool = False,
+            **changes: Any,
+        ) -> TestClient:
+            served = others if alone else (bundle, *others)
+            app = create_app(Settings(**settings.model_dump() | changes), served, url, corrections, shadows)
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def client(serve: Callable[..., TestClient]) -> TestClient:
+    return serve()
+
+
+@pytest.fixture
+def observed(tmp_path: Path) -> AnyBundle:
+    """A model that is served elsewhere."""
+    return observed_bundle(tmp_path / "observed")
+
+
+@pytest.fixture
+def drifting(client: TestClient, engine: Engine, url: str) -> Drifting:
+    return Drifting(client, engine, url)
+
+
+@pytest.fixture
+def registered(engine: Engine) -> Engine:
+    """A database that knows a model m:1."""
+    with engine.begin() as connection:
+        models.register(connection, "m", "1", "a" * 64, ["x"])
+    return engine
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    """Make webhook receivers that close with the test."""
+    made: list[Receiver] = []
+
+    def make(*statuses: int, **options: Any) -> Receiver:
+        made.append(Receiver(*statuses, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def stream_id(engine: Engine) -> int:
+    """The stream of a registered model m:1."""
+    with engine.begin() as connection:
+        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
+        return int(streams.every(connection)[0].id)
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Engine]:
+    """An engine on a new database without a schema."""
+    engine = engines.connect(empty_url)
+    yield engine
+    engine.dispose()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.test_monitor import NAMES, WORLD, Installation
+from tests.support.monitoring import NAMES, WORLD, Installation
 from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue

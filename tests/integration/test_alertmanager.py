@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.test_alerts import REPORT, work
+from tests.support.alerts import REPORT, work
 from tidemark.alerts import delivery
 from tidemark.alerts.incident import AlertDraft
 from tidemark.alerts.lifecycle import Alerts

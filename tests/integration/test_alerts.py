@@ -1,78 +1,21 @@
 """An alert's way out: in the window's transaction, signed, under one id, repeated until it is taken."""
 
-import asyncio
-import base64
-import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, text
 from standardwebhooks.webhooks import Webhook
 
-from tests.integration.receiver import Receiver
-from tidemark.alerts import delivery, outbox
-from tidemark.alerts.incident import AlertDraft
-from tidemark.alerts.lifecycle import Alerts
+from tests.support.alerts import SECRET, delivered, fire, work
+from tests.support.receiver import Receiver
+from tidemark.alerts import outbox
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import Settings, WebhookReceiver
-from tidemark.store import alerts, models, streams
+from tidemark.store import alerts
 from tidemark.store.engine import conninfo
 
-SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
-REPORT = {"p_value": 0.001, "summary": "Images are darker <than> in training", "kind": "covariate"}
-NOW = dt.datetime.now(dt.UTC)
 LABELS = {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate", "severity": "ticket"}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Callable[..., Receiver]]:
-    made: list[Receiver] = []
-
-    def make(*statuses: int, headers: dict[str, str] | None = None) -> Receiver:
-        made.append(Receiver(*statuses, headers=headers))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def stream_id(engine: Engine) -> int:
-    with engine.begin() as connection:
-        models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-        return int(streams.every(connection)[0].id)
-
-
-def fire(engine: Engine, url: str, stream_id: int, receivers: list[WebhookReceiver], commit: bool = True) -> None:
-    raiser = Alerts(open_queue(conninfo(url)), receivers, "http://tidemark.example")
-    with engine.connect() as connection:
-        transaction = connection.begin()
-        raiser.fire(connection, AlertDraft(stream_id, NOW, "covariate", NOW, 7, REPORT))
-        transaction.commit() if commit else transaction.rollback()
-
-
-def work(engine: Engine, url: str, seconds: float = 0.0, secret: str | None = SECRET) -> None:
-    """Run a real worker until the queue is empty, and again for retries that are due within `seconds`."""
-
-    async def once() -> None:
-        app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=1, max_size=4))
-        delivery.register(app, engine, secret)
-        async with app.open_async():
-            await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
-            if seconds:
-                await asyncio.sleep(seconds)
-                await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
-
-    asyncio.run(once())
-
-
-def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
-    with engine.connect() as connection:
-        ids = [row.id for row in alerts.newest(connection)]
-        return [(row.outcome, row.attempts, row.last_status) for row in alerts.of_alerts(connection, ids)]
 
 
 def test_an_alert_is_signed_and_delivered(

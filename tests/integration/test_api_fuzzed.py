@@ -24,7 +24,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.acceptance.ops.live import answers, client_of, free_port, until
+from tests.support.processes import answers, client_of, free_port
+from tests.support.wait import until
 from tidemark.api.cloud_events.event import REQUEST_TYPES, RESPONSE_TYPES
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.server.app import create_app

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, inspect, text
 
-from tests.predictions import new_ids, write
+from tests.support.predictions import new_ids, write
 from tidemark.store import cleanup, feedback, models, references
 from tidemark.store.cleanup import BOUNDS
 from tidemark.store.logged import logged

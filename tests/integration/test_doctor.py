@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from typer.testing import CliRunner
 
-from tests.integration.receiver import Receiver
+from tests.support.receiver import Receiver
 from tidemark.cli import app
 from tidemark.commands import doctor
 from tidemark.spool import inspection

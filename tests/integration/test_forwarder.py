@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from uuid_utils import uuid7
 
-from tests.integration.test_spool import batch, registered, stored
-from tests.predictions import new_ids
+from tests.support.predictions import batch, new_ids, stored
 from tidemark.errors import Overloaded
 from tidemark.spool import file, forwarder
 from tidemark.spool.forwarder import Forwarder
@@ -21,7 +20,6 @@ from tidemark.store import log, models
 from tidemark.store.logged import Logged, logged
 from tidemark.store.prediction_id import id_at
 
-__all__ = ["registered"]
 DAY = 86_400_000  # milliseconds
 
 

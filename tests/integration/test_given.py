@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from tests.statistics.worlds import World
-from tests.unit.api.conftest import observed_bundle
+from tests.support.bundles import observed_bundle
+from tests.support.worlds import World
 from tidemark.commands.reference import build_reference
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import AnyBundle, Bundle

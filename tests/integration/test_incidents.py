@@ -11,9 +11,8 @@ import pytest
 from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, insert, text
 
-from tests.integration.receiver import Receiver
-from tests.integration.test_alerts import REPORT, SECRET, receiver, stream_id
-from tests.integration.test_webhooks import work_until
+from tests.support.alerts import REPORT, SECRET, work_until
+from tests.support.receiver import Receiver
 from tidemark.alerts import delivery
 from tidemark.alerts.incident import AlertChange, AlertDraft
 from tidemark.alerts.lifecycle import Alerts
@@ -23,7 +22,6 @@ from tidemark.settings import WebhookReceiver
 from tidemark.store import alerts, streams, tables
 from tidemark.store.engine import conninfo
 
-__all__ = ["receiver", "stream_id"]
 NOW = dt.datetime.now(dt.UTC)
 HOUR = dt.timedelta(hours=1)
 

@@ -14,14 +14,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from tests.integration.test_observe import E, P, counted, logged
-from tests.unit.api.conftest import observed_bundle
-from tidemark.api.cloud_events.event import BATCH, REQUEST_TYPES, RESPONSE_TYPES, STRUCTURED
+from tests.support.bundles import observed_bundle
+from tests.support.inference_log import REQUEST, RESPONSE, URL
+from tests.support.observed import E, P, counted, logged
+from tidemark.api.cloud_events.event import BATCH, RESPONSE_TYPES, STRUCTURED
 from tidemark.inference.bundle import AnyBundle, load_any
 
 Serve = Callable[..., TestClient]
-URL = "/observe/cloudevents"
-REQUEST, RESPONSE = REQUEST_TYPES[0], RESPONSE_TYPES[0]
 NOW = dt.datetime.now(dt.UTC)
 
 

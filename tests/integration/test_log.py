@@ -11,7 +11,7 @@ import orjson
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from tests.predictions import new_ids, write
+from tests.support.predictions import new_ids, write
 from tidemark.store import (
     feedback,
     label_log,

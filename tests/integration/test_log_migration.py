@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from tests.integration.test_migrations import PARTITION, empty, upgrade
-from tests.predictions import write
+from tests.support.migrations import PARTITION, upgrade
+from tests.support.predictions import write
 from tidemark.store import label_log, log, schema
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
 
-__all__ = ["empty"]
 DAY = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
 D, K, ROWS, LABELS = 4, 2, 120, 40
 Place = tuple[int, int]  # xid, seq: the order of commits before this revision

@@ -1,15 +1,13 @@
 """Every earlier revision with rows in it comes up to date and keeps them, while an old server goes on writing."""
 
 import threading
-from importlib.resources import as_file, files
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, select, text
 
+from tests.support.migrations import PARTITION, upgrade
 from tidemark.errors import DatabaseError
-from tidemark.store import engine as engines
 from tidemark.store import schema
 
 REVISIONS = schema.revisions()[::-1]  # oldest first
@@ -17,7 +15,6 @@ TABLES = (
     "models", "predictions", "feedback", "references", "streams", "calibrations", "windows", "alerts", "deliveries",
     "baselines", "self_tests",
 )  # fmt: skip
-PARTITION = "CREATE TABLE {name} PARTITION OF predictions FOR VALUES FROM ('{start}') TO ('{end}')"
 VALUES = {
     "integer": "1",
     "bigint": "1",
@@ -39,20 +36,6 @@ SELECT column_name, data_type FROM information_schema.columns
 WHERE table_name = :table AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'
 """
 Statements = dict[str, str]
-
-
-@pytest.fixture
-def empty(empty_url: str) -> Any:
-    engine = engines.connect(empty_url)
-    yield engine
-    engine.dispose()
-
-
-def upgrade(engine: Engine, revision: str) -> None:
-    with as_file(files(schema.MIGRATIONS)) as folder, engine.begin() as connection:
-        config = schema._config(str(folder))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
 
 
 def inserts(connection: Connection) -> Statements:

@@ -3,8 +3,8 @@
 import numpy as np
 from sqlalchemy import Engine
 
-from tests.integration.test_monitor import WORLD, Installation
-from tests.predictions import write
+from tests.support.monitoring import WORLD, Installation
+from tests.support.predictions import write
 from tidemark.drift import Reference
 from tidemark.monitor.missing_properties import filled
 from tidemark.monitor.preparation import load

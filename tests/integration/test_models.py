@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.test_predict import png
-from tests.unit.inference.conftest import mlp
+from tests.support.graphs import mlp
+from tests.support.images import png
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle

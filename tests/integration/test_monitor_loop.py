@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.test_monitor import NAMES, WORLD, Installation
-from tests.predictions import new_ids, write
+from tests.support.monitoring import NAMES, WORLD, Installation
+from tests.support.predictions import new_ids, write
 from tidemark.monitor import model_step, owned_model
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.monitor import Monitor

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from tests.predictions import logged_predictions
-from tests.unit.api.test_predict import png
+from tests.support.images import png
+from tests.support.observed import E, P, counted, logged
 from tidemark.api.open_inference.infer import JSON_LENGTH
 from tidemark.inference.bundle import AnyBundle
-from tidemark.store import models
-from tidemark.store.log_batch import PredictionBatch
 
 Serve = Callable[..., TestClient]
-RNG = np.random.default_rng(5)
-P = RNG.dirichlet([1, 1, 1], 5).astype(np.float32)
-E = RNG.normal(size=(5, 4)).astype(np.float32)
 GOOD = {"probabilities": [0.5, 0.25, 0.25], "embedding": [0.0, 1.0, 2.0, 3.0]}
 HOUR_AGO = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).replace(microsecond=123_000)
 
@@ -42,24 +36,6 @@ def tensors(**changes: Any) -> dict[str, Any]:
     head = json.dumps({"inputs": inputs}).encode()
     headers = {JSON_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
     return {"content": head + b"".join(a.tobytes() for a in values.values()), "headers": headers}
-
-
-def logged(engine: Engine, count: int, name: str = "far") -> PredictionBatch:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with engine.connect() as connection:
-            row = models.find(connection, name, "1")
-            batch = logged_predictions(connection, row.id)
-        if batch is not None and len(batch) >= count:
-            return batch
-        time.sleep(0.05)
-    raise AssertionError(f"{count} rows are not in Postgres after 10 s")
-
-
-def counted(client: TestClient, model: str = "far") -> float:
-    lines = client.get("/metrics").text.splitlines()
-    own = [line for line in lines if line.startswith("tidemark_predictions_total{") and f'model="{model}"' in line]
-    return sum(float(line.rpartition(" ")[2]) for line in own)
 
 
 @pytest.fixture

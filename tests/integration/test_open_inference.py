@@ -13,8 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from tests.predictions import logged_predictions
-from tests.unit.api.test_predict import images, png
+from tests.support.images import images, png
+from tests.support.open_inference import LENGTH, PIXELS, RAW, binary
+from tests.support.predictions import logged_predictions
 from tidemark.api.open_inference.metadata import EXTENSIONS
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
@@ -22,22 +23,11 @@ from tidemark.store import models
 from tidemark.store.log_batch import PredictionBatch
 
 INFER = "/v2/models/pets/infer"
-PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-RAW = PIXELS.transpose(0, 3, 1, 2)
-LENGTH = "Inference-Header-Content-Length"
 
 
 def request(values: np.ndarray, datatype: str = "FP32", **more: Any) -> dict[str, Any]:
     tensor = {"name": "image", "shape": list(values.shape), "datatype": datatype, "data": values.tolist()}
     return {"inputs": [tensor], **more}
-
-
-def binary(values: np.ndarray, datatype: str = "FP32", **more: Any) -> dict[str, Any]:
-    """What tritonclient sends: JSON, then the tensor's bytes."""
-    parameters = {"binary_data_size": values.nbytes}
-    tensor = {"name": "image", "shape": list(values.shape), "datatype": datatype, "parameters": parameters}
-    head = json.dumps({"inputs": [tensor], **more}).encode()
-    return {"content": head + values.tobytes(), "headers": {LENGTH: str(len(head))}}
 
 
 def outputs(answer: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.integration.pgbouncer import PROGRAM, pgbouncer
+from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tidemark.alerts import delivery
 from tidemark.alerts.queue import defer, open_queue
 from tidemark.errors import DatabaseError

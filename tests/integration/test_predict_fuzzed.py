@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sqlalchemy import Engine, text
 
-from tests.unit.api.test_predict import png
+from tests.support.images import png
 
 REFUSED = (400, 413, 415, 422)
 KINDS = {"PNG": "png", "JPEG": "jpeg", "GIF": "gif", "TIFF": "tiff", "WEBP": "webp", "BMP": "bmp"}

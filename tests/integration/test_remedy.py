@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
-from tests.predictions import new_ids, write
-from tests.unit.inference.conftest import mlp
+from tests.support.graphs import mlp
+from tests.support.predictions import new_ids, write
 from tidemark.cli import app
 from tidemark.commands.reference import reference_arrays
 from tidemark.inference import bundle as bundles

@@ -7,7 +7,7 @@ from uuid import uuid4
 import numpy as np
 from sqlalchemy import Engine, text
 
-from tests.predictions import new_ids, write
+from tests.support.predictions import new_ids, write
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import feedback, installation, label_log, log, models, schema

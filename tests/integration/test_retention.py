@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.predictions import write
+from tests.support.predictions import write
 from tidemark.cli import db_vacuum_report
 from tidemark.monitor.jobs import keep_days
 from tidemark.spool.forwarder import DAYS_AHEAD, Forwarder

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from tests.integration.test_monitor import Installation
+from tests.support.monitoring import Installation
 from tidemark.api.endpoints.metrics import drift_exposition
 from tidemark.drift import Reference, StreamDetector
 from tidemark.monitor.self_test import run_due_self_tests

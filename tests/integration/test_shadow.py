@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from tests.integration.test_open_inference import PIXELS, RAW, binary
-from tests.unit.api.test_predict import images, png
-from tests.unit.inference.conftest import mlp
+from tests.support.graphs import mlp
+from tests.support.images import images, png
+from tests.support.open_inference import PIXELS, RAW, binary
 from tidemark.errors import ConfigurationError
 from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle

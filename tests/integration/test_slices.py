@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.integration.test_monitor import WORLD, Installation
-from tests.statistics.worlds import Arrays
+from tests.support.monitoring import WORLD, Installation
+from tests.support.worlds import Arrays
 from tidemark.commands.calibrate import calibrate
 from tidemark.errors import TidemarkError
 from tidemark.monitor import heavy_hitters

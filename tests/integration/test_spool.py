@@ -9,44 +9,18 @@ import pytest
 from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
-from tests.predictions import new_ids
+from tests.support.predictions import batch, new_ids, stored
 from tidemark.errors import Overloaded
 from tidemark.spool import search
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
-from tidemark.store import models
 from tidemark.store.logged import Logged, logged
-
-
-def batch(m: int = 1) -> Logged:
-    """Return predictions that have all that a prediction may have."""
-    whole = (
-        np.full((m, 2), 0.5),
-        np.ones((m, 8)),
-        np.ones((m, 2)),
-        [b'{"a":"b"}'] * m,
-        np.ones((m, 1)),
-        [b"\xff\xd8"] * m,
-    )
-    return logged("m:1", new_ids(m), *whole)
 
 
 def same(one: Logged, other: Logged) -> bool:
     return type(other) is Logged and all(
         np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Logged)
     )
-
-
-def stored(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM predictions")).scalar_one())
-
-
-@pytest.fixture
-def registered(engine: Engine) -> Engine:
-    with engine.begin() as connection:
-        models.register(connection, "m", "1", "a" * 64, ["x"])
-    return engine
 
 
 def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.test_spool import batch, registered, stored
+from tests.support.predictions import batch, stored
 from tidemark.errors import Overloaded
 from tidemark.spool import file
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 
-__all__ = ["registered"]
 BATCH = 50  # predictions
 
 

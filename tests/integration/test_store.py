@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
-from tests.predictions import new_ids, write
+from tests.support.predictions import new_ids, write
 from tidemark.errors import DatabaseError, ReferenceMismatch
 from tidemark.store import engine as engines
 from tidemark.store import feedback, label_log, log, models, predictions, schema

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from tests.predictions import new_ids, write
+from tests.support.predictions import new_ids, write
 from tidemark.alerts.incident import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue

@@ -1,21 +1,18 @@
 """Receivers that misbehave: each is tried again in its own time, none holds another back, no secret gets out."""
 
-import asyncio
 import datetime as dt
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, text
 
-from tests.integration.receiver import Receiver
-from tests.integration.test_alerts import SECRET, delivered, fire, stream_id
+from tests.support.alerts import SECRET, delivered, fire, work_until
+from tests.support.receiver import Receiver
 from tidemark.alerts import delivery, outbox
 from tidemark.alerts.delivery import BackOff, DeliveryFailed
 from tidemark.alerts.queue import open_queue
@@ -25,48 +22,7 @@ from tidemark.settings import Settings, WebhookReceiver
 from tidemark.store import alerts
 from tidemark.store.engine import conninfo
 
-__all__ = ["stream_id"]
 JOB = cast("Any", SimpleNamespace(attempts=0))
-
-
-@pytest.fixture
-def receiver() -> Iterator[Callable[..., Receiver]]:
-    made: list[Receiver] = []
-
-    def make(*statuses: int, **options: Any) -> Receiver:
-        made.append(Receiver(*statuses, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Run the worker of deliveries as the monitor does, until `done` or the time is over."""
-
-    async def run() -> None:
-        app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=6))
-        delivery.register(app, engine, SECRET)
-        async with app.open_async():
-            worker = asyncio.create_task(
-                app.run_worker_async(
-                    queues=[delivery.QUEUE],
-                    concurrency=delivery.CONCURRENCY,
-                    fetch_job_polling_interval=0.1,
-                    delete_jobs="always",
-                    install_signal_handlers=False,
-                    shutdown_graceful_timeout=0.1,
-                )
-            )
-            deadline = time.monotonic() + seconds
-            while not await asyncio.to_thread(done) and time.monotonic() < deadline:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
-
-    asyncio.run(run())
-    assert done()
 
 
 def waits(engine: Engine) -> list[float]:
@@ -157,8 +113,7 @@ def test_it_is_tried_until_its_time_is_over_then_failed_then_delivered_again(
     monkeypatch.setattr("tidemark.alerts.lifecycle.GIVE_UP", dt.timedelta(seconds=2))  # of the 24 hours
     hook = receiver(503)
     started = dt.datetime.now(dt.UTC)
-    monkeypatch.setattr("tests.integration.test_alerts.NOW", started)
-    fire(engine, url, stream_id, hooks(hook))
+    fire(engine, url, stream_id, hooks(hook), at=started)
     work_until(engine, url, lambda: delivered(engine)[0][0] == "failed")
     attempts = delivered(engine)[0][1]
     assert attempts >= 2

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.remedy.conftest import ROWS, World, blurred, darker, digits, given, noisy, see, turned
+from tests.support.image_worlds import ROWS, World, blurred, darker, noisy, see, turned
 from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.renormalise import renormalise
 from tidemark.remedy.augmentation.remedy import augmentation
 from tidemark.remedy.result import RemedyResult
-
-__all__ = ["digits", "given"]
 
 PLANTED: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
     "brightness": (darker, 0.4),

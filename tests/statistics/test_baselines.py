@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.statistics.worlds import Arrays, World, rows
+from tests.support.worlds import Arrays, World, rows
 from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
 from tidemark.drift import calibration as room
 from tidemark.drift.recent_repeats import MEMORY, RecentRepeats, joined_keys, row_keys

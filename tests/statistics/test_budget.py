@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.statistics.worlds import World, rows
+from tests.support.worlds import World, rows
 from tidemark.drift import StreamDetector
 from tidemark.monitor.budget import run_time
 from tidemark.settings import Settings

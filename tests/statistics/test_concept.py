@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift import ConceptMonitor, Reference
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift.label_shift import (
     Calibration,
     black_box,

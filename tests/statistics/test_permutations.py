@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics.pairwise import rbf_kernel
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift import combination
 from tidemark.drift.class_groups import MAX_CLASSES, MIN_GROUP_ROWS, group_classes
 from tidemark.drift.mmd import gaussian, unbiased_mmd2, witness_function

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.statistics.worlds import World, rows
+from tests.support.worlds import World, rows
 from tidemark.drift import DetectorScores, Reference, StreamDetector, WindowTest
 from tidemark.drift import calibration as room
 from tidemark.drift.simulation import IndependentStreams, sums_of

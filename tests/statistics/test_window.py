@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.statistics.worlds import World, rows
+from tests.support.worlds import World, rows
 from tidemark.drift import Reference, WindowTest, power_table
 
 WORLD = World()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from tests.statistics.worlds import Arrays, World, rows
+from tests.support.worlds import Arrays, World, rows
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.label_shift import estimate_proportions
 

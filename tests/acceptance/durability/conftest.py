@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.durability.installation import Assets, Installation
-from tests.acceptance.durability.postgres import OwnPostgres
+from tests.support.installation import Assets, Installation
+from tests.support.postgres import OwnPostgres
 
 NUMBERS = itertools.count()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import Assets, Installation
-from tests.acceptance.durability.load import Load
-from tests.acceptance.durability.postgres import OwnPostgres
-from tests.integration.pgbouncer import PROGRAM, pgbouncer
+from tests.support import verify
+from tests.support.installation import Assets, Installation
+from tests.support.load import Load
+from tests.support.pgbouncer import PROGRAM, pgbouncer
+from tests.support.postgres import OwnPostgres
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs PgBouncer")
 

@@ -1,9 +1,6 @@
 """What cannot work ends start-up with exit code 2 and one line that says what to do."""
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,31 +9,12 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from tests.acceptance.durability.installation import Assets
-from tests.acceptance.durability.postgres import OwnPostgres
-from tests.acceptance.ops.live import free_port
+from tests.support.command import PASSWORD, TOKEN, refused, tidemark
+from tests.support.installation import Assets
+from tests.support.postgres import OwnPostgres
+from tests.support.processes import free_port
 from tidemark.store import engine as engines
 from tidemark.store import schema
-
-TOKEN = "T0K3N"
-PASSWORD = "s3s ame@:%&+#"  # with characters that a URL has to escape
-
-
-def tidemark(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a command with these settings, without the prefix, and no other."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
-    environment = inherited | {f"TIDEMARK_{name}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "tidemark.cli", *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Check that a command ended as a bad configuration does, with these parts in its line."""
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("tidemark: ")
-    assert not [part for part in parts if part not in line], line
-    assert not [secret for secret in (TOKEN, PASSWORD) if secret in line], line
 
 
 @pytest.fixture(scope="module")

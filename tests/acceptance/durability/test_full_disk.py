@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import Installation
-from tests.acceptance.durability.load import Load
+from tests.support import verify
+from tests.support.installation import Installation
+from tests.support.load import Load
 from tidemark.spool.file import MIN_FREE_SHARE, is_disk_full
 
 DISK = 80_000_000  # bytes, so few that a share of the disk must stay free

@@ -10,14 +10,13 @@ from contextlib import closing
 
 import pytest
 
-from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import IMAGES, Installation
-from tests.acceptance.durability.load import Load
-from tests.acceptance.durability.postgres import OwnPostgres, holding
+from tests.support import verify
+from tests.support.installation import IMAGES, Installation
+from tests.support.load import Load
+from tests.support.postgres import WAITING, OwnPostgres, holding
 
 MODELS = ("digits:1", "digits:2")
 ROUNDS = 50
-WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
 
 
 def kill_server(installation: Installation, _: OwnPostgres) -> None:

@@ -10,10 +10,10 @@ import psutil
 import psycopg
 import pytest
 
-from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import Installation
-from tests.acceptance.durability.load import Load
-from tests.acceptance.durability.postgres import OwnPostgres
+from tests.support import verify
+from tests.support.installation import Installation
+from tests.support.load import Load
+from tests.support.postgres import OwnPostgres
 from tidemark.store.engine import conninfo
 
 OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"

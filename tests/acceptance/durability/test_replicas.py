@@ -8,11 +8,10 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from tests.acceptance.durability import verify
-from tests.acceptance.durability.installation import Installation
-from tests.acceptance.durability.load import Load
-from tests.acceptance.durability.postgres import holding
-from tests.acceptance.durability.test_kills import WAITING
+from tests.support import verify
+from tests.support.installation import Installation
+from tests.support.load import Load
+from tests.support.postgres import WAITING, holding
 from tidemark.store.prediction_id import time_of
 
 SERVERS, MONITORS = ("serve-a", "serve-b"), ("monitor-a", "monitor-b")

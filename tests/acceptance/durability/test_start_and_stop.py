@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.acceptance.durability.installation import PATIENCE, Assets
-from tests.acceptance.durability.test_configuration import tidemark
-from tests.acceptance.ops.live import answers, client_of, free_port, running
+from tests.support.command import tidemark
+from tests.support.installation import PATIENCE, Assets
+from tests.support.processes import answers, client_of, free_port, running
 from tidemark.store.embedded import postmaster
 
 GRACE = 4.0  # seconds

@@ -13,9 +13,9 @@ import httpx
 import psutil
 import pytest
 
-from tests.acceptance.durability.installation import PATIENCE, Assets
-from tests.acceptance.durability.test_configuration import refused, tidemark
-from tests.acceptance.ops.live import answers, client_of, free_port, running
+from tests.support.command import refused, tidemark
+from tests.support.installation import PATIENCE, Assets
+from tests.support.processes import answers, client_of, free_port, running
 
 
 def until(found: Callable[[], object], what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance.ops.queries import ROOT
+from tests.support.shipped_queries import ROOT
 from tidemark.settings import Settings
 
 OWN = ("migrate", "api", "monitor")

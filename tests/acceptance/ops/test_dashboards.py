@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance.ops.queries import DASHBOARDS, ROOT, dashboard, panels
+from tests.support.shipped_queries import DASHBOARDS, ROOT, dashboard, panels
 
 PROVISIONING = ROOT / "docker/grafana/provisioning"
 VARIABLES = ["model", "version", "slice"]

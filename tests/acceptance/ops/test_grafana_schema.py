@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.ops.queries import DASHBOARDS, dashboard
+from tests.support.shipped_queries import DASHBOARDS, dashboard
 
 sdk = pytest.importorskip("grafana_foundation_sdk", reason="pip install grafana-foundation-sdk")
 

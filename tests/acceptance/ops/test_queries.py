@@ -8,9 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from tests.acceptance.ops import live
-from tests.acceptance.ops.live import asked, await_data
-from tests.acceptance.ops.queries import DASHBOARDS, asked_by_rules, asked_of_dashboards, dashboard, substituted
+from tests.support import live_drift as live
+from tests.support.live_drift import asked, await_data
+from tests.support.shipped_queries import DASHBOARDS, asked_by_rules, asked_of_dashboards, dashboard, substituted
 from tidemark.store import engine as engines
 from tidemark.store import schema
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.acceptance.ops.queries import PROMETHEUS, ROOT, rules
+from tests.support.shipped_queries import PROMETHEUS, ROOT, rules
 from tidemark.api.endpoints.drift_metrics import KINDS
 
 

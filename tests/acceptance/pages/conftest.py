@@ -5,15 +5,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvicorn
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import create_engine, make_url, text
 
-from tests.acceptance.pages.browser import Page, chromium
-from tests.unit.pages.seed import Seeded, seed
+from tests.support.browser import Page, chromium
+from tests.support.live_pages import Live
+from tests.support.seed import seed
 from tidemark.demo.installation import MODEL
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
@@ -24,15 +24,6 @@ from tidemark.store import schema
 
 SCREENSHOTS = Path(__file__).parents[3] / ".ci/artefacts/screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-@dataclass(frozen=True)
-class Live:
-    """A running service and where to look in it."""
-
-    url: str
-    engine: Engine
-    seeded: Seeded
 
 
 @pytest.fixture(scope="package")

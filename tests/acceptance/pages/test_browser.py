@@ -1,20 +1,15 @@
 """People's way from the overview over an alert to a report, in a real browser."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from sqlalchemy import update
 
-from tests.acceptance.pages.browser import Page
-from tests.acceptance.pages.conftest import Live
+from tests.support.browser import Page
+from tests.support.live_pages import AUDIT, AXE, VIOLATIONS, Live, assert_can_be_read
 from tidemark.store import tables
 
-AUDIT = (Path(__file__).parent / "audit.js").read_text()
-AXE = resources.files("axe_core_python").joinpath("axe.min.js").read_text()
-VIOLATIONS = """axe.run().then(({ violations }) => violations.flatMap(
-  ({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html}`)))"""
 LOOK_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
 FIRST_VIEW = 300_000  # bytes
 TABS = 30
@@ -51,14 +46,6 @@ def test_from_overview_over_alert_and_window_to_image(
     page.open(f"{live.url}/windows/999")
     look("nothing")
     assert page.run("document.querySelector('h1').textContent") == "Not found"
-
-
-def assert_can_be_read(page: Page, width: int) -> None:
-    """By people with any eyes, hands and programs, as far as axe-core and our own audit can tell."""
-    page.run(f"if (!window.axe) {{ {AXE} }}")
-    assert page.run(VIOLATIONS) == []
-    assert page.run(f"({AUDIT})({width})") == []
-    assert [complaint for complaint in page.complaints if "404" not in complaint] == []
 
 
 def test_the_checks_see_planted_faults(live: Live, page: Page) -> None:

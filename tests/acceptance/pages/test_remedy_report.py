@@ -8,8 +8,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from tests.acceptance.pages.browser import Page
-from tests.acceptance.pages.test_browser import assert_can_be_read
+from tests.support.browser import Page
+from tests.support.live_pages import assert_can_be_read
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.reference import Sample
 from tidemark.remedy.context import Context

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.inference.conftest import build
+from tests.support.graphs import build
 from tidemark.commands.model_check import check_model
 from tidemark.commands.reference import build_reference
 from tidemark.errors import TidemarkError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift import DetectorScores
 from tidemark.drift.overdispersion import Overdispersion
 from tidemark.drift.rare_classes import MAX_GROUPS, MIN_GROUP_ROWS, rare_class_groups

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift import Reference, StreamDetector
 from tidemark.drift.self_test import MAX_DELAY, self_test
 

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tests.unit.inference.conftest import Nodes, random
+from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, load
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model

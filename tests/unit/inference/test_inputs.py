@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 
-from tests.unit.inference.conftest import Nodes, random
+from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, InputSpec, load
 from tidemark.inference.bundle_builder import Hints, init_bundle
 from tidemark.inference.images import fit

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.inference.conftest import random
+from tests.support.graphs import random
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.projection import MAX_EMBEDDING_SIZE, projected
 from tidemark.inference.session import Model

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from tests.unit.inference.conftest import Nodes, random
+from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, load
 from tidemark.inference.bundle_builder import Hints, init_bundle
 from tidemark.inference.session import Model, ModelFailed

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import Arrays, World
+from tests.support.worlds import Arrays, World
 from tidemark.drift import DetectorScores, StreamDetector, WindowTest
 from tidemark.monitor import checkpoint
 from tidemark.monitor.evaluate import explain

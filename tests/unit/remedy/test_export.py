@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from tests.unit.inference.conftest import Nodes, build, mlp, random
+from tests.support.graphs import Nodes, build, mlp, random
 from tidemark.drift.label_shift import PriorCorrection
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle import BrokenBundle, Bundle

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.statistics.worlds import World
+from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.reference import Sample
 from tidemark.remedy.context import Context

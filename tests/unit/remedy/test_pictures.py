@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from tests.unit.remedy.conftest import NOW
+from tests.support.image_worlds import NOW
 from tidemark.drift import Reference
 from tidemark.drift.reference import Sample
 from tidemark.remedy.augmentation.gallery import gallery

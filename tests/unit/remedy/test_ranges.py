@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.unit.remedy.conftest import Shift, World, darker, see
+from tests.support.image_worlds import Shift, World, darker, see
 from tidemark.remedy.augmentation.operations import Pixels
 from tidemark.remedy.augmentation.range_search import Fit, fit_ranges
 

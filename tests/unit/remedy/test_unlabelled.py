@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.remedy.conftest import World, darker
+from tests.support.image_worlds import World, darker
 from tidemark.inference import bundle as bundles
 from tidemark.inference.session import Model
 from tidemark.remedy.adaptation.adversarial_training import reverse_accuracy, train

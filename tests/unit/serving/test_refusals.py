@@ -1,7 +1,5 @@
 import pytest
-from fastapi.testclient import TestClient
 
-from tests.unit.api.test_predict import png
 from tidemark.serving.counters import ModelMetrics, ServerMetrics
 from tidemark.serving.refusals import SAMPLES, RecentRefusals, RefusedShare
 
@@ -42,12 +40,6 @@ def test_after_an_hour_refusals_are_no_longer_listed(server: ServerMetrics, mode
     assert [share.refused for share in refusals.shares()] == [10]
     refusals.sample()
     assert refusals.shares() == []
-
-
-def test_the_overview_says_which_images_are_refused(client: TestClient) -> None:
-    for _ in range(5):
-        client.post("/predict", content=png()[:30], headers={"Content-Type": "image/png"})
-    assert "5 of 5 images for pets:3 were refused within the last hour: not an image." in client.get("/").text
 
 
 def test_the_values_of_a_tag_are_bounded(server: ServerMetrics) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, Engine, insert
 
-from tests.predictions import write
+from tests.support.predictions import write
 from tidemark.inference.thumbnails import thumbnail
 from tidemark.store import models, predictions, references, tables
 from tidemark.store.logged import logged

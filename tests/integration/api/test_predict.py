@@ -1,5 +1,3 @@
-import base64
-import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,21 +6,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
-from PIL import Image
 
+from tests.support.images import images, png
 from tidemark.inference.session import Model, ModelFailed
 
 Serve = Callable[..., TestClient]
-
-
-def png(value: int = 7) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def images(count: int) -> dict[str, list[str]]:
-    return {"images": [base64.b64encode(png()).decode()] * count}
 
 
 def test_more_images_than_the_queue_holds_are_413(serve: Serve) -> None:

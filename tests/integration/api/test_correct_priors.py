@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
-from tests.unit.api.test_predict import png
+from tests.support.images import png
 from tidemark.drift.label_shift import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle

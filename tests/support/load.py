@@ -6,7 +6,7 @@ from collections import Counter
 
 import httpx
 
-from tests.acceptance.durability.installation import Installation
+from tests.support.installation import Installation
 from tidemark.demo.stages import Kind
 
 PAUSE = 0.25  # seconds between a client's requests

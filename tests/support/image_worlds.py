@@ -65,36 +65,6 @@ def world(
     return World(bundle, reference, at / "images.npz", fresh)
 
 
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> World:
-    pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
-    from tidemark.demo.make_model import MODEL as DIGITS
-    from tidemark.demo.scans import halves, scan
-
-    folder = tmp_path_factory.mktemp("digits")
-    _, held_out = halves()
-    half, rng = len(held_out.labels) // 2, np.random.default_rng(0)
-    images = scan(held_out.images, rng)
-    known, fresh = ((images[rows], held_out.labels[rows]) for rows in (slice(0, half), slice(half, None)))
-    return world(init_bundle(DIGITS, folder / "bundle", name="digits"), known, fresh, folder)
-
-
-@pytest.fixture(scope="session")
-def given(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A model by path with two .npz of labelled images: for the reference, and for the traffic."""
-    model, images = (os.environ.get(name) for name in (MODEL, IMAGES))
-    if not model or not images or os.pathsep not in images:
-        pytest.skip(
-            f"no model given: set {MODEL} to an ONNX classifier and {IMAGES} to two .npz joined by {os.pathsep!r}"
-        )
-    folder = tmp_path_factory.mktemp("given")
-    pairs = []
-    for path in images.split(os.pathsep):
-        with np.load(path) as archive:
-            pairs.append((archive["images"], archive["labels"].astype(np.int64)))
-    return world(init_bundle(Path(model), folder / "bundle", name="given"), pairs[0], pairs[1], folder)
-
-
 def darker(images: np.ndarray, factor: float) -> np.ndarray:
     return np.clip(images * factor + 0.5, 0, 255).astype(np.uint8)
 
@@ -111,3 +81,30 @@ def noisy(images: np.ndarray, sigma: float) -> np.ndarray:
 def turned(images: np.ndarray, degrees: float) -> np.ndarray:
     rotated = ndimage.rotate(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
     return np.clip(rotated + 0.5, 0, 255).astype(np.uint8)
+
+
+def digits_world(folder: Path) -> World:
+    """Return the world of scikit-learn's digits and the demo's classifier."""
+    pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+    from tidemark.demo.make_model import MODEL as DIGITS
+    from tidemark.demo.scans import halves, scan
+
+    _, held_out = halves()
+    half, rng = len(held_out.labels) // 2, np.random.default_rng(0)
+    images = scan(held_out.images, rng)
+    known, fresh = ((images[rows], held_out.labels[rows]) for rows in (slice(0, half), slice(half, None)))
+    return world(init_bundle(DIGITS, folder / "bundle", name="digits"), known, fresh, folder)
+
+
+def world_from_environment(folder: Path) -> World:
+    """Return the world of a model by path with two .npz of labelled images: for the reference, and for the traffic."""
+    model, images = (os.environ.get(name) for name in (MODEL, IMAGES))
+    if not model or not images or os.pathsep not in images:
+        pytest.skip(
+            f"no model given: set {MODEL} to an ONNX classifier and {IMAGES} to two .npz joined by {os.pathsep!r}"
+        )
+    pairs = []
+    for path in images.split(os.pathsep):
+        with np.load(path) as archive:
+            pairs.append((archive["images"], archive["labels"].astype(np.int64)))
+    return world(init_bundle(Path(model), folder / "bundle", name="given"), pairs[0], pairs[1], folder)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.conftest import observed_bundle
-from tests.unit.api.test_predict import png
+from tests.support.bundles import observed_bundle
+from tests.support.images import png
 from tidemark.inference.bundle import AnyBundle
 
 Serve = Callable[..., TestClient]

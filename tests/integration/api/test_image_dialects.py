@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.test_predict import png
+from tests.support.images import png
 
 BASE64 = base64.b64encode(png()).decode()
 TEXTS = {

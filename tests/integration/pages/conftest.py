@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from tests.unit.pages.seed import Seeded, seed
+from tests.support.seed import Seeded, seed
 from tidemark.pages import routes
 from tidemark.serving.counters import ServerMetrics
 from tidemark.serving.refusals import RecentRefusals

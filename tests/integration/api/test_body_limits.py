@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.test_predict import images, png
+from tests.support.images import images, png
 from tidemark.api.bodies.budget import BodyBudget
 from tidemark.api.bodies.limits import UNCOUNTED_BYTES, BodyLimits
 from tidemark.api.problems import Problem

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker/prometheus"
 DASHBOARDS = sorted((ROOT / "docker/grafana/dashboards").glob("*.json"))
 COMPARISON = re.compile(r"(==|[<>]=?) ")

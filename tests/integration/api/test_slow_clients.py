@@ -13,7 +13,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.acceptance.ops.live import until
+from tests.support.wait import until
 from tidemark.api.bodies import limits as bodies
 from tidemark.server import uvicorn_protocol as slow_clients
 from tidemark.server.uvicorn_protocol import BoundedHttpProtocol

@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, text
+import numpy as np
+from sqlalchemy import Connection, Engine, text
 from uuid_utils import uuid7
 
 from tidemark.store import log, log_writer, models, predictions
 from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.log_writer import NumberedBatch
-from tidemark.store.logged import Logged
+from tidemark.store.logged import Logged, logged
 
 
 def new_ids(count: int) -> bytes:
@@ -34,3 +35,21 @@ def logged_predictions(connection: Connection, model_id: int) -> PredictionBatch
     widths = "SELECT octet_length(embedding) / 2, octet_length(probabilities) / 2 FROM predictions WHERE model_id = :id"
     row = connection.execute(text(widths + " LIMIT 1"), {"id": model_id}).one_or_none()
     return None if row is None else log.read(connection, model_id, 0, 1000, *row)
+
+
+def batch(m: int = 1) -> Logged:
+    """Return predictions that have all that a prediction may have."""
+    whole = (
+        np.full((m, 2), 0.5),
+        np.ones((m, 8)),
+        np.ones((m, 2)),
+        [b'{"a":"b"}'] * m,
+        np.ones((m, 1)),
+        [b"\xff\xd8"] * m,
+    )
+    return logged("m:1", new_ids(m), *whole)
+
+
+def stored(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM predictions")).scalar_one())

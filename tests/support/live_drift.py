@@ -4,11 +4,8 @@ import base64
 import io
 import math
 import os
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.acceptance.ops.queries import PROMETHEUS
+from tests.support.processes import answers, client_of, free_port, running
+from tests.support.shipped_queries import PROMETHEUS
+from tests.support.wait import until
 from tidemark.commands.reference import reference_arrays, store
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
@@ -33,7 +32,6 @@ BATCH = 25
 CALM, DRIFTED = 400, 400  # predictions
 REFERENCE_ROWS = 1500
 QUEUE_LIMIT = 40  # images; two batches at once do not fit
-PATIENCE = 120.0  # seconds
 NO_RECEIVER = "http://127.0.0.1:9/"  # the discard port: deliveries stay pending
 
 
@@ -144,39 +142,3 @@ def asked(client: httpx.Client, query: str) -> list[float]:
 
 def await_data(client: httpx.Client, query: str) -> None:
     until(lambda: asked(client, query), query)
-
-
-@contextmanager
-def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
-    settings = {"TIDEMARK_SHUTDOWN_GRACE": "0"} | dict(environment)  # no load balancer is to be told
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, env=settings, stdout=file, stderr=file)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def client_of(port: int) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
-
-
-def answers(client: httpx.Client, path: str) -> bool:
-    try:
-        return client.get(path).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(found: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not found():
-        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.2)

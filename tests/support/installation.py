@@ -24,8 +24,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from standardwebhooks.webhooks import Webhook
 
-from tests.acceptance.ops.live import answers, client_of, free_port
-from tests.integration.receiver import Receiver
+from tests.support.processes import answers, client_of, free_port
+from tests.support.receiver import Receiver
 from tidemark.commands.reference import reference_arrays
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan

@@ -9,12 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from tests.unit.api.conftest import bundle, client, serve
-from tests.unit.api.test_alert_actions import KEYS, SETTING, Drifting, drifting
+from tests.support.drifting import KEYS, SETTING, Drifting
 from tidemark.pages.alert_actions import TOKEN_COOKIE
 from tidemark.settings import Settings
 
-__all__ = ["bundle", "client", "drifting", "serve"]
 ORIGIN = "http://testserver"
 
 

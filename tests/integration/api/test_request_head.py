@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.unit.api.test_predict import png
+from tests.support.images import png
 from tidemark.inference.bundle import AnyBundle
 
 Serve = Callable[..., TestClient]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, delete, insert, select, update
 from typer.main import get_command
 
-from tests.unit.pages.seed import AT, Seeded, prediction_id
+from tests.support.seed import AT, Seeded, prediction_id
 from tidemark.cli import app
 from tidemark.pages import guidance as guidance
 from tidemark.store import tables

@@ -17,6 +17,8 @@ from tidemark.store.embedded import postmaster
 from tidemark.store.embedded.server import EmbeddedServer
 from tidemark.store.engine import normalised
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
+
 
 class OwnPostgres:
     """A server with a folder of its own.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
-from tests.acceptance.durability.installation import Installation
+from tests.support.installation import Installation
 from tidemark.monitor.budget import run_time
 from tidemark.monitor.evaluate import explain
 from tidemark.monitor.preparation import prepare

@@ -1,0 +1,85 @@
+"""Alerts as the monitor raises them, and the worker that delivers them."""
+
+import asyncio
+import base64
+import datetime as dt
+import time
+from collections.abc import Callable
+
+from procrastinate import App, PsycopgConnector
+from sqlalchemy import Engine
+
+from tidemark.alerts import delivery
+from tidemark.alerts.incident import AlertDraft
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.settings import WebhookReceiver
+from tidemark.store import alerts
+from tidemark.store.engine import conninfo
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+REPORT = {"p_value": 0.001, "summary": "Images are darker <than> in training", "kind": "covariate"}
+NOW = dt.datetime.now(dt.UTC)
+
+
+def fire(
+    engine: Engine,
+    url: str,
+    stream_id: int,
+    receivers: list[WebhookReceiver],
+    commit: bool = True,
+    at: dt.datetime = NOW,
+) -> None:
+    raiser = Alerts(open_queue(conninfo(url)), receivers, "http://tidemark.example")
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        raiser.fire(connection, AlertDraft(stream_id, at, "covariate", at, 7, REPORT))
+        transaction.commit() if commit else transaction.rollback()
+
+
+def work(engine: Engine, url: str, seconds: float = 0.0, secret: str | None = SECRET) -> None:
+    """Run a real worker until the queue is empty, and again for retries that are due within `seconds`."""
+
+    async def once() -> None:
+        app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=1, max_size=4))
+        delivery.register(app, engine, secret)
+        async with app.open_async():
+            await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
+            if seconds:
+                await asyncio.sleep(seconds)
+                await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
+
+    asyncio.run(once())
+
+
+def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
+    with engine.connect() as connection:
+        ids = [row.id for row in alerts.newest(connection)]
+        return [(row.outcome, row.attempts, row.last_status) for row in alerts.of_alerts(connection, ids)]
+
+
+def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Run the worker of deliveries as the monitor does, until `done` or the time is over."""
+
+    async def run() -> None:
+        app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=6))
+        delivery.register(app, engine, SECRET)
+        async with app.open_async():
+            worker = asyncio.create_task(
+                app.run_worker_async(
+                    queues=[delivery.QUEUE],
+                    concurrency=delivery.CONCURRENCY,
+                    fetch_job_polling_interval=0.1,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=0.1,
+                )
+            )
+            deadline = time.monotonic() + seconds
+            while not await asyncio.to_thread(done) and time.monotonic() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+
+    asyncio.run(run())
+    assert done()

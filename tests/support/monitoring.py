@@ -1,0 +1,101 @@
+"""A model with a reference on a real Postgres, and a monitor that processes its traffic."""
+
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import Engine, text
+
+from tests.support.predictions import new_ids, write
+from tests.support.worlds import Arrays, World
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.monitor.monitor import Monitor
+from tidemark.settings import Settings
+from tidemark.store import alerts, feedback, models, references, streams, windows
+from tidemark.store.engine import conninfo
+from tidemark.store.logged import HALF, logged
+
+WORLD = World()
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+class Installation:
+    """A model with a reference, and hands to send it traffic and labels."""
+
+    def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
+        self.engine, self.url = engine, url
+        own: dict[str, Any] = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000}
+        self.settings = Settings(**own | {"window_interval": 0} | settings)
+        self.rng = np.random.default_rng(0)
+        reference = WORLD.reference(1500, self.rng)
+        arrays = {
+            "embeddings": reference.embeddings.astype(HALF),
+            "probabilities": reference.probabilities.astype(HALF),
+            "labels": reference.labels,
+            "properties": reference.properties,
+            "class_names": np.array(NAMES),
+            "property_names": np.array(reference.property_names),
+        }
+        with engine.begin() as connection:
+            self.model_id = models.register(connection, "m", "1", "a" * 64, NAMES)
+            shown = dict.fromkeys(range(0, 1500, 10), b"a picture")
+            references.save(connection, self.model_id, arrays, shown)
+            self.stream_id = int(streams.every(connection)[0].id)
+
+    def monitor(self) -> Monitor:
+        alerts = Alerts(open_queue(conninfo(self.url)), (), "http://x")
+        return Monitor(self.settings, self.engine, alerts, inline=True)
+
+    def watch(self, monitor: Monitor | None = None) -> None:
+        """Let a monitor process all that was logged; without one, a new one that ends afterwards."""
+        if monitor is not None:
+            monitor.settle()
+            return
+        monitor = self.monitor()
+        monitor.settle()
+        monitor.close()
+
+    def expire_leases(self) -> None:
+        """Let the leases of monitors that have died run out."""
+        with self.engine.begin() as connection:
+            connection.execute(text("UPDATE streams SET lease_until = now() - interval '1 second'"))
+            connection.execute(text("UPDATE monitors SET heartbeat_at = now() - interval '1 minute'"))
+
+    def log(self, arrays: Arrays, tags: list[bytes] | None = None) -> list[UUID]:
+        said, embeddings, properties = (arrays[name] for name in ("probabilities", "embeddings", "properties"))
+        batch = logged("m:1", new_ids(len(said)), said, embeddings, properties, tags)
+        with self.engine.begin() as connection:
+            write(connection, batch)
+        return batch.uuids
+
+    def send(self, n: int, monitor: Monitor | None = None, **change: Any) -> None:
+        self.log(WORLD.traffic(n, self.rng, **change))
+        self.watch(monitor)
+
+    def label(self, ids: list[UUID], labels: np.ndarray) -> None:
+        with self.engine.begin() as connection:
+            known = feedback.find(connection, ids)
+            rows = [
+                {
+                    "prediction_id": key,
+                    "model_id": known[key].model_id,
+                    "predicted": known[key].predicted,
+                    "probabilities": known[key].probabilities,
+                    "label": int(label),
+                }
+                for key, label in zip(ids, labels, strict=True)
+            ]
+            feedback.save(connection, rows)
+
+    def alerts(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(alerts.newest(connection))
+
+    def windows(self) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(windows.newest(connection, limit=1000))
+
+    def stream(self) -> Any:
+        with self.engine.connect() as connection:
+            return streams.get(connection, self.stream_id)

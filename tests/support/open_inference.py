@@ -1,0 +1,18 @@
+"""Requests of the Open Inference Protocol."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+RAW = PIXELS.transpose(0, 3, 1, 2)
+LENGTH = "Inference-Header-Content-Length"
+
+
+def binary(values: np.ndarray, datatype: str = "FP32", **more: Any) -> dict[str, Any]:
+    """What tritonclient sends: JSON, then the tensor's bytes."""
+    parameters = {"binary_data_size": values.nbytes}
+    tensor = {"name": "image", "shape": list(values.shape), "datatype": datatype, "parameters": parameters}
+    head = json.dumps({"inputs": [tensor], **more}).encode()
+    return {"content": head + values.tobytes(), "headers": {LENGTH: str(len(head))}}

@@ -1,3 +1,0 @@
-from tests.unit.api.conftest import bundle, client, serve
-
-__all__ = ["bundle", "client", "serve"]
