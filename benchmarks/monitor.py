@@ -43,9 +43,9 @@ STREAMS = 300
 REST = 120  # predictions that are sent one by one
 STAGES = {
     "read": ("log.py", "read"),
-    "score": ("model_step.py", "_score"),
+    "score": ("rows_by_stream.py", "_score"),
     "detector": ("stream.py", "update_scored"),
-    "write": ("monitor.py", "_write"),
+    "write": ("model_processor.py", "_write"),
 }
 
 

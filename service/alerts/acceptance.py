@@ -14,7 +14,7 @@ from ..store.alerts import AlertRow
 from ..store.baselines import Baseline, What
 from ..store.logged import HALF
 from ..store.streams import StreamRow
-from .incident import CHANGED
+from .alert_draft import CHANGED
 from .lifecycle import Alerts
 
 MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against

@@ -24,7 +24,7 @@ from ..store import alerts
 from ..store.alerts import DeliveryRow
 from ..store.errors import DATABASE_ERRORS
 from . import outbox
-from .incident import CHANGED
+from .alert_draft import CHANGED
 from .outbox import DELIVER as DELIVER
 from .outbox import QUEUE as QUEUE
 from .outbox import UNMUTE, delivery_lock

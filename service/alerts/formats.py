@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from .incident import CHANGED, FIRING, RESOLVED, TEST
+from .alert_draft import CHANGED, FIRING, RESOLVED, TEST
 
 Body = dict[str, Any] | list[dict[str, Any]]
 

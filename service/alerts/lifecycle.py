@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 from ..settings import WebhookReceiver
 from ..store import alerts
 from ..store.alerts import AlertRow
+from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
 from .formats import TEST_SUMMARY, render
-from .incident import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
 from .links import page_url
 from .outbox import GIVE_UP, defer_delivery, defer_unmute, release
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from ..store.alerts import AlertRow, DeliveryRow
 from ..store.baselines import Baseline
-from .incident import Certainty, Resolution, Severity
+from .alert_draft import Certainty, Resolution, Severity
 from .links import page_url, public_receiver_url
 
 

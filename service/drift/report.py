@@ -1,10 +1,10 @@
 """The report of a window test; its fields are those of the JSON in the API."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["none", "covariate", "label", "both", "concept", "unknown", "repeats"]
-State = Literal["tested", "warming_up", "not_tested"]
+State = Literal["tested", "warming_up", "not_tested", "untested"]
 
 
 class Result(NamedTuple):
@@ -183,7 +183,8 @@ class WindowReport:
 
     Attributes
     ----------
-    state : "tested"; "warming_up" if the window has too few predictions; "not_tested" if too few of them differ.
+    state : "tested"; "warming_up" if the window has too few predictions; "not_tested" if too few of them differ;
+        "untested" if no test was made, whose report claims nothing but its summary.
     size : int, predictions in the window.
     duplicates : int, predictions that repeat an earlier one of the window exactly; they are tested once.
     tested : int, predictions that took part in the tests: different ones, at most 5,000.
@@ -202,24 +203,24 @@ class WindowReport:
 
     state: State
     size: int
-    duplicates: int
-    tested: int
-    p_value: float
-    p_value_floor: float
-    evidence: float
-    drifted: bool
-    kind: Kind
-    tests: dict[str, Result]
-    label_shift: LabelShift | None
-    performance: Performance | None
-    properties: tuple[PropertyShift, ...]
-    witnesses: tuple[Witness, ...]
-    classes_moved: tuple[ClassMove, ...]
-    repeats: RepeatShare | None
-    new_kind: NewKind | None
-    design_effect: float | None
-    summary: str
-    alert_summary: str
+    duplicates: int = 0
+    tested: int = 0
+    p_value: float = 1.0
+    p_value_floor: float = 0.0
+    evidence: float = 0.0
+    drifted: bool = False
+    kind: Kind = "none"
+    tests: dict[str, Result] = field(default_factory=dict)
+    label_shift: LabelShift | None = None
+    performance: Performance | None = None
+    properties: tuple[PropertyShift, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
+    classes_moved: tuple[ClassMove, ...] = ()
+    repeats: RepeatShare | None = None
+    new_kind: NewKind | None = None
+    design_effect: float | None = None
+    summary: str = ""
+    alert_summary: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..drift import StreamDetector
 from ..store.arrays import pack, unpack
 from ..store.stream_status import StreamStatus
-from .incident import Alarm, Incident
+from .incident_state import Alarm, Incident
 from .labels import LabelState
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule

@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from ..alerts.incident import Certainty, Resolution, Severity
+from ..alerts.alert_draft import Certainty, ChangeReason, Resolution, Severity
 from .labels import ConceptDetection
 from .report import StoredReport
 
@@ -110,7 +110,7 @@ class AlertChanged:
 
     slice: str
     incident_id: UUID
-    reason: Literal["kind", "certainty", "severity", "further_shift"]
+    reason: ChangeReason
     kind: str
     certainty: Certainty
     severity: Severity
@@ -125,14 +125,6 @@ class AlertResolved:
     slice: str
     incident_id: UUID
     resolution: Resolution
-
-
-@dataclass(frozen=True)
-class RowsRejected:
-    """Logged predictions that cannot be processed."""
-
-    reason: str
-    count: int
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from ..store.alerts import AlertRow
 from ..store.watch import Target
 from .budget import run_time
 from .checkpoint import Checkpoint, restored
-from .incident import Incident
+from .incident_state import Incident
 from .labels import LabelState
-from .model_step import REFERENCE, WHOLE, ModelState, new_stream
+from .model_state import REFERENCE, WHOLE, ModelState, new_stream
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule
 
@@ -26,7 +26,7 @@ class LoadedModel(NamedTuple):
     """The state of a model, and whether all of it comes from checkpoints."""
 
     state: ModelState
-    is_stored: bool
+    has_checkpoint: bool
 
 
 def load_model(
@@ -46,7 +46,7 @@ def load_model(
     streams: dict[str, StreamState] = {}
     counts = {}
     rejected: Mapping[str, int] = {}
-    is_stored = True
+    has_checkpoint = True
     for name, target in sorted(targets.items()):
         stored = watch.load_checkpoint(connection, target.id)
         checkpoint = Checkpoint.of(stored.state) if stored is not None else None
@@ -54,7 +54,7 @@ def load_model(
         if stored is None or checkpoint is None:
             if stored is not None:
                 logger.warning("stream %d: its evidence starts again: another version stored it", target.id)
-            is_stored = False
+            has_checkpoint = False
             fresh = new_stream(model_id, name, baseline, settings, target.seen)
             state = replace(fresh, windows=WindowSchedule(start=target.seen, covered=target.seen))
         else:
@@ -65,7 +65,7 @@ def load_model(
                 counts, rejected = checkpoint.counts, checkpoint.values["rejected"]
                 position, label_position = stored.position, stored.label_position
         streams[name] = _reconciled(state, alerts.firing(connection, target.id))
-    return LoadedModel(ModelState(model_id, position, label_position, streams, counts, rejected), is_stored)
+    return LoadedModel(ModelState(model_id, position, label_position, streams, counts, rejected), has_checkpoint)
 
 
 def rebased(

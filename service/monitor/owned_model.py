@@ -10,20 +10,15 @@ import numpy as np
 from ..settings import Settings
 from ..store.log_batch import PredictionBatch
 from ..store.watch import Target
+from .checkpoint_schedule import CheckpointSchedule
 from .events import ALERT_EVENTS, Explanation
-from .model_step import WHOLE, ModelState, Transition
+from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
 from .state import SecondDetector
-from .stream_step import is_due, with_error
+from .step_retries import MAX_STEP, StepRetries
+from .stream_step import is_due
 
-MAX_STEP = 5000  # predictions of one step
 STATUS_INTERVAL = 3.0  # seconds between two writes of the statuses, unless something happened
-CHECKPOINT_ROWS = 20_000  # predictions after which the states are stored
-CHECKPOINT_SECONDS = 60.0  # shortest time between two checkpoints
-CHECKPOINT_BYTES = 4000  # most bytes of checkpoints for each prediction: a slow stream is stored less often
-OLDEST_CHECKPOINT = 86_400.0  # seconds, after which even a very slow stream is stored
-FIRST_BACKOFF = 0.5  # seconds before a step that failed is repeated
-MAX_BACKOFF = 60.0  # seconds
 
 
 @dataclass
@@ -32,34 +27,45 @@ class OwnedModel:
 
     Parameters
     ----------
+    model_id : int
     targets : dict
         The rows of its streams by the name of the slice, as last read.
+    state : ModelState, optional
+        The state of its streams; None until it is loaded, and after a failure.
+    ids : dict
+        The ids of its streams by the name of the slice.
+    loaded_keys : dict
+        What the detectors in memory are compared with, by the name of the slice.
+    stored_position : int
+        The position of the log that Postgres has.
+    unsaved : set of str
+        The streams whose status has changed since it was stored.
+    unstored : set of str
+        The streams that have changed since the last checkpoint.
+    explanations, seconds : list and dict
+        Answers to window requests and prepared second detectors, for the next step.
+    parked : bool
+        Whether the state was stored and dropped from memory until something new comes.
+    stepped_at : float
+        The monotonic time of the last step.
     """
 
     model_id: int
     targets: dict[str, Target]
     state: ModelState | None = None
-    ids: dict[str, int] = field(default_factory=dict)  # of the streams, by the name of the slice
-    loaded_keys: dict[str, BaselineKey] = field(default_factory=dict)  # what the detectors in memory are compared with
+    ids: dict[str, int] = field(default_factory=dict)
+    loaded_keys: dict[str, BaselineKey] = field(default_factory=dict)
     stored_position: int = 0
-    unsaved: set[str] = field(default_factory=set)  # streams whose status has changed since it was stored
-    unstored: set[str] = field(default_factory=set)  # streams that have changed since the last checkpoint
+    unsaved: set[str] = field(default_factory=set)
+    unstored: set[str] = field(default_factory=set)
     explanations: list[Explanation] = field(default_factory=list)
     seconds: dict[str, tuple[UUID, SecondDetector]] = field(default_factory=dict)
-    limit: int = MAX_STEP
-    retry_at: float = 0.0
-    parked: bool = False  # its state was stored and dropped from memory until something new comes
-    stepped_at: float = 0.0  # monotonic time of the last step
-    blind_reason: str | None = None
-    _failures: int = 0
-    _suspect_until: int = 0  # position up to which a step has failed
-    _failed_at: int = -1  # position from which the last step failed
+    parked: bool = False
+    stepped_at: float = 0.0
+    retries: StepRetries = field(default_factory=StepRetries)
+    checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
     _error: BaseException | None = None
     _status_at: float = -float("inf")
-    _checkpoint_at: float = field(default_factory=time.monotonic)
-    _checkpoint_bytes: int = 0
-    _processed: int = 0  # predictions since the last checkpoint
-    _is_stored: bool = True  # whether a crash now would find a checkpoint
 
     @property
     def whole(self) -> Target:
@@ -106,7 +112,7 @@ class OwnedModel:
 
     @property
     def has_more(self) -> bool:
-        """Whether predictions or labels wait that were read of already."""
+        """Whether predictions or labels wait of which the last poll has told."""
         state = self.state
         return state is not None and (state.position < self.written or state.label_position < self.labels_written)
 
@@ -126,51 +132,36 @@ class OwnedModel:
             return True
         return self.state is not None and any(is_due(item, settings, now) for item in self.state.streams.values())
 
-    def load(self, state: ModelState, is_stored: bool) -> None:
+    def load(self, state: ModelState, has_checkpoint: bool) -> None:
         """Begin with the state of the last checkpoint, or with one that is to be stored at the first step."""
-        self._is_stored, self.parked = is_stored, False
+        self.parked = False
         self.ids = {name: target.id for name, target in self.targets.items()}
         self.loaded_keys = {name: key for name, key in self.keys.items() if name in state.streams}
         self.stored_position = self.whole.position
         if self._error is not None:
-            status = with_error(state.whole.status, "step", self._error)
+            status = state.whole.status.with_error("step", self._error)
             state = replace(state, streams={**state.streams, WHOLE: replace(state.whole, status=status)})
         self.state = state
         self._error = None
-        self.unstored = set() if is_stored else set(state.streams)
-        self._processed = 0
-
-    # Failures
+        self.unstored = set() if has_checkpoint else set(state.streams)
+        self.checkpoints.processed, self.checkpoints.has_checkpoint = 0, has_checkpoint
 
     def succeeded(self) -> None:
-        """Return to larger steps, once the predictions of a step that failed are behind."""
+        """Note that a step was made."""
         self.stepped_at = time.monotonic()
-        if self.state is None or self.state.position <= self._failed_at:
-            return
-        self._failures, self._failed_at = 0, -1
-        if self.state.position >= self._suspect_until:
-            self.limit = min(2 * self.limit, MAX_STEP)
+        if self.state is not None:
+            self.retries.succeeded(self.state.position)
 
     def failed(self, error: BaseException) -> None:
-        """Forget the state, and wait before a smaller step is tried."""
-        self._failures += 1
+        """Forget the state, which the last checkpoint replaces, and wait before a smaller step is tried."""
         self._error = error
-        if self.state is not None:
-            self._failed_at = self.state.position
-            self._suspect_until = max(self._suspect_until, self.state.position + self.limit)
+        self.retries.failed(None if self.state is None else self.state.position)
         self.state = None
-        self.limit = max(self.limit // 8, 1)
-        self.retry_at = time.monotonic() + min(FIRST_BACKOFF * 2.0**self._failures, MAX_BACKOFF)
-
-    @property
-    def must_skip(self) -> bool:
-        """Whether a single prediction fails again and again."""
-        return self.limit == 1 and self._failures > 6
 
     def step_limit(self) -> int:
         """Return the number of predictions of the next step; those that were processed before are replayed quickly."""
         replayed = 0 if self.state is None else self.stored_position - self.state.position
-        return min(replayed, MAX_STEP) if replayed > 0 else self.limit
+        return min(replayed, MAX_STEP) if replayed > 0 else self.retries.limit
 
     def skipped_batch(self, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
         """Return a batch without predictions that leads to a position and counts those before it as rejected."""
@@ -190,70 +181,55 @@ class OwnedModel:
             rejected={reason: last - self.state.position},
         )
 
-    # Writing
-
     @property
     def statuses_are_due(self) -> bool:
-        """Whether statuses may be stored again with a step."""
+        """Whether statuses may be stored again."""
         return time.monotonic() - self._status_at >= STATUS_INTERVAL
-
-    @property
-    def status_is_due(self) -> bool:
-        """Whether statuses are to be stored although nothing came in."""
-        return bool(self.unsaved) and time.monotonic() - self._status_at >= STATUS_INTERVAL
 
     @property
     def is_dirty(self) -> bool:
         """Whether the state has moved since the last checkpoint."""
-        return self._processed > 0
+        return self.checkpoints.processed > 0
 
-    def checkpoint_is_due(self, transition: Transition) -> bool:
+    def checkpoint_is_due(self, transition: ModelTransition) -> bool:
         """Check whether the states are to be stored with a step: when an alert is written, when slices open or end,
         and every so many predictions."""
         if transition.state.position < self.stored_position:
             return False
-        alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
-        slices = bool(transition.retired) or transition.state.streams.keys() != self.ids.keys()
-        if alerts or slices or not self._is_stored:
-            return True
-        processed = self._processed + transition.state.position - (self.state.position if self.state else 0)
-        age = time.monotonic() - self._checkpoint_at
-        slow = age >= CHECKPOINT_SECONDS and processed * CHECKPOINT_BYTES >= max(self._checkpoint_bytes, 1)
-        return processed >= CHECKPOINT_ROWS or slow or (age >= OLDEST_CHECKPOINT and processed > 0)
+        has_alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
+        has_other_slices = bool(transition.retired) or transition.state.streams.keys() != self.ids.keys()
+        further = transition.state.position - (self.state.position if self.state else 0)
+        return has_alerts or has_other_slices or self.checkpoints.is_due(further)
 
-    def must_write(self, transition: Transition, checkpoint: bool) -> bool:
+    def must_write(self, transition: ModelTransition, checkpoint: bool) -> bool:
         """Check whether a step has anything to store: a replay of what was stored has not."""
         state = transition.state
-        moved = state.position > self.stored_position
-        labels = self.state is not None and state.label_position > self.state.label_position
-        return moved or labels or bool(transition.events) or checkpoint
+        has_predictions = state.position > self.stored_position
+        has_labels = self.state is not None and state.label_position > self.state.label_position
+        return has_predictions or has_labels or bool(transition.events) or checkpoint
 
-    def changed(self, transition: Transition) -> None:
+    def changed(self, transition: ModelTransition) -> None:
         """Remember which streams a step has changed."""
         self.unsaved |= transition.changed
         self.unstored |= transition.changed
 
     def committed(
-        self, transition: Transition, state: ModelState, ids: dict[str, int], checkpoint_bytes: int | None
+        self, transition: ModelTransition, state: ModelState, ids: dict[str, int], checkpoint_bytes: int | None
     ) -> None:
-        """Take a stored step over."""
+        """Take over a step that was stored."""
         before = self.state.position if self.state else state.position
-        self._processed += state.position - before
+        self.checkpoints.processed += state.position - before
         self.changed(transition)
         self.state, self.ids = state, ids
-        self.loaded_keys = {name: self.loaded_keys.get(name, self._new_key) for name in state.streams}
+        new_key = BaselineKey(self.reference_id)
+        self.loaded_keys = {name: self.loaded_keys.get(name, new_key) for name in state.streams}
         for name in state.streams.keys() - self.targets.keys():
             self.targets[name] = replace(self.whole, id=ids[name], slice=name, calibration_id=None, baseline_id=None)
         self.targets = {name: self.targets[name] for name in state.streams}
         self.stored_position = max(self.stored_position, state.position)
         if checkpoint_bytes is not None:
-            self._checkpoint_at = time.monotonic()
-            self._checkpoint_bytes, self._processed = checkpoint_bytes, 0
-            self.unstored, self._is_stored = set(), True
-
-    @property
-    def _new_key(self) -> BaselineKey:
-        return BaselineKey(self.reference_id)
+            self.checkpoints.stored(checkpoint_bytes)
+            self.unstored = set()
 
     def status_saved(self) -> None:
         """Remember that all statuses are stored."""

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from ..alerts.incident import Certainty, Severity
+from ..alerts.alert_draft import Certainty, Severity
 from ..drift.views import Leading
 from .report import StoredReport
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..drift import StreamDetector
 from ..store.prediction_id import time_of
 from ..store.stream_status import StreamStatus
-from .incident import Alarm, Incident
+from .incident_state import Alarm, Incident
 from .labels import LabelState
 from .prepared_reference import PreparedReference
 

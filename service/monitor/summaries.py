@@ -1,9 +1,8 @@
 """Sentences and reports of alarms: what alarmed, since when, how strong the evidence is."""
 
-from typing import Any
-
+from ..drift import WindowReport
 from ..drift.views import Leading
-from .incident import Alarm
+from .incident_state import Alarm
 from .prepared_reference import PreparedReference
 from .report import StoredReport
 
@@ -32,30 +31,7 @@ def further_shift_summary(report: StoredReport | None, alarm: Alarm, since_chang
     return f"A further shift: {alarm_summary(report, alarm, since_change)}"
 
 
-def untested_report(prepared: PreparedReference, size: int, summary: str) -> dict[str, Any]:
+def untested_report(prepared: PreparedReference, size: int, summary: str) -> StoredReport:
     """Return the report of a window without a test: it claims nothing but its summary."""
-    return {
-        "state": "untested",
-        "size": size,
-        "duplicates": 0,
-        "tested": 0,
-        "p_value_floor": 0.0,
-        "evidence": 0.0,
-        "repeats": None,
-        "new_kind": None,
-        "alert_summary": summary,
-        "p_value": 1.0,
-        "drifted": False,
-        "kind": "none",
-        "tests": {},
-        "label_shift": None,
-        "performance": None,
-        "properties": [],
-        "witnesses": [],
-        "classes_moved": [],
-        "design_effect": None,
-        "summary": summary,
-        "reference": prepared.reference_id,
-        "proportions": {},
-        "histograms": [],
-    }
+    window = WindowReport("untested", size, summary=summary, alert_summary=summary)
+    return StoredReport(window, prepared.reference_id, witnesses=(), proportions={}, histograms=())

@@ -1,7 +1,7 @@
 """The small status of a stream that pages, `/drift` and `/metrics` read: typed, versioned, without detector state."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
@@ -66,6 +66,12 @@ class StreamStatus:
     errors: Mapping[str, int] = field(default_factory=dict)
     last_error: str | None = None
     repeats: float | None = None
+
+    def with_error(self, stage: str, error: BaseException) -> "StreamStatus":
+        """Return the status with one more failure of a stage."""
+        errors = {**self.errors, stage: self.errors.get(stage, 0) + 1}
+        text = str(error).strip().partition("\n")[0]
+        return replace(self, errors=errors, last_error=f"{stage}: {text or type(error).__name__}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values; what is not known is left out."""

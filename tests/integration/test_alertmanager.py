@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from tests.support.alerts import REPORT, work
 from tidemark.alerts import delivery
-from tidemark.alerts.incident import AlertDraft
+from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, insert, text
 from tests.support.alerts import REPORT, SECRET, work_until
 from tests.support.receiver import Receiver
 from tidemark.alerts import delivery
-from tidemark.alerts.incident import AlertChange, AlertDraft
+from tidemark.alerts.alert_draft import AlertChange, AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.outbox import UNMUTE
 from tidemark.alerts.queue import open_queue

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
 from tests.support.predictions import new_ids, write
-from tidemark.monitor import model_step, owned_model
+from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.monitor import Monitor
 from tidemark.store import models, references, streams, watching
@@ -49,11 +49,11 @@ def fleet(engine: Engine, url: str) -> Fleet:
 
 
 def test_a_busy_model_does_not_starve_the_others(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owned_model, "MAX_STEP", 100)
+    monkeypatch.setattr(step_retries, "MAX_STEP", 100)
     monitor = fleet.monitor()
-    monitor._poll()
-    for model in monitor._models.values():
-        model.limit = owned_model.MAX_STEP
+    monitor.poll()
+    for model in monitor.models:
+        model.retries.limit = step_retries.MAX_STEP
     fleet.send_to("m", 1000)
     for name in OTHERS:
         fleet.send_to(name, 50)
@@ -87,7 +87,7 @@ def test_monitors_share_the_models(fleet: Fleet) -> None:
     for _ in range(3):
         for monitor in monitors:
             monitor.settle()
-    assert sorted(len(monitor._models) for monitor in monitors) == [1, 1, 1]
+    assert sorted(len(monitor.models) for monitor in monitors) == [1, 1, 1]
 
 
 def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_skipped(
@@ -101,8 +101,8 @@ def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_ski
             raise ArithmeticError("a poisonous row")
         return advance(state, incoming, *rest)
 
-    monkeypatch.setattr(loop, "advance", failing)
-    monkeypatch.setattr(owned_model, "FIRST_BACKOFF", 0.0)
+    monkeypatch.setattr(model_processor, "advance", failing)
+    monkeypatch.setattr(step_retries, "FIRST_BACKOFF", 0.0)
     monitor: Monitor = fleet.monitor()
     fleet.send_to("m", 200)
     fleet.send_to("b", 200)
@@ -125,7 +125,7 @@ def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
         fleet.send_to(name, 250)
     monitor.settle()
     monitor.settle()
-    assert all(model.state is None for model in monitor._models.values())
+    assert all(model.state is None for model in monitor.models)
     fleet.send_to("m", 250)
     monitor.settle()
     assert fleet.seen() == {"m": 500, "b": 250, "c": 250}

@@ -10,7 +10,7 @@ from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine
 
 from tidemark.alerts import delivery
-from tidemark.alerts.incident import AlertDraft
+from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.predictions import new_ids, write
-from tidemark.alerts.incident import AlertDraft
+from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.store import references, streams

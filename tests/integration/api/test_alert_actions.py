@@ -14,7 +14,7 @@ from sqlalchemy import Engine, insert
 from tests.support.drifting import KEYS, REPORT, SETTING, Drifting, arrays
 from tests.support.predictions import new_ids, write
 from tidemark.alerts import acceptance
-from tidemark.alerts.incident import AlertChange, AlertDraft
+from tidemark.alerts.alert_draft import AlertChange, AlertDraft
 from tidemark.settings import Settings
 from tidemark.store import baselines, references, streams, tables
 from tidemark.store.logged import logged

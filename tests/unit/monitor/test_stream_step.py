@@ -23,10 +23,12 @@ from tidemark.monitor.events import (
     WindowStored,
 )
 from tidemark.monitor.labels import FedBackLabels
-from tidemark.monitor.model_step import new_stream
+from tidemark.monitor.model_state import new_stream
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.monitor.state import StreamRows, StreamState
-from tidemark.monitor.stream_step import FIRST_WINDOWS, StreamInput, advance_stream
+from tidemark.monitor.stream_step import advance_stream
+from tidemark.monitor.stream_transition import StreamInput
+from tidemark.monitor.window_requests import FIRST_WINDOWS
 from tidemark.settings import Settings
 from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.prediction_id import id_at

@@ -1,4 +1,4 @@
-"""The values that travel from the monitor to an incident: how it opens, how it changes, how it ends."""
+"""An alert before it is stored: what the monitor says of one that opens, changes or ends."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from uuid import UUID
 Severity = Literal["ticket", "page"]
 Certainty = Literal["likely", "sure"]
 Resolution = Literal["recovered", "accepted", "retired"]
+ChangeReason = Literal["kind", "certainty", "severity", "further_shift"]
 
 FIRING = "drift.firing"
 CHANGED = "drift.changed"
@@ -77,7 +78,7 @@ class AlertChange:
     """
 
     at: dt.datetime
-    reason: Literal["kind", "certainty", "severity", "further_shift"]
+    reason: ChangeReason
     kind: str | None = None
     certainty: Certainty | None = None
     severity: Severity | None = None

@@ -1,4 +1,4 @@
-"""An incident of a stream, from the detector's alarm to its end, as values of the monitor's state."""
+"""An alarm and an incident as parts of a stream's state, which its checkpoints hold."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import numpy as np
 from numpy.typing import NDArray
 
-from ..alerts.incident import Certainty, Severity
+from ..alerts.alert_draft import Certainty, Severity
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""The steps of models that a monitor owns: read, compute, and write in one short transaction."""
+
+import datetime as dt
+import logging
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from ..alerts.lifecycle import Alerts
+from ..settings import Settings
+from ..store import label_log, log, watch
+from ..store.errors import DATABASE_ERRORS, is_unavailable
+from ..store.log_batch import EXPIRED
+from .explanations import Explanations
+from .labels import MAX_LABELS
+from .loading import load_model, rebased
+from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, ModelTransition, baseline_of
+from .model_step import advance
+from .owned_model import OwnedModel
+from .preparation import PreparedReferences
+from .prepared_reference import BaselineKey, PreparedReference
+from .state import SecondDetector
+from .transition_writer import LostModel, write_checkpoint, write_status, write_transition
+
+FAILED = "failed"  # reason: a step with this prediction alone failed again and again
+
+logger = logging.getLogger(__name__)
+
+
+class ModelProcessor:
+    """Makes the steps of one monitor's models and stores their states.
+
+    Parameters
+    ----------
+    owner : UUID
+        The monitor that holds the leases of the models.
+    baselines : PreparedReferences
+        What the streams are compared with.
+    explanations : Explanations
+        The background tests of windows.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        alerts: Alerts,
+        owner: UUID,
+        baselines: PreparedReferences,
+        explanations: Explanations,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._alerts = alerts
+        self._owner = owner
+        self._baselines = baselines
+        self._explanations = explanations
+
+    def attempt(self, model: OwnedModel) -> bool:
+        """Make a step; return False if another monitor has taken the model.
+
+        A step that fails is repeated later, with fewer predictions, from the last checkpoint on.
+        """
+        try:
+            self._step(model)
+            model.succeeded()
+        except LostModel:
+            logger.info("model %d is watched by another monitor", model.model_id)
+            return False
+        except Exception as error:
+            if isinstance(error, DATABASE_ERRORS) and is_unavailable(error):
+                raise
+            logger.exception("a step of model %d failed", model.model_id)
+            model.failed(error)
+            with self._engine.begin() as connection:
+                watch.save(connection, model.whole.id, {"blind_reason": "error"})
+        return True
+
+    def save_status(self, model: OwnedModel) -> None:
+        """Store what readers see of the streams that have changed."""
+        if model.state is None or not model.unsaved:
+            return
+        with self._engine.begin() as connection:
+            write_status(connection, model, model.state, model.ids, model.unsaved)
+        model.status_saved()
+
+    def save_checkpoint(self, model: OwnedModel) -> None:
+        """Store the state, unless it replays what was stored or another monitor has taken the model."""
+        state = model.state
+        if state is None or state.position < model.stored_position:
+            return
+        values = {"position": state.position}
+        with self._engine.begin() as connection:
+            if watch.advance(connection, model.whole.id, self._owner, model.stored_position, values):
+                write_status(connection, model, state, model.ids, model.unsaved)
+                write_checkpoint(connection, model, state, model.ids)
+
+    def _step(self, model: OwnedModel) -> None:
+        prepared = self._prepared(model)
+        if prepared is None:
+            return
+        state = self._load(model, prepared)
+        incoming = self._read(model, state, prepared)
+        now = dt.datetime.now(dt.UTC)
+        transition = advance(state, incoming, prepared, self._settings, now)
+        self._write(model, transition, now)
+        for request in transition.requests:
+            self._explanations.submit(model.model_id, request, baseline_of(prepared, request.slice))
+        for baseline_request in transition.baselines:
+            baseline = baseline_of(prepared, baseline_request.slice)
+            self._baselines.request_second(model.model_id, baseline_request, baseline)
+
+    def _prepared(self, model: OwnedModel) -> dict[str, PreparedReference] | None:
+        """Return the baseline of each stream of a model, or None while one of them is not ready."""
+        prepared: dict[str, PreparedReference] = {}
+        for name, key in {REFERENCE: BaselineKey(model.reference_id), **model.keys}.items():
+            baseline = self._baselines.get(key)
+            if baseline is None:
+                if (failure := self._baselines.failure(key)) is not None:
+                    raise RuntimeError(f"the baseline of {name or 'the model'} cannot be prepared: {failure}")
+                return None
+            prepared[name] = baseline
+        return prepared
+
+    def _load(self, model: OwnedModel, prepared: dict[str, PreparedReference]) -> ModelState:
+        """Return the model's state: in memory, from its checkpoint, or with detectors of other baselines."""
+        state = model.state
+        if state is None:
+            with self._engine.connect() as connection:
+                loaded = load_model(connection, model.model_id, model.targets, model.keys, prepared, self._settings)
+            model.load(loaded.state, loaded.has_checkpoint)
+            state = model.state or loaded.state
+        elif model.keys_changed:
+            state = model.state = rebased(state, model.loaded_keys, model.keys, prepared, self._settings)
+            model.loaded_keys = dict(model.keys)
+        return state
+
+    def _read(self, model: OwnedModel, state: ModelState, prepared: dict[str, PreparedReference]) -> ModelInput:
+        """Return what came in since the last step."""
+        reference = prepared[WHOLE].reference
+        sizes = reference.embeddings.shape[1], reference.classes
+        batch = labels = None
+        with self._engine.connect() as connection:
+            if state.position < model.written:
+                batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
+            if state.label_position < model.labels_written:
+                labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, sizes[1])
+        if model.retries.must_skip and state.position == model.stored_position:
+            batch = model.skipped_batch(state.position + 1, FAILED, *sizes)
+        elif batch is None and state.position < model.written:
+            batch = model.skipped_batch(model.written, EXPIRED, *sizes)
+        seconds: dict[str, SecondDetector] = {}
+        for name, (incident_id, second) in model.seconds.items():
+            incident = state.streams[name].incident if name in state.streams else None
+            if incident is not None and incident.id == incident_id:
+                seconds[name] = second
+        explanations = list(model.explanations)
+        model.seconds.clear()
+        model.explanations.clear()
+        return ModelInput(batch, labels, explanations, seconds)
+
+    def _write(self, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
+        """Store a step, with a checkpoint if one is due."""
+        checkpoint = model.checkpoint_is_due(transition)
+        if not model.must_write(transition, checkpoint):
+            model.state = transition.state
+            model.changed(transition)
+            return
+        with self._engine.begin() as connection:
+            step = write_transition(connection, self._alerts, model, transition, self._owner, now)
+            size = write_checkpoint(connection, model, step.state, step.ids) if checkpoint else None
+        model.committed(transition, step.state, step.ids, size)

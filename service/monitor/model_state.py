@@ -1,0 +1,108 @@
+"""The state of one model between two steps of the monitor, what goes into a step and what comes out of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..settings import Settings
+from ..store.label_log import LabelBatch
+from ..store.log_batch import PredictionBatch
+from .budget import run_time
+from .events import BaselineRequest, Event, Explanation, WindowRequest
+from .labels import LabelState
+from .prepared_reference import PreparedReference
+from .state import SecondDetector, StreamState
+
+WHOLE = ""  # the name of the stream of a model's whole traffic
+REFERENCE = "reference"  # the key of the model's reference itself among the prepared baselines
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """The state of a model's streams at a position of its log.
+
+    Parameters
+    ----------
+    model_id : int
+    position, label_position : int
+        The last prediction and the last label that were processed.
+    streams : dict
+        The state of every stream by the name of its slice, WHOLE for the whole model.
+    counts : mapping
+        The counters that assign predictions to slices.
+    rejected : dict
+        Predictions that could not be processed, by reason.
+    """
+
+    model_id: int
+    position: int
+    label_position: int
+    streams: dict[str, StreamState]
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> StreamState:
+        """The state of the whole model's stream."""
+        return self.streams[WHOLE]
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What came in for a model since its last step.
+
+    Parameters
+    ----------
+    batch : PredictionBatch, optional
+        The next predictions of the log.
+    labels : LabelBatch, optional
+        The next labels that were fed back.
+    explanations : sequence of Explanation
+        Answers to window requests of the model's streams.
+    seconds : mapping
+        The prepared second detectors by the name of the slice.
+    """
+
+    batch: PredictionBatch | None = None
+    labels: LabelBatch | None = None
+    explanations: Sequence[Explanation] = ()
+    seconds: Mapping[str, SecondDetector] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelTransition:
+    """The result of a step of a model.
+
+    Parameters
+    ----------
+    state : ModelState
+        The state after the step.
+    events : tuple of Event
+        What is to be stored in the same transaction as the new position.
+    requests : tuple of WindowRequest
+        Windows to be tested apart from the detector.
+    baselines : tuple of BaselineRequest
+        Traffic that second detectors are to be compared with.
+    retired : tuple of str
+        The slices whose streams ended.
+    changed : frozenset of str
+        The streams whose state changed.
+    """
+
+    state: ModelState
+    events: tuple[Event, ...]
+    requests: tuple[WindowRequest, ...]
+    baselines: tuple[BaselineRequest, ...]
+    retired: tuple[str, ...]
+    changed: frozenset[str]
+
+
+def new_stream(model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0) -> StreamState:
+    """Return the state of a stream that has processed nothing."""
+    labels = None if prepared.labelled is None else LabelState.start(prepared.labelled)
+    return StreamState(f"{model_id}/{name}", name, seen, prepared.detector(run_time(settings)), labels=labels)
+
+
+def baseline_of(prepared: Mapping[str, PreparedReference], name: str) -> PreparedReference:
+    """Return the baseline of a stream; a slice without one of its own is compared with the model's reference."""
+    return prepared[name] if name in prepared else prepared[REFERENCE]

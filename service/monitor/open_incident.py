@@ -1,0 +1,94 @@
+"""An incident while its alert fires: its end, a further shift within it, and a surer name for its kind."""
+
+from dataclasses import replace
+from typing import Literal
+
+from . import rules
+from .alarms import assess, new_alarm
+from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
+from .stream_transition import StreamUpdate
+from .summaries import further_shift_summary
+
+SECOND_BASELINE_ROWS = 500  # predictions since a change from which a second baseline is made
+MAX_BASELINE_ROWS = 2000  # predictions of a second baseline, the newest
+
+
+def follow_incident(update: StreamUpdate) -> None:
+    """Check for the end of the incident and for a further shift."""
+    state, incident, detector = update.state, update.state.incident, update.state.detector
+    if incident is None:
+        return
+    if detector.drift_detected:
+        update.replace_state(incident=replace(incident, alarmed_at=state.seen, evidence=detector.evidence))
+        detector.reset()
+    else:
+        minimum = update.settings.resolve_after * update.settings.stride
+        quiet = state.seen - incident.alarmed_at
+        is_over = quiet >= rules.quiet_needed(incident.delay, incident.reopened, minimum)
+        if is_over and detector.evidence < rules.LOW_EVIDENCE * detector.threshold:
+            update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
+            detector.reset()
+            resolved = replace(incident, resolved_at=update.now, baseline_ids=None)
+            update.replace_state(incident=resolved, second=None, second_alarm=None)
+            return
+    second = state.second
+    if second is not None and second.detector.drift_detected and state.second_alarm is None:
+        update.replace_state(second_alarm=new_alarm(update, second.detector))
+
+
+def request_second_baseline(update: StreamUpdate) -> None:
+    """Request the detector of further shifts once an open incident has enough predictions since its change."""
+    state, incident = update.state, update.state.incident
+    if incident is None or not incident.open or state.second is not None or incident.baseline_ids is not None:
+        return
+    since_change = state.seen - incident.change
+    if since_change >= SECOND_BASELINE_ROWS:
+        ids = state.newest(min(since_change, MAX_BASELINE_ROWS))
+        update.baseline = BaselineRequest(state.slice, incident.id, ids)
+        update.replace_state(incident=replace(incident, baseline_ids=ids))
+
+
+def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None:
+    """Report a further shift of an open incident, unless the traffic is back at the reference."""
+    state, incident, alarm = update.state, update.state.incident, update.state.second_alarm
+    report = explanation.report
+    if incident is None or not incident.open or alarm is None:
+        return
+    if report is not None and report.tested and not report.window.drifted:
+        restarted = replace(incident, change=state.seen, baseline_ids=None)
+        update.replace_state(incident=restarted, second=None, second_alarm=None)
+        return
+    kind, certainty, severity, values = assess(update, alarm, report, further_shift_summary)
+    update.add_event(
+        AlertChanged(state.slice, incident.id, "further_shift", kind, certainty, severity, values, explanation)
+    )
+    shifted = replace(
+        incident,
+        kind=kind,
+        certainty=certainty,
+        severity=severity,
+        change=alarm.change,
+        named=None,
+        baseline_ids=None,
+    )
+    update.replace_state(incident=shifted, second=None, second_alarm=None)
+
+
+def refine_kind(update: StreamUpdate, explanation: Explanation) -> None:
+    """Let a window during an incident correct the incident's kind, or make it sure."""
+    report, incident = explanation.report, update.state.incident
+    if report is None or incident is None or not incident.open or not report.tested:
+        return
+    window_kind = str(report.window.kind)
+    other_kind = rules.further_kind(report, incident.named, incident.kind)
+    is_confirmed = window_kind == incident.kind and rules.certainty_of(report) == "sure"
+    refined = replace(incident, named=window_kind)
+    if other_kind is not None or (is_confirmed and incident.certainty == "likely"):
+        reason: Literal["kind", "certainty"] = "certainty" if other_kind is None else "kind"
+        severity = rules.severity_of(report, update.settings.page_below)
+        refined = replace(refined, kind=other_kind or incident.kind, certainty="sure", severity=severity)
+        values = report.to_json() | {"kind": refined.kind}
+        update.add_event(
+            AlertChanged(update.state.slice, incident.id, reason, refined.kind, "sure", severity, values, explanation)
+        )
+    update.replace_state(incident=refined)

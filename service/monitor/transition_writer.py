@@ -1,0 +1,130 @@
+"""A step of a model as rows: its position, the status of its streams, its events, and checkpoints."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ..alerts.lifecycle import Alerts
+from ..store import evidence, watch
+from ..store.log_batch import WIDTH
+from .checkpoint import to_bytes
+from .event_writer import EventWriter, finite
+from .events import EvidencePoint
+from .model_state import WHOLE, ModelState, ModelTransition
+from .owned_model import OwnedModel
+from .prepared_reference import BaselineKey
+from .state import StreamState
+
+
+class LostModel(Exception):
+    """Another monitor has processed the same predictions."""
+
+
+class StoredStep(NamedTuple):
+    """The state after a step was stored, with the ids of its streams by the name of the slice."""
+
+    state: ModelState
+    ids: dict[str, int]
+
+
+def write_transition(
+    connection: Connection,
+    alerts: Alerts,
+    model: OwnedModel,
+    transition: ModelTransition,
+    owner: UUID,
+    now: dt.datetime,
+) -> StoredStep:
+    """Store a step in the caller's transaction.
+
+    Raises
+    ------
+    LostModel
+        The model's position is not the one that was read, or its lease belongs to another monitor.
+    """
+    state, before = transition.state, model.state
+    position = max(state.position, model.stored_position)
+    values: dict[str, Any] = {"position": position, "label_position": state.label_position}
+    if state.position >= model.stored_position:
+        values |= {
+            "seen": state.whole.seen,
+            "last_success_at": now,
+            "rejected": dict(state.rejected),
+            "blind_reason": _blind_reason(before, state),
+        }
+    if not watch.advance(connection, model.whole.id, owner, model.stored_position, values):
+        raise LostModel(f"model {model.model_id}")
+    for name in transition.retired:
+        stream_id = model.ids[name]
+        watch.retire(connection, stream_id, now)
+        alerts.resolve_all(connection, stream_id, now, "retired")
+    ids = {name: stream_id for name, stream_id in model.ids.items() if name in state.streams}
+    streams = dict(state.streams)
+    for name in state.streams.keys() - ids.keys() | (set(transition.retired) & state.streams.keys()):
+        ids[name], seen = watch.open_slice(connection, replace(model.whole, position=position), name)
+        streams[name] = _shifted(streams[name], seen)
+    state = replace(state, streams=streams)
+    writer = EventWriter(connection, alerts, state, ids, now)
+    for event in transition.events:
+        writer.write(event)
+    writer.write_points(transition.events)
+    state = writer.state
+    has_news = any(not isinstance(event, EvidencePoint) for event in transition.events)
+    if has_news or model.statuses_are_due:
+        write_status(connection, model, state, ids, (model.unsaved | transition.changed) & ids.keys())
+        model.status_saved()
+    return StoredStep(state, ids)
+
+
+def write_status(
+    connection: Connection, model: OwnedModel, state: ModelState, ids: Mapping[str, int], names: Iterable[str]
+) -> None:
+    """Store what readers see of streams."""
+    for name in sorted(names):
+        if name in state.streams and name in ids:
+            stream = state.streams[name]
+            kinds = stream.kinds
+            values = {
+                "seen": stream.seen,
+                "state": "drifting" if kinds else "calm" if stream.seen else "warming_up",
+                "kind": kinds[-1] if kinds else "none",
+                "since": stream.since,
+                "status": finite(stream.status.to_json()),
+                "last_window_at": stream.windows.requested_at,
+            }
+            watch.save(connection, ids[name], values)
+
+
+def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelState, ids: Mapping[str, int]) -> int:
+    """Store the states of the streams that have changed, and drop the oldest points of their charts; return the size of
+    the states in bytes."""
+    size = 0
+    for name in sorted({WHOLE, *model.unstored, *(state.streams.keys() - model.ids.keys())} & state.streams.keys()):
+        key = model.loaded_keys.get(name, BaselineKey(model.reference_id))
+        data = to_bytes(state.streams[name], key, state.counts if name == WHOLE else {}, state.rejected)
+        watch.save_checkpoint(connection, ids[name], state.position, state.label_position, data)
+        evidence.trim(connection, ids[name])
+        size += len(data)
+    return size
+
+
+def _blind_reason(before: ModelState | None, state: ModelState) -> str | None:
+    """Return why a step has processed none of the predictions that it read, or None."""
+    if before is None or state.position == before.position or state.whole.seen > before.whole.seen:
+        return None
+    grown = {name for name, count in state.rejected.items() if count > before.rejected.get(name, 0)}
+    if not grown:
+        return None
+    return "reference_mismatch" if grown == {WIDTH} else "rows_rejected"
+
+
+def _shifted(state: StreamState, seen: int) -> StreamState:
+    """Return the state of a stream that had processed predictions in an earlier life, before it was retired."""
+    if not seen:
+        return state
+    schedule = replace(state.windows, start=state.windows.start + seen, covered=state.windows.covered + seen)
+    return replace(state, seen=state.seen + seen, windows=schedule)

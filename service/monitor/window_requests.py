@@ -1,0 +1,73 @@
+"""Which windows of a stream are tested: those that are full, those that have become old, and those an alert needs."""
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+from ..settings import Settings
+from .events import Purpose, WindowRequest
+from .labels import ConceptDetection
+from .state import StreamState
+from .stream_transition import StreamUpdate
+
+FIRST_WINDOWS = 10  # windows of a new stream that are tested as soon as they are full
+
+
+def request_full_windows(update: StreamUpdate) -> None:
+    """Request each window that the newest predictions have filled, or count it as skipped."""
+    size, stride = update.settings.window_size, update.settings.stride
+    if update.state.windows.requested_at is None:
+        _schedule(update, requested_at=update.now)
+    while update.state.seen >= update.state.windows.start + size:
+        start = update.state.windows.start
+        ids = update.state.newest(size, back=update.state.seen - start - size)
+        if len(ids) == size and _is_tested(update):
+            purpose: Purpose = "incident" if update.has_open_incident else "routine"
+            update.requests.append(_request_of(update, purpose, ids, start))
+            _schedule(update, requested_at=update.now, requested=update.state.windows.requested + 1)
+        else:
+            update.count(windows_skipped=1)
+        _schedule(update, start=start + stride, covered=start + size)
+
+
+def request_overdue_window(update: StreamUpdate) -> None:
+    """Request a window of predictions that have waited for the maximum age of a window without a test."""
+    if is_overdue(update.state, update.settings, update.now):
+        request_newest(update, "routine", update.state.seen - update.state.windows.covered)
+        _schedule(update, start=update.state.seen, covered=update.state.seen, requested_at=update.now)
+
+
+def request_newest(
+    update: StreamUpdate, purpose: Purpose, rows: int, detection: ConceptDetection | None = None
+) -> None:
+    """Request a window of the newest predictions, of at most the usual size."""
+    ids = update.state.newest(min(rows, update.settings.window_size))
+    if len(ids):
+        update.requests.append(_request_of(update, purpose, ids, update.state.seen - len(ids), detection))
+
+
+def is_overdue(state: StreamState, settings: Settings, now: dt.datetime) -> bool:
+    """Check whether enough untested predictions have waited for the maximum age of a window."""
+    schedule = state.windows
+    if schedule.requested_at is None or state.seen - schedule.covered < settings.window_min_size:
+        return False
+    return (now - schedule.requested_at).total_seconds() > settings.window_max_age
+
+
+def _is_tested(update: StreamUpdate) -> bool:
+    """Check whether a full window is tested: the first ones, those of an incident, then one an interval."""
+    schedule = update.state.windows
+    if update.has_open_incident or schedule.requested < FIRST_WINDOWS or schedule.requested_at is None:
+        return True
+    return update.now - schedule.requested_at >= dt.timedelta(seconds=update.settings.window_interval)
+
+
+def _request_of(
+    update: StreamUpdate, purpose: Purpose, ids: Any, first: int, detection: ConceptDetection | None = None
+) -> WindowRequest:
+    detector = update.state.detector
+    return WindowRequest(update.state.slice, purpose, ids, first, detector.evidence, detector.threshold, detection)
+
+
+def _schedule(update: StreamUpdate, **values: Any) -> None:
+    update.replace_state(windows=replace(update.state.windows, **values))
