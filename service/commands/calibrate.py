@@ -5,9 +5,9 @@ from typing import Any
 
 from ..drift import StreamDetector, WindowTest
 from ..errors import TidemarkError
+from ..monitor.baseline_preparation import load
 from ..monitor.budget import run_time
-from ..monitor.missing_properties import filled
-from ..monitor.preparation import load
+from ..monitor.missing_properties import fill_missing
 from ..settings import Settings
 from ..store import baselines, calibrations, streams, traffic
 from ..store.opened import opened
@@ -43,7 +43,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
             raise TidemarkError(f"{found} predictions of {stream} in that span; at least {needed} are needed")
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
-            calm["properties"] = filled(reference, batch.ids, batch.properties)
+            calm["properties"] = fill_missing(reference, batch.ids, batch.properties)
         detector = StreamDetector(reference, run_time(settings), calm=calm)
         report = WindowTest(reference, settings.window_size, calm=calm)(
             **{name: values[: settings.window_size] for name, values in calm.items()}

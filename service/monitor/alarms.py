@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from ..alerts.alert_draft import Certainty, Severity
 from ..drift import StreamDetector
-from . import rules
+from . import alert_rules
 from .events import AlertFired, AlertReopened, Explanation
 from .incident_state import Alarm, Incident, incident_id
-from .report import StoredReport
+from .stored_report import StoredReport
 from .stream_transition import StreamUpdate
 from .summaries import alarm_summary, untested_report
 from .window_requests import request_newest
@@ -38,13 +38,13 @@ def assess(update: StreamUpdate, alarm: Alarm, report: StoredReport | None, summ
         Returns the alert's sentence from the report, the alarm, and the number of predictions since the change.
     """
     since_change = predictions_since(update, alarm)
-    kind = rules.named_kind(report, alarm.view, update.prepared.labelled is not None)
+    kind = alert_rules.named_kind(report, alarm.view, update.prepared.labelled is not None)
     values = (report or untested_report(update.prepared, since_change, "")).to_json()
     summary = update.with_slice_name(summarise(report, alarm, since_change))
     return Assessment(
         kind,
-        rules.certainty_of(report),
-        rules.severity_of(report, update.settings.page_below),
+        alert_rules.certainty_of(report),
+        alert_rules.severity_of(report, update.settings.page_below),
         values | {"kind": kind, "drifted": True, "summary": summary},
     )
 
@@ -75,17 +75,17 @@ def request_alarm_window(update: StreamUpdate) -> None:
     state, now = update.state, update.now
     if (alarm := state.alarm) is not None:
         since_change = predictions_since(update, alarm)
-        if alarm.requested_at is not None and now - alarm.requested_at > rules.MAX_WAIT_FOR_REPORT:
+        if alarm.requested_at is not None and now - alarm.requested_at > alert_rules.MAX_WAIT_FOR_REPORT:
             open_incident(update, None)
-        elif alarm.requested_at is None and rules.enough_rows(since_change, alarm.detected_at, now):
-            has_more = since_change - alarm.explained >= rules.MIN_ALARM_ROWS
-            if not alarm.explained or has_more or now - alarm.detected_at >= rules.MAX_WAIT_FOR_ROWS:
-                request_newest(update, "alarm", max(since_change, rules.MIN_ALARM_ROWS))
+        elif alarm.requested_at is None and alert_rules.enough_rows(since_change, alarm.detected_at, now):
+            has_more = since_change - alarm.explained >= alert_rules.MIN_ALARM_ROWS
+            if not alarm.explained or has_more or now - alarm.detected_at >= alert_rules.MAX_WAIT_FOR_ROWS:
+                request_newest(update, "alarm", max(since_change, alert_rules.MIN_ALARM_ROWS))
                 update.replace_state(alarm=replace(alarm, requested_at=now, explained=since_change))
     elif (further := state.second_alarm) is not None and further.requested_at is None:
         since_change = predictions_since(update, further)
-        if rules.enough_rows(since_change, further.detected_at, now):
-            request_newest(update, "further_shift", max(since_change, rules.MIN_ALARM_ROWS))
+        if alert_rules.enough_rows(since_change, further.detected_at, now):
+            request_newest(update, "further_shift", max(since_change, alert_rules.MIN_ALARM_ROWS))
             update.replace_state(second_alarm=replace(further, requested_at=now))
 
 
@@ -95,7 +95,7 @@ def explain_alarm(update: StreamUpdate, explanation: Explanation) -> None:
     if alarm is None:
         return
     since_change = predictions_since(update, alarm)
-    if report is not None and not rules.decisive(report, since_change, alarm.detected_at, update.now):
+    if report is not None and not alert_rules.decisive(report, since_change, alarm.detected_at, update.now):
         update.replace_state(alarm=replace(alarm, requested_at=None))
         return
     open_incident(update, explanation)

@@ -88,7 +88,7 @@ def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], re
     return pack(arrays)
 
 
-def restored(
+def restore_state(
     checkpoint: Checkpoint, key: BaselineKey, prepared: PreparedReference, run_time: float
 ) -> tuple[StreamState, str | None]:
     """Return the state of a checkpoint, and why its evidence starts again, if it does.
@@ -131,7 +131,7 @@ def _detector(
 ) -> tuple[StreamDetector | None, str | None]:
     state = {name.removeprefix(DETECTOR): value for name, value in arrays.items() if name.startswith(DETECTOR)}
     try:
-        return prepared.restored(run_time, state), None
+        return prepared.restore_detector(run_time, state), None
     except (ValueError, KeyError) as error:
         return None, str(error)
 

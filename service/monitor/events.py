@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty, ChangeReason, Resolution, Severity
 from .labels import ConceptDetection
-from .report import StoredReport
+from .stored_report import StoredReport
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
 Purpose = Literal["routine", "incident", "alarm", "concept", "further_shift"]

@@ -13,9 +13,9 @@ from ..store import log
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
 from .background import Background
-from .evaluate import explain
 from .events import Explanation, Purpose, WindowRequest
 from .prepared_reference import PreparedReference
+from .window_explanation import explain
 
 SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
 MAX_ALLOWANCE = 10.0  # seconds of processor time that unused shares add up to

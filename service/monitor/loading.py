@@ -12,7 +12,7 @@ from ..store import alerts, watch
 from ..store.alerts import AlertRow
 from ..store.watch import Target
 from .budget import run_time
-from .checkpoint import Checkpoint, restored
+from .checkpoint import Checkpoint, restore_state
 from .incident_state import Incident
 from .labels import LabelState
 from .model_state import REFERENCE, WHOLE, ModelState, new_stream
@@ -58,7 +58,7 @@ def load_model(
             fresh = new_stream(model_id, name, baseline, settings, target.seen)
             state = replace(fresh, windows=WindowSchedule(start=target.seen, covered=target.seen))
         else:
-            state, reason = restored(checkpoint, keys[name], baseline, run_time(settings))
+            state, reason = restore_state(checkpoint, keys[name], baseline, run_time(settings))
             if reason is not None:
                 logger.warning("stream %d: its evidence starts again: %s", target.id, reason)
             if name == WHOLE:
@@ -68,7 +68,7 @@ def load_model(
     return LoadedModel(ModelState(model_id, position, label_position, streams, counts, rejected), has_checkpoint)
 
 
-def rebased(
+def rebase_state(
     state: ModelState,
     before: Mapping[str, BaselineKey],
     after: Mapping[str, BaselineKey],

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ..drift import Reference
 
 
-def filled(
+def fill_missing(
     reference: Reference, ids: NDArray[np.uint8], properties: NDArray[np.float32] | None
 ) -> NDArray[np.float32] | None:
     """Return the properties (m, p) of predictions, None if the reference has none.

@@ -11,13 +11,13 @@ from ..settings import Settings
 from ..store import label_log, log, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
+from .baseline_cache import BaselineCache
 from .explanations import Explanations
 from .labels import MAX_LABELS
-from .loading import load_model, rebased
+from .loading import load_model, rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, ModelTransition, baseline_of
 from .model_step import advance
 from .owned_model import OwnedModel
-from .preparation import PreparedReferences
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import SecondDetector
 from .transition_writer import LostModel, write_checkpoint, write_status, write_transition
@@ -34,7 +34,7 @@ class ModelProcessor:
     ----------
     owner : UUID
         The monitor that holds the leases of the models.
-    baselines : PreparedReferences
+    baselines : BaselineCache
         What the streams are compared with.
     explanations : Explanations
         The background tests of windows.
@@ -46,7 +46,7 @@ class ModelProcessor:
         settings: Settings,
         alerts: Alerts,
         owner: UUID,
-        baselines: PreparedReferences,
+        baselines: BaselineCache,
         explanations: Explanations,
     ) -> None:
         self._engine = engine
@@ -131,7 +131,7 @@ class ModelProcessor:
             model.load(loaded.state, loaded.has_checkpoint)
             state = model.state or loaded.state
         elif model.keys_changed:
-            state = model.state = rebased(state, model.loaded_keys, model.keys, prepared, self._settings)
+            state = model.state = rebase_state(state, model.loaded_keys, model.keys, prepared, self._settings)
             model.loaded_keys = dict(model.keys)
         return state
 

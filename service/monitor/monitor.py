@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
 from ..store.errors import DATABASE_ERRORS, is_unavailable, reason
+from .baseline_cache import BaselineCache
 from .explanations import Explanations
 from .model_leases import ModelLeases
 from .model_processor import ModelProcessor
 from .owned_model import OwnedModel
-from .preparation import PreparedReferences
 
 CLOSING = 5.0  # seconds that the last checkpoints may take when the monitor ends
 MAX_BASELINE_BYTES = 2_000_000_000  # bytes of the baselines of loaded models, beyond which models at rest are parked
@@ -42,7 +42,7 @@ class Monitor:
         self.id = uuid4()
         self._settings = settings
         self._alerts = alerts
-        self._baselines = PreparedReferences(engine, settings, inline)
+        self._baselines = BaselineCache(engine, settings, inline)
         self._explanations = Explanations(engine, unlimited=inline)
         self._processor = ModelProcessor(engine, settings, alerts, self.id, self._baselines, self._explanations)
         self._leases = ModelLeases(engine, self.id, self._processor)

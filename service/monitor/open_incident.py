@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from . import rules
+from . import alert_rules
 from .alarms import assess, new_alarm
 from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
 from .stream_transition import StreamUpdate
@@ -24,8 +24,8 @@ def follow_incident(update: StreamUpdate) -> None:
     else:
         minimum = update.settings.resolve_after * update.settings.stride
         quiet = state.seen - incident.alarmed_at
-        is_over = quiet >= rules.quiet_needed(incident.delay, incident.reopened, minimum)
-        if is_over and detector.evidence < rules.LOW_EVIDENCE * detector.threshold:
+        is_over = quiet >= alert_rules.quiet_needed(incident.delay, incident.reopened, minimum)
+        if is_over and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
             update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
             detector.reset()
             resolved = replace(incident, resolved_at=update.now, baseline_ids=None)
@@ -80,12 +80,12 @@ def refine_kind(update: StreamUpdate, explanation: Explanation) -> None:
     if report is None or incident is None or not incident.open or not report.tested:
         return
     window_kind = str(report.window.kind)
-    other_kind = rules.further_kind(report, incident.named, incident.kind)
-    is_confirmed = window_kind == incident.kind and rules.certainty_of(report) == "sure"
+    other_kind = alert_rules.further_kind(report, incident.named, incident.kind)
+    is_confirmed = window_kind == incident.kind and alert_rules.certainty_of(report) == "sure"
     refined = replace(incident, named=window_kind)
     if other_kind is not None or (is_confirmed and incident.certainty == "likely"):
         reason: Literal["kind", "certainty"] = "certainty" if other_kind is None else "kind"
-        severity = rules.severity_of(report, update.settings.page_below)
+        severity = alert_rules.severity_of(report, update.settings.page_below)
         refined = replace(refined, kind=other_kind or incident.kind, certainty="sure", severity=severity)
         values = report.to_json() | {"kind": refined.kind}
         update.add_event(

@@ -108,7 +108,7 @@ class PreparedReference:
             scores=self.scores,
         )
 
-    def restored(self, expected_run_time: float, state: Mapping[str, Any]) -> StreamDetector:
+    def restore_detector(self, expected_run_time: float, state: Mapping[str, Any]) -> StreamDetector:
         """Return the detector that gave a state without its calibration.
 
         Raises

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..store.label_log import NONE_REPLACED, LabelBatch
 from ..store.log_batch import PredictionBatch
 from .labels import FedBackLabels
-from .missing_properties import filled
+from .missing_properties import fill_missing
 from .model_state import WHOLE, baseline_of
 from .prepared_reference import PreparedReference
 from .slices import SliceAssigner
@@ -74,7 +74,7 @@ def labels_by_stream(
 
 
 def _score(batch: PredictionBatch, baseline: PreparedReference, stream: StreamState) -> StreamRows | None:
-    properties = filled(baseline.reference, batch.ids, batch.properties)
+    properties = fill_missing(baseline.reference, batch.ids, batch.properties)
     try:
         scores = stream.detector.score(batch.embeddings, batch.probabilities, properties)
     except Exception:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..settings import Settings
 from ..store.stream_status import StreamStatus
-from . import rules
+from . import alert_rules
 from .alarms import explain_alarm, new_alarm, request_alarm_window
 from .concept_incident import concept_values, open_concept_incident, take_labels
 from .events import EvidencePoint, Explanation, WindowStored
@@ -69,7 +69,7 @@ def is_due(state: StreamState, settings: Settings, now: dt.datetime) -> bool:
     if state.alarm is not None or state.second_alarm is not None:
         return True
     if state.incident is not None and not state.incident.open:
-        return now - (state.incident.resolved_at or now) > rules.REOPEN_WITHIN
+        return now - (state.incident.resolved_at or now) > alert_rules.REOPEN_WITHIN
     return is_overdue(state, settings, now)
 
 
@@ -120,7 +120,7 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
 def _forget_resolved_incidents(update: StreamUpdate) -> None:
     """Drop incidents that are over and cannot be reopened any more."""
     incident, concept = update.state.incident, update.state.concept
-    if incident is not None and incident.resolved_at and update.now - incident.resolved_at > rules.REOPEN_WITHIN:
+    if incident is not None and incident.resolved_at and update.now - incident.resolved_at > alert_rules.REOPEN_WITHIN:
         update.replace_state(incident=None)
     if concept is not None and not concept.open:
         update.replace_state(concept=None)

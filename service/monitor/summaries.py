@@ -4,7 +4,7 @@ from ..drift import WindowReport
 from ..drift.views import Leading
 from .incident_state import Alarm
 from .prepared_reference import PreparedReference
-from .report import StoredReport
+from .stored_report import StoredReport
 
 SUBJECTS = {
     Leading.EMBEDDING: "The model's embeddings changed",

@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 from tests.support.monitoring import WORLD, Installation
 from tests.support.predictions import write
 from tidemark.drift import Reference
-from tidemark.monitor.missing_properties import filled
-from tidemark.monitor.preparation import load
+from tidemark.monitor.baseline_preparation import load
+from tidemark.monitor.missing_properties import fill_missing
 from tidemark.store import log
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
@@ -58,7 +58,7 @@ def _check_filling(installation: Installation, reference: Reference) -> None:
     assert batch.properties is not None
     lacking = np.isnan(batch.properties).all(axis=1)
     assert lacking.sum() == 650
-    properties = filled(reference, batch.ids, batch.properties)
+    properties = fill_missing(reference, batch.ids, batch.properties)
     assert properties is not None
     np.testing.assert_array_equal(properties[~lacking], batch.properties[~lacking])
     assert all((reference.properties == row).all(axis=1).any() for row in properties[lacking])

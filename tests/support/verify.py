@@ -8,9 +8,8 @@ from sqlalchemy import text
 
 from tests.support.installation import Installation
 from tidemark.monitor.budget import run_time
-from tidemark.monitor.evaluate import explain
-from tidemark.monitor.preparation import prepare
 from tidemark.monitor.prepared_reference import BaselineKey
+from tidemark.monitor.window_explanation import explain
 from tidemark.store import log
 from tidemark.store.log_batch import PredictionBatch, joined
 from tidemark.store.stream_status import StreamStatus

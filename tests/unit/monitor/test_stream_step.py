@@ -10,7 +10,6 @@ import pytest
 from tests.support.worlds import Arrays, World
 from tidemark.drift import DetectorScores, StreamDetector, WindowTest
 from tidemark.monitor import checkpoint
-from tidemark.monitor.evaluate import explain
 from tidemark.monitor.events import (
     AlertChanged,
     AlertFired,
@@ -28,6 +27,7 @@ from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.monitor.state import StreamRows, StreamState
 from tidemark.monitor.stream_step import advance_stream
 from tidemark.monitor.stream_transition import StreamInput
+from tidemark.monitor.window_explanation import explain
 from tidemark.monitor.window_requests import FIRST_WINDOWS
 from tidemark.settings import Settings
 from tidemark.store.log_batch import PredictionBatch
@@ -225,7 +225,7 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
             data = checkpoint.to_bytes(parts.state, BaselineKey(1), {}, {})
             stored = checkpoint.Checkpoint.of(data)
             assert stored is not None
-            parts.state, reason = checkpoint.restored(stored, BaselineKey(1), prepared, RUN_TIME)
+            parts.state, reason = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME)
             assert reason is None
     assert parts.state.detector.evidence == pytest.approx(whole.state.detector.evidence, rel=ROUNDING)
     assert parts.state.seen == whole.state.seen == 1000
@@ -236,7 +236,7 @@ def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared
     stream.send(300)
     stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
-    state, reason = checkpoint.restored(stored, BaselineKey(2), prepared, RUN_TIME)
+    state, reason = checkpoint.restore_state(stored, BaselineKey(2), prepared, RUN_TIME)
     assert reason is not None
     assert (state.seen, state.detector.evidence) == (300, 0.0)
 

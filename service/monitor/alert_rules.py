@@ -4,7 +4,7 @@ import datetime as dt
 
 from ..alerts.alert_draft import Certainty, Severity
 from ..drift.views import Leading
-from .report import StoredReport
+from .stored_report import StoredReport
 
 UNNAMED = ("none", "unknown")  # kinds of a window that say nothing of what changed
 MIN_ALARM_ROWS = 50  # predictions after the change from which its kind is named

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..drift import Reference
 from ..store.log_batch import PredictionBatch
 from .prepared_reference import PreparedReference
-from .report import StoredReport
+from .stored_report import StoredReport
 
 NEIGHBOURS = 3  # reference rows that are shown next to each witness
 BINS = 24  # of a property's histogram

@@ -2,27 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..settings import Settings
-from ..store import baselines, calibrations, log, references
-from ..store.baselines import AcceptedTraffic
 from .background import Background
-from .budget import run_time
+from .baseline_preparation import prepare, second_detector
 from .events import BaselineRequest
-from .missing_properties import filled
-from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
+from .prepared_reference import BaselineKey, PreparedReference
 from .state import SecondDetector
 
 MAX_BYTES = 1_000_000_000  # bytes of prepared baselines that no loaded stream uses
 MAX_TESTS = 8  # window tests that are kept ready; each may need some hundred megabytes
-SECOND_SHARE = 2.0  # expected run time of the detector of further shifts, over that of the stream: half its budget
 RETRY_AFTER = 30.0  # seconds, after which a baseline whose preparation failed is prepared again
 
 logger = logging.getLogger(__name__)
@@ -37,7 +30,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparationResult:
     """The result of one preparation: of a stored baseline, or of the second detector of an incident."""
 
     key: BaselineKey | None = None
@@ -46,7 +39,7 @@ class Prepared:
     second: tuple[int, str, UUID, SecondDetector] | None = None  # model, slice, incident
 
 
-class PreparedReferences:
+class BaselineCache:
     """Prepares baselines and keeps those that were used last.
 
     Parameters
@@ -58,7 +51,7 @@ class PreparedReferences:
     def __init__(self, engine: Engine, settings: Settings, inline: bool = False) -> None:
         self._engine = engine
         self._settings = settings
-        self._background: Background[Prepared] = Background("baselines", inline=inline)
+        self._background: Background[PreparationResult] = Background("baselines", inline=inline)
         self._ready: dict[BaselineKey, PreparedReference] = {}  # in the order of their last use
         self._failures: dict[BaselineKey, Failure] = {}
         self._requested: set[BaselineKey] = set()
@@ -139,99 +132,20 @@ class PreparedReferences:
         self._requested.add(key)
         self._background.submit(lambda: self._prepare(key))
 
-    def _prepare(self, key: BaselineKey) -> Prepared:
+    def _prepare(self, key: BaselineKey) -> PreparationResult:
         started = time.perf_counter()
         try:
             prepared = prepare(self._engine, key, self._settings)
         except Exception as error:
             logger.exception("reference %d cannot be prepared", key.reference_id)
-            return Prepared(key, failure=str(error).strip().partition("\n")[0] or type(error).__name__)
+            return PreparationResult(key, failure=str(error).strip().partition("\n")[0] or type(error).__name__)
         logger.info("reference %d is ready after %.1f s", key.reference_id, time.perf_counter() - started)
-        return Prepared(key, prepared)
+        return PreparationResult(key, prepared)
 
-    def _second(self, model_id: int, request: BaselineRequest, prepared: PreparedReference) -> Prepared:
+    def _second(self, model_id: int, request: BaselineRequest, prepared: PreparedReference) -> PreparationResult:
         try:
             second = second_detector(self._engine, model_id, request, prepared, self._settings)
         except Exception:
             logger.exception("the second baseline of incident %s cannot be prepared", request.incident_id)
-            return Prepared()
-        return Prepared(second=(model_id, request.slice, request.incident_id, second))
-
-
-def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedReference:
-    """Load a baseline and calibrate the detector on it.
-
-    An accepted baseline comes before traffic that was declared calm, which comes before the reference alone. The
-    calibration is stored next to what it is of.
-    """
-    calm: Mapping[str, Any] | None = None
-    with engine.connect() as connection:
-        reference = load(connection, key.reference_id)
-        calibration = references.load_calibration(connection, key.reference_id)
-        thumbnails: tuple[int, ...] = tuple(references.load_thumbnails(connection, key.reference_id))
-        if key.baseline_id is not None:
-            accepted = baselines.load(connection, key.baseline_id)
-            reference, calibration = accepted_reference(reference, accepted), accepted.calibration
-            thumbnails = ()  # They show rows of the reference, not of the baseline.
-        elif key.calibration_id is not None:
-            calm, calibration = calibrations.load(connection, key.calibration_id)
-    scores = DetectorScores(reference)
-    if calibration is None or not _fits(reference, calibration, scores):
-        detector = StreamDetector(reference, run_time(settings), SEED, calm, scores=scores)
-        calibration = detector.calibration()
-        with engine.begin() as connection:
-            if key.baseline_id is not None:
-                baselines.save_calibration(connection, key.baseline_id, calibration)
-            elif calm is None:
-                references.save_calibration(connection, key.reference_id, calibration)
-    return PreparedReference(key, reference, scores, calibration, _window_test(reference, settings, calm), thumbnails)
-
-
-def second_detector(
-    engine: Engine, model_id: int, request: BaselineRequest, prepared: PreparedReference, settings: Settings
-) -> SecondDetector:
-    """Return a detector whose baseline is the traffic since the change of an incident."""
-    reference = prepared.reference
-    keys = [UUID(bytes=row.tobytes()) for row in request.ids]
-    with engine.connect() as connection:
-        batch = log.by_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
-    if batch is None:
-        raise LookupError("the predictions since the change are no longer in the database")
-    properties = filled(reference, batch.ids, batch.properties)
-    shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
-    scores = DetectorScores(shifted)
-    detector = StreamDetector(shifted, SECOND_SHARE * run_time(settings), SEED, scores=scores)
-    made = PreparedReference(
-        prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
-    )
-    return SecondDetector(made, detector)
-
-
-def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Reference:
-    """Return the baseline that accepted traffic makes of a reference.
-
-    Predictions of the traffic without image properties get those of rows of the reference, as in the monitor.
-    """
-    arrays = accepted.arrays
-    properties = filled(reference, arrays["ids"], arrays.get("properties"))
-    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, accepted.what)
-
-
-def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:
-    if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
-        calm = None  # It was declared calm when windows were smaller.
-    return lambda: WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
-
-
-def _fits(reference: Reference, calibration: Mapping[str, Any], scores: DetectorScores) -> bool:
-    """Check whether this version can use a calibration; one that an earlier version made may be of other scores."""
-    try:
-        StreamDetector(reference, calibration=calibration, scores=scores)
-    except ValueError:
-        return False
-    return True
-
-
-def load(connection: Connection, reference_id: int) -> Reference:
-    """Return a stored reference."""
-    return Reference.of(references.load(connection, reference_id))
+            return PreparationResult()
+        return PreparationResult(second=(model_id, request.slice, request.incident_id, second))

@@ -1,0 +1,98 @@
+"""What a stream is compared with, from the database: a reference, traffic that was declared calm or accepted."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
+from ..settings import Settings
+from ..store import baselines, calibrations, log, references
+from ..store.baselines import AcceptedTraffic
+from .budget import run_time
+from .events import BaselineRequest
+from .missing_properties import fill_missing
+from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
+from .state import SecondDetector
+
+SECOND_SHARE = 2.0  # expected run time of the detector of further shifts, over that of the stream: half its budget
+
+
+def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedReference:
+    """Load a baseline and calibrate the detector on it.
+
+    An accepted baseline comes before traffic that was declared calm, which comes before the reference alone. The
+    calibration is stored next to what it is of.
+    """
+    calm: Mapping[str, Any] | None = None
+    with engine.connect() as connection:
+        reference = load(connection, key.reference_id)
+        calibration = references.load_calibration(connection, key.reference_id)
+        thumbnails: tuple[int, ...] = tuple(references.load_thumbnails(connection, key.reference_id))
+        if key.baseline_id is not None:
+            accepted = baselines.load(connection, key.baseline_id)
+            reference, calibration = accepted_reference(reference, accepted), accepted.calibration
+            thumbnails = ()  # They show rows of the reference, not of the baseline.
+        elif key.calibration_id is not None:
+            calm, calibration = calibrations.load(connection, key.calibration_id)
+    scores = DetectorScores(reference)
+    if calibration is None or not _fits(reference, calibration, scores):
+        detector = StreamDetector(reference, run_time(settings), SEED, calm, scores=scores)
+        calibration = detector.calibration()
+        with engine.begin() as connection:
+            if key.baseline_id is not None:
+                baselines.save_calibration(connection, key.baseline_id, calibration)
+            elif calm is None:
+                references.save_calibration(connection, key.reference_id, calibration)
+    return PreparedReference(key, reference, scores, calibration, _window_test(reference, settings, calm), thumbnails)
+
+
+def second_detector(
+    engine: Engine, model_id: int, request: BaselineRequest, prepared: PreparedReference, settings: Settings
+) -> SecondDetector:
+    """Return a detector whose baseline is the traffic since the change of an incident."""
+    reference = prepared.reference
+    keys = [UUID(bytes=row.tobytes()) for row in request.ids]
+    with engine.connect() as connection:
+        batch = log.by_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
+    if batch is None:
+        raise LookupError("the predictions since the change are no longer in the database")
+    properties = fill_missing(reference, batch.ids, batch.properties)
+    shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
+    scores = DetectorScores(shifted)
+    detector = StreamDetector(shifted, SECOND_SHARE * run_time(settings), SEED, scores=scores)
+    made = PreparedReference(
+        prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
+    )
+    return SecondDetector(made, detector)
+
+
+def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Reference:
+    """Return the baseline that accepted traffic makes of a reference.
+
+    Predictions of the traffic without image properties get those of rows of the reference, as in the monitor.
+    """
+    arrays = accepted.arrays
+    properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
+    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, accepted.what)
+
+
+def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:
+    if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
+        calm = None  # It was declared calm when windows were smaller.
+    return lambda: WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
+
+
+def _fits(reference: Reference, calibration: Mapping[str, Any], scores: DetectorScores) -> bool:
+    """Check whether this version can use a calibration; one that an earlier version made may be of other scores."""
+    try:
+        StreamDetector(reference, calibration=calibration, scores=scores)
+    except ValueError:
+        return False
+    return True
+
+
+def load(connection: Connection, reference_id: int) -> Reference:
+    """Return a stored reference."""
+    return Reference.of(references.load(connection, reference_id))
