@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import text
 
 from tests.support.installation import Installation
+from tidemark.monitor.baseline_preparation import prepare
 from tidemark.monitor.budget import run_time
 from tidemark.monitor.prepared_reference import BaselineKey
 from tidemark.monitor.window_explanation import explain
