@@ -35,3 +35,7 @@ class UnknownModel(TidemarkError):
 
 class InvalidPredictions(TidemarkError):
     """Predictions of another server do not fit their model, or are not probability distributions."""
+
+
+class NothingToLabel(TidemarkError):
+    """A stream has too few predictions to draw some for labelling; the text says how many are missing."""

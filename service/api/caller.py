@@ -18,19 +18,23 @@ class Caller:
         What is recorded of an action: the start of the key's hash with its scopes, or `anonymous` without API keys.
     is_admin : bool
         Whether the sender may act, not only read.
+    may_label : bool
+        Whether the sender may send labels.
     """
 
     name: str
     is_admin: bool
+    may_label: bool
 
 
-ANONYMOUS = Caller("anonymous", is_admin=True)  # the caller if no API keys are configured
+ANONYMOUS = Caller("anonymous", is_admin=True, may_label=True)  # the caller if no API keys are configured
 
 
 def identify(scope: Scope, sha256: str, scopes: set[str]) -> None:
     """Record the key of a request in its ASGI scope."""
     name = f"key {sha256[:KEY_DIGITS]} ({'+'.join(sorted(scopes))})"
-    scope.setdefault("state", {})["caller"] = Caller(name, "admin" in scopes)
+    is_admin = "admin" in scopes
+    scope.setdefault("state", {})["caller"] = Caller(name, is_admin, may_label=is_admin or "feedback" in scopes)
 
 
 def caller_of(request: Request) -> Caller:

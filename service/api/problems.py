@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import InvalidPredictions, Overloaded, TidemarkError, UnknownModel
+from ..errors import InvalidPredictions, NothingToLabel, Overloaded, TidemarkError, UnknownModel
 from ..inference.images import NotAnImage, TooManyPixels
 from ..inference.predictor import TooManyImages
 from ..inference.session import ModelFailed
@@ -142,6 +142,7 @@ PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
     Overloaded: _overloaded,
     ModelFailed: lambda error: Problem(503, str(error)),
     UnknownModel: lambda error: Problem(404, str(error)),
+    NothingToLabel: lambda error: Problem(409, str(error)),
     InvalidPredictions: lambda error: Problem(422, str(error)),
     NotAnImage: lambda error: Problem(400, f"image {error.item}: {error}"),
     TooManyPixels: lambda error: Problem(413, f"image {error.item}: {error}"),

@@ -1,15 +1,8 @@
-"""The forms of an alert's page: acknowledge, mute, accept, undo.
-
-A form is taken from the page itself only: it must hold the token that is also in a cookie, which no page of another
-site can read or send. Requests that a browser sends for a page of another origin are refused before.
-"""
+"""The forms of an alert's page: acknowledge, mute, accept, undo."""
 
 import asyncio
 import datetime as dt
-import hmac
-import secrets
 from dataclasses import dataclass
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -33,11 +26,9 @@ from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, described
 from ..store import baselines
 from ..store.alerts import AlertRow
+from .forms import check_token, new_token, read_form
 from .rendering import render_page
 
-MAX_FORM_BYTES = 20_000  # bytes of a form: a note of MAX_NOTE characters, percent-encoded, and its token
-TOKEN_COOKIE = "tidemark_form"  # noqa: S105 - the name of a cookie
-TOKEN_BYTES = 24
 MUTES = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "7d": "7 days"}
 PARTS = {
     "all": "images and mix of classes",
@@ -73,27 +64,20 @@ def controls(request: Request, connection: Connection, alert: AlertRow) -> Contr
     """Return the controls of an alert's page, or None for callers that may only read."""
     if not caller_of(request).is_admin:
         return None
-    token = request.cookies.get(TOKEN_COOKIE) or secrets.token_urlsafe(TOKEN_BYTES)
     row = baselines.current(connection, alert.stream_id)
-    return Controls(token, alert.state == "firing", None if row is None else BaselineSummary.of(row))
-
-
-def set_token(request: Request, response: Response, shown: Controls | None) -> None:
-    """Give the browser the token of the forms that a page shows."""
-    if shown is not None and request.cookies.get(TOKEN_COOKIE) != shown.token:
-        secure = request.url.scheme == "https"
-        response.set_cookie(TOKEN_COOKIE, shown.token, httponly=True, samesite="strict", secure=secure)
+    return Controls(new_token(request), alert.state == "firing", None if row is None else BaselineSummary.of(row))
 
 
 @router.post("/alerts/{alert_id}/page/{action}")
 async def act(alert_id: UUID, action: str, request: Request) -> Response:
     """Carry out what a form of an alert's page asks for, and show the page again."""
     try:
-        form = await _form(request)
-        _check_token(request, form)
+        form = await read_form(request)
+        check_token(request, form)
         await asyncio.to_thread(_act, request, alert_id, action, form)
     except Problem as problem:
-        return render_page("problem.html", problem.status, detail=problem.detail, alert_id=alert_id)
+        back = {"back": f"/alerts/{alert_id}/page", "back_text": "Back to the alert"}
+        return render_page("problem.html", problem.status, detail=problem.detail, **back)
     return RedirectResponse(f"{path_prefix.get()}/alerts/{alert_id}/page", 303)
 
 
@@ -121,38 +105,3 @@ def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) ->
             raise Problem(422, described(error)) from None
         except ValueError as error:
             raise Problem(422, str(error)) from None
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form.
-
-    Raises
-    ------
-    Problem
-        413 for a form of more than MAX_FORM_BYTES, 415 for a body that is none, 422 for one that cannot be read.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise Problem(415, "expected a form of the alert's page")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise Problem(413, f"a form has at most {MAX_FORM_BYTES} bytes")
-    try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=10, errors="strict")
-    except ValueError:
-        raise Problem(422, "the form cannot be read") from None
-    return {name: values[-1] for name, values in fields.items()}
-
-
-def _check_token(request: Request, form: dict[str, str]) -> None:
-    """Check that a form holds the token that its page gave to the browser.
-
-    Raises
-    ------
-    Problem
-        403 where it does not.
-    """
-    token, cookie = form.get("token", ""), request.cookies.get(TOKEN_COOKIE, "")
-    if not cookie or not hmac.compare_digest(token.encode(), cookie.encode()):
-        raise Problem(403, "the form does not come from this page, or its page is old: open it again")

@@ -10,23 +10,31 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
+from ..api.caller import caller_of
 from ..store import alerts, baselines, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.streams import StreamRow
 from ..store.watching import Watching
-from . import alert_actions, evidence_history
+from . import alert_actions, evidence_history, label_desk
 from . import report_images as images
+from .forms import set_token
 from .rendering import render_page
 
 OVERVIEW_POINTS = 100  # points of each stream's evidence on the overview
 ALERTS = 20  # on the overview
 WINDOWS = 30  # on a page of them
 STATE_ORDER = ("drifting", "warming_up", "calm")
-STATIC_FILES = {"style.css": "text/css", "live.js": "text/javascript", "copy.js": "text/javascript"}
+STATIC_FILES = {
+    "style.css": "text/css",
+    "live.js": "text/javascript",
+    "copy.js": "text/javascript",
+    "label.js": "text/javascript",
+}
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 router.include_router(alert_actions.router)
+router.include_router(label_desk.router)
 
 
 @router.get("/")
@@ -52,6 +60,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
         streams=shown,
         alerts=found,
         refused=request.app.state.refusals.shares(),
+        may_label=caller_of(request).may_label,
         models=models,
         slices=slices,
         model=model,
@@ -109,7 +118,7 @@ def alert(alert_id: UUID, request: Request) -> Response:
     response = render_page(
         "alert.html", alert=found, status=stream.status, controls=controls, children=children, **shown
     )
-    alert_actions.set_token(request, response, controls)
+    set_token(request, response, controls.token if controls else None)
     return response
 
 

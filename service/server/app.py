@@ -15,7 +15,18 @@ from ..api import docs, openapi, problems
 from ..api.bodies.budget import BodyBudget
 from ..api.bodies.limits import BodyLimits
 from ..api.cloud_events import endpoints as cloud_events
-from ..api.endpoints import alert_actions, alerts, drift, feedback, health, metrics, observe, predict, thumbnails
+from ..api.endpoints import (
+    alert_actions,
+    alerts,
+    drift,
+    feedback,
+    health,
+    labels,
+    metrics,
+    observe,
+    predict,
+    thumbnails,
+)
 from ..api.middleware.api_keys import ApiKeys
 from ..api.middleware.origins import HostCheck, OriginCheck, origin_of
 from ..api.middleware.predict_fast_path import PredictFastPath
@@ -37,7 +48,7 @@ GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the 
 GZIP_LEVEL = 4  # level between 1 and 9; a tenth larger than 9, and four times as fast
 STATEMENT_TIMEOUT_SECONDS = 30  # time after which Postgres gives up a query of the API
 ROUTERS = [
-    *(module.router for module in (predict, metadata, infer, observe, cloud_events, feedback)),
+    *(module.router for module in (predict, metadata, infer, observe, cloud_events, feedback, labels)),
     *(module.router for module in (drift, alerts, alert_actions, thumbnails, health, metrics, docs, pages)),
 ]
 
@@ -150,6 +161,7 @@ def _body_limits(settings: Settings) -> dict[str, int]:
         "/v2/models/*": settings.max_request_bytes,
         "/observe*": observe.BODY_BYTES,
         "/feedback": feedback.BODY_BYTES,
+        "/labels/import": labels.IMPORT_BYTES,
     }
 
 

@@ -20,6 +20,8 @@ BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a
     "feedback": "TIDEMARK_REPORT_RETENTION_DAYS",
     "installation": "one row",
     "label_log": "TIDEMARK_REPORT_RETENTION_DAYS",
+    "label_requests": "1000 a round",
+    "label_rounds": "ten a stream, TIDEMARK_REPORT_RETENTION_DAYS",
     "models": "one a model version",
     "monitors": "one a monitor that works",
     "predictions": "TIDEMARK_RETENTION_DAYS",
@@ -51,6 +53,7 @@ CONDITIONS: tuple[tuple[str, str], ...] = (
         "at < :reports_before AND EXISTS (SELECT FROM label_log newer"
         " WHERE newer.model_id = t.model_id AND newer.position > t.position)",
     ),
+    ("label_rounds", "created_at < :reports_before"),
     ("feedback", "created_at < :reports_before AND label IS NOT DISTINCT FROM placed"),
     (
         "deliveries",

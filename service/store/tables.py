@@ -418,3 +418,31 @@ self_tests = Table(  # the last self-test of the detector of each reference
     Column("delay", Integer, nullable=True),  # predictions from the planted shift to the alarm, where there was one
     Column("reason", Text, nullable=True),  # of a failure
 )
+
+label_rounds = Table(  # a population of predictions from which some were drawn to be labelled
+    "label_rounds",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("stream_id", Integer, ForeignKey("streams.id", ondelete="CASCADE"), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),  # time of the population's earliest prediction
+    Column("until", DateTime(timezone=True), nullable=False),  # time of its latest prediction
+    Column("population", Integer, nullable=False),  # number of predictions
+    Column("requested", Integer, nullable=False),  # number of those that were drawn
+    Column("mean_confidence", Double, nullable=False),  # over the population, calibrated
+    Column("label_variance", Double, nullable=False),  # of the measured accuracy times the number of labels, expected
+    Column("requested_by", Text, nullable=False),
+    _now(),
+)
+Index("ix_label_rounds_stream_id_id", label_rounds.c.stream_id, label_rounds.c.id)
+
+label_requests = Table(  # the predictions that were drawn, in the random order in which they are to be labelled
+    "label_requests",
+    metadata,
+    Column("round_id", Integer, ForeignKey("label_rounds.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("prediction_id", UUID(as_uuid=True), nullable=False),
+    Column("probability", Double, nullable=False),  # with which the prediction was drawn
+    Column("confidence", Double, nullable=False),  # calibrated probability of the predicted class
+    Column("skipped", Boolean, nullable=False, server_default=text("false")),  # a person cannot tell its class
+    PrimaryKeyConstraint("round_id", "place"),
+)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from tests.support.bundles import observed_bundle
 from tests.support.drifting import Drifting
 from tests.support.graphs import mlp
+from tests.support.labelling import Desk
 from tests.support.receiver import Receiver
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
@@ -62,6 +63,12 @@ def observed(tmp_path: Path) -> AnyBundle:
 @pytest.fixture
 def drifting(client: TestClient, engine: Engine, url: str) -> Drifting:
     return Drifting(client, engine, url)
+
+
+@pytest.fixture
+def desk(client: TestClient, engine: Engine) -> Desk:
+    """A stream with a reference, whose predictions are labelled."""
+    return Desk(client, engine)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tidemark.store import schema
 REVISIONS = schema.revisions()[::-1]  # oldest first
 TABLES = (
     "models", "predictions", "feedback", "references", "streams", "calibrations", "windows", "alerts", "deliveries",
-    "baselines", "self_tests",
+    "baselines", "self_tests", "label_rounds", "label_requests",
 )  # fmt: skip
 VALUES = {
     "integer": "1",

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 15.0  # seconds
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-KEYS = {"Tab": 9, "Enter": 13}
+KEYS = {"Backspace": 8, "Tab": 9, "Enter": 13, ".": 190}  # codes of keys that are neither letters nor digits
 
 
 @contextmanager
@@ -88,8 +88,8 @@ class Page:
 
     def press(self, key: str) -> None:
         """Press and release a key."""
-        text = {"text": "\r"} if key == "Enter" else {}
-        named = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        text = {"text": "\r"} if key == "Enter" else {"text": key} if len(key) == 1 else {}
+        named = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS.get(key) or ord(key.upper())}
         self._call("Input.dispatchKeyEvent", type="keyDown", **named, **text)
         self._call("Input.dispatchKeyEvent", type="keyUp", **named)
 

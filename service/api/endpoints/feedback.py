@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
-from ...serving.feedback import FeedbackItem
+from ...serving.feedback import FeedbackItem, FeedbackResult
 from ...store import predictions
 from ...store.logged import HALF
 from ..bodies.json_text import parse_json, validated
@@ -114,7 +114,17 @@ async def post_feedback(request: Request, state: State) -> FeedbackAnswer:
     data = await request.body()
     body = await state.parsers.run(len(data), lambda: validated(FeedbackBody, parse_json(data, body_of(request))))
     items = [FeedbackItem(item.id, item.label) for item in body.items]
-    result = await anyio.to_thread.run_sync(state.feedback.record, items)
+    return feedback_answer(await anyio.to_thread.run_sync(state.feedback.record, items))
+
+
+def feedback_answer(result: FeedbackResult) -> FeedbackAnswer:
+    """Return what became of labels as clients read it.
+
+    Raises
+    ------
+    Problem
+        422 where all of them were rejected.
+    """
     rejected = [RejectedLabel(**item._asdict()) for item in result.rejected]
     if rejected and not result.accepted and not result.unknown:
         first = rejected[0]

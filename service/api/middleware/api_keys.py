@@ -17,6 +17,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/
 OBSERVE_PATHS = ("/observe", "/observe/cloudevents")  # loggers post here, some of which know HTTP Basic only
 TOKEN_PREFIX = "/observe/cloudevents/"  # noqa: S105 - a path whose rest is the key of a logger that sends no header
 PREDICT_PATHS = ("/predict", *OBSERVE_PATHS)
+LABEL_PATHS = ("/feedback", "/label")  # what people and programs that label need, and paths below /label and /labels
 READ_METHODS = ("GET", "HEAD")
 
 
@@ -62,21 +63,23 @@ class ApiKeys:
 
 
 def is_page_action(method: str, path: str) -> bool:
-    """Return whether a request is a form of an alert's page, which carries a token of its own against foreign pages."""
-    return method == "POST" and path.startswith("/alerts/") and "/page/" in path
+    """Return whether a request is a form of a page, which carries a token of its own against foreign pages."""
+    return method == "POST" and (path.startswith("/label/") or (path.startswith("/alerts/") and "/page/" in path))
 
 
 def needed_scopes(method: str, path: str) -> tuple[str, ...]:
     """Return the scopes of which a request needs one."""
+    if method in (*READ_METHODS, "POST") and (path in LABEL_PATHS or path.startswith(("/label/", "/labels/"))):
+        return ("feedback",)
     if method in READ_METHODS:
+        if path.startswith("/static/"):
+            return ("read", "feedback")  # the style and the scripts of the pages
         return ("predict", "read") if path == "/v2" or path.startswith("/v2/") else ("read",)
     if method == "POST":
         if path in PREDICT_PATHS or path.startswith(TOKEN_PREFIX):
             return ("predict",)
         if path.startswith("/v2/models/") and path.endswith("/infer"):
             return ("predict",)
-        if path == "/feedback":
-            return ("feedback",)
         if path == "/v2/repository/index":
             return ("predict", "read")
     return ("admin",)

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.drifting import KEYS, SETTING, Drifting
-from tidemark.pages.alert_actions import TOKEN_COOKIE
+from tidemark.pages.forms import TOKEN_COOKIE
 from tidemark.settings import Settings
 
 ORIGIN = "http://testserver"

@@ -1,0 +1,188 @@
+"""The label desk: draws predictions of a stream to be labelled, and measures the accuracy on the labels that came."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from ..drift.label_sampling import (
+    SampledAccuracy,
+    SampledPopulation,
+    inclusion_probabilities,
+    labels_for,
+    sampled_accuracy,
+)
+from ..drift.label_shift import Calibration
+from ..errors import NothingToLabel
+from ..store import label_rounds, log, predictions, references, traffic
+from ..store.label_rounds import DrawnPrediction, LabelRequest, LabelRound, NewRound
+from ..store.log_batch import PredictionBatch
+from ..store.streams import StreamRow
+
+POPULATION = 2000  # newest predictions of a stream from which those to be labelled are drawn, by default
+MIN_POPULATION = 50  # predictions from which some can be drawn
+MAX_POPULATION = 20_000  # predictions, which bounds the memory of a request
+DRAWN = 200  # predictions that are drawn by default, about three times as many as most rounds need
+MIN_DRAWN = 10  # predictions: fewer may be none by chance
+MAX_DRAWN = 1000  # predictions, which bounds the size of a round
+HALF_WIDTHS = (0.1, 0.05, 0.03, 0.02, 0.01)  # half-widths of the accuracy's interval that can be aimed at
+MAX_TARGETS = 2  # of them that are offered at a time
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many more labels make the interval of the accuracy as narrow as +- `half_width`."""
+
+    half_width: float
+    labels: int
+
+
+@dataclass(frozen=True)
+class RoundState:
+    """A label round and what its labels have shown so far.
+
+    Parameters
+    ----------
+    requests : tuple of LabelRequest
+        The drawn predictions in the order in which they are to be labelled.
+    accuracy : SampledAccuracy, optional
+        The accuracy of the population; None before the first label.
+    targets : tuple of Target
+        The next goals that the round's open requests can reach.
+    """
+
+    label_round: LabelRound
+    requests: tuple[LabelRequest, ...]
+    accuracy: SampledAccuracy | None
+    targets: tuple[Target, ...]
+
+    @property
+    def open_requests(self) -> list[LabelRequest]:
+        """The drawn predictions for which a label is still wanted."""
+        return [request for request in self.requests if request.is_open]
+
+    @property
+    def labelled(self) -> int:
+        """The number of drawn predictions with a label."""
+        return sum(request.label is not None for request in self.requests)
+
+    @property
+    def skipped(self) -> int:
+        """The number of drawn predictions that a person could not label."""
+        return sum(request.skipped and request.label is None for request in self.requests)
+
+    @property
+    def newest_label(self) -> LabelRequest | None:
+        """The request whose label came last."""
+        labelled = [request for request in self.requests if request.labelled_at is not None]
+        return max(labelled, key=lambda request: (request.labelled_at, request.place), default=None)
+
+
+class LoggedImage(NamedTuple):
+    """What the log has of a drawn prediction."""
+
+    id: UUID
+    thumbnail: bytes | None  # an encoded image
+    tags: dict[str, str]
+
+
+def start_round(
+    connection: Connection,
+    stream: StreamRow,
+    by: str,
+    count: int = DRAWN,
+    population: int = POPULATION,
+    rng: np.random.Generator | None = None,
+) -> int:
+    """Draw predictions among the newest ones of a stream, and store them as its newest round; return the round's id.
+
+    Raises
+    ------
+    NothingToLabel
+        The stream has no reference, or fewer than `MIN_POPULATION` predictions.
+    """
+    if stream.reference_id is None:
+        raise NothingToLabel(f"stream {stream.stream} has no reference; run `tidemark reference build` first")
+    arrays = references.load(connection, stream.reference_id)
+    newest = log.latest(
+        connection,
+        stream.model_id,
+        stream.written,
+        population,
+        arrays["embeddings"].shape[1],
+        len(stream.labels),
+        traffic.slice_filter(connection, stream),
+    )
+    size = 0 if newest is None else len(newest)
+    if newest is None or size < MIN_POPULATION:
+        raise NothingToLabel(f"{size} predictions of {stream.stream} in the log; at least {MIN_POPULATION} are needed")
+    confidence = _confidence(newest, arrays.get("labels"), arrays["probabilities"])
+    probability = inclusion_probabilities(confidence, count)
+    rng = rng or np.random.default_rng()
+    rows = rng.permutation(np.flatnonzero(rng.random(size) < probability))
+    if not len(rows):
+        raise NothingToLabel("by chance no prediction was drawn: try again, with a larger count")
+    moments = SampledPopulation.of(confidence, probability, len(rows))
+    since, until = newest.span
+    new = NewRound(stream.id, since, until, size, moments.mean_confidence, moments.label_variance, by)
+    ids = newest.uuids
+    drawn = [DrawnPrediction(ids[row], float(probability[row]), float(confidence[row])) for row in rows.tolist()]
+    return label_rounds.create(connection, new, drawn)
+
+
+def round_state(connection: Connection, stream: StreamRow) -> RoundState | None:
+    """Return the newest round of a stream and what its labels show, or None where there is none."""
+    newest = label_rounds.newest(connection, stream.id)
+    if newest is None:
+        return None
+    requests = tuple(label_rounds.requests(connection, newest.id))
+    measured = _accuracy(newest, requests)
+    labelled = 0 if measured is None else measured.labels
+    variance = newest.label_variance if measured is None else measured.label_variance
+    left = sum(request.is_open for request in requests)
+    targets = [Target(half, labels_for(half, variance, newest.population) - labelled) for half in HALF_WIDTHS]
+    reachable = [target for target in targets if 0 < target.labels <= left][:MAX_TARGETS]
+    return RoundState(newest, requests, measured, tuple(reachable))
+
+
+def logged_images(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, LoggedImage]:
+    """Return what the log has of predictions; those that the retention has dropped are missing."""
+    rows = predictions.by_ids(connection, ids, "p.id, p.thumbnail, p.tags")
+    return {row[0]: LoggedImage(*row) for row in rows}
+
+
+def skip(connection: Connection, stream: StreamRow, prediction_id: UUID) -> bool:
+    """Record that a person cannot tell the class of a prediction; return whether a label was still wanted."""
+    newest = label_rounds.newest(connection, stream.id)
+    return newest is not None and label_rounds.skip(connection, newest.id, prediction_id)
+
+
+def _confidence(
+    batch: PredictionBatch, labels: NDArray[np.integer] | None, reference: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the probability (m,) of each predicted class, calibrated where the reference has true labels."""
+    posterior = batch.probabilities.astype(np.float64)
+    if labels is not None:
+        calibration = Calibration(np.clip(reference, 0, 1).astype(np.float32), labels.astype(np.int64))
+        posterior = calibration(batch.probabilities)
+    predicted = batch.probabilities.argmax(axis=1)
+    return np.asarray(np.clip(posterior[np.arange(len(batch)), predicted], 0, 1))
+
+
+def _accuracy(label_round: LabelRound, requests: Sequence[LabelRequest]) -> SampledAccuracy | None:
+    labelled = [request for request in requests if request.label is not None]
+    if not labelled:
+        return None
+    population = SampledPopulation(
+        label_round.population, label_round.requested, label_round.mean_confidence, label_round.label_variance
+    )
+    return sampled_accuracy(
+        population,
+        [request.confidence for request in labelled],
+        [request.probability for request in labelled],
+        [request.label == request.predicted for request in labelled],
+    )
