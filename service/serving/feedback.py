@@ -128,6 +128,13 @@ class FeedbackLog:
         }
 
 
+def label_rows(connection: Connection, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
+    """Return rows for those labels whose predictions are in Postgres, and that their models have."""
+    predicted = feedback.find(connection, list(labels))
+    indices = {key: label_index(prediction.labels, labels[key]) for key, prediction in predicted.items()}
+    return [_row(key, predicted[key], index) for key, index in indices.items() if index is not None]
+
+
 def label_index(labels: Sequence[str], label: str) -> int | None:
     """Return the place of a label among a model's labels; spaces around it and its Unicode form do not matter."""
     return _label_indices(tuple(labels)).get(_canonical(label))

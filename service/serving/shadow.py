@@ -89,8 +89,7 @@ class Shadow:
 
     def id_of(self, prediction_id: UUID) -> UUID:
         """Return the id of this model's prediction for the image of a prediction of the default model."""
-        noise = hashlib.sha256(prediction_id.bytes + self.name.encode()).digest()
-        return id_at(prediction_id.int >> 80, noise)
+        return shadow_id(prediction_id, self.name)
 
     def submit(self, logged: LoggedPredictions, files: Sequence[bytes] | None = None) -> None:
         """Queue images, or drop all of them if there is no room; never waits.
@@ -194,3 +193,9 @@ def _decoding(spec: InputSpec) -> tuple[object, ...]:
 def _preparing(spec: InputSpec) -> InputSpec:
     """Return what the network's own input depends on."""
     return spec.model_copy(update={"name": ""})
+
+
+def shadow_id(prediction_id: UUID, name: str) -> UUID:
+    """Return the id of the prediction that a model in shadow made for the image of another model's prediction."""
+    noise = hashlib.sha256(prediction_id.bytes + name.encode()).digest()
+    return id_at(prediction_id.int >> 80, noise)

@@ -1,0 +1,103 @@
+"""`tidemark label next` and `tidemark label import`: which predictions to label, and labels from a file."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from ..errors import TidemarkError
+from ..serving import label_desk, label_files
+from ..serving.feedback import label_rows
+from ..serving.shadow import shadow_id
+from ..settings import Settings
+from ..store import feedback, models, streams
+from ..store.opened import opened
+from ..store.prediction_id import time_of
+
+BY = "command line"  # who is recorded as having asked for labels
+SUFFIXES = (".csv", ".json")  # of files that are read and written
+
+
+def label_next(stream: str, count: int | None, out: Path | None) -> dict[str, Any]:
+    """Return the open requests of a stream's newest label round, and the accuracy so far; write them to a file.
+
+    Parameters
+    ----------
+    count : int, optional
+        Draw so many predictions for a new round first; without it one is drawn only where there is none.
+    out : Path, optional
+        A `.csv` file, or a `.json` file for Label Studio.
+
+    Raises
+    ------
+    TidemarkError
+        No such stream, too few predictions, or a file of another name.
+    """
+    if out is not None and out.suffix not in SUFFIXES:
+        raise TidemarkError(f"--out: expected a name that ends with .csv or .json, got {out}")
+    with opened(Settings.load()) as engine:
+        with engine.begin() as connection:
+            row = streams.named(connection, stream)
+            state = label_desk.round_state(connection, row)
+            if count is not None or state is None:
+                label_desk.start_round(connection, row, BY, count or label_desk.DRAWN)
+                state = label_desk.round_state(connection, row)
+        if state is None:
+            raise RuntimeError("a label round that was just stored is missing")
+        requests = state.open_requests
+        times = {item.prediction_id: time_of(item.prediction_id).isoformat() for item in requests}
+        if out is not None and out.suffix == ".csv":
+            out.write_text(label_files.to_csv(requests, times), encoding="utf-8")
+        elif out is not None:
+            with engine.connect() as connection:
+                images = label_desk.logged_images(connection, [item.prediction_id for item in requests])
+            tasks = label_files.to_label_studio(requests, images)
+            if requests and not tasks:
+                raise TidemarkError("no image is stored of these predictions (TIDEMARK_THUMBNAILS was off): use .csv")
+            out.write_bytes(orjson.dumps(tasks, option=orjson.OPT_INDENT_2))
+    measured = state.accuracy
+    return {
+        "stream": stream,
+        "population": state.label_round.population,
+        "open": len(requests),
+        "labelled": state.labelled,
+        "skipped": state.skipped,
+        "accuracy": None
+        if measured is None
+        else {"accuracy": measured.accuracy, "low": measured.low, "high": measured.high, "labels": measured.labels},
+        "targets": [{"half_width": target.half_width, "labels": target.labels} for target in state.targets],
+        "requests": [
+            {"id": str(item.prediction_id), "at": times[item.prediction_id], "probability": item.probability}
+            for item in requests
+        ],
+    }
+
+
+def import_labels(path: Path) -> dict[str, int]:
+    """Store the labels of a CSV file with the columns `id` and `label`, or of Label Studio's export.
+
+    Labels count for the predictions of models in shadow too, as those that come to `/feedback` do.
+
+    Raises
+    ------
+    TidemarkError
+        The file cannot be read, or holds labels and none of them can be stored.
+    """
+    try:
+        data = path.read_bytes()
+        is_json = path.suffix == ".json"
+        items = label_files.from_label_studio(orjson.loads(data)) if is_json else label_files.from_csv(data.decode())
+        labels = {UUID(item.id): item.label for item in items}
+    except (OSError, ValueError) as error:
+        raise TidemarkError(f"{path}: {error}") from None
+    with opened(Settings.load()) as engine, engine.begin() as connection:
+        rows = label_rows(connection, labels)
+        accepted = len(rows)
+        for name in models.ids(connection):
+            rows += label_rows(connection, {shadow_id(key, name): label for key, label in labels.items()})
+        if labels and not accepted:
+            raise TidemarkError(f"{path}: no label was stored: no logged prediction has these ids, or no such labels")
+        if rows:
+            feedback.save(connection, rows)
+    return {"accepted": accepted, "refused": len(labels) - accepted}
