@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint docs bench lock clean
+.PHONY: demo test lint docs bench lock proto clean
 
 demo: $(READY)
 	$(BIN)/tidemark demo
@@ -29,6 +29,15 @@ lock: $(READY)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra docs --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+
+# The protocol buffer compiler is not among the dependencies: its newest releases need a newer protobuf than the clients
+# that the tests use. This release generates code for protobuf 6.31 and newer.
+PROTO := service/api/open_inference_grpc
+
+proto:
+	$(PYTHON) -m venv $(VENV)/protoc
+	$(VENV)/protoc/bin/pip install --quiet grpcio-tools==1.76.0
+	$(VENV)/protoc/bin/python -m grpc_tools.protoc -I $(PROTO) --python_out=$(PROTO) --pyi_out=$(PROTO) open_inference.proto
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Tidemark needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 $(MAKECMDGOALS)") if sys.version_info < (3, 11) else None'

@@ -54,6 +54,10 @@ PriorsOption = Annotated[
     typer.Option("--correct-priors", help="A remedy's priors.json: its model answers as they say; repeatable."),
 ]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=65535)]
+GrpcPortOption = Annotated[
+    int | None,
+    typer.Option("--grpc-port", min=1, max=65535, help="Port of the Open Inference Protocol over gRPC."),
+]
 HostOption = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 TIMES = [
     "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f",
@@ -274,13 +278,14 @@ def up(
     shadow: ShadowOption = None,
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
+    grpc_port: GrpcPortOption = None,
     correct_priors: PriorsOption = None,
 ) -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
     from .server.options import ServeOptions
     from .server.supervisor import up as start
 
-    options = ServeOptions(tuple(bundle), host, port, 1, tuple(correct_priors or ()), tuple(shadow or ()))
+    options = ServeOptions(tuple(bundle), host, port, 1, tuple(correct_priors or ()), tuple(shadow or ()), grpc_port)
     raise typer.Exit(start(options))
 
 
@@ -290,6 +295,7 @@ def serve(
     shadow: ShadowOption = None,
     port: PortOption = 8000,
     host: HostOption = "127.0.0.1",
+    grpc_port: GrpcPortOption = None,
     workers: Annotated[int, typer.Option(min=1, help="Server processes.")] = 1,
     correct_priors: PriorsOption = None,
 ) -> None:
@@ -297,7 +303,8 @@ def serve(
     from .server.options import ServeOptions
     from .server.serve import serve as start
 
-    start(ServeOptions(tuple(bundle), host, port, workers, tuple(correct_priors or ()), tuple(shadow or ())))
+    priors, shadows = tuple(correct_priors or ()), tuple(shadow or ())
+    start(ServeOptions(tuple(bundle), host, port, workers, priors, shadows, grpc_port))
 
 
 @app.command()

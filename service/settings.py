@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
     keep_alive: int = Field(75, ge=1)  # seconds that an idle connection stays open; above the 60 of common proxies
     shutdown_grace: float = Field(3.0, ge=0, le=3600)  # seconds after SIGTERM in which new requests are still served
+    grpc_port: int | None = Field(None, ge=1, le=65535)  # of the Open Inference Protocol over gRPC; none: not served
     log_level: str = Field("info", pattern="(?i)^(debug|info|warning|error)$")
     log_format: str = Field("text", pattern="(?i)^(text|json)$")
     inference_threads: int | None = Field(None, ge=1)

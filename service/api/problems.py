@@ -3,6 +3,7 @@
 Under `/v2` a problem has one more member, `error`: where clients of the Open Inference Protocol look for its text.
 """
 
+import asyncio
 import http
 import logging
 from collections.abc import Callable, Mapping
@@ -166,6 +167,8 @@ def status_of(error: BaseException) -> int:
     """Return the HTTP status with which an error is answered."""
     if isinstance(error, Problem):
         return error.status
+    if isinstance(error, asyncio.CancelledError):  # the caller has gone, or its deadline is over
+        return CLIENT_CLOSED_REQUEST
     if isinstance(error, (TidemarkError, ClientDisconnect)):
         problem = problem_of(error)
         return 500 if problem is None else problem.status

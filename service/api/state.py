@@ -16,6 +16,7 @@ from ..serving.observations import ObservationLog
 from ..serving.refusals import RecentRefusals
 from ..settings import Settings
 from ..spool.spool import Spool
+from .bodies.budget import BodyBudget
 from .bodies.parsing_pool import ParsingPool
 from .cloud_events.recent_events import RecentEvents
 from .single_flight import SingleFlight
@@ -37,6 +38,7 @@ class ServerState:
     database: SingleFlight[str]  # gives what the database can do, in words
     drift_metrics: SingleFlight[bytes]
     parsers: ParsingPool
+    body_budget: BodyBudget  # of the bodies of requests over HTTP, and of the messages over gRPC
     refusals: RecentRefusals
     recent_events: RecentEvents = field(default_factory=RecentEvents)
     stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop

@@ -98,6 +98,7 @@ def create_app(
             for bundle in (*served, *shadows)
         ]
     server_metrics = ServerMetrics(settings.slice_tags, settings.max_slices)
+    body_budget = BodyBudget(settings.max_request_memory)
     stopping = threading.Event()
 
     @asynccontextmanager
@@ -108,7 +109,7 @@ def create_app(
         ]
         here, in_shadow = registered[: len(served)], registered[len(served) :]
         async with open_server_state(
-            settings, engine, url, server_metrics, here, in_shadow, corrections or {}, stopping
+            settings, engine, url, server_metrics, here, in_shadow, corrections or {}, body_budget, stopping
         ) as state:
             app.state.server = state
             app.state.engine, app.state.settings = engine, settings
@@ -132,15 +133,15 @@ def create_app(
         app.include_router(router)
     document = openapi.describe(app, secured=bool(settings.api_keys))
     app.openapi = lambda: document  # type: ignore[method-assign]
-    _add_middleware(app, settings, server_metrics)
+    _add_middleware(app, settings, server_metrics, body_budget)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, server_metrics: ServerMetrics) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, server_metrics: ServerMetrics, body_budget: BodyBudget) -> None:
     """Add what requests pass on their way to the router, from the inside to the outside."""
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(PredictFastPath, path="/predict", endpoint=predict.predict)
-    app.add_middleware(BodyLimits, limits=_body_limits(settings), budget=BodyBudget(settings.max_request_memory))
+    app.add_middleware(BodyLimits, limits=_body_limits(settings), budget=body_budget)
     app.add_middleware(RequestHead, prefix=settings.root_path, checks=_checks(settings))
     if settings.cors_origins:
         app.add_middleware(

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from importlib.util import find_spec
 
 from sqlalchemy import Engine
 
@@ -31,6 +32,7 @@ def check(options: ServeOptions, url: str) -> None:
     ReferenceMismatch
         The stored reference belongs to another model file.
     """
+    _check_grpc(options)
     answering, served = _load(options)
     corrections(options.priors, answering)
     engine = engines.connect(url)
@@ -45,6 +47,11 @@ def check(options: ServeOptions, url: str) -> None:
                 )
     finally:
         engine.dispose()
+
+
+def _check_grpc(options: ServeOptions) -> None:
+    if options.grpc_port is not None and find_spec("grpc") is None:
+        raise ConfigurationError("--grpc-port needs the extra `grpc`: pip install 'tidemark[grpc]'")
 
 
 def await_database(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import socket
 
 from ..errors import ConfigurationError
 from ..settings import Settings
+from .options import ServeOptions
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048  # connections that wait to be accepted, uvicorn's default
@@ -13,8 +14,15 @@ BACKLOG = 2048  # connections that wait to be accepted, uvicorn's default
 logger = logging.getLogger(__name__)
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int, option: str = "--port", shared: bool = False) -> list[socket.socket]:
     """Return a socket for each address of a host; `::` also takes IPv4.
+
+    Parameters
+    ----------
+    option : str
+        The option that names the port, for the error.
+    shared : bool
+        Whether other processes may bind the same port, by SO_REUSEPORT, as long as these sockets are open.
 
     Raises
     ------
@@ -29,6 +37,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
             listener = socket.socket(family, kind, protocol)
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6 and socket.has_dualstack_ipv6():
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
             listener.bind(address)
@@ -36,8 +46,26 @@ def bind(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for listener in sockets:
             listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; try another --port") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; try another {option}") from None
     return sockets
+
+
+def reserve_grpc_port(options: ServeOptions) -> list[socket.socket]:
+    """Return sockets that hold the port for gRPC, or none where it is not served.
+
+    gRPC binds its port itself. For one process the sockets show that the port is free, and are closed. Several worker
+    processes share the port: the sockets keep it, without listening, as long as the parent lives.
+
+    Raises
+    ------
+    ConfigurationError
+        The port is in use.
+    """
+    if options.grpc_port is None:
+        return []
+    for listener in bind(options.host, options.grpc_port, "--grpc-port"):
+        listener.close()
+    return bind(options.host, options.grpc_port, "--grpc-port", shared=True) if options.workers > 1 else []
 
 
 def link(host: str, port: int) -> str:

@@ -2,8 +2,10 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from ..settings import Settings
 
 VARIABLE = "TIDEMARK_SERVE_OPTIONS"  # environment variable that carries the options to worker processes, as JSON
 
@@ -19,6 +21,7 @@ class ServeOptions:
     workers : number of server processes.
     priors : files of class proportions that answers are corrected for.
     shadows : folders of models that receive the default model's images and do not answer.
+    grpc_port : port of the Open Inference Protocol over gRPC; None: it is not served.
     """
 
     bundles: tuple[Path, ...]
@@ -27,6 +30,11 @@ class ServeOptions:
     workers: int = 1
     priors: tuple[Path, ...] = ()
     shadows: tuple[Path, ...] = ()
+    grpc_port: int | None = None
+
+    def completed(self, settings: Settings) -> "ServeOptions":
+        """Return these options with what the settings say where the command line says nothing."""
+        return replace(self, grpc_port=self.grpc_port or settings.grpc_port)
 
     def arguments(self) -> list[str]:
         """Return the command line of `tidemark` that has these options."""
@@ -38,6 +46,8 @@ class ServeOptions:
         ):
             for path in paths:
                 arguments += [option, str(path)]
+        if self.grpc_port is not None:
+            arguments += ["--grpc-port", str(self.grpc_port)]
         return arguments
 
     def export(self) -> None:

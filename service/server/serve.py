@@ -16,7 +16,7 @@ from ..settings import Settings, warn_of_unknown_variables
 from ..spool.spool import Spool
 from ..store import engine as engines
 from .checks import check
-from .listening import bind, warn_if_open
+from .listening import bind, reserve_grpc_port, warn_if_open
 from .options import ServeOptions
 from .parent import exit_with_supervisor, has_supervisor
 from .uvicorn_protocol import BoundedHttpProtocol
@@ -29,6 +29,7 @@ def serve(options: ServeOptions) -> None:
     exit_with_supervisor()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again once it has stopped
     settings = Settings.load()
+    options = options.completed(settings)
     if not has_supervisor():
         warn_of_unknown_variables()
         warn_if_open(settings, options.host)
@@ -37,6 +38,7 @@ def serve(options: ServeOptions) -> None:
         options.export()
         check(options, url)
         sockets = bind(options.host, options.port)
+        reserved = reserve_grpc_port(options)
         Spool.create(settings.data_dir / "spool").close()
         if options.workers > 1:
             os.environ.setdefault("TIDEMARK_INFERENCE_THREADS", str(max(1, cores() // options.workers)))
@@ -54,6 +56,8 @@ def serve(options: ServeOptions) -> None:
         with _shared_metrics(options.workers):
             if options.workers > 1:
                 Multiprocess(config, sockets=sockets).run()
+                for listener in reserved:
+                    listener.close()
                 return
             server = uvicorn.Server(config)
             server.run(sockets=sockets)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
+from ..api.bodies.budget import BodyBudget
 from ..api.bodies.parsing_pool import ParsingPool
 from ..api.endpoints import health, metrics
 from ..api.single_flight import SingleFlight
@@ -44,6 +45,7 @@ async def open_server_state(
     here: Sequence[RegisteredModel],
     in_shadow: Sequence[RegisteredModel],
     corrections: Mapping[str, Correction],
+    body_budget: BodyBudget,
     stopping: threading.Event,
 ) -> AsyncIterator[ServerState]:
     """Open what the endpoints share, and close it in reverse order, each part whatever happens to the others."""
@@ -101,6 +103,7 @@ async def open_server_state(
             database=SingleFlight(partial(health.database_state, engine)),
             drift_metrics=SingleFlight(partial(metrics.drift_exposition, engine)),
             parsers=parsers,
+            body_budget=body_budget,
             refusals=refusals,
             stopping=stopping,
         )

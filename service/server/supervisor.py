@@ -14,7 +14,7 @@ from ..settings import Settings, warn_of_unknown_variables
 from ..store import engine as engines
 from ..store.opened import opened
 from .checks import check
-from .listening import bind, link, warn_if_open
+from .listening import bind, link, reserve_grpc_port, warn_if_open
 from .options import ServeOptions
 from .parent import VARIABLE as PARENT_VARIABLE
 
@@ -32,12 +32,13 @@ logger = logging.getLogger(__name__)
 def up(options: ServeOptions) -> int:
     """Run database, server and monitor until SIGTERM or SIGINT; return the exit code."""
     settings = Settings.load()
+    options = options.completed(settings)
     warn_of_unknown_variables()
     warn_if_open(settings, options.host)
     with engines.database(settings) as url, opened(settings):
         check(options, url)
         stop = _StopSignal()
-        for listener in bind(options.host, options.port):
+        for listener in [*bind(options.host, options.port), *reserve_grpc_port(options)]:
             listener.close()
         environment = os.environ | {"TIDEMARK_DATABASE_URL": url, PARENT_VARIABLE: str(os.getpid())}
         environment.setdefault("TIDEMARK_PUBLIC_URL", link(options.host, options.port))

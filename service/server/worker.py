@@ -49,6 +49,10 @@ def worker() -> FastAPI:
         logger.error("worker not started, again in %.0f s: %s", RESTART_DELAY, error)
         time.sleep(RESTART_DELAY)
         raise SystemExit(EXIT_RESTART) from None
+    if options.grpc_port is not None:
+        from .grpc_server import serve_over_grpc  # needs the extra `grpc`
+
+        serve_over_grpc(app, settings, options)
     drain_on_sigterm(app, settings.shutdown_grace, app.state.stopping.set)
     return app
 

@@ -3,10 +3,14 @@
 A successor in shadow sees the same tensors.
 """
 
+import contextlib
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model
 
 http = pytest.importorskip("tritonclient.http")
+triton_grpc = pytest.importorskip("tritonclient.grpc")
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 RAW = PIXELS.transpose(0, 3, 1, 2).copy()
@@ -93,3 +98,60 @@ def test_triton_s_client_is_answered_and_logged(port: int, bundle: Bundle, url: 
     until(lambda: logged("3") == dict.fromkeys(ids), "40 rows in Postgres")
     until(lambda: set(logged("4").values()) == set(ids), "40 rows of the model in shadow")
     engine.dispose()
+
+
+def test_several_workers_answer_over_grpc_on_one_port(bundle: Bundle, tmp_path: Path, url: str) -> None:
+    port, grpc_port = free_port(), free_port()
+    options = ["--bundle", str(bundle.folder), "--port", str(port), "--grpc-port", str(grpc_port), "--workers", "2"]
+    command = [sys.executable, "-m", "tidemark.cli", "serve", *options]
+    environment = os.environ | {"TIDEMARK_DATABASE_URL": url, "TIDEMARK_DATA_DIR": str(tmp_path / "data")}
+    expected = Model(bundle).predict(PIXELS)[0]
+    ids: set[str] = set()
+    with (
+        running(command, tmp_path / "serve.log", environment),
+        client_of(port) as client,
+        contextlib.ExitStack() as stack,
+    ):
+        until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
+        for number in range(8):
+            # Each client has a connection of its own, unless its options equal another's.
+            arguments = [("grpc.primary_user_agent", f"test-{number}")]
+            connected = stack.enter_context(
+                triton_grpc.InferenceServerClient(f"127.0.0.1:{grpc_port}", channel_args=arguments)
+            )
+            until(lambda connected=connected: grpc_is_ready(connected), "the server's port for gRPC")
+            tensor = triton_grpc.InferInput("image", list(RAW.shape), "UINT8")
+            tensor.set_data_from_numpy(RAW)
+            found = connected.infer("pets", [tensor])
+            np.testing.assert_allclose(found.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
+            ids |= set(found.get_response().parameters["ids"].string_param.split(","))
+        taken = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert taken.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in taken.stderr
+    assert len(ids) == 40
+
+
+def grpc_is_ready(client: Any) -> bool:
+    try:
+        return bool(client.is_server_ready())
+    except triton_grpc.InferenceServerException:
+        return False
+
+
+def test_a_port_for_grpc_that_is_taken_is_told(bundle: Bundle, tmp_path: Path, url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = ["--bundle", str(bundle.folder), "--port", str(free_port())]
+        command = [sys.executable, "-m", "tidemark.cli", "serve", *options]
+        environment = os.environ | {
+            "TIDEMARK_DATABASE_URL": url,
+            "TIDEMARK_DATA_DIR": str(tmp_path / "data"),
+            "TIDEMARK_GRPC_PORT": str(port),
+        }
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"tidemark: cannot listen on 127.0.0.1:{port}: Address already in use; try another --grpc-port"
+    ]

@@ -1,5 +1,6 @@
 """Encoded images and their tags, out of the bodies that clients send to `POST /predict`."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, Field
@@ -14,7 +15,7 @@ from .multipart import Part, parse_multipart
 from .parsing_pool import ParsingPool
 from .tags import Tags, checked_tags, query_tags, tag_key, tag_value, tags_of_pairs
 
-IMAGES_PER_REQUEST = 64
+IMAGES_PER_REQUEST = 64  # images, or rows of a tensor, that one request may have
 FORM = "multipart/form-data"
 MAGIC = (
     b"\xff\xd8\xff",
@@ -70,7 +71,13 @@ async def read_images(
     else:
         raise Problem(415, f"expected image/*, {FORM} or application/json, got {kind or 'no content type'}")
     outcome.tags, outcome.images = encoded.tags, len(encoded.images)
-    for number, image in enumerate(encoded.images):
+    check_sizes(encoded.images, max_image_bytes)
+    return encoded
+
+
+def check_sizes(images: Sequence[bytes], max_image_bytes: int) -> None:
+    """Raise a Problem if an encoded image is empty (400) or has more than `max_image_bytes` (413)."""
+    for number, image in enumerate(images):
         if not image:
             raise Problem(400, f"image {number} is empty")
         if len(image) > max_image_bytes:
@@ -79,7 +86,6 @@ async def read_images(
                 f"image {number} has {len(image)} bytes, at most {max_image_bytes} are accepted "
                 "(TIDEMARK_MAX_IMAGE_BYTES)",
             )
-    return encoded
 
 
 def recognised_type(body: bytes) -> str | None:

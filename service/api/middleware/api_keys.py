@@ -42,16 +42,28 @@ class ApiKeys:
         if path in OPEN_PATHS or method == "OPTIONS":
             return None
         reading = method in READ_METHODS
-        key = _key(head, path, basic=reading or path in OBSERVE_PATHS or is_page_action(method, path))
-        scopes = self._scopes(key)
-        if not scopes:
-            challenge = _challenge(head, reading)
-            return Problem(401, "a valid API key is needed: Authorization: Bearer <key>, or X-API-Key", challenge)
-        needed = needed_scopes(method, path)
-        if scopes.isdisjoint({*needed, "admin"}):
-            return Problem(403, f"the API key lacks the scope {' or '.join(needed)}")
+        key = key_of(head, path, basic=reading or path in OBSERVE_PATHS or is_page_action(method, path))
+        try:
+            scopes = self.scopes(key, needed_scopes(method, path))
+        except Problem as problem:
+            return Problem(401, problem.detail, _challenge(head, reading)) if problem.status == 401 else problem
         identify(scope, hashlib.sha256(key or b"").hexdigest(), scopes)
         return None
+
+    def scopes(self, key: bytes | None, needed: tuple[str, ...]) -> set[str]:
+        """Return the scopes of a key, one of which is needed.
+
+        Raises
+        ------
+        Problem
+            401: no valid key; 403: a key without a needed scope.
+        """
+        scopes = self._scopes(key)
+        if not scopes:
+            raise Problem(401, "a valid API key is needed: Authorization: Bearer <key>, or X-API-Key")
+        if scopes.isdisjoint({*needed, "admin"}):
+            raise Problem(403, f"the API key lacks the scope {' or '.join(needed)}")
+        return scopes
 
     def _scopes(self, key: bytes | None) -> set[str]:
         """Return the scopes of a key; every hash is compared, so that the time taken reveals nothing."""
@@ -85,7 +97,8 @@ def needed_scopes(method: str, path: str) -> tuple[str, ...]:
     return ("admin",)
 
 
-def _key(head: Head, path: str, basic: bool) -> bytes | None:
+def key_of(head: Head, path: str, basic: bool) -> bytes | None:
+    """Return the key that a request comes with, and None without one; `basic` allows HTTP Basic."""
     if path.startswith(TOKEN_PREFIX):
         return path.removeprefix(TOKEN_PREFIX).encode()
     if b"x-api-key" in head:

@@ -13,6 +13,7 @@ from ..state import State
 from .models import MODEL_PATH, VERSION_PATH, PathModel, output_specs
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+PLATFORM = "onnxruntime_onnx"  # name by which clients know models that ONNX Runtime runs
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -131,7 +132,7 @@ async def model_metadata(model: PathModel, state: State) -> ModelMetadata:
     return ModelMetadata(
         name=bundle.name,
         versions=[other.bundle.version for other in state.models.versions(bundle.name)],
-        platform="onnxruntime_onnx",
+        platform=PLATFORM,
         inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *bundle.input.row_shape])],
         outputs=[
             TensorMetadata(name=output.name, datatype=output.datatype, shape=output.shape)
@@ -156,7 +157,7 @@ async def model_config(model: PathModel, state: State) -> ModelConfig:
     spec = model.bundle.input
     return ModelConfig(
         name=model.bundle.name,
-        platform="onnxruntime_onnx",
+        platform=PLATFORM,
         backend="onnxruntime",
         max_batch_size=state.settings.max_batch,
         input=[TensorConfig(name=spec.name, data_type="TYPE_FP32", dims=list(spec.row_shape))],

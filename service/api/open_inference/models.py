@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from ...serving.model_registry import ServedModel
+from ...serving.model_registry import ModelRegistry, ServedModel
 from ..state import server_state
 
 MODEL_PATH = "/models/{name}"
@@ -32,9 +32,19 @@ def model_of_path(request: Request) -> ServedModel:
     UnknownModel
         No such model answers.
     """
-    name, version = request.path_params["name"], request.path_params.get("version")
-    registry = server_state(request).models
-    return registry.find_answering(name if version is None else f"{name}:{version}")
+    parameters = request.path_params
+    return find_model(server_state(request).models, parameters["name"], parameters.get("version"))
+
+
+def find_model(registry: ModelRegistry, name: str, version: str | None) -> ServedModel:
+    """Return the model that answers under a name, and under a version if one is given.
+
+    Raises
+    ------
+    UnknownModel
+        No such model answers.
+    """
+    return registry.find_answering(f"{name}:{version}" if version else name)
 
 
 PathModel = Annotated[ServedModel, Depends(model_of_path)]

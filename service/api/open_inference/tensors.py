@@ -13,6 +13,7 @@ from ..bodies.json_text import parse_json, validated
 from ..bodies.limits import LimitedBody
 from ..bodies.numbers import numbers
 from ..problems import Problem
+from .byte_strings import join_byte_strings
 
 MAX_TENSORS = 256  # tensors that a request or an answer may have
 BFLOAT16 = "BF16"
@@ -118,6 +119,30 @@ def array(
     Problem
         400: another datatype or shape, values that do not fit them; 413: too many rows.
     """
+    shape = full_shape(tensor, row, max_rows, datatypes)
+    if (tensor.data is None) == ("binary_data_size" not in tensor.parameters):
+        raise Problem(400, "expected the values either as data or as bytes with the parameter binary_data_size")
+    if tensor.data is not None:
+        return finite(_from_json(tensor, shape, binary), tensor.datatype)
+    values = from_bytes(tensor, shape, binary, datatypes[tensor.datatype])
+    size, expected = tensor.parameters["binary_data_size"], len(binary)
+    if size != expected:
+        raise Problem(
+            400, f"{tensor.datatype} {shape} takes {expected} bytes, got {expected} and binary_data_size {size!r}"[:200]
+        )
+    return finite(values, tensor.datatype)
+
+
+def full_shape(
+    tensor: InputTensor, row: Sequence[int], max_rows: int, datatypes: Mapping[str, np.dtype[Any]]
+) -> list[int]:
+    """Return a tensor's shape with the batch axis, which a client may have left out of a single row.
+
+    Raises
+    ------
+    Problem
+        400: a datatype that is not one of `datatypes`, or other rows than of shape `row`; 413: too many rows.
+    """
     if tensor.datatype not in datatypes:
         raise Problem(400, f"expected datatype {' or '.join(datatypes)}, got {tensor.datatype[:64]!r}")
     shape = [1, *tensor.shape] if tensor.shape == list(row) else tensor.shape
@@ -125,12 +150,13 @@ def array(
         raise Problem(400, f"expected shape {[-1, *row]} with one row or more, got {tensor.shape}")
     if shape[0] > max_rows:
         raise Problem(413, f"{shape[0]} rows, at most {max_rows} are accepted")
-    if (tensor.data is None) == ("binary_data_size" not in tensor.parameters):
-        raise Problem(400, "expected the values either as data or as bytes with the parameter binary_data_size")
-    dtype = datatypes[tensor.datatype]
-    values = _from_bytes(tensor, shape, binary, dtype) if tensor.data is None else _from_json(tensor, shape, binary)
+    return shape
+
+
+def finite(values: NDArray[Any], datatype: str) -> NDArray[Any]:
+    """Return values, or raise a Problem with status 400 if one of them is not a finite number."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise Problem(400, f"the values hold NaN, infinity or more than {tensor.datatype} can")
+        raise Problem(400, f"the values hold NaN, infinity or more than {datatype} can")
     return values
 
 
@@ -139,25 +165,31 @@ def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tup
     output = {"name": name, "datatype": datatype, "shape": list(values.shape)}
     if not binary:
         return output | {"data": values.ravel()}, b""
-    if datatype == "BYTES":
-        texts = [text.encode() for text in values.ravel().tolist()]
-        data = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-    else:
-        data = values.astype(FLOAT_DATATYPES[datatype], copy=False).tobytes()
+    data = to_bytes(datatype, values)
     return output | {"parameters": {"binary_data_size": len(data)}}, data
 
 
-def _from_bytes(tensor: InputTensor, shape: Sequence[int], binary: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
+def to_bytes(datatype: str, values: NDArray[Any]) -> bytes:
+    """Return the bytes of an output: texts with their lengths, numbers in little-endian order."""
+    if datatype == "BYTES":
+        return join_byte_strings(text.encode() for text in values.ravel().tolist())
+    return values.astype(FLOAT_DATATYPES[datatype], copy=False).tobytes()
+
+
+def from_bytes(
+    tensor: InputTensor, shape: Sequence[int], data: bytes | memoryview, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return the numbers of a tensor from their bytes.
+
+    Raises
+    ------
+    Problem
+        400: more or fewer bytes than the shape takes.
+    """
     expected = dtype.itemsize * math.prod(shape)
-    size = tensor.parameters["binary_data_size"]
-    if size != expected or len(binary) != expected:
-        raise Problem(
-            400,
-            f"{tensor.datatype} {tensor.shape} takes {expected} bytes, got {len(binary)} and binary_data_size {size!r}"[
-                :200
-            ],
-        )
-    values = np.frombuffer(binary, dtype).reshape(shape)
+    if len(data) != expected:
+        raise Problem(400, f"{tensor.datatype} {tensor.shape} takes {expected} bytes, got {len(data)}"[:200])
+    values = np.frombuffer(data, dtype).reshape(shape)
     if tensor.datatype == BFLOAT16:
         return (values.astype("<u4") << 16).view("<f4")
     return values

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tidemark.api.bodies.budget import BodyBudget
 from tidemark.api.bodies.limits import LimitedBody
-from tidemark.api.open_inference.infer import INPUT_DATATYPES
+from tidemark.api.open_inference.inference import INPUT_DATATYPES
 from tidemark.api.open_inference.tensors import InputTensor, encoded
 from tidemark.api.open_inference.tensors import array as array_of
 from tidemark.api.open_inference.tensors import split as split_body
