@@ -3,7 +3,6 @@
 import json
 import re
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -14,13 +13,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.images import images, png
-from tests.support.open_inference import LENGTH, PIXELS, RAW, binary
-from tests.support.predictions import logged_predictions
+from tests.support.open_inference import LENGTH, PIXELS, RAW, binary, logged
 from tidemark.api.open_inference.metadata import EXTENSIONS
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
-from tidemark.store import models
-from tidemark.store.log_batch import PredictionBatch
 
 INFER = "/v2/models/pets/infer"
 
@@ -53,19 +49,6 @@ def outputs(answer: Any) -> dict[str, Any]:
         found[output["name"]] = values.reshape(output["shape"])
     assert not rest
     return found
-
-
-def logged(engine: Engine, count: int) -> PredictionBatch:
-    with engine.connect() as connection:
-        model_id = models.register(connection, "pets", "3", "", [])
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with engine.connect() as connection:
-            batch = logged_predictions(connection, model_id)
-        if batch is not None and len(batch) >= count:
-            return batch
-        time.sleep(0.05)
-    raise AssertionError(f"{count} rows are not in Postgres after 10 s")
 
 
 def test_metadata_and_health(client: TestClient) -> None:

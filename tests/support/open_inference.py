@@ -1,9 +1,15 @@
 """Requests of the Open Inference Protocol."""
 
 import json
+import time
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Engine
+
+from tests.support.predictions import logged_predictions
+from tidemark.store import models
+from tidemark.store.log_batch import PredictionBatch
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 RAW = PIXELS.transpose(0, 3, 1, 2)
@@ -16,3 +22,17 @@ def binary(values: np.ndarray, datatype: str = "FP32", **more: Any) -> dict[str,
     tensor = {"name": "image", "shape": list(values.shape), "datatype": datatype, "parameters": parameters}
     head = json.dumps({"inputs": [tensor], **more}).encode()
     return {"content": head + values.tobytes(), "headers": {LENGTH: str(len(head))}}
+
+
+def logged(engine: Engine, count: int) -> PredictionBatch:
+    """Return the logged predictions of pets:3 once there are `count` of them."""
+    with engine.connect() as connection:
+        model_id = models.register(connection, "pets", "3", "", [])
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with engine.connect() as connection:
+            batch = logged_predictions(connection, model_id)
+        if batch is not None and len(batch) >= count:
+            return batch
+        time.sleep(0.05)
+    raise AssertionError(f"{count} rows are not in Postgres after 10 s")
