@@ -1,8 +1,8 @@
 """How much more often new rows alarm than the simulation that sets the threshold, per expected run time.
 
-The figure behind `FRESH_RATIO` in service/drift/calibration.py: epochs in control drawn from rows that the reference
-does not hold, against the thresholds without that factor. The rates of single references show whether the run time
-holds for nine of ten.
+The figure behind `FRESH_RATIO` in service/drift/detector_calibration.py: epochs in control drawn from rows that the
+reference does not hold, against the thresholds without that factor. The rates of single references show whether the run
+time holds for nine of ten.
 """
 
 import numpy as np
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from benchmarks.world import World, reference, rows
 from tidemark.drift import DetectorScores
-from tidemark.drift import calibration as room
+from tidemark.drift.calibration import calibrate
+from tidemark.drift.detector_calibration import FRESH_RATIO
+from tidemark.drift.simulated_epochs import EPOCH, epoch_maxima, simulate
 from tidemark.drift.simulation import sums_of
+from tidemark.drift.window_statistics import BLOCK
 
 RUN_TIMES = (5_000, 20_000, 100_000)  # predictions
 REFERENCES = 10
@@ -31,8 +34,8 @@ class FreshStreams:
 
     def streams(self, count: int, length: int) -> NDArray[np.float32]:
         """Return block sums (count, length, columns)."""
-        drawn = self._rng.integers(0, len(self._scores), count * length * room.BLOCK)
-        return sums_of(self._scores, drawn, room.BLOCK).reshape(count, length, -1)
+        drawn = self._rng.integers(0, len(self._scores), count * length * BLOCK)
+        return sums_of(self._scores, drawn, BLOCK).reshape(count, length, -1)
 
 
 def run(world: World) -> None:
@@ -46,15 +49,15 @@ def run(world: World) -> None:
         in_reference, others = order[:n], order[n:]
         own = reference(rows(seen, in_reference), world.labels[in_reference])
         scores = DetectorScores(own)
-        fitted = room.calibrate(scores, seed)
+        fitted = calibrate(scores, seed)
         traffic = FreshStreams(scores.widen(scores(own.check(**rows(seen, others)))), rng)
         maxima = []
         for _ in range(CHUNKS):
-            simulated = room.simulate(traffic, scores, n)
+            simulated = simulate(traffic, scores, n)
             simulated.windows[:, :, 0] /= scores.excess
-            maxima.append(room.epoch_maxima(simulated, fitted.scale))
-        epoch = room.EPOCH * room.BLOCK
-        below = [np.mean(np.concatenate(maxima) <= fitted.threshold(t / room.FRESH_RATIO)) for t in RUN_TIMES]
+            maxima.append(epoch_maxima(simulated, fitted.scale))
+        epoch = EPOCH * BLOCK
+        below = [np.mean(np.concatenate(maxima) <= fitted.threshold(t / FRESH_RATIO)) for t in RUN_TIMES]
         rates.append([-np.log(share) / epoch * t for share, t in zip(below, RUN_TIMES, strict=True)])
     means, errors = np.mean(rates, axis=0), np.std(rates, axis=0) / np.sqrt(REFERENCES)
     for index, (run_time, mean, error) in enumerate(zip(RUN_TIMES, means, errors, strict=True)):

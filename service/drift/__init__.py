@@ -2,7 +2,7 @@
 
 from .concept import ConceptMonitor, LabelTrace
 from .power import power_table
-from .reference import Reference, Sample
+from .reference import Reference
 from .report import (
     Agreement,
     ClassMove,
@@ -17,6 +17,7 @@ from .report import (
     WindowReport,
     Witness,
 )
+from .samples import Sample
 from .scores import DetectorScores
 from .stream import StreamDetector
 from .views import Leading

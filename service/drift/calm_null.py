@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import blocks
+from .fitted_statistics import FittedStatistics
 from .permutations import Contrasts
 from .prediction_views import PredictionViews
-from .test_statistics import FittedStatistics, Values
+from .statistic import Values
 from .types import IntArray
 
 SIZE_RATIO = 1.05  # ratio of the window sizes for which windows are drawn; others are scaled to the nearest

@@ -1,32 +1,29 @@
 """Sequential tests on true labels: whether the model became worse (harm), and whether labels mean something else."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, LabelSums, log_factors, log_sum
-from .label_records import SINGLE, Label, LabelColumns, remember
+from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, log_factors, log_sum
+from .label_agreement import label_evidence, measured_accuracy
+from .label_history import RECENT, LabelHistory
+from .label_records import Label, LabelColumns, check_integers
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
-from .report import Agreement, LabelEvidence
-from .types import FloatArray, IntArray
+from .report import LabelEvidence
+from .tolerance import TOLERANCE
+from .types import FloatArray
 
-TOLERANCE = 0.02  # share of errors beyond calibrated confidence that is not a concept shift
-TOLERANCE_OF_CHANGED_MIX = 0.05  # the same while the class proportions have drifted
-TOLERANCE_OF_CHANGED_IMAGES = 0.3  # the same while the images have drifted, so that confidence is too high
 HARM_TOLERANCE = 0.02  # share of errors beyond the reference's that is not a harm
 RECOVERY_RUN_LENGTH = 10_000  # labels, at least, between two false recoveries while the errors stay at the margin
-RECENT = 500  # labels whose details are stored, and that a correction can replace
 SHARE_OF_BUDGET = 0.25  # share of the stream's false alarms for each of the two detectors
 MIN_RUN_TIME = 100.0  # labels
 ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
 LOWEST = -690.0  # nats reported where there is no evidence at all
 MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named
 CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up to which others are named
-
-NUMBERS = 2  # leading fields of a label that need all bits of an integer
 
 
 class LabelTrace(NamedTuple):
@@ -59,7 +56,6 @@ class ConceptMonitor:
 
     Attributes
     ----------
-    count : int. Number of labels processed.
     reference_accuracy : float. Accuracy on the reference.
 
     Raises
@@ -102,11 +98,12 @@ class ConceptMonitor:
         wrong = int((reference.probabilities.argmax(axis=1) != reference.labels).sum())
         self.reference_accuracy = 1 - wrong / len(reference)
         self._harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
-        self.count = 0
-        self._recent: list[Label] = []
-        self._clusters: dict[int, None] = {}
-        self._ids: dict[int, None] = {}
-        self._sums = self._before = LabelSums.zero(reference.classes)  # now, and before the recent labels
+        self._history = LabelHistory(reference.classes, self._harmless)
+
+    @property
+    def count(self) -> int:
+        """The number of labels processed, a corrected one once."""
+        return self._history.count
 
     def update(
         self,
@@ -144,8 +141,8 @@ class ConceptMonitor:
         """
         answers = self._reference.check_probabilities(probabilities)
         m, k = answers.shape
-        chosen, truth = _integers("predicted", predicted, m, k), _integers("labels", labels, m, k)
-        groups, keys = _integers("clusters", clusters, m), _integers("ids", ids, m)
+        chosen, truth = check_integers("predicted", predicted, m, k), check_integers("labels", labels, m, k)
+        groups, keys = check_integers("clusters", clusters, m), check_integers("ids", ids, m)
         posterior = self._reference.calibration(answers)
         if proportions is not None:
             posterior = at_proportions(posterior, self._prior, np.asarray(proportions, dtype=np.float64))
@@ -154,7 +151,7 @@ class ConceptMonitor:
         trace = np.empty((2, m))
         factors = log_factors(chosen != truth, null_error, self._harmless)
         for row in range(m):
-            self._take(
+            self._history.add(
                 Label(
                     id=int(keys[row]),
                     cluster=int(groups[row]),
@@ -172,23 +169,23 @@ class ConceptMonitor:
     @property
     def evidence(self) -> float:
         """The logarithm of the e-detector of a concept shift, in nats."""
-        both = log_sum(self._sums.pooled[CONCEPT]), log_sum(self._sums.of_class)
+        both = log_sum(self._history.sums.pooled[CONCEPT]), log_sum(self._history.sums.of_class)
         return max(float(np.logaddexp(*both)) - float(np.log(2 * ALTERNATIVES)), LOWEST)
 
     @property
     def harm_evidence(self) -> float:
         """The logarithm of the e-detector of a harm, in nats: more errors than on the reference."""
-        return max(log_sum(self._sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
+        return max(log_sum(self._history.sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
 
     @property
     def recovery_evidence(self) -> float:
-        """The logarithm of the e-detector of the end of a concept shift's end, in nats; see `recovery_threshold`."""
-        return max(float(self._sums.pooled[RECOVERY]), LOWEST)
+        """The logarithm of the e-detector of the end of a concept shift, in nats; see `recovery_threshold`."""
+        return max(float(self._history.sums.pooled[RECOVERY]), LOWEST)
 
     @property
     def harm_recovery_evidence(self) -> float:
-        """The logarithm of the e-detector of the end of a harm's end, in nats; see `recovery_threshold`."""
-        return max(float(self._sums.pooled[HARM_RECOVERY]), LOWEST)
+        """The logarithm of the e-detector of the end of a harm, in nats; see `recovery_threshold`."""
+        return max(float(self._history.sums.pooled[HARM_RECOVERY]), LOWEST)
 
     @property
     def recovery_threshold(self) -> float:
@@ -211,7 +208,7 @@ class ConceptMonitor:
 
     def classes(self) -> list[int]:
         """Return the predicted classes that carry the evidence of a concept shift, strongest first."""
-        each = np.logaddexp.reduce(self._sums.of_class, axis=1) - np.log(ALTERNATIVES)
+        each = np.logaddexp.reduce(self._history.sums.of_class, axis=1) - np.log(ALTERNATIVES)
         order = np.argsort(-each, kind="stable")
         least = max(MIN_CLASS_EVIDENCE, float(each[order[0]]) - CLASS_EVIDENCE_RANGE)
         return [int(label) for label in order if each[label] > least]
@@ -221,43 +218,23 @@ class ConceptMonitor:
 
         The labels of one cluster weigh as one.
         """
-        recent = LabelColumns.of(self._recent[-last:])
-        if not len(recent.labels):
-            return None
-        weights = recent.weights
-        right, total = float(weights @ recent.right), float(weights.sum())
-        return right / total, *wilson_interval(right, total), round(total)
+        recent = self._history.recent[-last:]
+        return measured_accuracy(LabelColumns.of(recent)) if recent else None
 
     def agreement(self, last: int = RECENT) -> LabelEvidence | None:
         """Return the accuracy of the last labels next to calibrated confidence, or None before the first label."""
-        measured = self.accuracy(last)
-        if measured is None:
+        recent = self._history.recent[-last:]
+        if not recent:
             return None
-        recent = LabelColumns.of(self._recent[-last:])
-        accuracy, low, high, _ = measured
-        n = len(recent.labels)
-        classes = tuple(self._agreement(recent, label) for label in self.classes() if (recent.predicted == label).any())
-        disagreeing = tuple((n - 1 - np.flatnonzero(~recent.right)[::-1]).tolist())
-        return LabelEvidence(n, accuracy, low, high, float(recent.confidence.mean()), classes, disagreeing)
+        return label_evidence(LabelColumns.of(recent), self.classes(), self._reference.class_names)
 
     def reset(self) -> None:
         """Forget all evidence; the recent labels stay in the measured accuracy."""
-        self._sums = self._before = LabelSums.zero(self._reference.classes)
-        self._recent = [label._replace(bets=False) for label in self._recent]
+        self._history.reset()
 
     def state(self) -> dict[str, Any]:
-        """Return everything that the monitor knows, as arrays and scalars; see `restore`."""
-        return {
-            "count": self.count,
-            "sums": self._sums.pooled,
-            "sums_of_class": self._sums.of_class,
-            "before": self._before.pooled,
-            "before_of_class": self._before.of_class,
-            "recent": np.array(self._recent, dtype=np.float64).reshape(-1, len(Label._fields))[:, NUMBERS:],
-            "recent_ids": np.array([label[:NUMBERS] for label in self._recent], dtype=np.int64).reshape(-1, NUMBERS),
-            "clusters": np.array(list(self._clusters), dtype=np.int64),
-            "label_ids": np.array(list(self._ids), dtype=np.int64),
-        }
+        """Return everything that the monitor stores, as arrays and scalars; see `restore`."""
+        return self._history.state()
 
     @classmethod
     def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "ConceptMonitor":
@@ -266,69 +243,5 @@ class ConceptMonitor:
         The state of a version before 0.2 held sums that could overflow: it gives a monitor with its count alone.
         """
         monitor = cls(reference)
-        monitor.count = int(state["count"])
-        if "sums" not in state:
-            return monitor
-        monitor._sums = LabelSums(np.array(state["sums"]), np.array(state["sums_of_class"]))
-        monitor._before = LabelSums(np.array(state["before"]), np.array(state["before_of_class"]))
-        for (key, cluster), values in zip(state["recent_ids"].tolist(), state["recent"].tolist(), strict=True):
-            predicted, label, confidence, null_error, bets = values
-            monitor._recent.append(Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
-        monitor._clusters = dict.fromkeys(np.asarray(state["clusters"]).tolist())
-        monitor._ids = dict.fromkeys(np.asarray(state["label_ids"]).tolist())
+        monitor._history.restore(state)
         return monitor
-
-    def _take(self, label: "Label", factors: FloatArray) -> None:
-        if not remember(label.id, self._ids):
-            self._correct(label)
-            return
-        label = label._replace(bets=remember(label.cluster, self._clusters))
-        self._recent.append(label)
-        self.count += 1
-        if label.bets:
-            self._sums = self._sums.followed_by(label.predicted, factors)
-        if len(self._recent) > RECENT:
-            self._before = self._replayed(self._before, [self._recent.pop(0)])
-
-    def _correct(self, correction: "Label") -> None:
-        """Replace an earlier label of the same prediction, and compute the sums again from before the recent labels."""
-        for position, label in enumerate(self._recent):
-            if label.id == correction.id and label.label != correction.label:
-                self._recent[position] = label._replace(label=correction.label)
-                self._sums = self._replayed(self._before, self._recent)
-
-    def _replayed(self, sums: "LabelSums", labels: Sequence["Label"]) -> "LabelSums":
-        betting = [label for label in labels if label.bets]
-        wrong = np.array([label.predicted != label.label for label in betting], dtype=bool)
-        null_error = np.array([label.null_error for label in betting], dtype=np.float64)
-        for label, factors in zip(betting, log_factors(wrong, null_error, self._harmless), strict=True):
-            sums = sums.followed_by(label.predicted, factors)
-        return sums
-
-    def _agreement(self, recent: "LabelColumns", label: int) -> Agreement:
-        names = self._reference.class_names
-        there = recent.predicted == label
-        n, right = int(there.sum()), int((there & recent.right).sum())
-        others = np.bincount(recent.labels[there & ~recent.right], minlength=len(names))
-        instead = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
-        confidence = float(recent.confidence[there].mean())
-        return Agreement(names[label], n, right / n, *wilson_interval(right, n), confidence, instead)
-
-
-def tolerance_of(kinds: Collection[str]) -> float:
-    """Return the share of errors beyond confidence that is not a concept shift, given the kinds of drift there are."""
-    if not {"covariate", "both"}.isdisjoint(kinds):
-        return TOLERANCE_OF_CHANGED_IMAGES
-    return TOLERANCE_OF_CHANGED_MIX if "label" in kinds else TOLERANCE
-
-
-def _integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> IntArray:
-    """Return integers (m,), in 0..k-1 where k is given; `SINGLE` for each row where there are none."""
-    if values is None:
-        return np.full(m, SINGLE, dtype=np.int64)
-    array = np.asarray(values)
-    limits = "" if k is None else f" in 0..{k - 1}"
-    outside = k is not None and array.size and (array.min() < 0 or array.max() >= k)
-    if array.shape != (m,) or array.dtype.kind not in "iu" or outside:
-        raise ValueError(f"{name} must be {m} integers{limits}")
-    return array.astype(np.int64)

@@ -4,13 +4,14 @@ from functools import cached_property
 
 import numpy as np
 
-from .label_shift import Calibration
 from .mmd import median_squared_distance
 from .performance import ConfidenceEstimate
 from .prediction_views import PredictionViews, ViewBuilder
+from .probability_calibration import Calibration
 from .projection import MAX_DIMENSIONS, MAX_FITTED_ROWS
-from .reference import Reference, Sample
+from .reference import Reference
 from .residual import ResidualTest
+from .samples import Sample
 from .scaling import Scaling
 from .types import Float32Array, FloatArray, IntArray
 

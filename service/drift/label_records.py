@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .types import BoolArray, FloatArray, IntArray
 
@@ -58,3 +59,21 @@ def remember(number: int, numbers: dict[int, None]) -> bool:
     if len(numbers) > REMEMBERED:
         del numbers[next(iter(numbers))]
     return new
+
+
+def check_integers(name: str, values: ArrayLike | None, m: int, k: int | None = None) -> IntArray:
+    """Return integers (m,), in 0..k-1 where k is given; `SINGLE` for each row where there are none.
+
+    Raises
+    ------
+    ValueError
+        Another shape, not integers, or out of range.
+    """
+    if values is None:
+        return np.full(m, SINGLE, dtype=np.int64)
+    array = np.asarray(values)
+    limits = "" if k is None else f" in 0..{k - 1}"
+    outside = k is not None and array.size and (array.min() < 0 or array.max() >= k)
+    if array.shape != (m,) or array.dtype.kind not in "iu" or outside:
+        raise ValueError(f"{name} must be {m} integers{limits}")
+    return array.astype(np.int64)

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import Reference, Sample
+from .reference import Reference
 from .report import Neighbour
+from .samples import Sample
 from .views import View, Views
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import stats
 
-from .label_shift import corrected, share_ratios
+from .label_shift import share_ratios
+from .probability_calibration import corrected
 from .report import Performance
 from .types import FloatArray, IntArray
 

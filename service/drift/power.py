@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .reference import MIN_REFERENCE_ROWS, Reference, Sample
+from .reference import MIN_REFERENCE_ROWS, Reference
+from .samples import Sample
 from .window import MIN_WINDOW, WindowTest
 
 POWER = 0.8

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from .projection import MAX_DIMENSIONS, Projection
-from .reference import Reference, Sample
+from .reference import Reference
+from .samples import Sample
 from .types import BoolArray, Float32Array, FloatArray, IntArray
 
 ViewName = Literal["embedding", "log_probability", "property", "soft_label", "predicted_label"]

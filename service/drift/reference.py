@@ -1,4 +1,4 @@
-"""What held-out training data looks like through a model, and the validation of every array compared with it."""
+"""The reference: held-out training data as a model sees it, and the baselines that replace it."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,32 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .blocks import spread_runs
 from .class_mix import rows_of_mix
-from .label_shift import Calibration, estimate_proportions
+from .label_shift import estimate_proportions
+from .probability_calibration import Calibration
+from .samples import Sample, check_labels, check_probabilities, check_sample
 from .types import Float32Array, FloatArray, IntArray
 
 Accepted = Literal["mix", "images", "all"]
 
-MIN_REFERENCE_ROWS = 50
-SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
+MIN_REFERENCE_ROWS = 50  # rows of a reference
 MIN_ACCEPTED_ROWS = 500  # predictions from which a baseline is accepted: fewer leave its own error too large
 MAX_ACCEPTED_ROWS = 20_000  # rows of an accepted baseline, which bounds its memory
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Predictions that passed validation: float32 arrays with one row a prediction."""
-
-    embeddings: Float32Array  # (m, d)
-    probabilities: Float32Array  # (m, k)
-    properties: Float32Array | None  # (m, p)
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def rows(self, index: NDArray[np.generic] | slice) -> "Sample":
-        """Return the predictions at `index`."""
-        properties = None if self.properties is None else self.properties[index]
-        return Sample(self.embeddings[index], self.probabilities[index], properties)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -57,7 +41,8 @@ class Reference:
     Raises
     ------
     ValueError
-        Not finite, shapes that do not match, probabilities that are none, labels out of range, fewer than 50 rows.
+        Not finite, shapes that do not match, rows that are not probability distributions, labels out of range, fewer
+        than 50 rows.
 
     Examples
     --------
@@ -87,7 +72,7 @@ class Reference:
         accepted: Accepted | None = None,
         source: "Reference | None" = None,
     ) -> None:
-        rows = _sample(embeddings, probabilities, properties)
+        rows = check_sample(embeddings, probabilities, properties)
         if len(rows) < MIN_REFERENCE_ROWS:
             raise ValueError(f"a reference needs at least {MIN_REFERENCE_ROWS} rows, got {len(rows)}")
         k = rows.probabilities.shape[1]
@@ -95,7 +80,7 @@ class Reference:
         values = {
             "embeddings": rows.embeddings,
             "probabilities": rows.probabilities,
-            "labels": None if labels is None else _labels(labels, len(rows), k),
+            "labels": None if labels is None else check_labels(labels, len(rows), k),
             "properties": rows.properties,
             "class_names": _names(class_names, k, "class_names", ""),
             "property_names": _names(property_names, p, "property_names", "property "),
@@ -235,7 +220,7 @@ class Reference:
         ValueError
             Empty, not finite, rows that are not probability distributions over the reference's classes.
         """
-        rows = _probabilities(probabilities)
+        rows = check_probabilities(probabilities)
         if not len(rows):
             raise ValueError("no predictions: the window is empty")
         if rows.shape[1] != self.classes:
@@ -250,9 +235,10 @@ class Reference:
         Raises
         ------
         ValueError
-            Empty, not finite, shapes that do not match each other or the reference, probabilities that are none.
+            Empty, not finite, shapes that do not match each other or the reference, rows that are not probability
+            distributions.
         """
-        sample = _sample(embeddings, probabilities, properties)
+        sample = check_sample(embeddings, probabilities, properties)
         if not len(sample):
             raise ValueError("no predictions: the window is empty")
         for name in ("embeddings", "probabilities", "properties"):
@@ -266,53 +252,6 @@ def _shares(reference: Reference) -> FloatArray:
     """Return the class proportions (k,) of a reference's labels, a row at least each."""
     counts = np.bincount(reference._labels_or_predicted, minlength=reference.classes)
     return np.asarray(np.maximum(counts, 1) / len(reference))
-
-
-def _sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:
-    e = _matrix("embeddings", embeddings)
-    p = _probabilities(probabilities)
-    a = None if properties is None else _matrix("properties", properties)
-    for name, other in (("probabilities", p), ("properties", a)):
-        if other is not None and len(other) != len(e):
-            raise ValueError(f"{name} have {len(other)} rows, embeddings have {len(e)}")
-    return Sample(e, p, a)
-
-
-def _probabilities(values: ArrayLike) -> Float32Array:
-    p = _matrix("probabilities", values)
-    if p.shape[1] < 2:
-        raise ValueError(f"probabilities need at least 2 columns, got {p.shape[1]}")
-    if len(p) and (p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE):
-        raise ValueError(f"probabilities must lie in 0..1, got {p.min():.4g}..{p.max():.4g}")
-    worst = float(np.abs(p.sum(axis=1) - 1).max(initial=0))
-    if worst > SUM_TOLERANCE:
-        raise ValueError(f"each row of probabilities must sum to 1, one is off by {worst:.4g}")
-    return np.clip(p, 0, 1)
-
-
-def _matrix(name: str, values: ArrayLike) -> Float32Array:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be numbers, got {array.dtype}")
-    if array.ndim != 2 or not array.shape[1]:
-        raise ValueError(f"{name} must have two dimensions, rows and columns, got shape {array.shape}")
-    with np.errstate(over="ignore"):
-        matrix = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(matrix).all():
-        row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
-        raise ValueError(f"{name} hold NaN or infinity (first in row {row})")
-    return matrix
-
-
-def _labels(values: ArrayLike, n: int, k: int) -> IntArray:
-    labels = np.asarray(values)
-    if labels.shape != (n,):
-        raise ValueError(f"labels must have shape ({n},), got {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers, got {labels.dtype}")
-    if labels.min() < 0 or labels.max() >= k:
-        raise ValueError(f"labels must lie in 0..{k - 1}, got {labels.min()}..{labels.max()}")
-    return labels.astype(np.int64)
 
 
 def _names(names: Sequence[str] | None, count: int, what: str, prefix: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from .recent_repeats import joined_keys, prediction_keys
-from .reference import Sample
+from .samples import Sample
 from .types import IntArray
 
 MIN_EXCESS = 0.05  # share of repeated rows beyond the expected one from which it counts as a change

@@ -1,20 +1,20 @@
 """The bounded scores of every prediction that the sequential detector adds up, a row each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, special
+from scipy import special
 
-from .label_shift import LOG_OFFSET
+from .probability_calibration import LOG_OFFSET
 from .rare_classes import rare_class_groups
 from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
-from .reference import Reference, Sample
+from .reference import Reference
+from .samples import Sample
+from .score_layout import ColumnLayout
 from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
-from .whitening import RIDGE, Moments
+from .whitening import Moments, excess_of_whitening, whitening
 
 CLIPPED = View.EMBEDDING, View.LOG_PROBABILITY, View.PROPERTY  # views whose values are clipped
 CLIP = 4.0  # deviations at which a score is clipped, so that the tail of one prediction does not decide
@@ -27,67 +27,6 @@ SKETCH_SEED = 192  # seed of the random projection; it must not change, because 
 SHARE_MARGIN = 2.0  # standard errors of a class share towards the alternative, from which the alternative is tested
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
 OUTLYING_POWER = 0.1  # exponent of their tail probabilities p, whose density is then 0.1 p^(0.1 - 1)
-
-
-class Group(NamedTuple):
-    """Columns of a block sum whose mean is compared with the reference's by one quadratic form."""
-
-    leading: Leading
-    columns: slice
-
-
-@dataclass(frozen=True)
-class ColumnLayout:
-    """Which columns of a score row, and of a block sum, hold what.
-
-    A row has the parts embedding (standardised), log_probability and property (whitened), lengths (how far out the
-    embedding and the properties lie), ratios (log-likelihood ratios), and key. In a block sum, the embedding's columns
-    are replaced by whitened and embedding (both projections of it), and the key is left out.
-    """
-
-    row: Mapping[str, slice]
-    block: Mapping[str, slice]
-
-    @classmethod
-    def of(cls, widths: Mapping[str, int], whitened: int, embedding: int) -> "ColumnLayout":
-        """Return the layout for widths of a row's parts, and of the embedding's two projections in a block sum."""
-        projected = {"whitened": whitened} | {name: width for name, width in widths.items() if name != "key"}
-        return cls(_consecutive(widths), _consecutive(projected | {"embedding": embedding}))
-
-    @property
-    def row_width(self) -> int:
-        """The number of columns of a score row."""
-        return int(self.row["key"].stop)
-
-    @property
-    def block_width(self) -> int:
-        """The number of columns of a block sum."""
-        return int(self.block["ratios"].stop)
-
-    @property
-    def grouped(self) -> int:
-        """The number of columns of a block sum that belong to groups; the ratios follow."""
-        return int(self.block["ratios"].start)
-
-    @property
-    def shared(self) -> slice:
-        """The columns of a row that a block sum has, too: all but the embedding and the key."""
-        return slice(self.row["embedding"].stop, self.row["key"].start)
-
-    def groups(self) -> tuple[Group, ...]:
-        """Return the groups of a block sum's columns."""
-        leading = {
-            "whitened": Leading.EMBEDDING,
-            "embedding": Leading.EMBEDDING,
-            "log_probability": Leading.LOG_PROBABILITY,
-            "property": Leading.PROPERTY,
-        }
-        groups = [Group(leading[name], columns) for name, columns in self.block.items() if name in leading]
-        lengths = self.block["lengths"]
-        views = (Leading.EMBEDDING, Leading.PROPERTY)
-        for view, column in zip(views, range(lengths.start, lengths.stop), strict=False):
-            groups.append(Group(view, slice(column, column + 1)))
-        return tuple(group for group in groups if group.columns.stop > group.columns.start)
 
 
 class DetectorScores:
@@ -161,7 +100,7 @@ class DetectorScores:
             axis=0, dtype=np.float64
         )
         self.of_reference[:, : len(self._centre)] -= self._centre
-        self.excess = _excess_of_whitening(views[View.EMBEDDING], self._whiten_embedding.shape[1])
+        self.excess = excess_of_whitening(views[View.EMBEDDING], self._whiten_embedding.shape[1])
         self.repeat_share = repeat_share(reference.embeddings, reference.probabilities)
 
     def __call__(self, sample: Sample) -> Float32Array:
@@ -229,23 +168,6 @@ class DetectorScores:
         return np.stack(tails, axis=1)
 
 
-def whitening(rows: Float32Array, rank: int) -> Float32Array:
-    """Return the matrix (d, at most `rank`) that turns rows into whitened leading principal components.
-
-    Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
-    """
-    covariance = Moments.of(rows).covariance
-    d = len(covariance)
-    values, vectors = linalg.eigh(covariance, subset_by_index=[max(d - rank, 0), d - 1])
-    floor = RIDGE * values[-1] if values[-1] > 0 else 1.0
-    return np.asarray(vectors[:, ::-1] / np.sqrt(np.maximum(values[::-1], 0) + floor), dtype=np.float32)
-
-
-def _consecutive(widths: Mapping[str, int]) -> dict[str, slice]:
-    stops = np.cumsum(list(widths.values())).tolist()
-    return {name: slice(stop - width, stop) for (name, width), stop in zip(widths.items(), stops, strict=True)}
-
-
 def _sketch(d: int) -> Float32Array | None:
     """Return orthonormal random directions (d, MAX_EMBEDDING), or None where there are no more dimensions than that.
 
@@ -259,16 +181,3 @@ def _sketch(d: int) -> Float32Array | None:
 
 def _squared_lengths(rows: Float32Array) -> Float32Array:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
-
-
-def _excess_of_whitening(rows: Float32Array, rank: int) -> float:
-    """Return by how much squared lengths of new rows exceed the reference's own after whitening, as a factor.
-
-    A whitening fitted on n rows is tight on those rows. It is fitted on one half and applied to both; half of the
-    excess found is that of a fit on twice the rows.
-    """
-    fitted, fresh = rows[0::2], rows[1::2]
-    root = whitening(fitted, rank)
-    inside = np.trace(root.T @ Moments.of(fitted).covariance @ root)
-    outside = np.trace(root.T @ Moments.of(fresh).covariance @ root)
-    return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0

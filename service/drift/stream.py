@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .calibration import DetectorCalibration, calibrate, calibrate_calm
+from .calibration import calibrate, calibrate_calm
 from .context import check_context
+from .detector_calibration import DetectorCalibration
 from .detector_state import ChangePoint, DetectorState
+from .evidence_scale import long_window_evidence, ratio_evidence, window_evidence
 from .overdispersion import Overdispersion
 from .recent_repeats import RecentRepeats, joined_keys
 from .reference import Reference
@@ -19,12 +21,9 @@ from .views import Leading
 from .window_statistics import (
     BLOCK,
     COARSE,
-    long_window_evidence,
     long_window_lengths,
     norms,
     quadratic,
-    ratio_evidence,
-    window_evidence,
     window_lengths,
 )
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from . import combination
 from .prediction_views import PredictionViews
-from .reference import Sample
 from .repeats import Repeats
-from .test_statistics import Statistic, Values
+from .samples import Sample
+from .statistic import Statistic, Values
 from .types import FloatArray, IntArray
 
 FAMILIES = ("mmd", "mean", "ks", "proportions", "properties")

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from .reference import Reference, Sample
+from .reference import Reference
+from .samples import Sample
 from .types import Float32Array, FloatArray
 
 

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from .types import Float32Array
+
 Matrix = NDArray[np.float64]
 
 RIDGE = 1e-2  # of the largest eigenvalue, added to every one
@@ -47,3 +49,28 @@ class Moments:
     @property
     def covariance(self) -> Matrix:
         return self.scatter / max(self.count - 1, 1)
+
+
+def whitening(rows: Float32Array, rank: int) -> Float32Array:
+    """Return the matrix (d, at most `rank`) that turns rows into whitened leading principal components.
+
+    Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
+    """
+    covariance = Moments.of(rows).covariance
+    d = len(covariance)
+    values, vectors = linalg.eigh(covariance, subset_by_index=[max(d - rank, 0), d - 1])
+    floor = RIDGE * values[-1] if values[-1] > 0 else 1.0
+    return np.asarray(vectors[:, ::-1] / np.sqrt(np.maximum(values[::-1], 0) + floor), dtype=np.float32)
+
+
+def excess_of_whitening(rows: Float32Array, rank: int) -> float:
+    """Return by how much squared lengths of new rows exceed the reference's own after whitening, as a factor.
+
+    A whitening fitted on n rows is tight on those rows. It is fitted on one half and applied to both; half of the
+    excess found is that of a fit on twice the rows.
+    """
+    fitted, fresh = rows[0::2], rows[1::2]
+    root = whitening(fitted, rank)
+    inside = np.trace(root.T @ Moments.of(fitted).covariance @ root)
+    outside = np.trace(root.T @ Moments.of(fresh).covariance @ root)
+    return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from .calm_null import CalmNull
 from .diagnosis import diagnose
 from .fitted_reference import FittedReference
+from .fitted_statistics import FittedStatistics
 from .permutations import Contrasts
 from .reference import Reference
 from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
-from .test_statistics import FittedStatistics
 from .tested_window import Outcome, TestedWindow, families_of
 from .window_report import build_report, build_untested_report
 

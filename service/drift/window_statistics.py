@@ -1,13 +1,12 @@
 """Evidence of a change from sums of scores, at all groups and time scales at once."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
-from .scores import Group
+from .score_layout import Group
 from .types import Float32Array, FloatArray, IntArray
 
 Real = NDArray[np.floating[Any]]
@@ -19,25 +18,6 @@ COARSE_STEPS = 256  # steps of the longest window: 327,680 predictions
 REFERENCE_SHARE = 1.0  # times the reference's rows that a window may be long
 LONG_REFERENCE_SHARE = 2.0  # the same for longer windows; beyond, the reference's own error hides all that they add
 MIN_LONGEST = 4  # blocks of the longest window, however small the reference is
-TAIL = 0.99  # quantile above which each component's tail is exponential on its own scale
-AT_TAIL = -np.log(1 - TAIL)
-
-
-class Scale(NamedTuple):
-    """How each component's raw value becomes evidence: e such that traffic in control exceeds it with probability
-    exp(-e) at a given time. Windows have shape (groups, scales), ratios (ratios,).
-
-    References
-    ----------
-    Wilson and Hilferty (1931), The distribution of chi-square, PNAS 17.
-    """
-
-    mean: FloatArray  # of the cube root of a window's statistic (Wilson and Hilferty)
-    deviation: FloatArray
-    window_start: FloatArray  # normal evidence at the TAIL quantile
-    window_slope: FloatArray  # mean excess beyond it
-    ratio_start: FloatArray  # cumulated log-likelihood ratio at the TAIL quantile
-    ratio_slope: FloatArray  # mean excess beyond it
 
 
 def window_lengths(reference_size: int) -> IntArray:
@@ -91,26 +71,3 @@ def cusums(ratios: Float32Array) -> FloatArray:
     path = np.cumsum(ratios, axis=1, dtype=np.float64)
     lowest = np.minimum(np.minimum.accumulate(path, axis=1), 0)
     return np.asarray(path - lowest)
-
-
-def normal_evidence(statistic: Real, mean: Real, deviation: Real) -> FloatArray:
-    """Return -log of the upper tail of a quadratic form, taking its cube root as normal."""
-    return np.asarray(-log_ndtr((mean - np.cbrt(statistic)) / deviation))
-
-
-def window_evidence(statistic: Real, scale: Scale) -> FloatArray:
-    """Return the evidence of window statistics (..., groups, scales)."""
-    normal = normal_evidence(statistic, scale.mean, scale.deviation)
-    return np.asarray(AT_TAIL + (normal - scale.window_start) / scale.window_slope)
-
-
-def long_window_evidence(statistic: Real, scale: Scale) -> FloatArray:
-    """Return the evidence of statistics (groups, scales) of longer windows, on the longest simulated one's scale."""
-    normal = normal_evidence(statistic, scale.mean[:, -1:], scale.deviation[:, -1:])
-    return np.asarray(AT_TAIL + (normal - scale.window_start[:, -1:]) / scale.window_slope[:, -1:])
-
-
-def ratio_evidence(cumulated: Real, scale: Scale) -> FloatArray:
-    """Return the evidence of CUSUMs of log-likelihood ratios (..., ratios); none where a CUSUM is zero."""
-    evidence = AT_TAIL + (cumulated - scale.ratio_start) / scale.ratio_slope
-    return np.where(cumulated > 0, evidence, 0.0)

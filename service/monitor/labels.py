@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..drift import ConceptMonitor, Reference
-from ..drift.concept import RECENT, tolerance_of
+from ..drift.label_history import RECENT
+from ..drift.tolerance import tolerance_of
 from ..store.stream_status import MeasuredAccuracy
 
 HISTORY = 60  # points of evidence that are kept for the chart

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..drift import ConceptMonitor
-from ..drift.concept import tolerance_of
 from ..drift.report import WindowReport
+from ..drift.tolerance import tolerance_of
 from .span import Span
 
 CHUNK = 50  # labels between two comparisons of the evidence with the threshold

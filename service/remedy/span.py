@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from ..drift import Reference
-from ..drift.reference import Sample
+from ..drift.samples import Sample
 from ..errors import TidemarkError
 from ..store import feedback, predictions, references, streams, traffic
 

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..drift.mmd import gaussian, median_squared_distance
-from ..drift.reference import Reference, Sample
+from ..drift.reference import Reference
+from ..drift.samples import Sample
 from ..drift.views import View, Views
 
 MAX_ROWS = 5000  # most rows of the reference that are compared with

@@ -6,7 +6,6 @@ from scipy import special
 
 from tests.support.worlds import World
 from tidemark.drift.label_shift import (
-    Calibration,
     black_box,
     estimate_proportions,
     estimate_redrawn_proportions,
@@ -15,6 +14,7 @@ from tidemark.drift.label_shift import (
     posterior_proportions,
 )
 from tidemark.drift.performance import at_proportions, wilson_interval
+from tidemark.drift.probability_calibration import Calibration
 
 WORLD = World()
 

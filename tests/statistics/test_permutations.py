@@ -8,19 +8,14 @@ from sklearn.metrics.pairwise import rbf_kernel
 from tests.support.worlds import World
 from tidemark.drift import combination
 from tidemark.drift.class_groups import MAX_CLASSES, MIN_GROUP_ROWS, group_classes
+from tidemark.drift.class_share_statistics import ClassShares
+from tidemark.drift.fitted_statistics import FittedStatistics
+from tidemark.drift.kolmogorov_smirnov import GRID, KolmogorovSmirnov
+from tidemark.drift.mean_statistics import KernelMean, Spectrum, WhitenedMean
 from tidemark.drift.mmd import gaussian, unbiased_mmd2, witness_function
 from tidemark.drift.permutations import Contrasts, centred
 from tidemark.drift.prediction_views import PredictionViews
 from tidemark.drift.projection import Projection
-from tidemark.drift.test_statistics import (
-    GRID,
-    ClassShares,
-    FittedStatistics,
-    KernelMean,
-    KolmogorovSmirnov,
-    Spectrum,
-    WhitenedMean,
-)
 
 
 @pytest.fixture

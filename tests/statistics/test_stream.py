@@ -6,9 +6,12 @@ from scipy import stats
 
 from tests.support.worlds import World, rows
 from tidemark.drift import DetectorScores, Reference, StreamDetector, WindowTest
-from tidemark.drift import calibration as room
+from tidemark.drift.calibration import calibrate
+from tidemark.drift.detector_calibration import DetectorCalibration
+from tidemark.drift.evidence_scale import long_window_evidence
+from tidemark.drift.simulated_epochs import EPOCH, epoch_maxima, simulate
 from tidemark.drift.simulation import IndependentStreams, sums_of
-from tidemark.drift.window_statistics import COARSE, long_window_evidence, long_window_lengths, norms, quadratic
+from tidemark.drift.window_statistics import BLOCK, COARSE, long_window_lengths, norms, quadratic
 
 WORLD = World()
 IMAGES = {"embedding", "log_probability", "property"}
@@ -212,15 +215,12 @@ def test_threshold_is_the_logarithm_of_the_run_time(reference, calibration):
 def test_extrapolated_tail_holds(reference, calibration):
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
     scores = DetectorScores(reference)
-    fitted = room.DetectorCalibration.from_dict(calibration)
+    fitted = DetectorCalibration.from_dict(calibration)
     rows, rng, asked = scores.widen(scores.of_reference), np.random.default_rng(12), 200_000
     maxima = np.concatenate(
-        [
-            room.epoch_maxima(room.simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale)
-            for _ in range(100)
-        ]
+        [epoch_maxima(simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale) for _ in range(100)]
     )
-    expected = len(maxima) * room.EPOCH * room.BLOCK / asked
+    expected = len(maxima) * EPOCH * BLOCK / asked
     found = int((maxima > fitted.threshold(asked)).sum())
     assert stats.poisson.ppf(0.005, expected / 2.5) <= found <= stats.poisson.ppf(0.995, expected)
 
@@ -232,12 +232,12 @@ def test_the_run_time_holds_for_nine_references_of_ten():
         rng = np.random.default_rng(100 + seed)
         reference = world.reference(400, rng)
         scores = DetectorScores(reference)
-        fitted = room.calibrate(scores, seed)
+        fitted = calibrate(scores, seed)
         fresh = scores.widen(scores(reference.check(**world.traffic(20_000, rng))))
-        simulated = room.simulate(_Fresh(fresh, rng), scores, len(reference))
+        simulated = simulate(_Fresh(fresh, rng), scores, len(reference))
         simulated.windows[:, :, 0] /= scores.excess
-        exceeded = np.mean(room.epoch_maxima(simulated, fitted.scale) > fitted.threshold(asked))
-        rates.append(-np.log1p(-min(exceeded, 0.999)) / (room.EPOCH * room.BLOCK) * asked)
+        exceeded = np.mean(epoch_maxima(simulated, fitted.scale) > fitted.threshold(asked))
+        rates.append(-np.log1p(-min(exceeded, 0.999)) / (EPOCH * BLOCK) * asked)
     late = np.mean(np.array(rates) > 1.25)  # each rate is known to a fifth or so
     assert late <= stats.binom.ppf(0.99, 20, 0.1) / 20, sorted(rates)
     assert np.mean(rates) > 0.25  # and it is not kept by never alarming
@@ -250,8 +250,8 @@ class _Fresh:
         self._rows, self._rng = rows, rng
 
     def streams(self, count: int, length: int):
-        index = self._rng.integers(0, len(self._rows), count * length * room.BLOCK)
-        return sums_of(self._rows, index, room.BLOCK).reshape(count, length, -1)
+        index = self._rng.integers(0, len(self._rows), count * length * BLOCK)
+        return sums_of(self._rows, index, BLOCK).reshape(count, length, -1)
 
 
 def test_longer_windows_have_the_null_of_the_longest_simulated_one():
@@ -259,17 +259,15 @@ def test_longer_windows_have_the_null_of_the_longest_simulated_one():
     rng = np.random.default_rng(20)
     reference = WORLD.reference(6000, rng)
     scores = DetectorScores(reference)
-    scale = room.calibrate(scores, 0).scale
+    scale = calibrate(scores, 0).scale
     steps = long_window_lengths(len(reference))
-    assert (steps * COARSE * room.BLOCK).tolist() == [5120, 10240]
+    assert (steps * COARSE * BLOCK).tolist() == [5120, 10240]
     pool = scores.widen(scores(reference.check(**WORLD.traffic(40_000, rng))))[:, : scores.layout.grouped]
     pool -= pool.mean(axis=0)
     starts, evidence = [group.columns.start for group in scores.groups], []
     for _ in range(200):
         error = pool[rng.integers(0, len(pool), 6000)].mean(axis=0)
-        sums = [
-            pool[rng.integers(0, len(pool), w)].sum(axis=0) - w * error for w in (steps * COARSE * room.BLOCK).tolist()
-        ]
+        sums = [pool[rng.integers(0, len(pool), w)].sum(axis=0) - w * error for w in (steps * COARSE * BLOCK).tolist()]
         values = quadratic(np.array(sums, dtype=np.float64)[None], starts, norms(steps * COARSE, 6000))[0]
         evidence.append(long_window_evidence(values, scale))
     for level in (0.05, 0.01):

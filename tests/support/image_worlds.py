@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from tidemark.drift import Reference, WindowTest
-from tidemark.drift.reference import Sample
+from tidemark.drift.samples import Sample
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.properties import NAMES, measure

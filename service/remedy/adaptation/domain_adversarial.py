@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.label_shift import Calibration
+from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..result import RemedyResult
 from .adversarial_training import require_torch, reverse_accuracy, train

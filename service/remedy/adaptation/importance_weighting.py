@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.label_shift import Calibration
+from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..paired_bootstrap import folds
 from ..result import RemedyResult

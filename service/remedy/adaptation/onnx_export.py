@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from ...drift.label_shift import LOG_OFFSET, PriorCorrection
+from ...drift.probability_calibration import LOG_OFFSET, PriorCorrection
 from ...inference import bundle as bundles
 from ...inference import onnx_inspect as anatomy
 from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.label_shift import Calibration
+from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, folds, further_labels, log_losses
 from ..result import Improvement, RemedyNotApplicable, RemedyResult

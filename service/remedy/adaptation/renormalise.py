@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ...drift.label_shift import Calibration
+from ...drift.probability_calibration import Calibration
 from ...drift.whitening import Moments
 from ..context import Context
 from ..result import RemedyResult

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from ...drift.mmd import gaussian, median_squared_distance, unbiased_mmd2
 from ...drift.permutations import Contrasts
-from ...drift.reference import Reference, Sample
+from ...drift.reference import Reference
+from ...drift.samples import Sample
 from ...drift.views import View, Views
 
 Floats = NDArray[np.float32]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from ...drift.reference import Reference, Sample
+from ...drift.reference import Reference
+from ...drift.samples import Sample
 from .discrepancy import Distance, Target
 from .operations import ORDERED, Magnitudes, Operation, Pixels
 

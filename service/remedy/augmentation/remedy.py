@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.reference import Sample
+from ...drift.samples import Sample
 from ...inference.labelled_images import LabelledImages
 from ...inference.properties import measure
 from ...inference.session import Model

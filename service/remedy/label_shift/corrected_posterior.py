@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.label_shift import PriorCorrection
+from ...drift.probability_calibration import PriorCorrection
 from ..adaptation.onnx_export import with_priors
 from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds

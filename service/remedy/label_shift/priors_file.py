@@ -11,7 +11,7 @@ from ...errors import ConfigurationError
 from ...inference.bundle import Bundle
 
 if TYPE_CHECKING:
-    from ...drift.label_shift import PriorCorrection
+    from ...drift.probability_calibration import PriorCorrection
 
 FILE = "priors.json"
 
@@ -54,7 +54,7 @@ class Priors(BaseModel):
     @property
     def correction(self) -> "PriorCorrection":
         """What corrects the model's posteriors."""
-        from ...drift.label_shift import PriorCorrection  # scipy, which a server needs for nothing else
+        from ...drift.probability_calibration import PriorCorrection  # scipy, which a server needs for nothing else
 
         weights = np.array([share.weight for share in self.classes])
         return PriorCorrection(self.calibration.slope, np.array(self.calibration.bias), weights)

@@ -7,7 +7,8 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ...drift.reference import Reference, Sample
+from ...drift.reference import Reference
+from ...drift.samples import Sample
 from ...drift.views import View, Views
 from ...inference.properties import UNITS
 from ..span import Span

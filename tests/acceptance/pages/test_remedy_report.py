@@ -11,7 +11,7 @@ import pytest
 from tests.support.browser import Page
 from tests.support.live_pages import assert_can_be_read
 from tidemark.drift import Reference, WindowTest
-from tidemark.drift.reference import Sample
+from tidemark.drift.samples import Sample
 from tidemark.remedy.context import Context
 from tidemark.remedy.registry import REMEDIES
 from tidemark.remedy.report import report

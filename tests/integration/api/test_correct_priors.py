@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
 from tests.support.images import png
-from tidemark.drift.label_shift import PriorCorrection
+from tidemark.drift.probability_calibration import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model

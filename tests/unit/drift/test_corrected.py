@@ -1,6 +1,6 @@
 import numpy as np
 
-from tidemark.drift.label_shift import corrected
+from tidemark.drift.probability_calibration import corrected
 
 
 def test_posteriors_follow_the_priors_by_bayes() -> None:

@@ -7,7 +7,8 @@ from tests.support.worlds import World
 from tidemark.drift import DetectorScores
 from tidemark.drift.overdispersion import Overdispersion
 from tidemark.drift.rare_classes import MAX_GROUPS, MIN_GROUP_ROWS, rare_class_groups
-from tidemark.drift.scores import CLIP, ColumnLayout
+from tidemark.drift.score_layout import ColumnLayout
+from tidemark.drift.scores import CLIP
 from tidemark.drift.views import Leading, rounded_to_float16
 
 WIDTHS = {"embedding": 6, "log_probability": 3, "property": 2, "lengths": 2, "ratios": 8, "key": 2}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tidemark.drift import Reference
-from tidemark.drift.reference import Sample
+from tidemark.drift.samples import Sample
 from tidemark.remedy.label_shift.class_weights import stratified
 from tidemark.remedy.relabel import first_of_each
 from tidemark.remedy.witness_scores import witness_scores

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.support.graphs import Nodes, build, mlp, random
-from tidemark.drift.label_shift import PriorCorrection
+from tidemark.drift.probability_calibration import PriorCorrection
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle import BrokenBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
-from tidemark.drift.reference import Sample
+from tidemark.drift.samples import Sample
 from tidemark.remedy.context import Context
 from tidemark.remedy.label_shift.class_weights import class_weights
 from tidemark.remedy.label_shift.corrected_posterior import corrected_posterior

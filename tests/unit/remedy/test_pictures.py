@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.image_worlds import NOW
 from tidemark.drift import Reference
-from tidemark.drift.reference import Sample
+from tidemark.drift.samples import Sample
 from tidemark.remedy.augmentation.gallery import gallery
 from tidemark.remedy.report.pictures import pictures
 from tidemark.remedy.span import UNKNOWN, Span

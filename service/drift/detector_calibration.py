@@ -1,0 +1,93 @@
+"""The calibration of a sequential detector: the threshold for an expected run time, from maxima of the evidence."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from .context import ContextModel
+from .evidence_scale import Scale
+from .simulated_epochs import EPOCH
+from .types import FloatArray
+from .window_statistics import BLOCK
+
+PROMISED_SHARE = 0.9  # share of references whose run time is at least the requested one
+FRESH_RATIO = 1.4  # times as often new rows alarm as a finite reference's own; measured by benchmarks/tails.py
+EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
+THEORY_WEIGHT = 50.0  # maxima that the theoretical slope of the tail, one nat per nat, counts as
+
+
+class DetectorCalibration(NamedTuple):
+    """The result of the simulation: the components' scales, and the maxima of their evidence over epochs in control."""
+
+    scale: Scale
+    maxima: FloatArray  # (draws of the baseline, epochs of EPOCH x BLOCK predictions)
+    size: int  # predictions that the baseline's mean was estimated from
+    context: ContextModel | None = None
+    calibrated: bool = False  # on traffic that was declared calm
+
+    def threshold(self, expected_run_time: float) -> float:
+        """Return the evidence that nine references of ten reach at most once in `expected_run_time` predictions.
+
+        Evidence is a logarithm of a tail probability, so that beyond the simulated epochs the threshold rises by one
+        nat per nat of the run time; the slope fitted to the largest maxima is shrunk to that. A reference that is off
+        makes all tails heavier by a factor on their exponent, so that thresholds differ between references in
+        proportion to their height. The factor's spread is estimated from the mean maxima of the draws of the
+        baseline, less what their finite number of epochs adds.
+
+        References
+        ----------
+        Gandy and Kvaloy (2013), Guaranteed conditional performance of control charts via bootstrap methods,
+        Scandinavian Journal of Statistics 40.
+        """
+        usual, excess = self._usual_draws()
+        maxima = np.sort(usual, axis=None)
+        wanted = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
+        if wanted >= EXCEEDING:
+            typical = float(np.quantile(maxima, 1 - wanted))
+        else:
+            start = float(np.quantile(maxima, 1 - EXCEEDING))
+            beyond = maxima[maxima > start] - start
+            slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
+            typical = start + float(slope * np.log(EXCEEDING / wanted))
+        return typical * (1 + excess / float(maxima.mean()))
+
+    def _usual_draws(self) -> tuple[FloatArray, float]:
+        """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median
+        draw's level, and by how many nats the last of these draws exceeds the median one.
+
+        Both are shrunk by what the finite number of epochs adds to the differences between draws.
+        """
+        means = self.maxima.mean(axis=1)
+        low, median, high = np.quantile(means, [0.25, 0.5, 0.75])
+        noise = float(np.median(self.maxima.var(axis=1, ddof=1))) / self.maxima.shape[1]
+        total = max(float((high - low) / (ndtri(0.75) - ndtri(0.25))) ** 2, 1e-12)
+        reliability = max(1 - noise / total, 0.0)
+        last = float(np.quantile(means, PROMISED_SHARE))
+        usual = means <= last
+        moved = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
+        return np.asarray(moved), float(np.sqrt(reliability) * (last - median))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return arrays by name."""
+        context = {} if self.context is None else {f"context_{k}": v for k, v in self.context._asdict().items()}
+        return {
+            **self.scale._asdict(),
+            "maxima": self.maxima,
+            "size": self.size,
+            "calibrated": self.calibrated,
+            **context,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DetectorCalibration":
+        """Return what `to_dict` was called on."""
+        scale = Scale(**{name: np.asarray(values[name], dtype=np.float64) for name in Scale._fields})
+        context = None
+        if "context_location" in values:
+            context = ContextModel(
+                *(np.asarray(values[f"context_{name}"], dtype=np.float64) for name in ContextModel._fields)
+            )
+        maxima = np.asarray(values["maxima"], dtype=np.float64)
+        return cls(scale, maxima, int(values["size"]), context, bool(values["calibrated"]))

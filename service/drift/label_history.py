@@ -1,0 +1,100 @@
+"""The labels that came back, and the sums of their bets: a corrected label replaces its bet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .e_detector import LabelSums, log_factors
+from .label_records import Label, remember
+from .types import FloatArray
+
+RECENT = 500  # labels whose details are stored, and that a correction can replace
+NUMBERS = 2  # leading fields of a label that need all bits of an integer
+
+
+class LabelHistory:
+    """The last 500 labels, and the logarithms of the Shiryaev-Roberts sums over all labels.
+
+    Parameters
+    ----------
+    classes : int, number of classes k.
+    harmless : float, share of errors that is not a harm.
+
+    Attributes
+    ----------
+    count : int, labels of different predictions.
+    recent : list of Label, the last 500, oldest first.
+    sums : LabelSums over all labels.
+    """
+
+    def __init__(self, classes: int, harmless: float) -> None:
+        self.count = 0
+        self.recent: list[Label] = []
+        self.sums = self._before = LabelSums.zero(classes)  # of all labels, and of those before the recent ones
+        self._harmless = harmless
+        self._clusters: dict[int, None] = {}
+        self._ids: dict[int, None] = {}
+
+    def add(self, label: Label, factors: FloatArray) -> None:
+        """Add a label with its log factors, unless its prediction had one: then replace that one."""
+        if not remember(label.id, self._ids):
+            self._correct(label)
+            return
+        label = label._replace(bets=remember(label.cluster, self._clusters))
+        self.recent.append(label)
+        self.count += 1
+        if label.bets:
+            self.sums = self.sums.followed_by(label.predicted, factors)
+        if len(self.recent) > RECENT:
+            self._before = self._replayed(self._before, [self.recent.pop(0)])
+
+    def reset(self) -> None:
+        """Forget all bets; the recent labels stay."""
+        self.sums = self._before = LabelSums.zero(len(self.sums.of_class))
+        self.recent = [label._replace(bets=False) for label in self.recent]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is stored, as arrays and scalars."""
+        return {
+            "count": self.count,
+            "sums": self.sums.pooled,
+            "sums_of_class": self.sums.of_class,
+            "before": self._before.pooled,
+            "before_of_class": self._before.of_class,
+            "recent": np.array(self.recent, dtype=np.float64).reshape(-1, len(Label._fields))[:, NUMBERS:],
+            "recent_ids": np.array([label[:NUMBERS] for label in self.recent], dtype=np.int64).reshape(-1, NUMBERS),
+            "clusters": np.array(list(self._clusters), dtype=np.int64),
+            "label_ids": np.array(list(self._ids), dtype=np.int64),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where the object that gave `state` stopped.
+
+        The state of a version before 0.2 held sums that could overflow: only its count is taken.
+        """
+        self.count = int(state["count"])
+        if "sums" not in state:
+            return
+        self.sums = LabelSums(np.array(state["sums"]), np.array(state["sums_of_class"]))
+        self._before = LabelSums(np.array(state["before"]), np.array(state["before_of_class"]))
+        for (key, cluster), values in zip(state["recent_ids"].tolist(), state["recent"].tolist(), strict=True):
+            predicted, label, confidence, null_error, bets = values
+            self.recent.append(Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
+        self._clusters = dict.fromkeys(np.asarray(state["clusters"]).tolist())
+        self._ids = dict.fromkeys(np.asarray(state["label_ids"]).tolist())
+
+    def _correct(self, correction: Label) -> None:
+        """Replace an earlier label of the same prediction, and compute the sums again from before the recent labels."""
+        for position, label in enumerate(self.recent):
+            if label.id == correction.id and label.label != correction.label:
+                self.recent[position] = label._replace(label=correction.label)
+                self.sums = self._replayed(self._before, self.recent)
+
+    def _replayed(self, sums: LabelSums, labels: Sequence[Label]) -> LabelSums:
+        betting = [label for label in labels if label.bets]
+        wrong = np.array([label.predicted != label.label for label in betting], dtype=bool)
+        null_error = np.array([label.null_error for label in betting], dtype=np.float64)
+        for label, factors in zip(betting, log_factors(wrong, null_error, self._harmless), strict=True):
+            sums = sums.followed_by(label.predicted, factors)
+        return sums
