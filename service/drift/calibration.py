@@ -1,17 +1,22 @@
 """Calibration of the sequential detector by simulation: scales of its statistics, and maxima of the evidence."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .blocks import block_length
-from .context import ContextModel
+from .context import ContextModel, check_context
 from .detector_calibration import DetectorCalibration
 from .evidence_scale import Scale, fit_scale
 from .scores import DetectorScores
 from .simulated_epochs import CHUNK, EPOCH, EPOCHS, Simulated, epoch_maxima, simulate
 from .simulation import DependentStreams, IndependentStreams
-from .types import Float32Array, FloatArray, IntArray
+from .types import Float32Array, IntArray
 from .window_statistics import BLOCK, window_lengths
 
+MIN_CALM_ROWS = 1000  # smallest number of rows that can be declared calm
 MAX_CHUNKS, MIN_CHUNKS = 48, 16  # draws of the baseline's error
 BUDGET = 9e7  # block scores simulated in all
 CALM_CHUNKS = 16  # the same for traffic declared calm, where each of the redrawn stretches is simulated as well
@@ -43,9 +48,7 @@ def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
     )
 
 
-def calibrate_calm(
-    scores: DetectorScores, calm: Float32Array, context: FloatArray | None, seed: int
-) -> DetectorCalibration:
+def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], seed: int) -> DetectorCalibration:
     """Simulate streams like traffic that was declared calm.
 
     Without a context the baseline stays the reference's mean: calm traffic is moved to it, and the reference's own
@@ -53,15 +56,27 @@ def calibrate_calm(
 
     Parameters
     ----------
-    calm : float32 (n, columns of a row), scores of the calm traffic in its own order.
-    context : float64 (n, c), its covariates, default None.
+    traffic : predictions in their own order (`embeddings`, `probabilities`, `properties`), and their `context` (n, c)
+        if what is normal depends on covariates.
+
+    Raises
+    ------
+    ValueError
+        As `Reference.check`; fewer than 1,000 rows; a context that does not fit.
     """
+    arrays = dict(traffic)
+    covariates = arrays.pop("context", None)
+    sample = scores.reference.check(**arrays)
+    if len(sample) < MIN_CALM_ROWS:
+        raise ValueError(f"calm traffic needs at least {MIN_CALM_ROWS} rows, got {len(sample)}")
+    context = None if covariates is None else check_context(covariates, len(sample))
+    calm = scores(sample)
     rng = np.random.default_rng(seed)
     expected = scores.of_reference.mean(axis=0, dtype=np.float64).astype(np.float32)
     model = None
     if context is None:
         calm = calm - calm.mean(axis=0, dtype=np.float64).astype(np.float32) + expected
-        traffic = DependentStreams(
+        streams = DependentStreams(
             _block_sums(scores.widen(calm)),
             _mean_block(scores.widen(calm)),
             rng,
@@ -73,9 +88,23 @@ def calibrate_calm(
         rows = scores.widen(calm - model.expected(context))
         blocks = len(context) // BLOCK
         means = context[: blocks * BLOCK].reshape(blocks, BLOCK, -1).mean(axis=1)
-        traffic = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means)
+        streams = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means)
         size = len(calm)
-    return _calibrate_dependent(scores, size, traffic, model)
+    return _calibrate_dependent(scores, size, streams, model)
+
+
+def load_calibration(scores: DetectorScores, values: Mapping[str, Any]) -> DetectorCalibration:
+    """Return the calibration that `StreamDetector.calibration` stored.
+
+    Raises
+    ------
+    ValueError
+        It belongs to other scores, or to an earlier version.
+    """
+    widths = int(values.get("columns", -1)), int(values.get("row_columns", -1))
+    if widths != (scores.layout.block_width, scores.layout.row_width) or "size" not in values:
+        raise ValueError("the calibration is of another reference, or of an earlier version")
+    return DetectorCalibration.from_dict(values)
 
 
 def _calibrate_dependent(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .row_products import row_products
 from .types import Float32Array, FloatArray
 
 RIDGE = 1.0  # predictions by which a coefficient is shrunk, in units of its covariate's variance
@@ -31,7 +32,7 @@ class ContextModel(NamedTuple):
 
     def expected(self, context: FloatArray) -> Float32Array:
         """Return the expected rows (m, columns)."""
-        return np.asarray(with_intercept(context - self.location) @ self.coefficients, dtype=np.float32)
+        return row_products(with_intercept(context - self.location), self.coefficients).astype(np.float32)
 
 
 def with_intercept(context: FloatArray) -> FloatArray:

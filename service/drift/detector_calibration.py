@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from .context import ContextModel
+from .context import ContextModel, check_context
 from .evidence_scale import Scale
 from .simulated_epochs import EPOCH
-from .types import FloatArray
+from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
 
 PROMISED_SHARE = 0.9  # share of references whose run time is at least the requested one
@@ -52,6 +53,20 @@ class DetectorCalibration(NamedTuple):
             slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
             typical = start + float(slope * np.log(EXCEEDING / wanted))
         return typical * (1 + excess / float(maxima.mean()))
+
+    def expected(self, context: ArrayLike | None, m: int) -> Float32Array | None:
+        """Return the score rows (m, D) that a context lets expect; None if calm traffic was declared without one.
+
+        Raises
+        ------
+        ValueError
+            The context is missing or does not fit.
+        """
+        if self.context is None:
+            return None
+        if context is None:
+            raise ValueError("calm traffic was declared with a context, these predictions have none")
+        return self.context.expected(check_context(context, m, len(self.context.location)))
 
     def _usual_draws(self) -> tuple[FloatArray, float]:
         """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median

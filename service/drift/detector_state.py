@@ -2,20 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from .change_point import ChangePoint
 from .types import Float32Array, FloatArray, IntArray
 from .views import Leading
-
-
-class ChangePoint(NamedTuple):
-    """Numbers of predictions seen before a change: the likeliest, and the range in which it lies."""
-
-    earliest: int
-    best: int
-    latest: int
 
 
 @dataclass
@@ -27,7 +20,7 @@ class DetectorState:
     cumulated: FloatArray  # CUSUMs of the ratios
     since: IntArray  # predictions before each CUSUM was last zero
     count: int = 0
-    evidence: float = 0.0
+    evidence: float = 0.0  # after the last block, that of repeats left out
     drift_detected: bool = False
     leading: Leading | None = None
     change: ChangePoint | None = None

@@ -1,9 +1,11 @@
 """Repeats: which predictions equal another one shortly before, and whether they became many."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .types import BoolArray, Float32Array, IntArray
 
@@ -18,17 +20,32 @@ MAX_ALTERNATIVE = 0.9  # share of repeats under the alternative, at most
 STEP = 10  # predictions that count as one: with a repeat or without, so that a short burst of retries is no surge
 
 
-def row_keys(rows: Float32Array) -> Float32Array:
-    """Return a key of 48 bits for each row (m, d) as two exact float32 integers (m, 2); equal rows have equal keys.
+def row_keys(*parts: Float32Array) -> Float32Array:
+    """Return a key of 48 bits for each row as two exact float32 integers (m, 2); equal rows have equal keys.
 
     The key is a multiply-add hash of the row's bits (Dietzfelbinger et al. 1997): two different rows have the same
     one with a probability of about 2^-48.
+
+    Parameters
+    ----------
+    parts : float32 (m, any number of columns) each, whose columns together make up the rows.
     """
-    multipliers = np.random.default_rng(KEY_SEED).integers(1, 2**63, rows.shape[1], dtype=np.uint64) | np.uint64(1)
-    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
-    mixed = bits.astype(np.uint64) @ multipliers
+    multipliers = _multipliers(sum(part.shape[1] for part in parts))
+    mixed, first = np.zeros(len(parts[0]), dtype=np.uint64), 0
+    for part in parts:
+        bits = (part + np.float32(0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
+        mixed += bits.astype(np.uint64) @ multipliers[first : first + part.shape[1]]
+        first += part.shape[1]
     high, low = mixed >> np.uint64(64 - KEY_BITS), (mixed >> np.uint64(64 - 2 * KEY_BITS)) & np.uint64(2**KEY_BITS - 1)
     return np.stack([high, low], axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _multipliers(columns: int) -> NDArray[np.uint64]:
+    """Return the odd multipliers of the hash (columns,)."""
+    multipliers = np.random.default_rng(KEY_SEED).integers(1, 2**63, columns, dtype=np.uint64) | np.uint64(1)
+    multipliers.flags.writeable = False
+    return multipliers
 
 
 def prediction_keys(embeddings: Float32Array, probabilities: Float32Array) -> Float32Array:
@@ -36,7 +53,7 @@ def prediction_keys(embeddings: Float32Array, probabilities: Float32Array) -> Fl
 
     The probabilities tell different images apart also where a model's embedding is constant, as some users have it.
     """
-    return row_keys(np.hstack([embeddings, probabilities]))
+    return row_keys(embeddings, probabilities)
 
 
 def joined_keys(columns: Float32Array) -> IntArray:
@@ -47,7 +64,21 @@ def joined_keys(columns: Float32Array) -> IntArray:
 
 def repeat_share(embeddings: Float32Array, probabilities: Float32Array) -> float:
     """Return the share of predictions, (n, d) and (n, k), that came before within the last `MEMORY` ones."""
-    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(prediction_keys(embeddings, probabilities))).mean())
+    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(prediction_keys(embeddings, probabilities))).repeated.mean())
+
+
+class RepeatAlarm(NamedTuple):
+    """A surge of repeats, in numbers of predictions seen."""
+
+    since: int  # when the evidence was last zero
+    at: int  # when it passed the threshold
+
+
+class MarkedRepeats(NamedTuple):
+    """Which predictions are repeats, and the first alarm among them."""
+
+    repeated: BoolArray  # (m,)
+    alarm: RepeatAlarm | None
 
 
 class RecentRepeats:
@@ -79,30 +110,48 @@ class RecentRepeats:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the evidence; what was seen stays, so that a known embedding is still a repeat."""
+        """Forget the evidence; the predictions stay, so that one of before is still recognised."""
         self.evidence = 0.0
         self.since = self._position  # the predictions before the evidence was last zero
 
-    def mark(self, keys: IntArray) -> BoolArray:
-        """Return for each prediction (m,), in order, whether it is a repeat, and add it to the evidence."""
-        repeated = np.zeros(len(keys), dtype=bool)
-        for row, key in enumerate(keys.tolist()):
-            slot = self._position % MEMORY
-            repeated[row] = key in self._last
-            oldest = int(self._ring[slot])
-            if self._last.get(oldest) == self._position - MEMORY:
-                del self._last[oldest]
-            self._last[key] = self._position
-            self._ring[slot] = key
-            self._repeated[slot] = repeated[row]
-            self._position += 1
-            self._in_step = self._in_step or bool(repeated[row])
-            if self._position % STEP == 0:
-                self.evidence = max(0.0, self.evidence + (self._gain if self._in_step else self._loss))
-                self._in_step = False
-                if self.evidence == 0:
-                    self.since = self._position
+    def mark(self, keys: IntArray, threshold: float = np.inf) -> MarkedRepeats:
+        """Return which predictions are repeats, and add them to the evidence.
+
+        Parameters
+        ----------
+        keys : int64 (m,), of predictions in their order.
+        threshold : float, default infinity. The evidence in nats at which repeats are an alarm.
+        """
+        parts = [self._recognise(keys[first : first + MEMORY]) for first in range(0, len(keys), MEMORY)]
+        repeated = np.concatenate([np.zeros(0, dtype=bool), *parts])
+        return MarkedRepeats(repeated, self._accumulate(repeated.tolist(), threshold))
+
+    def _recognise(self, keys: IntArray) -> BoolArray:
+        """Return for at most `MEMORY` predictions whether each is a repeat, and remember them."""
+        slots = (self._position + np.arange(len(keys))) % MEMORY
+        repeated, last, position = np.empty(len(keys), dtype=bool), self._last, self._position
+        for row, (key, oldest) in enumerate(zip(keys.tolist(), self._ring[slots].tolist(), strict=True)):
+            repeated[row] = key in last
+            if last.get(oldest) == position - MEMORY:
+                del last[oldest]
+            last[key] = position
+            position += 1
+        self._ring[slots], self._repeated[slots], self._position = keys, repeated, position
         return repeated
+
+    def _accumulate(self, repeated: list[bool], threshold: float) -> RepeatAlarm | None:
+        """Add the steps that the newest predictions complete; return the first one beyond the threshold."""
+        before, first, alarm = self._position - len(repeated), 0, None
+        for end in range(before - before % STEP + STEP, self._position + 1, STEP):
+            in_step = self._in_step or any(repeated[first : end - before])
+            self.evidence = max(0.0, self.evidence + (self._gain if in_step else self._loss))
+            if self.evidence == 0:
+                self.since = end
+            if alarm is None and self.evidence > threshold:
+                alarm = RepeatAlarm(self.since, end)
+            self._in_step, first = False, end - before
+        self._in_step = self._in_step or any(repeated[first:])
+        return alarm
 
     @property
     def share(self) -> float:

@@ -13,7 +13,7 @@ from .blocks import spread_runs
 from .class_mix import rows_of_mix
 from .label_shift import estimate_proportions
 from .probability_calibration import Calibration
-from .samples import Sample, check_labels, check_probabilities, check_sample
+from .samples import Sample, check_labels, check_names, check_probabilities, check_sample
 from .types import Float32Array, FloatArray, IntArray
 
 Accepted = Literal["mix", "images", "all"]
@@ -82,8 +82,8 @@ class Reference:
             "probabilities": rows.probabilities,
             "labels": None if labels is None else check_labels(labels, len(rows), k),
             "properties": rows.properties,
-            "class_names": _names(class_names, k, "class_names", ""),
-            "property_names": _names(property_names, p, "property_names", "property "),
+            "class_names": check_names(class_names, k, "class_names", ""),
+            "property_names": check_names(property_names, p, "property_names", "property "),
             "accepted": accepted,
             "source": source,
         }
@@ -151,16 +151,16 @@ class Reference:
     ) -> "Reference":
         """Return a baseline that takes a lasting change of the traffic as the new normal.
 
-        Labels, calibration and accuracy stay those of the reference (`labelled`). The baseline has as many rows as
-        its mean is worth, so that its own sampling error is part of every null distribution:
+        Labels, calibration and accuracy stay those of the reference (`labelled`). The baseline's own sampling error
+        is part of every null distribution:
 
         - "mix": the class proportions changed, the images did not. The baseline is a subsample of the reference's
-          rows that has the class proportions of the traffic, estimated by maximum likelihood. A change of the images
-          is still a drift.
+          rows that has the class proportions of the traffic, estimated a posteriori (Saerens et al. 2002). A
+          change of the images is still a drift.
         - "images" and "all": the baseline is the traffic itself, in its own order; where that is not independent,
           the detector's null is a block bootstrap of it. Without labels, a changed mix cannot be told from what the
-          changed images do to the predictions, so both are accepted; "all" also takes the estimated class proportions
-          as the new ones in later estimates of a label shift.
+          changed images do to the predictions, so both are accepted; "all" also takes the estimated class
+          proportions as the new ones.
 
         Parameters
         ----------
@@ -177,20 +177,12 @@ class Reference:
         ------
         ValueError
             As `check`; too few rows; an unknown `what`; missing properties.
-
-        References
-        ----------
-        Saerens, Latinne and Decaestecker (2002), Adjusting the outputs of a classifier to new a priori probabilities,
-        Neural Computation 14; for the class proportions.
         """
         if what not in get_args(Accepted):
             raise ValueError(f"what must be one of {', '.join(get_args(Accepted))}, got {what!r}")
-        traffic = self.check(embeddings, probabilities, properties)
-        if self.properties is not None and traffic.properties is None:
-            raise ValueError("the reference has properties, these predictions have none")
+        traffic = self.check_complete(embeddings, probabilities, properties)
         if len(traffic) < MIN_ACCEPTED_ROWS:
             raise ValueError(f"accepting needs at least {MIN_ACCEPTED_ROWS} predictions, got {len(traffic)}")
-        names = {"class_names": self.class_names, "property_names": self.property_names}
         source = self.labelled
         if what == "mix":
             # The traffic's own sampling error would be the larger one if the baseline had more rows than it has.
@@ -204,22 +196,15 @@ class Reference:
             rows, labels = source.sample.rows(index), source._labels_or_predicted[index]
         else:
             rows, labels = traffic.rows(spread_runs(len(traffic), MAX_ACCEPTED_ROWS)), None
-        return Reference(
-            rows.embeddings, rows.probabilities, labels, rows.properties, **names, accepted=what, source=source
-        )
+        names = self.class_names, self.property_names
+        return Reference(rows.embeddings, rows.probabilities, labels, rows.properties, *names, what, source)
 
     @property
     def _labels_or_predicted(self) -> IntArray:
         return self.probabilities.argmax(axis=1) if self.labels is None else self.labels
 
     def check_probabilities(self, probabilities: ArrayLike) -> Float32Array:
-        """Validate probabilities (m, k) alone, and return them as float32.
-
-        Raises
-        ------
-        ValueError
-            Empty, not finite, rows that are not probability distributions over the reference's classes.
-        """
+        """Validate probabilities (m, k) alone as `check` does, and return them as float32."""
         rows = check_probabilities(probabilities)
         if not len(rows):
             raise ValueError("no predictions: the window is empty")
@@ -247,16 +232,15 @@ class Reference:
                 raise ValueError(f"{name} have {got.shape[1]} columns, the reference's have {want.shape[1]}")
         return sample if self.properties is not None else replace(sample, properties=None)
 
+    def check_complete(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:
+        """Validate predictions as `check` does; where the reference has properties, they must have them, too."""
+        sample = self.check(embeddings, probabilities, properties)
+        if self.properties is not None and sample.properties is None:
+            raise ValueError("the reference has properties, these predictions have none")
+        return sample
+
 
 def _shares(reference: Reference) -> FloatArray:
     """Return the class proportions (k,) of a reference's labels, a row at least each."""
     counts = np.bincount(reference._labels_or_predicted, minlength=reference.classes)
     return np.asarray(np.maximum(counts, 1) / len(reference))
-
-
-def _names(names: Sequence[str] | None, count: int, what: str, prefix: str) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"{prefix}{i}" for i in range(count))
-    if len(names) != count:
-        raise ValueError(f"{what} must be {count} names, got {len(names)}")
-    return tuple(names)

@@ -1,5 +1,6 @@
 """Predictions as validated arrays: every array that is compared with a reference passes through here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,3 +101,18 @@ def check_labels(values: ArrayLike, n: int, k: int) -> IntArray:
     if labels.min() < 0 or labels.max() >= k:
         raise ValueError(f"labels must lie in 0..{k - 1}, got {labels.min()}..{labels.max()}")
     return labels.astype(np.int64)
+
+
+def check_names(names: Sequence[str] | None, count: int, what: str, prefix: str) -> tuple[str, ...]:
+    """Return `count` names; the prefix and a number each where there are none.
+
+    Raises
+    ------
+    ValueError
+        Another number of names.
+    """
+    if names is None:
+        return tuple(f"{prefix}{i}" for i in range(count))
+    if len(names) != count:
+        raise ValueError(f"{what} must be {count} names, got {len(names)}")
+    return tuple(names)
