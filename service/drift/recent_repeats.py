@@ -34,7 +34,7 @@ def row_keys(*parts: Float32Array) -> Float32Array:
     mixed, first = np.zeros(len(parts[0]), dtype=np.uint64), 0
     for part in parts:
         bits = (part + np.float32(0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
-        mixed += bits.astype(np.uint64) @ multipliers[first : first + part.shape[1]]
+        mixed += np.einsum("ij,j->i", bits.astype(np.uint64), multipliers[first : first + part.shape[1]])
         first += part.shape[1]
     high, low = mixed >> np.uint64(64 - KEY_BITS), (mixed >> np.uint64(64 - 2 * KEY_BITS)) & np.uint64(2**KEY_BITS - 1)
     return np.stack([high, low], axis=1).astype(np.float32)

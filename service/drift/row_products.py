@@ -31,5 +31,5 @@ def row_products(rows: NDArray[Real], matrix: NDArray[Real]) -> NDArray[Real]:
         padded = np.zeros((filled, d), dtype=rows.dtype)
         padded[:m] = rows
         rows = padded
-    products: NDArray[Real] = np.matmul(rows.reshape(-1, ROWS, d), matrix).reshape(filled, -1)
-    return products[:m]
+    products: NDArray[Real] = np.matmul(rows.reshape(filled // ROWS, ROWS, d), matrix)
+    return products.reshape(filled, matrix.shape[1])[:m]

@@ -1,6 +1,7 @@
 """Predictions as validated arrays: every array that is compared with a reference passes through here."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +57,15 @@ def check_probabilities(values: ArrayLike) -> Float32Array:
     p = check_matrix("probabilities", values)
     if p.shape[1] < 2:
         raise ValueError(f"probabilities need at least 2 columns, got {p.shape[1]}")
-    if len(p) and (p.min() < -SUM_TOLERANCE or p.max() > 1 + SUM_TOLERANCE):
-        raise ValueError(f"probabilities must lie in 0..1, got {p.min():.4g}..{p.max():.4g}")
-    worst = float(np.abs(p.sum(axis=1) - 1).max(initial=0))
+    if not len(p):
+        return p
+    lowest, highest = float(p.min()), float(p.max())
+    if lowest < -SUM_TOLERANCE or highest > 1 + SUM_TOLERANCE:
+        raise ValueError(f"probabilities must lie in 0..1, got {lowest:.4g}..{highest:.4g}")
+    worst = float(np.abs(p.sum(axis=1) - 1).max())
     if worst > SUM_TOLERANCE:
         raise ValueError(f"each row of probabilities must sum to 1, one is off by {worst:.4g}")
-    return np.clip(p, 0, 1)
+    return p if lowest >= 0 and highest <= 1 else np.clip(p, 0, 1)
 
 
 def check_matrix(name: str, values: ArrayLike) -> Float32Array:
@@ -77,7 +81,7 @@ def check_matrix(name: str, values: ArrayLike) -> Float32Array:
         raise ValueError(f"{name} must be numbers, got {array.dtype}")
     if array.ndim != 2 or not array.shape[1]:
         raise ValueError(f"{name} must have two dimensions, rows and columns, got shape {array.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore") if array.dtype.itemsize > 4 else nullcontext():
         matrix = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(matrix).all():
         row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from .probability_calibration import LOG_OFFSET
-from .rare_classes import rare_class_groups
+from .class_ratios import ClassRatios
 from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .reference import Reference
+from .row_products import row_products
 from .samples import Sample
 from .score_layout import ColumnLayout
 from .types import Float32Array, FloatArray
@@ -18,13 +18,11 @@ from .whitening import Moments, excess_of_whitening, whitening
 
 CLIPPED = View.EMBEDDING, View.LOG_PROBABILITY, View.PROPERTY  # views whose values are clipped
 CLIP = 4.0  # deviations at which a score is clipped, so that the tail of one prediction does not decide
-ODDS = (0.05, 0.4, 2 / 3, 1.5, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
 MAX_RANK = 128  # principal components that are whitened
 EMBEDDING_RANK_ROWS = 5  # reference rows for each whitened component of the embedding: more would fit the rows
 PROBABILITY_RANK_ROWS = 20  # the same for the log-probabilities, whose tails are longer
 MAX_EMBEDDING = 192  # dimensions of the embedding compared as they are; more are projected at random to this number
 SKETCH_SEED = 192  # seed of the random projection; it must not change, because states hold projected sums
-SHARE_MARGIN = 2.0  # standard errors of a class share towards the alternative, from which the alternative is tested
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
 OUTLYING_POWER = 0.1  # exponent of their tail probabilities p, whose density is then 0.1 p^(0.1 - 1)
 
@@ -34,12 +32,9 @@ class DetectorScores:
 
     The grouped scores have mean zero on the reference: the embedding standardised, log-probabilities and properties
     whitened, and the lengths of embedding and properties (how far out a prediction lies, as normal scores). The ratios
-    are log-likelihood ratios: that a tenth of the predictions is outlying in the embedding or in the properties; and
-    for class c and factor r on its odds, log((1 + (r - 1) p(c|x)) / (1 + (r - 1) pi_c)), which is the one of that label
-    shift where the posterior is calibrated. There pi_c is the class's share on the reference, moved by two standard
-    errors towards the alternative, since of many classes one share is always off. Rare classes are grouped. The key
-    recognises an embedding that comes again. `widen` projects the embedding of sums of rows, which is linear and
-    costs a tenth on sums of ten.
+    are log-likelihood ratios: that a tenth of the predictions is outlying in the embedding or in the properties, and
+    the `ClassRatios`. The key recognises a prediction that comes again. `widen` projects the embedding of sums of rows,
+    which is linear and costs a tenth on sums of ten.
 
     Parameters
     ----------
@@ -57,9 +52,11 @@ class DetectorScores:
         self.reference = reference
         self._views = Views(reference)
         n = len(reference)
-        views = self._clipped(reference.sample)
-        self._whiten_embedding = whitening(views[View.EMBEDDING], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
+        names = CLIPPED if reference.properties is not None else CLIPPED[:-1]
+        views = {view: self._clipped(view, reference.sample) for view in names}
+        whiten_embedding = whitening(views[View.EMBEDDING], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
         self._sketch = _sketch(reference.embeddings.shape[1])
+        self._projections = whiten_embedding if self._sketch is None else np.hstack([whiten_embedding, self._sketch])
         ranks: dict[View, int] = {
             View.LOG_PROBABILITY: min(MAX_RANK, max(n // PROBABILITY_RANK_ROWS, 1)),
             View.PROPERTY: MAX_RANK,
@@ -73,34 +70,26 @@ class DetectorScores:
         self._lengths = {
             view: np.sort(_squared_lengths(views[view])) * self._own_length_factor for view in self._outlying_views
         }
-        self._slope, self._bias = reference.calibration.slope, reference.calibration.bias.astype(np.float32)
-        posterior = self._posterior(reference.probabilities)
-        self._members = rare_class_groups(posterior.astype(np.float64))
-        grouped = (posterior @ self._members).astype(np.float64)
-        margin = SHARE_MARGIN * grouped.std(axis=0)[:, None] / np.sqrt(n)
-        self._slopes = (np.array(ODDS) - 1).astype(np.float32)
-        nearest = np.clip(grouped.mean(axis=0)[:, None] + np.sign(self._slopes) * margin, 0, 1)
-        self._floors = np.log1p(nearest * self._slopes).astype(np.float32)
+        self._class_ratios = ClassRatios(reference)
         outlying = len(self._outlying_views)
         widths = {
             "embedding": reference.embeddings.shape[1],
             "log_probability": self._whiten[View.LOG_PROBABILITY].shape[1],
             "property": self._whiten[View.PROPERTY].shape[1] if View.PROPERTY in views else 0,
             "lengths": outlying,
-            "ratios": outlying + self._members.shape[1] * len(ODDS),
+            "ratios": outlying + self._class_ratios.count,
             "key": KEY_COLUMNS,
         }
         sketched = widths["embedding"] if self._sketch is None else self._sketch.shape[1]
-        self.layout = ColumnLayout.of(widths, self._whiten_embedding.shape[1], sketched)
+        self.layout = ColumnLayout.of(widths, whiten_embedding.shape[1], sketched)
         self.groups = self.layout.groups()
         self.ratio_views = [Leading.EMBEDDING, Leading.PROPERTY][:outlying]
         self.ratio_views += [Leading.SOFT_LABEL] * (widths["ratios"] - outlying)
-        self._centre = np.zeros(self.layout.row["lengths"].stop, dtype=np.float32)
-        self._centre[widths["embedding"] :] = self.of_reference[:, widths["embedding"] : len(self._centre)].mean(
-            axis=0, dtype=np.float64
-        )
-        self.of_reference[:, : len(self._centre)] -= self._centre
-        self.excess = excess_of_whitening(views[View.EMBEDDING], self._whiten_embedding.shape[1])
+        self._centred = slice(widths["embedding"], self.layout.row["lengths"].stop)
+        self._centre = np.zeros(self._centred.stop - self._centred.start, dtype=np.float32)
+        self._centre[:] = self.of_reference[:, self._centred].mean(axis=0, dtype=np.float64)
+        self.of_reference[:, self._centred] -= self._centre
+        self.excess = excess_of_whitening(views[View.EMBEDDING], whiten_embedding.shape[1])
         self.repeat_share = repeat_share(reference.embeddings, reference.probabilities)
 
     def __call__(self, sample: Sample) -> Float32Array:
@@ -122,42 +111,34 @@ class DetectorScores:
         return variances, variances**2 / np.array([max(float((c * c).sum()), 1e-24) for c in covariances])
 
     def widen(self, sums: Float32Array) -> Float32Array:
-        """Return sums of rows (..., layout.row_width) as block sums (..., layout.block_width)."""
-        embedding = sums[..., self.layout.row["embedding"]]
-        sketched = embedding if self._sketch is None else embedding @ self._sketch
-        return np.concatenate([embedding @ self._whiten_embedding, sketched, sums[..., self.layout.shared]], axis=-1)
+        """Return sums of rows (m, layout.row_width) as block sums (m, layout.block_width)."""
+        embedding = sums[:, self.layout.row["embedding"]]
+        parts = [row_products(embedding, self._projections)]
+        if self._sketch is None:
+            parts.append(embedding)
+        return np.hstack([*parts, sums[:, self.layout.shared]])
 
     def _rows(self, sample: Sample, length_factor: float) -> Float32Array:
-        views = self._clipped(sample)
         part = self.layout.row
         rows = np.empty((len(sample), self.layout.row_width), dtype=np.float32)
+        views = {View.EMBEDDING: self._clipped(View.EMBEDDING, sample)}
         rows[:, part["embedding"]] = views[View.EMBEDDING]
-        rows[:, part["log_probability"]] = views[View.LOG_PROBABILITY] @ self._whiten[View.LOG_PROBABILITY]
-        if View.PROPERTY in self._whiten:
-            rows[:, part["property"]] = views[View.PROPERTY] @ self._whiten[View.PROPERTY]
+        for view, whitening_matrix in self._whiten.items():
+            views[view] = self._clipped(view, sample)
+            rows[:, part[view]] = row_products(views[view], whitening_matrix)
         tails = self._tails(views, length_factor)
         rows[:, part["lengths"]] = special.ndtri(1 - tails)
-        rows[:, : len(self._centre)] -= self._centre
+        rows[:, self._centred] -= self._centre
         ratios = rows[:, part["ratios"]]
         outlying = tails.shape[1]
         ratios[:, :outlying] = np.log(1 - OUTLYING + OUTLYING * OUTLYING_POWER * tails ** (OUTLYING_POWER - 1))
-        posterior = self._posterior(sample.probabilities) @ self._members
-        shifts = np.log1p(posterior[:, :, None] * self._slopes) - self._floors
-        ratios[:, outlying:] = shifts.reshape(len(sample), -1)
+        ratios[:, outlying:] = self._class_ratios(sample.probabilities)
         rows[:, part["key"]] = prediction_keys(sample.embeddings, sample.probabilities)
         return rows
 
-    def _posterior(self, probabilities: Float32Array) -> Float32Array:
-        """Return calibrated probabilities as `Calibration` does, in float32."""
-        scores = np.log(probabilities + np.float32(LOG_OFFSET)) * np.float32(self._slope) + self._bias
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
-        return np.asarray(scores, dtype=np.float32)
-
-    def _clipped(self, sample: Sample) -> dict[View, Float32Array]:
-        views = self._views(sample)
-        return {view: np.clip(views[view], -CLIP, CLIP, out=views[view]) for view in CLIPPED if view in views}
+    def _clipped(self, view: View, sample: Sample) -> Float32Array:
+        rows = self._views.standardise(view, sample)
+        return np.clip(rows, -CLIP, CLIP, out=rows)
 
     def _tails(self, views: Mapping[View, Float32Array], length_factor: float) -> FloatArray:
         """Return for the embedding and the properties the probability (m, 1 or 2) that a reference row is longer."""

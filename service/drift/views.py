@@ -50,7 +50,8 @@ class Views:
     """
 
     def __init__(self, reference: Reference) -> None:
-        raw = _raw(reference.sample)
+        sample = reference.sample
+        raw = {view: _raw(view, sample) for view in _standardised_views(sample)}
         self._location = {view: rows.mean(axis=0, dtype=np.float64).astype(np.float32) for view, rows in raw.items()}
         self._factor = {view: (1 / _deviations(rows)).astype(np.float32) for view, rows in raw.items()}
         if View.PROPERTY in raw:
@@ -62,11 +63,15 @@ class Views:
 
     def __call__(self, sample: Sample) -> dict[View, Float32Array]:
         """Return each view as float32 (m, columns of the view); no properties, no such view."""
-        views: dict[View, Float32Array] = {
-            view: (rows - self._location[view]) * self._factor[view] for view, rows in _raw(sample).items()
-        }
+        views: dict[View, Float32Array] = {view: self.standardise(view, sample) for view in _standardised_views(sample)}
         views[View.SOFT_LABEL] = sample.probabilities / self._root_share
         return views
+
+    def standardise(self, view: View, sample: Sample) -> Float32Array:
+        """Return one of the standardised views, float32 (m, columns of the view)."""
+        rows: Float32Array = _raw(view, sample) - self._location[view]
+        rows *= self._factor[view]
+        return rows
 
 
 def rounded_to_float16(probabilities: Float32Array) -> Float32Array:
@@ -78,14 +83,19 @@ def rounded_to_float16(probabilities: Float32Array) -> Float32Array:
     return np.where(probabilities < np.float32(2**-14), (probabilities + half) - half, rounded)
 
 
-def _raw(sample: Sample) -> dict[View, Float32Array]:
-    views: dict[View, Float32Array] = {
-        View.EMBEDDING: sample.embeddings,
-        View.LOG_PROBABILITY: np.log(rounded_to_float16(sample.probabilities) + np.float32(LOG_OFFSET)),
-    }
-    if sample.properties is not None:
-        views[View.PROPERTY] = sample.properties
-    return views
+def _standardised_views(sample: Sample) -> tuple[View, ...]:
+    views = View.EMBEDDING, View.LOG_PROBABILITY
+    return views if sample.properties is None else (*views, View.PROPERTY)
+
+
+def _raw(view: View, sample: Sample) -> Float32Array:
+    if view is View.LOG_PROBABILITY:
+        logs = rounded_to_float16(sample.probabilities)
+        logs += np.float32(LOG_OFFSET)
+        return np.asarray(np.log(logs, out=logs))
+    if view is View.PROPERTY and sample.properties is not None:
+        return sample.properties
+    return sample.embeddings
 
 
 def _deviations(rows: Float32Array) -> FloatArray:
