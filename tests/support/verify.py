@@ -1,6 +1,5 @@
 """The checks after any disturbance: nothing lost, nothing twice, the same evidence, every alert told under one id."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -15,7 +14,6 @@ from tidemark.store import log
 from tidemark.store.log_batch import PredictionBatch, joined
 from tidemark.store.stream_status import StreamStatus
 
-ROUNDING = 1e-6  # of sums in single precision whose parts come in steps of other sizes
 SAMPLED = 4  # windows of a stream that are computed again
 
 
@@ -50,7 +48,7 @@ def windows_once(installation: Installation, stream_name: str) -> None:
 
 
 def evidence_as_undisturbed(installation: Installation, stream_name: str) -> None:
-    """The evidence of a stream that was never reset is, to rounding, that of one process over the same rows."""
+    """The evidence of a stream that was never reset is, bit for bit, that of one process over the same rows."""
     stream = installation.stream(stream_name)
     prepared = prepare(installation.engine, BaselineKey(stream.reference_id), installation.settings)
     detector = prepared.detector(run_time(installation.settings))
@@ -61,11 +59,7 @@ def evidence_as_undisturbed(installation: Installation, stream_name: str) -> Non
     def evidence() -> float | None:
         return StreamStatus.from_json(installation.stream(stream_name).status).evidence
 
-    def is_the_same() -> bool:
-        stored = evidence()
-        return stored is not None and math.isclose(stored, detector.evidence, rel_tol=ROUNDING)
-
-    installation.until(is_the_same, f"the evidence to be {detector.evidence}", 20)
+    installation.until(lambda: evidence() == detector.evidence, f"the evidence to be {detector.evidence}", 20)
 
 
 def alerts_told(installation: Installation, at_least: int = 1) -> None:
