@@ -16,7 +16,7 @@ from ..drift.label_sampling import (
     labels_for,
     sampled_accuracy,
 )
-from ..drift.label_shift import Calibration
+from ..drift.probability_calibration import Calibration
 from ..errors import NothingToLabel
 from ..store import label_rounds, log, predictions, references, traffic
 from ..store.label_rounds import DrawnPrediction, LabelRequest, LabelRound, NewRound
