@@ -24,7 +24,7 @@ def python(name: str, packages: Sequence[str]) -> Path:
     interpreter = folder / "bin" / "python"
     if not (folder / ".ready").exists():
         venv.create(folder, with_pip=True)
-        command = [interpreter, "-m", "pip", "install", "--quiet", *packages]
+        command = [str(interpreter), "-m", "pip", "install", "--quiet", *packages]
         installed = subprocess.run(command, capture_output=True, text=True)
         if installed.returncode:
             raise Missing("cannot be installed: " + (installed.stderr.strip().splitlines() or ["?"])[-1][:80])

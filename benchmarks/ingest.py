@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ SEGMENT = """
 """
 
 
-def run(_: World, rows: int = 100_000) -> None:
+def run(_world: World, rows: int = 100_000) -> None:
     """Print the pace of the forwarder, and the time of each query from 10⁵ to `rows` logged rows."""
     with _installation() as (engine, _, folder):
         _pace(engine, folder)
@@ -77,7 +78,7 @@ def _pace(engine: Engine, folder: Path) -> None:
     with engine.begin() as connection:
         plain = f"CREATE TABLE plain AS SELECT {COPIED} FROM predictions LIMIT 0"
         connection.execute(text(plain))
-        raw = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
             rows = [batch.copied(1, 1, 1) for batch in made[first // BATCH : (first + ROWS) // BATCH]]
@@ -97,7 +98,7 @@ def _pace(engine: Engine, folder: Path) -> None:
 
 def _growth(engine: Engine, folder: Path, rows: int) -> None:
     with engine.begin() as connection:
-        raw = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [TODAY - dt.timedelta(days=n) for n in range(-1, DAYS)])
         references.save(connection, 1, {"embeddings": np.zeros((1, 4), HALF)})
         for number in range(SLICES):
@@ -121,8 +122,8 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
         with engine.connect() as connection:
             after = logged - logged // DAYS // 2
             asked: list[Callable[[], Any]] = [
-                lambda c=connection, a=after: log.read(c, 1, a, 500, 4, 1),
-                lambda c=connection: watch.targets(c),
+                partial(log.read, connection, 1, after, 500, 4, 1),
+                partial(watch.targets, connection),
                 lambda: client.get("/drift").raise_for_status(),
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),
@@ -136,7 +137,7 @@ def _fill(engine: Engine, first: int, last: int) -> None:
     each = (last - first) // DAYS
     for day in range(DAYS):
         with engine.begin() as connection:
-            values = {"day": TODAY - dt.timedelta(days=DAYS - 1 - day), "model": 1}
+            values: dict[str, Any] = {"day": TODAY - dt.timedelta(days=DAYS - 1 - day), "model": 1}
             values |= {"first": first + day * each + 1, "last": first + (day + 1) * each}
             for statement in (FILL, SEGMENT):
                 connection.execute(text(statement), values)

@@ -184,7 +184,7 @@ def _many_streams(engine: Engine, url: str) -> None:
 
 
 def _model(engine: Engine, name: str, shape: Shape, rng: np.random.Generator) -> int:
-    arrays = {
+    arrays: dict[str, Any] = {
         "embeddings": rng.normal(size=(2000, shape.size)).astype(HALF),
         "probabilities": rng.dirichlet(np.ones(shape.classes), 2000).astype(HALF),
         "labels": rng.integers(0, shape.classes, 2000),
@@ -193,7 +193,7 @@ def _model(engine: Engine, name: str, shape: Shape, rng: np.random.Generator) ->
         labels = [str(label) for label in range(shape.classes)]
         model_id = models.register(connection, name, "1", "a" * 64, labels)
         references.save(connection, model_id, arrays)
-        raw = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [dt.datetime.now(dt.UTC).date() + dt.timedelta(days=n) for n in range(2)])
     return model_id
 

@@ -1,6 +1,7 @@
 """A network of MobileNetV2's architecture (Sandler et al. 2018, table 2) with random weights: for its cost."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def add(self, operator: str, inputs: list[str], **attributes: object) -> str:
+    def add(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         output = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output

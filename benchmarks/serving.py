@@ -151,11 +151,11 @@ def _print(seen: Seen, names: list[str]) -> None:
 
 def _ratio(seen: Seen, name: str, other: str, concurrency: int, what: str) -> float:
     pairs = zip(seen[name, concurrency], seen[other, concurrency], strict=True)
-    return statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs)
+    return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
 
 
 def _median(loads: list[Load], what: str) -> float:
-    return statistics.median(getattr(found, what) for found in loads)
+    return float(statistics.median(getattr(load, what) for load in loads))
 
 
 def _memory(job: Job, folder: Path) -> None:

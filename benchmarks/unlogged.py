@@ -8,5 +8,5 @@ from tidemark.spool.spool import Spool
 
 def worker() -> FastAPI:
     """Return the server of `tidemark serve`, its spool a sink."""
-    Spool.append = lambda self, predictions: None  # type: ignore[method-assign]
+    Spool.append = lambda self, batch: None  # type: ignore[method-assign]
     return server.worker()

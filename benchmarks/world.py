@@ -18,7 +18,7 @@ from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.properties import measure
 from tidemark.inference.session import Model
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]  # arrays by the name of an argument of `drift`
 
 DIGITS = 12_000
 

@@ -16,7 +16,7 @@ from tidemark.store import baselines, feedback, streams
 from tidemark.store.baselines import What
 from tidemark.store.engine import conninfo
 
-CHANGE = {"move": 0.6}
+CHANGE: dict[str, Any] = {"move": 0.6}
 
 
 class Changed(Installation):

@@ -109,7 +109,7 @@ def live(app: FastAPI) -> Iterator[str]:
         thread.join()
 
 
-def statuses(operation: APIOperation, mode: GenerationMode, count: int, base_url: str) -> set[int]:
+def statuses(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, count: int, base_url: str) -> set[int]:
     """Send up to `count` requests of an operation; return the answers' statuses, which it describes."""
     found = set()
 
@@ -122,7 +122,7 @@ def statuses(operation: APIOperation, mode: GenerationMode, count: int, base_url
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         found.add(case.call_and_validate(base_url=base_url, checks=CHECKS).status_code)
 
     with suppress(Unsatisfiable):  # a request without parameters cannot be invalid

@@ -150,7 +150,7 @@ def is_replaced(folder: Path, pid: int) -> bool:
 @contextlib.contextmanager
 def stranger(folder: Path, user: int | None, command: list[str], cwd: Path | None = None) -> Iterator[psutil.Process]:
     """Run a process that has nothing to do with Postgres, and let the pid file name it."""
-    other = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+    other: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
     with subprocess.Popen(command, cwd=cwd, **other) as process:
         lines = [str(process.pid), str(folder / "postgres"), "1700000000", "5432", str(folder), "", "1 2", "ready"]
         (folder / "postgres" / "postmaster.pid").write_text("\n".join(lines) + "\n")

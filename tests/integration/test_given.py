@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from tests.support.bundles import observed_bundle
 from tests.support.worlds import World
@@ -38,6 +38,13 @@ def build(bundle: AnyBundle, tmp_path: Path, out: Path | None = None, **changes:
     return build_reference(bundle.folder, None, None, out, given=path)
 
 
+def newest_reference(connection: Connection, model_id: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a model's newest reference."""
+    reference_id = references.newest(connection, model_id)
+    assert reference_id is not None
+    return references.load(connection, reference_id)
+
+
 @pytest.fixture
 def far(tmp_path: Path) -> AnyBundle:
     return observed_bundle(tmp_path / "far", LABELS)
@@ -51,7 +58,7 @@ def test_a_reference_of_a_model_served_elsewhere_is_stored(
     assert 0.8 < facts["accuracy"] < 1
     with engine.connect() as connection:
         model = models.find(connection, "far", "1")
-        stored = references.load(connection, references.newest(connection, model.id))
+        stored = newest_reference(connection, model.id)
         assert models.embedding_sizes(connection, [model.id]) == {model.id: 16}
     assert set(stored) == {"embeddings", "probabilities", "labels", "class_names"}  # its traffic has no properties
     np.testing.assert_allclose(stored["embeddings"], arrays()["embeddings"], atol=1e-2)
@@ -76,7 +83,7 @@ def test_a_file_instead_of_the_database(far: AnyBundle, tmp_path: Path, engine: 
 
 def test_arrays_of_a_model_that_runs_here_must_be_its_own(bundle: Bundle, tmp_path: Path, engine: Engine) -> None:
     rng = np.random.default_rng(0)
-    own = {
+    own: dict[str, Any] = {
         "embeddings": rng.normal(size=(600, 6)),
         "probabilities": rng.dirichlet([1] * 4, 600),
         "labels": rng.integers(0, 4, 600),
@@ -85,7 +92,7 @@ def test_arrays_of_a_model_that_runs_here_must_be_its_own(bundle: Bundle, tmp_pa
     }
     assert build(bundle, tmp_path, **own)["rows"] == 600
     with engine.connect() as connection:
-        stored = references.load(connection, references.newest(connection, models.find(connection, "pets", "3").id))
+        stored = newest_reference(connection, models.find(connection, "pets", "3").id)
     assert tuple(stored["property_names"].tolist()) == NAMES
     with pytest.raises(TidemarkError, match="expected properties in the columns brightness"):
         build(bundle, tmp_path, **own | {"properties": rng.random((600, 3))})

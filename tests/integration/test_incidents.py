@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 from tidemark.alerts import delivery
 from tidemark.alerts.alert_draft import AlertChange, AlertDraft
 from tidemark.alerts.lifecycle import Alerts
-from tidemark.alerts.outbox import UNMUTE
+from tidemark.alerts.outbox import UNMUTE, delivery_lock
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
 from tidemark.store import alerts, streams, tables
@@ -238,7 +238,7 @@ def test_the_periodic_reminder_waits_for_its_turn_among_the_events(incident: Cal
     asyncio.run(remind())
     with one.engine.connect() as connection:
         locks = connection.execute(text("SELECT lock FROM procrastinate_jobs WHERE task_name = 'remind_of_alert'"))
-        assert list(locks.scalars()) == [delivery.delivery_lock(one.id, one.hook.url)]
+        assert list(locks.scalars()) == [delivery_lock(one.id, one.hook.url)]
     one.resolve()
     before = len(one.hook.requests)
     work_until(one.engine, one.url, lambda: len(one.hook.requests) > before and "pending" not in one.outcomes)

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from tests.support.bundles import observed_bundle
 from tests.support.inference_log import REQUEST, RESPONSE, URL
 from tests.support.observed import E, P, counted, logged
+from tests.support.server import state_of
 from tidemark.api.cloud_events.event import BATCH, RESPONSE_TYPES, STRUCTURED
 from tidemark.inference.bundle import AnyBundle, load_any
 
@@ -78,7 +79,7 @@ def far(serve: Serve, observed: AnyBundle) -> TestClient:
     return serve(observed, alone=True)
 
 
-FORMS = {
+FORMS: dict[str, Callable[[], dict[str, Any]]] = {
     "json": lambda: binary(outputs()),
     "tensors": lambda: binary(outputs(as_bytes=True)),
     "half": lambda: binary(outputs(as_bytes=True, datatype="FP16")),
@@ -202,7 +203,7 @@ def test_a_malformed_event_is_told_and_nothing_of_it_is_logged(far: TestClient) 
         assert answer.headers["content-type"] == "application/problem+json"
         assert says in answer.json()["detail"]
     assert counted(far) == 0
-    assert far.app.state.server.spool.pending == 0
+    assert state_of(far).spool.pending == 0
 
 
 def event_of_row(**changes: Any) -> dict[str, Any]:

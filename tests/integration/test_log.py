@@ -4,6 +4,7 @@ import datetime as dt
 import random
 import threading
 import time
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -345,7 +346,7 @@ def test_a_writer_that_hangs_in_the_middle_of_its_copy_hides_and_holds_up_nothin
     with engine.begin() as connection:
         write(connection, predictions(1))
     with slow.connect() as hung:
-        raw = hung.connection.driver_connection
+        raw: Any = hung.connection.driver_connection
         with raw.cursor() as cursor:
             batches = [NumberedBatch(1, early)]
             writers = log_writer.lock_writers(cursor, uuid4(), [model_id])

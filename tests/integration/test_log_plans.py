@@ -62,7 +62,7 @@ class Recorder:
 def filled(engine: Engine) -> Iterator[Connection]:
     """A connection to eight days of two models' predictions and labels."""
     with engine.begin() as connection:
-        raw = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [TODAY - dt.timedelta(days=n) for n in range(DAYS)])
         for name in ("m", "other"):
             model = models.register(connection, name, "1", "a" * 64, ["x", "y"])
@@ -80,7 +80,7 @@ def filled(engine: Engine) -> Iterator[Connection]:
 
 def plans(connection: Connection, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]) -> list[dict[str, Any]]:
     """Return the nodes of the plans of what `ask` executes."""
-    raw = connection.connection.driver_connection
+    raw: Any = connection.connection.driver_connection
     recorder = Recorder(raw)
     for module in (log, label_log, predictions, segments):
         monkeypatch.setattr(module, "raw", lambda _: recorder)

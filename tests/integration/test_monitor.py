@@ -120,7 +120,7 @@ def test_a_monitor_that_is_replaced_on_the_way_finds_the_same(engine: Engine, ur
     """Evidence and windows of one monitor against those of six, one after the other."""
     one = Installation(engine, url)
     monitor = one.monitor()
-    change = [{}] * 30 + [{"move": 0.5}] * 10
+    change: list[dict[str, float]] = [{}] * 30 + [{"move": 0.5}] * 10
     for step in change:
         one.send(37, monitor, **step)
     undisturbed = [(row.first, row.size, row.p_value, row.kind) for row in one.windows()]

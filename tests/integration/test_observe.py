@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from tests.support.images import png
 from tests.support.observed import E, P, counted, logged
+from tests.support.server import state_of
 from tidemark.api.open_inference.infer import JSON_LENGTH
 from tidemark.inference.bundle import AnyBundle
 
@@ -132,7 +133,7 @@ def test_what_is_no_prediction_is_told_and_nothing_is_logged(far: TestClient) ->
         assert answer.headers["content-type"] == "application/problem+json"
         assert says in answer.json()["detail"]
     assert counted(far) == 0
-    assert far.app.state.server.spool.pending == 0
+    assert state_of(far).spool.pending == 0
 
 
 def test_an_embedding_keeps_its_size_over_restarts(serve: Serve, observed: AnyBundle) -> None:

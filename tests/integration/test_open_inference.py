@@ -36,12 +36,13 @@ def outputs(answer: Any) -> dict[str, Any]:
         if size is None:
             values = np.array(output["data"])
         elif output["datatype"] == "BYTES":
-            values, at = [], 0
+            texts: list[str] = []
+            at = 0
             while at < size:
                 (count,) = struct.unpack_from("<I", rest, at)
-                values.append(rest[at + 4 : at + 4 + count].decode())
+                texts.append(rest[at + 4 : at + 4 + count].decode())
                 at += 4 + count
-            values = np.array(values)
+            values = np.array(texts)
         else:
             values = np.frombuffer(rest[:size], "<f4")
         if size is not None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def filled(engine: Engine) -> Iterator[Connection]:
     today = dt.datetime.now(dt.UTC).date()
     with engine.begin() as connection:
         model, other = (models.register(connection, name, "1", "a" * 64, ["x"]) for name in ("m", "other"))
-        raw = connection.connection.driver_connection
+        raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [today - dt.timedelta(days=n) for n in range(DAYS)])
         for day in reversed(range(DAYS)):
             values = {"day": day, "model": model, "other": other, "rows": ROWS // DAYS}
@@ -72,7 +73,7 @@ def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]
     event.listen(connection, "before_cursor_execute", note)
     ask()
     event.remove(connection, "before_cursor_execute", note)
-    raw = connection.connection.driver_connection
+    raw: Any = connection.connection.driver_connection
     nodes = []
     for statement, parameters in said:
         ((answer,),) = raw.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
@@ -100,7 +101,7 @@ def test_nothing_is_scanned_or_sorted(filled: Connection, stream: str) -> None:
     row = streams.find(filled, stream)
     assert row is not None
     for name, ask in ASKED.items():
-        for node in plans(filled, lambda ask=ask: ask(filled, row)):
+        for node in plans(filled, partial(ask, filled, row)):
             large = node.get("Relation Name", "").startswith(LARGE)
             assert not (large and node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")), (name, node)
             assert not (node["Node Type"] == "Sort" and node["Plan Rows"] > 100), (name, node)

@@ -141,7 +141,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]
     np.savez(folder / "held_out.npz", images=pixels[known], labels=labels[known])
 
     def fresh(wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return pixels[[rng.choice(rest[labels[rest] == label]) for label in wanted]]
+        return np.asarray(pixels[[rng.choice(rest[labels[rest] == label]) for label in wanted]])
 
     return bundle, folder / "held_out.npz", fresh
 

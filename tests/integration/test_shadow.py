@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from tests.support.graphs import mlp
 from tests.support.images import images, png
 from tests.support.open_inference import PIXELS, RAW, binary
+from tests.support.server import state_of
 from tidemark.errors import ConfigurationError
 from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle
@@ -60,7 +61,12 @@ def test_a_successor_sees_the_same_images_and_does_not_answer(
     serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
-    monkeypatch.setattr(shadows, "decode", lambda *a: decoded.append(1) or decoding.decode(*a))
+
+    def counting(*arguments: Any) -> Any:
+        decoded.append(1)
+        return decoding.decode(*arguments)
+
+    monkeypatch.setattr(shadows, "decode", counting)
     successor = make()
     client = serve(shadows=[successor])
     answer = client.post("/predict?tag=camera:7", json=images(2)).json()
@@ -124,7 +130,7 @@ def test_a_failing_shadow_harms_nobody(
     serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(shadows=[make()])
-    network = client.app.state.server.models.shadows[0]._network
+    network = state_of(client).models.shadows[0]._network
     run = network.run
 
     def fail(tensor: Any) -> Any:
@@ -138,7 +144,7 @@ def test_a_failing_shadow_harms_nobody(
     assert len(rows(engine, "4", 2)) == 2
     monkeypatch.setattr(network, "run", lambda tensor: 1 / 0)
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
-    client.app.state.server.models.shadows[0].close()
+    state_of(client).models.shadows[0].close()
     assert dropped(client) == 3
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
     assert len(rows(engine, "3", 6)) == 6
@@ -149,7 +155,7 @@ def test_a_slow_shadow_drops_what_does_not_fit_and_drains_at_a_stop(
     serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(shadows=[make()], queue_limit=4, max_batch=1)
-    network, go = client.app.state.server.models.shadows[0]._network, threading.Event()
+    network, go = state_of(client).models.shadows[0]._network, threading.Event()
     run, running = network.run, threading.Event()
 
     def slow(tensor: Any) -> Any:
@@ -174,10 +180,13 @@ def test_a_shadow_that_is_stuck_does_not_hold_up_a_stop(
 ) -> None:
     monkeypatch.setattr(shadows, "DRAIN_SECONDS", 0.1)
     client = serve(shadows=[make()], max_batch=1)
-    stuck, running, metrics = threading.Event(), threading.Event(), client.app.state.server.models.shadows[0]._metrics
-    monkeypatch.setattr(
-        client.app.state.server.models.shadows[0]._network, "run", lambda _: running.set() or stuck.wait(30)
-    )
+    stuck, running, metrics = threading.Event(), threading.Event(), state_of(client).models.shadows[0]._metrics
+
+    def hang(_: Any) -> None:
+        running.set()
+        stuck.wait(30)
+
+    monkeypatch.setattr(state_of(client).models.shadows[0]._network, "run", hang)
     for _ in range(3):
         client.post("/predict", content=png(), headers=PNG)
     assert running.wait(10)

@@ -183,7 +183,9 @@ def test_a_calm_span_is_of_the_slice_that_is_named(installation: Sliced, monkeyp
     installation.watch()
     span = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1), dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
     with installation.engine.connect() as connection:
-        batch = traffic.between(connection, streams.find(connection, "m:1/camera=7"), *span, 15, WORLD.d)
+        stream = streams.find(connection, "m:1/camera=7")
+        assert stream is not None
+        batch = traffic.between(connection, stream, *span, 15, WORLD.d)
     assert batch is not None
     assert batch.uuids == ids[::3][-15:]
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", installation.url)

@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
 
     def make() -> None:
         with engine.begin() as connection:
-            predictions.ensure_partitions(connection.connection.driver_connection, [day, day + dt.timedelta(days=1)])
+            raw: Any = connection.connection.driver_connection
+        predictions.ensure_partitions(raw, [day, day + dt.timedelta(days=1)])
 
     threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:

@@ -16,7 +16,7 @@ from tidemark.alerts.queue import open_queue
 from tidemark.alerts.retirement import retire_idle
 from tidemark.cli import app
 from tidemark.errors import TidemarkError
-from tidemark.store import alerts, baselines, models, references, streams, watch
+from tidemark.store import alerts, baselines, models, references, streams, tables, watch
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
 from tidemark.store.tables import evidence_points
@@ -78,7 +78,7 @@ def test_a_retired_stream_ends_with_its_alerts(world: World) -> None:
 def test_the_slices_of_a_model_are_retired_with_it(world: World) -> None:
     with world.engine.begin() as connection:
         whole = streams.named(connection, "m:1")
-        connection.execute(streams.streams.insert().values(model_id=whole.model_id, slice="camera=7"))
+        connection.execute(tables.streams.insert().values(model_id=whole.model_id, slice="camera=7"))
     assert run("stream", "retire", "m:1/camera=7")["resolved"] == 0
     assert world.names() == ["m:1"]
     run("stream", "retire", "m:1")
@@ -95,7 +95,7 @@ def test_streams_without_traffic_end_by_themselves_and_come_back_with_it(world: 
     at_once = dt.timedelta(0)
     assert retired(at_once) == []  # its predictions are not watched yet
     with world.engine.begin() as connection:
-        connection.execute(streams.streams.update().values(position=600))
+        connection.execute(tables.streams.update().values(position=600))
     assert retired(dt.timedelta(hours=1)) == []
     assert retired(at_once) == ["m:1"]
     assert world.alert().resolution == "retired"
@@ -114,8 +114,8 @@ def test_a_slice_without_traffic_ends_alone(world: World, url: str) -> None:
     with world.engine.begin() as connection:
         whole = streams.named(connection, "m:1")
         for name, hours in (("camera=7", 3), ("camera=8", 0), ("camera=9", None)):
-            statement = streams.streams.insert().values(model_id=whole.model_id, slice=name)
-            stream_id = connection.execute(statement.returning(streams.streams.c.id)).scalar_one()
+            statement = tables.streams.insert().values(model_id=whole.model_id, slice=name)
+            stream_id = connection.execute(statement.returning(tables.streams.c.id)).scalar_one()
             if hours is not None:
                 at = now - dt.timedelta(hours=hours)
                 point = {"stream_id": stream_id, "position": 1, "at": at, "evidence": 1.0}

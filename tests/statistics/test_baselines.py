@@ -1,5 +1,8 @@
 """Accepted baselines, repeats and context: what is normal raises nothing, and a further change is found."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,16 +25,16 @@ def reference() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def detector_calibration(reference):
+def detector_calibration(reference: Reference) -> Any:
     return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
 
 
 @pytest.fixture(autouse=True)
-def short_simulations(monkeypatch):
+def short_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "MAX_CHUNKS", 24)
 
 
-def alarms(detector: StreamDetector, stream, total: int, step: int = 500) -> list[str]:
+def alarms(detector: StreamDetector, stream: Callable[[int], Arrays], total: int, step: int = 500) -> list[str]:
     leading = []
     for _ in range(0, total, step):
         detector.update(**stream(step))
@@ -49,7 +52,9 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED)
-def test_an_accepted_change_is_calm_and_a_further_one_is_found(reference, what, normal, further):
+def test_an_accepted_change_is_calm_and_a_further_one_is_found(
+    reference: Reference, what: Any, normal: Any, further: Any
+) -> None:
     rng = np.random.default_rng(1)
     baseline = reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
     detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
@@ -66,7 +71,9 @@ def test_an_accepted_change_is_calm_and_a_further_one_is_found(reference, what, 
 
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED[::2])
-def test_windows_of_an_accepted_change_keep_the_level(reference, what, normal, further):
+def test_windows_of_an_accepted_change_keep_the_level(
+    reference: Reference, what: Any, normal: Any, further: Any
+) -> None:
     rng = np.random.default_rng(2)
     baseline = reference.accept(**WORLD.traffic(3000, rng, **normal), what=what)
     test = WindowTest(baseline, window_size=300, seed=0, level=0.05)
@@ -75,13 +82,15 @@ def test_windows_of_an_accepted_change_keep_the_level(reference, what, normal, f
     assert test.p_value(**WORLD.traffic(300, rng, **further)) <= 0.01
 
 
-def test_without_acceptance_a_changed_mix_alarms_for_ever(reference, detector_calibration):
+def test_without_acceptance_a_changed_mix_alarms_for_ever(
+    reference: Reference, detector_calibration: dict[str, Any]
+) -> None:
     rng = np.random.default_rng(3)
     detector = StreamDetector(reference, expected_run_time=ASKED, calibration=detector_calibration)
     assert len(alarms(detector, lambda n: WORLD.traffic(n, rng, prior=MIX), 5000)) == 10
 
 
-def test_labels_calibration_and_accuracy_stay_the_references(reference):
+def test_labels_calibration_and_accuracy_stay_the_references(reference: Reference) -> None:
     rng = np.random.default_rng(4)
     darker = reference.accept(**WORLD.traffic(2000, rng, move=0.5), what="all")
     mix = reference.accept(**WORLD.traffic(2000, rng, prior=MIX), what="mix")
@@ -93,11 +102,12 @@ def test_labels_calibration_and_accuracy_stay_the_references(reference):
         assert baseline.calibration.slope == reference.calibration.slope
     assert (darker.accepted, mix.accepted, again.accepted) == ("all", "mix", "images")
     assert darker.labels is None
+    assert mix.labels is not None
     shares = np.bincount(mix.labels, minlength=5) / len(mix)
     assert np.abs(shares - MIX).max() < 0.05
 
 
-def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(reference):
+def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(reference: Reference) -> None:
     rng = np.random.default_rng(5)
     traffic = WORLD.traffic(4000, rng, prior=MIX)
     one, other = (reference.accept(**traffic, what="mix") for _ in range(2))
@@ -106,7 +116,7 @@ def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(reference):
     assert len(reference) / 3 < len(one) < len(reference)
 
 
-def test_dependent_traffic_is_accepted_with_its_own_error(reference):
+def test_dependent_traffic_is_accepted_with_its_own_error(reference: Reference) -> None:
     """Bursts of 20 of one class: an accepted stretch of 6,000 knows its mean as 300 independent images do."""
     rng = np.random.default_rng(6)
     baseline = reference.accept(**WORLD.bursts(6000, rng), what="all")
@@ -115,10 +125,10 @@ def test_dependent_traffic_is_accepted_with_its_own_error(reference):
     assert len(found) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
 
 
-def test_what_cannot_be_accepted_is_a_clear_error(reference):
+def test_what_cannot_be_accepted_is_a_clear_error(reference: Reference) -> None:
     traffic = WORLD.traffic(600, np.random.default_rng(7))
     with pytest.raises(ValueError, match="what must be one of mix, images, all"):
-        reference.accept(**traffic, what="both")
+        reference.accept(**traffic, what=cast("Any", "both"))
     with pytest.raises(ValueError, match="at least 500 predictions, got 100"):
         reference.accept(**rows(traffic, slice(100)))
     few = Reference(rows(traffic, slice(600))["embeddings"], np.eye(5)[np.r_[np.zeros(590, int), np.ones(10, int)]])
@@ -132,7 +142,7 @@ def test_what_cannot_be_accepted_is_a_clear_error(reference):
 # ------------------------------------------------------------------------------------------------------------ repeats
 
 
-def repeating(rng, share: float, image: Arrays):
+def repeating(rng: np.random.Generator, share: float, image: Arrays) -> Any:
     def stream(n: int) -> Arrays:
         arrays, hit = WORLD.traffic(n, rng), rng.random(n) < share
         return {name: np.where(hit[:, None], image[name], values) for name, values in arrays.items()}
@@ -141,7 +151,9 @@ def repeating(rng, share: float, image: Arrays):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_one_image_that_comes_again_and_again_is_told_as_repeats_only(reference, detector_calibration, share):
+def test_one_image_that_comes_again_and_again_is_told_as_repeats_only(
+    reference: Reference, detector_calibration: dict[str, Any], share: float
+) -> None:
     rng = np.random.default_rng(8)
     detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
     found = alarms(detector, repeating(rng, share, WORLD.traffic(1, rng)), 10_000)
@@ -149,7 +161,9 @@ def test_one_image_that_comes_again_and_again_is_told_as_repeats_only(reference,
     assert detector.repeat_share == pytest.approx(share, abs=0.02)
 
 
-def test_few_repeats_and_a_burst_of_retries_are_no_surge(reference, detector_calibration):
+def test_few_repeats_and_a_burst_of_retries_are_no_surge(
+    reference: Reference, detector_calibration: dict[str, Any]
+) -> None:
     rng = np.random.default_rng(9)
     detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
     image = WORLD.traffic(1, rng)
@@ -158,7 +172,7 @@ def test_few_repeats_and_a_burst_of_retries_are_no_surge(reference, detector_cal
     assert not detector.drift_detected
 
 
-def test_repeats_beyond_the_memory_count_again(reference, detector_calibration):
+def test_repeats_beyond_the_memory_count_again(reference: Reference, detector_calibration: dict[str, Any]) -> None:
     rng = np.random.default_rng(10)
     detector = StreamDetector(reference, expected_run_time=1e9, calibration=detector_calibration)
     image = WORLD.traffic(1, rng)
@@ -170,7 +184,7 @@ def test_repeats_beyond_the_memory_count_again(reference, detector_calibration):
         detector.update(**WORLD.traffic(MEMORY, rng))
 
 
-def test_a_state_remembers_what_was_seen(reference, detector_calibration):
+def test_a_state_remembers_what_was_seen(reference: Reference, detector_calibration: dict[str, Any]) -> None:
     rng = np.random.default_rng(11)
     one = StreamDetector(reference, expected_run_time=10_000, calibration=detector_calibration)
     stream = repeating(rng, 0.1, WORLD.traffic(1, rng))
@@ -183,7 +197,7 @@ def test_a_state_remembers_what_was_seen(reference, detector_calibration):
     assert one.leading == "repeats"
 
 
-def test_a_reference_of_traffic_with_repeats_accepts_them(reference):
+def test_a_reference_of_traffic_with_repeats_accepts_them(reference: Reference) -> None:
     rng = np.random.default_rng(12)
     stream = repeating(rng, 0.05, WORLD.traffic(1, rng))
     baseline = reference.accept(**stream(6000), what="all")
@@ -191,7 +205,7 @@ def test_a_reference_of_traffic_with_repeats_accepts_them(reference):
     assert "repeats" not in alarms(detector, stream, 10_000)
 
 
-def test_evidence_of_repeats_keeps_its_run_time():
+def test_evidence_of_repeats_keeps_its_run_time() -> None:
     """Independent repeats at the normal share: false alarms of the CUSUM at 6 nats, against exp(6) steps at least."""
     rng = np.random.default_rng(13)
     count, steps, repeats = 0, 60_000, RecentRepeats(0.0)
@@ -204,7 +218,7 @@ def test_evidence_of_repeats_keeps_its_run_time():
     assert count <= stats.poisson.ppf(0.995, steps / np.exp(6))
 
 
-def test_keys_are_equal_for_equal_rows_only():
+def test_keys_are_equal_for_equal_rows_only() -> None:
     embeddings = np.random.default_rng(14).normal(size=(20_000, 16)).astype(np.float32)
     keys = joined_keys(row_keys(embeddings))
     assert len(np.unique(keys)) == 20_000
@@ -220,7 +234,7 @@ def test_keys_are_equal_for_equal_rows_only():
 class Cycle:
     """Traffic whose images follow a cycle of 2,000 predictions; continues in time by itself."""
 
-    def __init__(self, rng, amplitude: float = 0.2) -> None:
+    def __init__(self, rng: np.random.Generator, amplitude: float = 0.2) -> None:
         self.rng, self.amplitude, self.time = rng, amplitude, 0
 
     def __call__(self, n: int, move: float = 0.0) -> Arrays:
@@ -236,11 +250,13 @@ def without_context(arrays: Arrays) -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def of_a_cycle(reference) -> StreamDetector:
+def of_a_cycle(reference: Reference) -> StreamDetector:
     return StreamDetector(reference, expected_run_time=ASKED, calm=Cycle(np.random.default_rng(15))(10_000))
 
 
-def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(reference, of_a_cycle):
+def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
+    reference: Reference, of_a_cycle: StreamDetector
+) -> None:
     rng = np.random.default_rng(16)
     cycle, calibration = Cycle(rng), of_a_cycle.calibration()
     detector = StreamDetector(reference, expected_run_time=ASKED, calibration=calibration)
@@ -258,7 +274,7 @@ def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(reference, of
     assert np.median(delays) <= 300, delays
 
 
-def test_a_cycle_that_is_not_declared_is_reported(reference, detector_calibration):
+def test_a_cycle_that_is_not_declared_is_reported(reference: Reference, detector_calibration: dict[str, Any]) -> None:
     cycle = Cycle(np.random.default_rng(17))
     detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
     steady = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
@@ -270,7 +286,7 @@ def test_a_cycle_that_is_not_declared_is_reported(reference, detector_calibratio
     assert steady.design_effect < 1.3
 
 
-def test_state_of_a_detector_with_a_context_is_restored(reference, of_a_cycle):
+def test_state_of_a_detector_with_a_context_is_restored(reference: Reference, of_a_cycle: StreamDetector) -> None:
     cycle = Cycle(np.random.default_rng(19))
     other = StreamDetector.restore(reference, of_a_cycle.state())
     arrays = cycle(300)
@@ -280,7 +296,7 @@ def test_state_of_a_detector_with_a_context_is_restored(reference, of_a_cycle):
     of_a_cycle.reset()
 
 
-def test_a_context_that_does_not_fit_is_a_clear_error(reference, of_a_cycle):
+def test_a_context_that_does_not_fit_is_a_clear_error(reference: Reference, of_a_cycle: StreamDetector) -> None:
     arrays = Cycle(np.random.default_rng(20))(50)
     with pytest.raises(ValueError, match="declared with a context"):
         of_a_cycle.update(**without_context(arrays))

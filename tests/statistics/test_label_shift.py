@@ -19,7 +19,7 @@ from tidemark.drift.probability_calibration import Calibration
 WORLD = World()
 
 
-def test_calibration_mends_an_overconfident_model():
+def test_calibration_mends_an_overconfident_model() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(8000, 4)) * 1.5
     labels = (special.softmax(logits, axis=1).cumsum(axis=1) < rng.random((8000, 1))).sum(axis=1).clip(max=3)
@@ -28,7 +28,7 @@ def test_calibration_mends_an_overconfident_model():
     np.testing.assert_allclose(mended, special.softmax(logits, axis=1), atol=0.05)
 
 
-def test_the_estimate_satisfies_its_fixed_point():
+def test_the_estimate_satisfies_its_fixed_point() -> None:
     rng = np.random.default_rng(1)
     posterior, prior = rng.dirichlet(np.ones(4), 300), np.full(4, 0.25)
     q = estimate_proportions(posterior, prior)
@@ -37,7 +37,7 @@ def test_the_estimate_satisfies_its_fixed_point():
     np.testing.assert_allclose((responsible + 0.01 * prior) / 1.01, q, atol=2e-3)
 
 
-def test_redraws_give_what_single_windows_give():
+def test_redraws_give_what_single_windows_give() -> None:
     rng = np.random.default_rng(2)
     arrays = WORLD.traffic(500, rng)
     posterior, prior = arrays["probabilities"].astype(float), np.full(5, 0.2)
@@ -49,7 +49,7 @@ def test_redraws_give_what_single_windows_give():
         np.testing.assert_allclose(together[index], estimate_proportions(posterior[rows], prior), atol=3e-3)
 
 
-def test_both_estimates_find_a_planted_prior():
+def test_both_estimates_find_a_planted_prior() -> None:
     rng = np.random.default_rng(3)
     labels = WORLD.labels(4000, rng)
     posterior = WORLD.see(labels, rng)["probabilities"].astype(float)
@@ -60,13 +60,13 @@ def test_both_estimates_find_a_planted_prior():
     np.testing.assert_allclose(black_box(seen.mean(axis=0), confusion), q, atol=0.035)
 
 
-def test_a_class_that_the_reference_lacks_stays_at_zero():
+def test_a_class_that_the_reference_lacks_stays_at_zero() -> None:
     posterior = np.random.default_rng(4).dirichlet(np.ones(3), 50)
     assert estimate_proportions(posterior, np.array([0.5, 0.5, 0.0]))[2] == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.005, 0.05])
-def test_intervals_of_rare_classes_cover(share):
+def test_intervals_of_rare_classes_cover(share: float) -> None:
     """60 windows of 300: at least 51 covered, which a coverage of .95 misses once in 2,000 runs."""
     rng = np.random.default_rng(5)
     q = np.array([share, *np.full(4, (1 - share) / 4)])
@@ -79,7 +79,7 @@ def test_intervals_of_rare_classes_cover(share):
     assert covered >= 51
 
 
-def test_no_class_gets_the_weight_zero_and_an_unknown_one_keeps_its_weight():
+def test_no_class_gets_the_weight_zero_and_an_unknown_one_keeps_its_weight() -> None:
     rng = np.random.default_rng(6)
     prior = np.array([0.25, 0.25, 0.25, 0.25, 0.0])
     posterior = WORLD.traffic(500, rng, prior=[0.002, 0.3, 0.3, 0.398, 0.0])["probabilities"].astype(float)
@@ -90,7 +90,7 @@ def test_no_class_gets_the_weight_zero_and_an_unknown_one_keeps_its_weight():
     assert weights[4] == 1
 
 
-def test_wilson_interval_equals_the_published_example():
+def test_wilson_interval_equals_the_published_example() -> None:
     """Wilson's interval of 81 in 263: .2553 to .3662 (Newcombe 1998, table I)."""
     low, high = wilson_interval(81, 263)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)

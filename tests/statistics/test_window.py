@@ -2,12 +2,13 @@
 
 import json
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.worlds import World, rows
+from tests.support.worlds import Arrays, World, rows
 from tidemark.drift import Reference, WindowTest, power_table
 
 WORLD = World()
@@ -19,11 +20,11 @@ def reference() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def test(reference) -> WindowTest:
+def test(reference: Reference) -> WindowTest:
     return WindowTest(reference, window_size=200, seed=0)
 
 
-def test_false_alarms_and_uniform_p_values_under_the_null():
+def test_false_alarms_and_uniform_p_values_under_the_null() -> None:
     """240 windows, a fresh reference every 20, so that the reference's own error is part of the claim."""
     rng = np.random.default_rng(1)
     p = []
@@ -32,20 +33,20 @@ def test_false_alarms_and_uniform_p_values_under_the_null():
             tested = WindowTest(WORLD.reference(500, rng), window_size=60, seed=index)
         p.append(tested(**WORLD.traffic(60, rng)).p_value)
     for level in (0.05, 0.2):
-        low, high = stats.binom.ppf([0.005, 0.995], len(p), level)
+        low, high = np.asarray(stats.binom.ppf([0.005, 0.995], len(p), level))
         assert low <= np.sum(np.array(p) <= level) <= high
     assert stats.kstest(p, "uniform").pvalue > 0.001
 
 
 @pytest.mark.slow
-def test_false_alarms_at_one_percent():
+def test_false_alarms_at_one_percent() -> None:
     rng = np.random.default_rng(2)
     hits = 0
     for index in range(1000):
         if index % 20 == 0:
             tested = WindowTest(WORLD.reference(500, rng), window_size=60, seed=index)
         hits += tested(**WORLD.traffic(60, rng)).p_value <= 0.01
-    low, high = stats.binom.ppf([0.005, 0.995], 1000, 0.01)
+    low, high = np.asarray(stats.binom.ppf([0.005, 0.995], 1000, 0.01))
     assert low <= hits <= high
 
 
@@ -69,22 +70,23 @@ def missing() -> list[float]:
         ("label", {"prior": missing()}),
     ],
 )
-def test_names_the_kind(test, kind, change):
+def test_names_the_kind(test: WindowTest, kind: Any, change: Any) -> None:
     """18 of 20 windows: at least .7 with certainty .99, were it only .95."""
     rng = np.random.default_rng(3)
     named = [test(**WORLD.traffic(200, rng, **change)).kind for _ in range(20)]
     assert named.count(kind) >= 18, named
 
 
-def test_both_planted_are_never_called_none_or_label(test):
+def test_both_planted_are_never_called_none_or_label(test: WindowTest) -> None:
     rng = np.random.default_rng(4)
     for _ in range(10):
         assert test(**WORLD.traffic(200, rng, prior=tripled(), move=0.35)).kind in ("covariate", "both")
 
 
-def test_class_proportions_and_their_intervals(test):
+def test_class_proportions_and_their_intervals(test: WindowTest) -> None:
     rng = np.random.default_rng(5)
-    errors, covered = [], []
+    errors: list[float] = []
+    covered: list[bool] = []
     for prior in (tripled(), missing(), None) * 7:
         labels = WORLD.labels(200, rng, prior)
         truth = np.bincount(labels, minlength=5) / 200
@@ -100,7 +102,7 @@ def test_class_proportions_and_their_intervals(test):
     assert np.mean(covered) >= 0.93
 
 
-def test_estimated_accuracy_covers_the_truth_under_label_shift(test):
+def test_estimated_accuracy_covers_the_truth_under_label_shift(test: WindowTest) -> None:
     rng = np.random.default_rng(6)
     inside = held = 0
     for _ in range(20):
@@ -114,13 +116,13 @@ def test_estimated_accuracy_covers_the_truth_under_label_shift(test):
     assert held >= 18
 
 
-def test_says_when_the_accuracy_estimate_is_not_to_be_trusted(test):
+def test_says_when_the_accuracy_estimate_is_not_to_be_trusted(test: WindowTest) -> None:
     performance = test(**WORLD.traffic(200, np.random.default_rng(7), noise=1.5)).performance
     assert not performance.assumption_holds
     assert "label a sample" in performance.note
 
 
-def test_witnesses_are_the_planted_rows(test):
+def test_witnesses_are_the_planted_rows(test: WindowTest) -> None:
     rng = np.random.default_rng(8)
     arrays = WORLD.traffic(200, rng)
     strange = WORLD.traffic(12, rng, move=3.0)
@@ -130,7 +132,7 @@ def test_witnesses_are_the_planted_rows(test):
     assert len(found & set(range(40, 52))) >= 10
 
 
-def test_explains_by_property_and_class(test):
+def test_explains_by_property_and_class(test: WindowTest) -> None:
     report = test(**WORLD.traffic(200, np.random.default_rng(9), move=1.0))
     assert report.properties[0].name == "brightness"
     assert report.properties[0].effect > 1
@@ -139,7 +141,7 @@ def test_explains_by_property_and_class(test):
     assert "0" in [move.name for move in report.classes_moved]
 
 
-def test_effects_do_not_grow_with_the_window(reference):
+def test_effects_do_not_grow_with_the_window(reference: Reference) -> None:
     rng = np.random.default_rng(10)
     effects = []
     for size in (100, 800):
@@ -150,13 +152,13 @@ def test_effects_do_not_grow_with_the_window(reference):
         assert effects[1][name] < effects[0][name] * 1.5 + 0.05, name
 
 
-def test_same_seed_same_report(reference, test):
+def test_same_seed_same_report(reference: Reference, test: WindowTest) -> None:
     arrays = WORLD.traffic(200, np.random.default_rng(11))
     again = WindowTest(reference, window_size=200, seed=0)
     assert test(**arrays).to_dict() == again(**arrays).to_dict()
 
 
-def test_report_is_json(test):
+def test_report_is_json(test: WindowTest) -> None:
     document = json.loads(json.dumps(test(**WORLD.traffic(200, np.random.default_rng(12))).to_dict()))
     assert set(document["tests"]) == {"mmd", "mean", "ks", "proportions", "properties"}
     assert set(document["tests"]["mmd"]) == {"statistic", "p_value", "effect", "effect_low", "effect_high"}
@@ -164,7 +166,7 @@ def test_report_is_json(test):
     assert "residual" in document["tests"]
 
 
-def test_a_few_exact_repeats_are_tested_once_and_counted(test):
+def test_a_few_exact_repeats_are_tested_once_and_counted(test: WindowTest) -> None:
     arrays = WORLD.traffic(195, np.random.default_rng(13))
     report = test(**rows(arrays, np.concatenate([np.arange(195), np.zeros(5, int)])))
     assert (report.size, report.duplicates, report.tested) == (200, 5, 195)
@@ -173,7 +175,7 @@ def test_a_few_exact_repeats_are_tested_once_and_counted(test):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
-def test_a_window_with_one_frozen_frame_is_never_calm(test, share):
+def test_a_window_with_one_frozen_frame_is_never_calm(test: WindowTest, share: float) -> None:
     rng = np.random.default_rng(13)
     for _ in range(5):
         arrays = WORLD.traffic(500, rng)
@@ -186,7 +188,7 @@ def test_a_window_with_one_frozen_frame_is_never_calm(test, share):
 
 
 @pytest.mark.parametrize("different", [1, 2, 19])
-def test_too_few_different_rows_are_not_tested_and_not_calm(test, different):
+def test_too_few_different_rows_are_not_tested_and_not_calm(test: WindowTest, different: int) -> None:
     arrays = WORLD.traffic(200, np.random.default_rng(14))
     report = test(**rows(arrays, np.arange(200) % different))
     assert (report.state, report.drifted, report.kind) == ("not_tested", True, "repeats")
@@ -197,7 +199,7 @@ def test_too_few_different_rows_are_not_tested_and_not_calm(test, different):
         assert "Warming up" not in text
 
 
-def test_repeats_that_the_reference_has_as_well_are_no_finding():
+def test_repeats_that_the_reference_has_as_well_are_no_finding() -> None:
     rng = np.random.default_rng(14)
     arrays = WORLD.traffic(600, rng)
     tested = WindowTest(Reference(**rows(arrays, rng.integers(0, 300, 600))), window_size=200)
@@ -206,19 +208,19 @@ def test_repeats_that_the_reference_has_as_well_are_no_finding():
     assert report.kind != "repeats"
 
 
-def test_too_small_a_window_is_said_to_warm_up(test):
+def test_too_small_a_window_is_said_to_warm_up(test: WindowTest) -> None:
     report = test(**WORLD.traffic(19, np.random.default_rng(14), move=5))
     assert (report.state, report.p_value, report.drifted, report.kind) == ("warming_up", 1.0, False, "none")
     assert "Warming up" not in report.alert_summary
 
 
-def test_an_alert_never_says_that_there_is_no_drift(test):
+def test_an_alert_never_says_that_there_is_no_drift(test: WindowTest) -> None:
     report = test(**WORLD.traffic(200, np.random.default_rng(12)))
     assert "No drift" in report.summary
     assert "No drift" not in report.alert_summary
 
 
-def test_p_values_at_their_floor_read_less_than_and_evidence_goes_on(test):
+def test_p_values_at_their_floor_read_less_than_and_evidence_goes_on(test: WindowTest) -> None:
     rng = np.random.default_rng(12)
     mild, strong = test(**WORLD.traffic(200, rng, move=0.4)), test(**WORLD.traffic(200, rng, move=2.0))
     assert mild.p_value == strong.p_value == mild.p_value_floor
@@ -227,14 +229,14 @@ def test_p_values_at_their_floor_read_less_than_and_evidence_goes_on(test):
     assert calm.evidence == pytest.approx(-np.log(calm.p_value))
 
 
-def test_every_window_has_permutations_of_its_own(reference):
+def test_every_window_has_permutations_of_its_own(reference: Reference) -> None:
     tested = WindowTest(reference, window_size=100)
     rng = np.random.default_rng(30)
     windows = [tested._validate(*WORLD.traffic(100, rng).values()) for _ in range(2)]
     assert windows[0].seed != windows[1].seed
 
 
-def test_a_new_kind_of_image_is_named(test):
+def test_a_new_kind_of_image_is_named(test: WindowTest) -> None:
     rng = np.random.default_rng(31)
     arrays = WORLD.traffic(200, rng)
     strange = WORLD.see(np.full(20, 2), rng, move=4.0)
@@ -247,7 +249,7 @@ def test_a_new_kind_of_image_is_named(test):
     assert test(**WORLD.traffic(200, rng, prior=missing())).new_kind is None
 
 
-def test_classes_are_named_when_changed_images_move_them(reference):
+def test_classes_are_named_when_changed_images_move_them(reference: Reference) -> None:
     report = WindowTest(reference, window_size=300)(**WORLD.traffic(300, np.random.default_rng(32), move=2.0))
     assert report.kind in ("covariate", "both")
     assert "→" in report.summary
@@ -255,14 +257,14 @@ def test_classes_are_named_when_changed_images_move_them(reference):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_any_float_type(reference, dtype):
+def test_any_float_type(reference: Reference, dtype: Any) -> None:
     rng = np.random.default_rng(15)
     arrays = {name: values.astype(dtype) for name, values in WORLD.traffic(100, rng).items()}
     assert not WindowTest(reference, window_size=100)(**arrays).drifted
 
 
 @pytest.mark.parametrize("world", [World(k=2, d=1), World(k=2, d=3), World(k=40, d=8)])
-def test_any_number_of_classes_and_dimensions(world):
+def test_any_number_of_classes_and_dimensions(world: World) -> None:
     rng = np.random.default_rng(16)
     tested = WindowTest(world.reference(600, rng), window_size=100)
     calm, moved = tested(**world.traffic(100, rng)), tested(**world.traffic(100, rng, move=2.0))
@@ -272,10 +274,10 @@ def test_any_number_of_classes_and_dimensions(world):
     assert moved.kind in ("covariate", "both")
 
 
-def test_saturated_softmax_and_constant_columns_raise_no_alarm():
+def test_saturated_softmax_and_constant_columns_raise_no_alarm() -> Any:
     rng = np.random.default_rng(17)
 
-    def saturated(n: int) -> dict[str, np.ndarray]:
+    def saturated(n: int) -> Arrays:
         labels = rng.integers(0, 3, n)
         embeddings = np.zeros((n, 4))
         embeddings[:, 0] = labels + np.linspace(0, 1e-3, n)
@@ -289,7 +291,7 @@ def test_saturated_softmax_and_constant_columns_raise_no_alarm():
     assert [(shift.constant, shift.effect) for shift in report.properties] == [(True, 0.0)] * 2
 
 
-def test_without_properties(reference):
+def test_without_properties(reference: Reference) -> None:
     rng = np.random.default_rng(18)
     arrays = WORLD.traffic(100, rng, move=0.8)
     del arrays["properties"]
@@ -299,7 +301,7 @@ def test_without_properties(reference):
     assert "properties" not in report.tests
 
 
-def test_properties_that_the_reference_lacks_are_left_out():
+def test_properties_that_the_reference_lacks_are_left_out() -> None:
     rng = np.random.default_rng(23)
     arrays = WORLD.traffic(600, rng)
     tested = WindowTest(Reference(arrays["embeddings"], arrays["probabilities"]), window_size=100)
@@ -319,13 +321,13 @@ def test_properties_that_the_reference_lacks_are_left_out():
         ("embeddings", lambda a: a[0], "two dimensions"),
     ],
 )
-def test_bad_input_is_a_clear_error(test, name, spoil, message):
+def test_bad_input_is_a_clear_error(test: WindowTest, name: str, spoil: Any, message: str) -> None:
     arrays = WORLD.traffic(100, np.random.default_rng(19))
     with pytest.raises(ValueError, match=message):
         test(**arrays | {name: spoil(arrays[name])})
 
 
-def test_bad_arguments_are_clear_errors(reference):
+def test_bad_arguments_are_clear_errors(reference: Reference) -> None:
     with pytest.raises(ValueError, match="window_size"):
         WindowTest(reference, window_size=5)
     with pytest.raises(ValueError, match="level"):
@@ -337,7 +339,7 @@ def test_bad_arguments_are_clear_errors(reference):
 
 
 @pytest.mark.parametrize(("n", "m"), [(3000, 200), (300, 12_000)])
-def test_memory_stays_within_the_documented_bound(n, m):
+def test_memory_stays_within_the_documented_bound(n: int, m: int) -> None:
     """Peak of a window against the bound in WindowTest's notes; NumPy reports to tracemalloc."""
     rng = np.random.default_rng(21)
     tested = WindowTest(WORLD.reference(n, rng), window_size=m)
@@ -351,7 +353,7 @@ def test_memory_stays_within_the_documented_bound(n, m):
     assert peak < 4 * rows_tested * (2 * 500 + 4 * 256 + 32 * 8) + 30e6
 
 
-def test_calm_traffic_in_bursts_is_not_called_drift(reference):
+def test_calm_traffic_in_bursts_is_not_called_drift(reference: Reference) -> None:
     """Bursts of 20 of one class: the independent null alarms on most windows, the block bootstrap at its level."""
     rng = np.random.default_rng(22)
     plain = WindowTest(reference, window_size=200)
@@ -362,10 +364,11 @@ def test_calm_traffic_in_bursts_is_not_called_drift(reference):
     assert alarms[1] <= stats.binom.ppf(0.9995, 40, 0.05)
     report = known(**WORLD.traffic(200, rng, move=1.0))
     assert report.drifted
+    assert report.design_effect is not None
     assert report.design_effect > 5
 
 
-def test_power_table_says_what_a_reference_can_see():
+def test_power_table_says_what_a_reference_can_see() -> None:
     """More is seen in larger windows, and the smallest shift named is really seen."""
     table = power_table(WORLD.reference(1200, np.random.default_rng(24)), window_sizes=(60, 300))
     by_shift = {(row.shift, row.window_size): row.smallest for row in table}

@@ -32,7 +32,7 @@ class Drifting:
         with engine.begin() as connection:
             stream = streams.find(connection, "pets:3")
             assert stream is not None
-            references.save(connection, stream.model_id, arrays(50))
+            self.reference_id = references.save(connection, stream.model_id, arrays(50))
             self.stream_id = stream.id
         self.alert_id = self.fire("covariate")
 

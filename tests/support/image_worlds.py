@@ -70,7 +70,8 @@ def darker(images: np.ndarray, factor: float) -> np.ndarray:
 
 
 def blurred(images: np.ndarray, sigma: float) -> np.ndarray:
-    return np.clip(ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma)) + 0.5, 0, 255).astype(np.uint8)
+    smooth: np.ndarray = ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma))
+    return np.clip(smooth + 0.5, 0, 255).astype(np.uint8)
 
 
 def noisy(images: np.ndarray, sigma: float) -> np.ndarray:
@@ -79,7 +80,7 @@ def noisy(images: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def turned(images: np.ndarray, degrees: float) -> np.ndarray:
-    rotated = ndimage.rotate(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
+    rotated: np.ndarray = ndimage.rotate(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
     return np.clip(rotated + 0.5, 0, 255).astype(np.uint8)
 
 

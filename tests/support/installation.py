@@ -69,7 +69,7 @@ class Assets:
         np.savez(folder / "held_out.npz", images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
         bundle = bundles.load(made[0])
         arrays = reference_arrays(bundle, LabelledImages(bundle, folder / "held_out.npz", None))
-        columns = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
+        columns: list[Any] = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
         calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
         traffic = Traffic(held_out, np.random.default_rng(2))
         kinds: tuple[Kind, ...] = ("none", "covariate")

@@ -64,7 +64,7 @@ def build_reference(folder: Path, images: Path) -> None:
     """Store the reference as `tidemark reference build` does, without its table of what it can see."""
     bundle = bundles.load(folder)
     arrays = reference_arrays(bundle, LabelledImages(bundle, images, None))
-    columns = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
+    columns: list[Any] = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
     store(bundle, arrays, Reference(*columns))
 
 

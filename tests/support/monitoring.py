@@ -29,7 +29,7 @@ class Installation:
         self.settings = Settings(**own | {"window_interval": 0} | settings)
         self.rng = np.random.default_rng(0)
         reference = WORLD.reference(1500, self.rng)
-        arrays = {
+        arrays: dict[str, Any] = {
             "embeddings": reference.embeddings.astype(HALF),
             "probabilities": reference.probabilities.astype(HALF),
             "labels": reference.labels,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import make_url
 
@@ -39,7 +40,7 @@ def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int 
     ]
     config = folder / "pgbouncer.ini"
     config.write_text("\n".join(lines) + "\n")
-    other = {}
+    other: dict[str, Any] = {}
     if os.geteuid() == 0:  # PgBouncer refuses to run as root; the socket is open to its server's user only
         owner = Path(socket_folder).stat().st_uid
         other = {"user": owner, "group": pwd.getpwuid(owner).pw_gid, "extra_groups": ()}

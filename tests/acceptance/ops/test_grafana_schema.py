@@ -21,7 +21,7 @@ def path(request: pytest.FixtureRequest) -> Path:
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
     register_default_plugins()
-    return request.param
+    return Path(request.param)
 
 
 def model(board: dict[str, Any]) -> Any:

@@ -157,7 +157,7 @@ def test_the_kept_baselines_of_a_stream_are_bounded(drifting: Drifting, monkeypa
             baselines.save(
                 connection,
                 stream_id=drifting.stream_id,
-                reference_id=streams.get(connection, drifting.stream_id).reference_id,
+                reference_id=drifting.reference_id,
                 what="all",
                 span=(drifting.started, drifting.started),
                 arrays=arrays(10),
@@ -184,13 +184,13 @@ def test_trying_out_receivers_needs_one(client: TestClient) -> None:
 
 @pytest.mark.parametrize("body", [None, {}])
 def test_receivers_are_tried_out(serve: Callable[..., TestClient], body: Any) -> None:
-    receivers = Settings(webhook_urls="http://127.0.0.1:9/a,slack+http://127.0.0.1:9/b").webhook_urls  # type: ignore[arg-type]
+    receivers = Settings(webhook_urls="http://127.0.0.1:9/a,slack+http://127.0.0.1:9/b").webhook_urls
     answer = serve(webhook_urls=receivers).post("/alerts/test", json=body)
     assert (answer.status_code, answer.json()) == (202, {"receivers": 2})
 
 
 def test_only_an_admin_acts_and_the_key_is_recorded(serve: Callable[..., TestClient], engine: Engine, url: str) -> None:
-    client = serve(api_keys=Settings(api_keys=SETTING).api_keys)  # type: ignore[arg-type]
+    client = serve(api_keys=Settings(api_keys=SETTING).api_keys)
     admin, reader = ({"x-api-key": KEYS[scope]} for scope in ("admin", "read"))
     drifting = Drifting(client, engine, url)
     for action in ("acknowledge", "mute", "accept", "deliver"):

@@ -48,7 +48,7 @@ def received(
     async def receive() -> dict[str, Any]:
         return next(messages)
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Any) -> None:
         sent.append(message)
 
     app = BodyLimits(echo_size, {"/large*": 10 * LIMIT}, budget or BodyBudget(10**9))

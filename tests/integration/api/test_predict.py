@@ -56,7 +56,8 @@ def test_a_model_that_is_busy_is_a_503_that_says_when_to_come_again(
     monkeypatch.setattr(Model, "run", held)
 
     def ask() -> Response:
-        return client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
+        answer: Response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
+        return answer
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask)

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import hashlib
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -136,9 +137,9 @@ def test_403_names_the_scope_that_is_missing(client: TestClient) -> None:
 
 def test_a_refused_body_is_not_read(client: TestClient) -> None:
     app = RequestHead(client.app, checks=[ApiKeys(Settings(api_keys=SETTING).api_keys)])
-    sent = []
+    sent: list[Any] = []
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: Any) -> None:
         sent.append(message)
 
     async def receive() -> dict[str, object]:

@@ -27,7 +27,7 @@ class Database:
 def test_who_asks_at_a_time_shares_a_query_and_who_asks_later_gets_a_new_one() -> None:
     async def scenario() -> None:
         query = SingleFlight(Database())
-        assert await asyncio.gather(query(), query(), query()) == [1, 1, 1]
+        assert list(await asyncio.gather(query(), query(), query())) == [1, 1, 1]
         assert await query() == 2
 
     asyncio.run(scenario())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.graphs import build
+from tests.support.graphs import Nodes, build
 from tidemark.commands.model_check import check_model
 from tidemark.commands.reference import build_reference
 from tidemark.errors import TidemarkError
@@ -44,7 +44,7 @@ def bundle(tmp_path: Path) -> Bundle:
     std = np.array([0.229, 0.224, 0.225], np.float32)
     weights *= np.repeat(std, SIDE * SIDE)[:, None]
     bias = (mean * std * SIDE * SIDE / 4).astype(np.float32)
-    nodes = [
+    nodes: Nodes = [
         ("Clip", ["image", "least", "most"], ["clipped"], {}),  # so that pixels in 0..255 are all alike
         ("Flatten", ["clipped"], ["flat"], {}),
         ("Gemm", ["flat", "w", "b"], ["logits"], {}),

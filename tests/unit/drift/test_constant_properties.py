@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.support.worlds import Arrays
 from tidemark.drift import Reference, StreamDetector, WindowTest
 
 
-def world(count: int, width: float, seed: int, darker: float = 0.0) -> dict[str, np.ndarray]:
+def world(count: int, width: float, seed: int, darker: float = 0.0) -> Arrays:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, count)
     probabilities = np.full((count, 4), 0.02, np.float32)

@@ -9,7 +9,7 @@ def test_posteriors_follow_the_priors_by_bayes() -> None:
 
     def posterior(prior: np.ndarray) -> np.ndarray:
         joint = likelihood * prior
-        return joint / joint.sum(axis=1, keepdims=True)
+        return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
     np.testing.assert_allclose(corrected(posterior(before), after / before), posterior(after))
 

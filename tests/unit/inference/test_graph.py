@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
+from tests.support.graphs import Nodes
 from tidemark.inference.bundle import BrokenBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model
@@ -106,7 +107,7 @@ def test_heads(make_graph: Make, weights: Weights, tmp_path: Path, head: str) ->
 
 
 def test_a_quantised_head(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("QuantizeLinear", ["flat", "scale", "zero"], ["flat_q"], {}),
         ("DequantizeLinear", ["flat_q", "scale", "zero"], ["flat_dq"], {}),
@@ -128,7 +129,7 @@ def test_a_quantised_head(make_graph: Make, weights: Weights, tmp_path: Path) ->
 def test_a_dynamically_quantised_head_gives_the_tensor_before_quantisation(
     make_graph: Make, weights: Weights, tmp_path: Path
 ) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("DynamicQuantizeLinear", ["flat"], ["flat_q", "scale", "zero"], {}),
         ("MatMulInteger", ["flat_q", "w", "zero"], ["sum"], {}),
@@ -136,13 +137,13 @@ def test_a_dynamically_quantised_head_gives_the_tensor_before_quantisation(
         ("Mul", ["scale", "scale_w"], ["scales"], {}),
         ("Mul", ["sum_f", "scales"], ["logits"], {}),
     ]
-    tensors = {"w": (90 * weights(64, 3)).astype(np.int8), "scale_w": np.float32([0.01])}
+    tensors = {"w": (90 * weights(64, 3)).astype(np.int8), "scale_w": np.array([0.01], np.float32)}
     model = make_graph(nodes, tensors, ["logits"])
     assert init_bundle(model, tmp_path / "bundle").output.embedding == "flat"
 
 
 def test_a_transformer_like_head_reads_the_normalised_token(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Reshape", ["image", "tokens"], ["patches"], {}),
         ("Transpose", ["patches"], ["turned"], {"perm": [0, 2, 1]}),
         ("MatMul", ["patches", "turned"], ["attention"], {}),
@@ -168,7 +169,7 @@ def test_a_transformer_like_head_reads_the_normalised_token(make_graph: Make, we
 
 
 def test_logits_and_probabilities_and_embedding_all_outputs(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("Gemm", ["flat", "w1"], ["pre_logits"], {}),
         ("Gemm", ["pre_logits", "w2"], ["sum"], {}),
@@ -181,7 +182,7 @@ def test_logits_and_probabilities_and_embedding_all_outputs(make_graph: Make, we
 
 
 def test_one_sigmoid_is_two_classes(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("Gemm", ["flat", "w"], ["sum"], {}),
         ("Sigmoid", ["sum"], ["out"], {}),
@@ -195,7 +196,7 @@ def test_one_sigmoid_is_two_classes(make_graph: Make, weights: Weights, tmp_path
 
 
 def test_independent_sigmoids_are_refused(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("Gemm", ["flat", "w"], ["sum"], {}),
         ("Sigmoid", ["sum"], ["out"], {}),
@@ -213,7 +214,7 @@ def test_channels_last(make_mlp: Make, tmp_path: Path) -> None:
 
 
 def test_half_precision(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    nodes: Nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     model = make_graph(nodes, {"w": weights(64, 4).astype(np.float16)}, ["logits"], dtype=TensorProto.FLOAT16)
     probabilities, embeddings = Model(init_bundle(model, tmp_path / "bundle")).predict(PIXELS)
     assert probabilities.dtype == embeddings.dtype == np.float32
@@ -221,7 +222,7 @@ def test_half_precision(make_graph: Make, weights: Weights, tmp_path: Path) -> N
 
 
 def test_a_batch_fixed_by_the_export_is_freed(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [("Reshape", ["image", "to"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    nodes: Nodes = [("Reshape", ["image", "to"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     tensors = {"to": np.array([1, 64]), "w": weights(64, 4)}
     model = make_graph(nodes, tensors, ["logits"], image=(1, 1, 8, 8))
     bundle = init_bundle(model, tmp_path / "bundle")
@@ -234,13 +235,13 @@ def test_a_batch_fixed_by_the_export_is_freed(make_graph: Make, weights: Weights
 def test_a_free_size_is_the_one_with_which_the_model_runs(
     make_graph: Make, weights: Weights, tmp_path: Path, side: int, found: int
 ) -> None:
-    nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    nodes: Nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     model = make_graph(nodes, {"w": weights(side**2, 4)}, ["logits"], image=("N", 1, "H", "W"))
     assert init_bundle(model, tmp_path / "bundle").input.size == (found, found)
 
 
 def test_a_free_size_that_does_not_matter_is_224(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [("Conv", ["image", "k"], ["maps"], {}), ("GlobalAveragePool", ["maps"], ["logits"], {})]
+    nodes: Nodes = [("Conv", ["image", "k"], ["maps"], {}), ("GlobalAveragePool", ["maps"], ["logits"], {})]
     model = make_graph(nodes, {"k": weights(4, 3, 1, 1)}, ["logits"], image=("N", 3, "H", "W"))
     bundle = init_bundle(model, tmp_path / "bundle", preset="imagenet")
     assert (bundle.input.size, bundle.input.resize) == ((224, 224), "crop")
@@ -253,7 +254,7 @@ def test_a_deep_network_is_no_trouble(make_graph: Make, weights: Weights, tmp_pa
         nodes += [("Relu", [f"h{depth}"], [f"r{depth}"], {}), ("Add", [f"h{depth}", f"r{depth}"], [f"s{depth}"], {})]
         nodes += [("Mul", [f"s{depth}", "half"], [f"h{depth + 1}"], {})]
     nodes.append(("Gemm", ["h700", "w"], ["logits"], {}))
-    model = make_graph(nodes, {"half": np.float32([0.5]), "w": weights(64, 4)}, ["logits"])
+    model = make_graph(nodes, {"half": np.array([0.5], np.float32), "w": weights(64, 4)}, ["logits"])
     assert init_bundle(model, tmp_path / "bundle").output.embedding == "h700"
 
 
@@ -325,7 +326,7 @@ def test_an_opset_that_the_runtime_lacks(make_mlp: Make, tmp_path: Path) -> None
 
 
 def test_an_operator_that_the_runtime_lacks(make_graph: Make, weights: Weights, tmp_path: Path) -> None:
-    nodes = [("my.ops::Magic", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
+    nodes: Nodes = [("my.ops::Magic", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     model = make_graph(nodes, {"w": weights(64, 4)}, ["logits"])
     with pytest.raises(BrokenBundle, match=r"custom operators my\.ops::Magic"):
         init_bundle(model, tmp_path / "bundle")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ Make = Callable[..., Path]
 PIXELS = np.random.default_rng(5).integers(0, 256, (3, 8, 8), dtype=np.uint8)
 
 
-def external(model: Path, folder: Path, **options: object) -> Path:
+def external(model: Path, folder: Path, **options: Any) -> Path:
     folder.mkdir()
     onnx.save(
         onnx.load(model),

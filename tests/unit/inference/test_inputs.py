@@ -37,9 +37,9 @@ def linear(
     ]
     weights = {
         "w": random(values, 4),
-        "k255": np.float32([255]),
-        "k128": np.float32([128]),
-        "r255": np.float32([1 / 255]),
+        "k255": np.array([255], np.float32),
+        "k128": np.array([128], np.float32),
+        "r255": np.array([1 / 255], np.float32),
     }
     return make_graph(nodes, weights, ["logits"], image=image, dtype=dtype)
 

@@ -10,7 +10,7 @@ def test_exact_rows_keep_their_values() -> None:
 
 
 def test_a_row_is_corrected_whatever_the_others_of_its_batch_are() -> None:
-    exact, rounded = np.float32([[0.5, 0.5]]), np.float32([[0.5, 0.507]])
+    exact, rounded = np.array([[0.5, 0.5]], np.float32), np.array([[0.5, 0.507]], np.float32)
     both = distributions(np.concatenate([exact, rounded]))
     np.testing.assert_array_equal(both[0], exact[0])
     np.testing.assert_array_equal(both[1], distributions(rounded)[0])
@@ -30,8 +30,8 @@ def test_probabilities_on_a_grid_may_be_off_by_half_a_step_a_class(steps: int) -
 )
 def test_a_row_that_is_not_a_distribution_fails(row: list[float]) -> None:
     with pytest.raises(ModelFailed, match=r"set output\.activation"):
-        distributions(np.float32([[1, 0, 0], row]))
+        distributions(np.array([[1, 0, 0], row], np.float32))
 
 
 def test_normalise_divides_by_the_sum() -> None:
-    np.testing.assert_allclose(activated(np.float32([[1, 3]]), "normalise"), [[0.25, 0.75]])
+    np.testing.assert_allclose(activated(np.array([[1, 3]], np.float32), "normalise"), [[0.25, 0.75]])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.graphs import random
+from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.projection import MAX_EMBEDDING_SIZE, projected
 from tidemark.inference.session import Model
@@ -22,7 +22,8 @@ def test_a_small_embedding_is_left_as_it_is(size: int) -> None:
 def test_distances_are_kept(size: int) -> None:
     rows = random(12, size)
     reduced = projected(rows)
-    assert (reduced.shape, reduced.dtype) == ((12, MAX_EMBEDDING_SIZE), np.float32)
+    assert reduced.shape == (12, MAX_EMBEDDING_SIZE)
+    assert reduced.dtype == np.float32
     before = np.linalg.norm(rows[:, None] - rows, axis=2)[np.triu_indices(12, 1)]
     after = np.linalg.norm(reduced[:, None] - reduced, axis=2)[np.triu_indices(12, 1)]
     assert np.abs(after / before - 1).max() < 0.12
@@ -39,7 +40,7 @@ def test_the_projection_never_changes() -> None:
 
 
 def test_a_model_answers_the_projected_embedding(make_graph: Callable[..., Path], tmp_path: Path) -> None:
-    nodes = [
+    nodes: Nodes = [
         ("Flatten", ["image"], ["flat"], {}),
         ("Gemm", ["flat", "up"], ["wide"], {}),
         ("Gemm", ["wide", "w"], ["logits"], {}),

@@ -59,7 +59,7 @@ HEADS: dict[str, tuple[Nodes, dict[str, Any]]] = {
     ),
     "a temperature": (
         [*HEAD, ("Div", ["scores", "t"], ["cool"], {}), ("Softmax", ["cool"], ["out"], {"axis": 1})],
-        {"t": np.float32([1.0])},
+        {"t": np.array([1.0], np.float32)},
     ),
     "tanh cap": ([*HEAD, ("Tanh", ["scores"], ["out"], {})], {}),
     "leaky relu": ([*HEAD, ("LeakyRelu", ["scores"], ["out"], {"alpha": 1.0})], {}),
@@ -77,7 +77,7 @@ HEADS: dict[str, tuple[Nodes, dict[str, Any]]] = {
     ),
     "where": (
         [*HEAD, ("IsNaN", ["scores"], ["nan"], {}), ("Where", ["nan", "zero", "scores"], ["out"], {})],
-        {"zero": np.float32([0])},
+        {"zero": np.array([0], np.float32)},
     ),
     "log of a softmax": (
         [*HEAD, ("Softmax", ["scores"], ["p"], {"axis": 1}), ("Log", ["p"], ["out"], {})],
@@ -91,7 +91,7 @@ HEADS: dict[str, tuple[Nodes, dict[str, Any]]] = {
             ("Mul", ["gelu", "no"], ["zero"], {}),
             ("Add", ["scores", "zero"], ["out"], {}),
         ],
-        {"none": np.zeros(4, np.float32), "no": np.float32([0])},
+        {"none": np.zeros(4, np.float32), "no": np.array([0], np.float32)},
     ),
 }
 
@@ -219,7 +219,7 @@ def test_a_single_score_is_a_logit_unless_the_graph_has_a_sigmoid(
         nodes, last = [*nodes, ("Sigmoid", ["one"], ["p"], {})], "p"
     if shape == "N":
         nodes, last = [*nodes, ("Squeeze", [last, "axis"], ["out"], {})], "out"
-    weights = WEIGHTS | {"w3": scale * random(6, 1), "b3": np.float32([0.4]), "axis": np.array([1])}
+    weights = WEIGHTS | {"w3": scale * random(6, 1), "b3": np.array([0.4], np.float32), "axis": np.array([1])}
     model = make_graph(nodes, weights, [last])
     notes: list[str] = []
     bundle = init_bundle(model, tmp_path / "bundle", note=notes.append)
@@ -238,7 +238,7 @@ def test_a_sigmoid_and_its_complement_are_two_classes(make_graph: Make, tmp_path
         ("Sub", ["unit", "p"], ["rest"], {}),
         ("Concat", ["rest", "p"], ["out"], {"axis": 1}),
     ]
-    model = make_graph(nodes, WEIGHTS | {"w3": random(6, 1), "unit": np.float32([1])}, ["out"])
+    model = make_graph(nodes, WEIGHTS | {"w3": random(6, 1), "unit": np.array([1], np.float32)}, ["out"])
     bundle = init_bundle(model, tmp_path / "bundle")
     assert (bundle.output.activation, len(bundle.labels)) == ("none", 2)
     np.testing.assert_allclose(Model(bundle, threads=1).predict(PIXELS)[0], tensor(model, "out"), rtol=1e-5)
@@ -282,7 +282,7 @@ def test_an_activation_that_makes_no_probabilities_is_refused(
 
 def test_an_answer_that_is_not_a_distribution_fails_at_the_request(make_graph: Make, tmp_path: Path) -> None:
     nodes: Nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w", "b"], ["out"], {})]
-    model = make_graph(nodes, {"w": 0.02 * np.ones((64, 1), np.float32), "b": np.float32([0.1])}, ["out"])
+    model = make_graph(nodes, {"w": 0.02 * np.ones((64, 1), np.float32), "b": np.array([0.1], np.float32)}, ["out"])
     bundle = init_bundle(model, tmp_path / "bundle")
     spec = bundle.folder / "model.toml"
     spec.write_text(spec.read_text().replace('activation = "sigmoid"', 'activation = "none"'))
@@ -369,7 +369,7 @@ def test_the_scale_of_a_dynamic_quantisation_leads_to_no_other_embedding(make_gr
     weights = {
         "q1": (90 * random(64, 6)).astype(np.int8),
         "q2": (90 * random(6, 4)).astype(np.int8),
-        "step": np.float32([0.01]),
+        "step": np.array([0.01], np.float32),
     }
     notes: list[str] = []
     bundle = init_bundle(make_graph(nodes, weights, ["h2"]), tmp_path / "bundle", note=notes.append)

@@ -106,7 +106,7 @@ def test_nan_is_no_answer(make_graph: Make, weights: Weights, tmp_path: Path) ->
         ("Sqrt", ["under"], ["roots"], {}),
         ("Gemm", ["roots", "w"], ["logits"], {}),
     ]
-    model = make_graph(nodes, {"half": np.float32([0.5]), "w": weights(64, 4)}, ["logits"])
+    model = make_graph(nodes, {"half": np.array([0.5], np.float32), "w": weights(64, 4)}, ["logits"])
     ready = Model(init_bundle(model, tmp_path / "bundle"))
     assert np.isfinite(ready.predict(PIXELS // 4)[0]).all()
     with pytest.raises(ModelFailed, match="NaN or infinity"):
@@ -115,6 +115,8 @@ def test_nan_is_no_answer(make_graph: Make, weights: Weights, tmp_path: Path) ->
 
 def test_activations() -> None:
     extreme = np.array([[1000, 0, -1000], [0, 0, 0]], np.float32)
-    np.testing.assert_allclose(activated(extreme, "softmax"), [[1, 0, 0], [1 / 3] * 3], rtol=1e-6)
-    np.testing.assert_allclose(activated(np.float32([[0], [-500]]), "sigmoid"), [[0.5, 0.5], [1, 0]], atol=1e-6)
-    np.testing.assert_allclose(activated(np.float32([[0.2]]), "none"), [[0.8, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(activated(extreme, "softmax"), np.array([[1, 0, 0], [1 / 3] * 3]), rtol=1e-6)
+    np.testing.assert_allclose(
+        activated(np.array([[0], [-500]], np.float32), "sigmoid"), np.array([[0.5, 0.5], [1, 0]]), atol=1e-6
+    )
+    np.testing.assert_allclose(activated(np.array([[0.2]], np.float32), "none"), [[0.8, 0.2]], rtol=1e-6)

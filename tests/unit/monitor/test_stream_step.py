@@ -119,7 +119,7 @@ def test_a_shift_fires_once_is_dated_and_resolves_by_the_detector(prepared: Prep
     (resolved,) = stream.of(AlertResolved)
     assert resolved.incident_id == fired.incident_id
     assert resolved.resolution == "recovered"
-    assert stream.state.kinds == ()
+    assert not stream.state.kinds
 
 
 def test_an_incident_does_not_resolve_while_the_shift_stays(prepared: PreparedReference) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def log_loss_interval(remedy: RemedyResult) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("create", [corrected_posterior, class_weights])
-def test_nothing_is_claimed_on_calm_spans(create, tmp_path: Path) -> None:
+def test_nothing_is_claimed_on_calm_spans(create: Any, tmp_path: Path) -> None:
     """8 spans: one claim at most; judged by the estimate that made it, two in five calm spans would claim."""
     rng = np.random.default_rng(0)
     reference = CONFUSED.reference(600, rng)

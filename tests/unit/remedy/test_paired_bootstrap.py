@@ -38,8 +38,10 @@ def test_both_metrics_are_measured() -> None:
     labels = np.array([0, 1, 1])
     before, after = np.array([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5]]), np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
     accuracy, loss = compare_posteriors(before, after, labels, "here", False)
-    assert (accuracy.metric, accuracy.amount) == ("accuracy", pytest.approx(2 / 3))
-    assert (loss.metric, loss.amount) == ("log-loss", pytest.approx(np.log([2, 1.6]).sum() / 3))
+    assert accuracy.metric == "accuracy"
+    assert accuracy.amount == pytest.approx(2 / 3)
+    assert loss.metric == "log-loss"
+    assert loss.amount == pytest.approx(np.log([2, 1.6]).sum() / 3)
 
 
 def test_the_further_labels_are_those_that_show_the_gain() -> None:

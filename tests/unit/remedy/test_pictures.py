@@ -18,7 +18,11 @@ RNG = np.random.default_rng(0)
 
 
 def span(names: tuple[str, ...] = ("a", "b", "<c>")) -> Span:
-    sample = Sample(RNG.normal(size=(200, 6)), RNG.dirichlet(np.ones(3), 200), RNG.normal(size=(200, 2)))
+    sample = Sample(
+        RNG.normal(size=(200, 6)).astype(np.float32),
+        RNG.dirichlet(np.ones(3), 200).astype(np.float32),
+        RNG.normal(size=(200, 2)).astype(np.float32),
+    )
     labels, properties = RNG.integers(0, 3, 200), ("brightness", "haze")
     reference = Reference(sample.embeddings, sample.probabilities, labels, sample.properties, names, properties)
     describe_shifted_classes = reference.check(sample.embeddings + 2, sample.probabilities, sample.properties)

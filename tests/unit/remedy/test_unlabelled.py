@@ -22,10 +22,12 @@ RNG = np.random.default_rng(0)
 
 def test_judge_favours_neither_side() -> None:
     old, new = (RNG.dirichlet(np.ones(4), 300) for _ in range(2))
-    there, back = estimate_improvement(old, old, new, new, 0), estimate_improvement(new, new, old, old, 0)
+    old32, new32 = old.astype(np.float32), new.astype(np.float32)
+    there = estimate_improvement(old32, old, new32, new, 0)
+    back = estimate_improvement(new32, new, old32, old, 0)
     assert there.estimated
     assert there.amount == pytest.approx(-back.amount)
-    same = estimate_improvement(old, old, old, old, 0)
+    same = estimate_improvement(old32, old, old32, old, 0)
     assert same.amount == 0
     assert not same.is_significant
 
