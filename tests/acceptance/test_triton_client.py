@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_several_workers_answer_over_grpc_on_one_port(bundle: Bundle, tmp_path: 
             connected = stack.enter_context(
                 triton_grpc.InferenceServerClient(f"127.0.0.1:{grpc_port}", channel_args=arguments)
             )
-            until(lambda connected=connected: grpc_is_ready(connected), "the server's port for gRPC")
+            until(partial(grpc_is_ready, connected), "the server's port for gRPC")
             tensor = triton_grpc.InferInput("image", list(RAW.shape), "UINT8")
             tensor.set_data_from_numpy(RAW)
             found = connected.infer("pets", [tensor])

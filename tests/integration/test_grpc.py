@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2
 
 from tests.support.open_inference import PIXELS, RAW, logged
 from tests.support.processes import free_port
+from tests.support.server import state_of
 from tests.support.wait import until
 from tidemark.api.open_inference_grpc import open_inference_pb2
 from tidemark.errors import ConfigurationError
@@ -152,7 +153,7 @@ def test_tensors_get_the_model_s_answer(
         parameters={"tag:camera": "7"},
     )
     expected = model.predict(PIXELS)[0]
-    near = {"atol": 0.01} if datatype == "FP16" else {"rtol": 1e-4, "atol": 1e-6}
+    near: dict[str, Any] = {"atol": 0.01} if datatype == "FP16" else {"rtol": 1e-4, "atol": 1e-6}
     np.testing.assert_allclose(answer.as_numpy("probabilities"), expected, **near)
     labels = [text.decode() for text in answer.as_numpy("label")]
     assert labels == [bundle.labels[row] for row in expected.argmax(axis=1)]
@@ -283,11 +284,11 @@ def test_messages_share_the_memory_of_request_bodies(serve: Callable[..., Served
     error = refusal(port, message_of("BYTES", [1], bytes_contents=[bytes(1_100_000)]))
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "at most 1000000 are available" in error.details()
-    http.app.state.server.body_budget.reserve(950_000)
+    state_of(http).body_budget.reserve(950_000)
     error = refusal(port, message_of("BYTES", [1], bytes_contents=[bytes(100_000)]))
     assert error.code() == grpc.StatusCode.UNAVAILABLE
     assert ("retry-after", "1") in [tuple(pair) for pair in error.trailing_metadata()]
-    http.app.state.server.body_budget.release(950_000)
+    state_of(http).body_budget.release(950_000)
     assert "not an image" in refusal(port, message_of("BYTES", [1], bytes_contents=[bytes(100_000)])).details()
 
 
@@ -297,7 +298,7 @@ def test_a_call_ends_at_its_client_s_deadline(serve: Callable[..., Served], monk
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(http.app.state.server.models.answering[0].predictor, "predict_tensor", never)
+    monkeypatch.setattr(state_of(http).models.answering[0].predictor, "predict_tensor", never)
     data = message_of("UINT8", ONE, uint_contents=ZEROS).SerializeToString()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         method = channel.unary_unary(INFER)

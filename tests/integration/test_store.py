@@ -69,7 +69,7 @@ def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
     def make() -> None:
         with engine.begin() as connection:
             raw: Any = connection.connection.driver_connection
-        predictions.ensure_partitions(raw, [day, day + dt.timedelta(days=1)])
+            predictions.ensure_partitions(raw, [day, day + dt.timedelta(days=1)])
 
     threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:

@@ -19,10 +19,10 @@ HTML = {"accept": "text/html"}
 
 
 def opened(client: TestClient, **headers: str) -> str:
-    return client.get("/label", params={"stream": STREAM}, headers=HTML | headers).text
+    return str(client.get("/label", params={"stream": STREAM}, headers=HTML | headers).text)
 
 
-def submit(client: TestClient, action: str, headers: dict[str, str] | None = None, **form: str) -> Any:
+def submit(client: TestClient, action: str, headers: dict[str, str] | None = None, **form: Any) -> Any:
     authorization = {name: value for name, value in (headers or {}).items() if name == "authorization"}
     token = re.findall('name="token" value="(.*?)"', opened(client, **authorization))[0]
     sent = {"origin": "http://testserver", "sec-fetch-site": "same-origin", **HTML, **(headers or {})}
@@ -77,7 +77,7 @@ def test_without_stored_pictures_the_page_says_so_and_links_the_predictions(desk
         ("dance", {}, 404),
     ],
 )
-def test_what_cannot_be_done_is_said(desk: Desk, action: str, form: dict[str, str], status: int) -> None:
+def test_what_cannot_be_done_is_said(desk: Desk, action: str, form: dict[str, Any], status: int) -> None:
     answer = submit(desk.client, action, **form)
     assert answer.status_code == status
     assert "Not done" in answer.text

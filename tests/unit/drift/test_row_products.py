@@ -1,5 +1,7 @@
 """Products of rows: those of the matrix product, and the same bits whatever other rows come with them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tidemark.drift.row_products import row_products
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("d", "r"), [(3, 5), (64, 64), (512, 320)])
-def test_a_row_has_the_same_product_in_any_company(d: int, r: int, dtype: type) -> None:
+def test_a_row_has_the_same_product_in_any_company(d: int, r: int, dtype: Any) -> None:
     rng = np.random.default_rng(0)
     rows, matrix = rng.normal(size=(50, d)).astype(dtype), rng.normal(size=(d, r)).astype(dtype)
     together = row_products(rows, matrix)
