@@ -25,6 +25,8 @@ from tidemark.api.endpoints import drift
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.commands.storage_report import described
 from tidemark.pages import routes
+from tidemark.serving.counters import ServerMetrics
+from tidemark.serving.refusals import RecentRefusals
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
@@ -108,6 +110,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
             )
     app = FastAPI()
     app.state.engine, app.state.settings = engine, Settings()
+    app.state.refusals = RecentRefusals(ServerMetrics())
     for room in (drift, routes):
         app.include_router(room.router)
     client = TestClient(app)

@@ -63,6 +63,7 @@ def accept(
         )
     limit = rows_within(width + first.probabilities.shape[1])
     batch = traffic.between(connection, stream, *span, limit, width) or first
+    streams.lock_model(connection, stream.model_id)
     before = baselines.current(connection, stream.id)
     if what == "mix" and before is not None and before.what != "mix":
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
@@ -106,6 +107,7 @@ def undo(connection: Connection, stream: StreamRow, by: str, at: dt.datetime) ->
     NotAcceptable
         The stream has no accepted baseline.
     """
+    streams.lock_model(connection, stream.model_id)
     baseline = baselines.undo(connection, stream.id, by, at)
     if baseline is None:
         raise NotAcceptable(f"stream {stream.stream} has no accepted baseline that could be undone")

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from ..store import slices, streams
 from ..store.streams import StreamRow
@@ -14,6 +14,7 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
 
     The stream of a whole model takes those of its slices with it. The next prediction of its name makes it a new one.
     """
+    streams.lock_model(connection, stream.model_id)
     rows = [stream] if stream.slice else [row for row in streams.every(connection) if row.model_id == stream.model_id]
     ended = 0
     for row in rows:
@@ -22,15 +23,19 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
     return ended
 
 
-def retire_idle(connection: Connection, alerts: Alerts, age: dt.timedelta, at: dt.datetime) -> list[str]:
+def retire_idle(engine: Engine, alerts: Alerts, age: dt.timedelta, at: dt.datetime) -> list[str]:
     """End the streams that had traffic once and none for an age, and return their names.
 
-    A stream that never had any is left alone: its model may not be in service yet.
+    A stream that never had any is left alone: its model may not be in service yet. Each stream ends in a transaction
+    of its own, so that none holds the locks of two models.
     """
     names = []
-    for stream_id in streams.idle(connection, age):
-        stream = streams.get(connection, stream_id)
-        if stream.retired_at is None:  # else it has ended with its model's stream
-            retire(connection, alerts, stream, at)
-            names.append(stream.stream)
+    with engine.connect() as connection:
+        idle = streams.idle(connection, age)
+    for stream_id in idle:
+        with engine.begin() as connection:
+            stream = streams.get(connection, stream_id)
+            if stream.retired_at is None:  # else it has ended with its model's stream
+                retire(connection, alerts, stream, at)
+                names.append(stream.stream)
     return names

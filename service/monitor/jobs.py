@@ -86,8 +86,7 @@ def build(settings: Settings, engine: Engine, url: str, pooled: bool) -> App:
     @app.task(name=RETIRE, queue=MAINTENANCE_QUEUE, queueing_lock=RETIRE)
     def retire_streams(timestamp: int) -> None:
         alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)
-        with engine.begin() as connection:
-            retired = retire_idle(connection, alerts, settings.retire_after, dt.datetime.now(dt.UTC))
+        retired = retire_idle(engine, alerts, settings.retire_after, dt.datetime.now(dt.UTC))
         if retired:
             logger.info("retired without traffic: %s", ", ".join(retired))
 

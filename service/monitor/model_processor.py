@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import label_log, log, watch
+from ..store import label_log, log, streams, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
@@ -81,6 +81,7 @@ class ModelProcessor:
         if model.state is None or not model.unsaved:
             return
         with self._engine.begin() as connection:
+            streams.lock_model(connection, model.model_id)
             write_status(connection, model, model.state, model.ids, model.unsaved)
         model.status_saved()
 

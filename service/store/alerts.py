@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from .page_bounds import first_page
 from .streams import stream_name
 from .tables import alerts, deliveries, models, streams
 
@@ -130,10 +131,17 @@ def record(connection: Connection, alert_id: UUID, entry: Mapping[str, Any]) -> 
     connection.execute(update(alerts).where(own).values(history=[*history, dict(entry)][-MAX_HISTORY:]))
 
 
-def newest(connection: Connection, limit: int = 50, stream: str | None = None) -> list[AlertRow]:
-    """Return alerts, newest first."""
+def newest(
+    connection: Connection, limit: int = 50, stream: str | None = None, before: UUID | None = None
+) -> list[AlertRow]:
+    """Return alerts, newest first, at most `limit` and as many as a page may hold; `before` is an alert's id."""
     query = _query().order_by(alerts.c.fired_at.desc()).limit(limit)
-    return _alerts(connection, query.where(stream_name == stream) if stream else query)
+    if stream is not None:
+        query = query.where(stream_name == stream)
+    if before is not None:
+        last = alerts.alias()
+        query = query.where(alerts.c.fired_at < select(last.c.fired_at).where(last.c.id == before).scalar_subquery())
+    return _alerts(connection, first_page(query, "fired_at"))
 
 
 def get(connection: Connection, alert_id: UUID) -> AlertRow | None:

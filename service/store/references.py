@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from .arrays import pack, unpack
 from .raw_connection import raw
+from .streams import lock_model
 from .tables import log_ends, models, references, streams
 
 
@@ -33,6 +34,7 @@ def save(
     pictures = _pack_thumbnails(thumbnails) if thumbnails else None
     statement = insert(references).values(model_id=model_id, rows=rows, arrays=pack(arrays), thumbnails=pictures)
     reference_id = int(connection.execute(statement.returning(references.c.id)).scalar_one())
+    lock_model(connection, model_id)  # after the arrays were sent, for monitors wait for it
     own = streams.c.model_id == model_id
     ends = {"predictions": "position", "labels": "label_position"}
     places = {

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import args_row
-from sqlalchemy import Connection, func, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from ..errors import TidemarkError
 from .raw_connection import raw
@@ -128,6 +128,16 @@ def get(connection: Connection, stream_id: int) -> StreamRow:
     """Return a stream."""
     (row,) = _fetch(connection, "WHERE s.id = %(id)s", id=stream_id)
     return row
+
+
+def lock_model(connection: Connection, model_id: int) -> None:
+    """Lock the row of a model's whole stream until the end of the transaction.
+
+    Every transaction that changes streams of a model takes this lock before it changes other rows, and holds that of
+    one model only: two of them wait for each other, and never both.
+    """
+    s = streams.c
+    connection.execute(select(s.id).where(s.model_id == model_id, s.slice == "").with_for_update(key_share=True))
 
 
 def save(connection: Connection, stream_id: int, **values: Any) -> None:

@@ -45,7 +45,10 @@ RENEW = text(
     """
 )
 RELEASE = text(
-    "UPDATE streams SET lease_owner = NULL, lease_until = NULL WHERE id = ANY(:ids) AND lease_owner = :owner"
+    """
+    UPDATE streams SET lease_owner = NULL, lease_until = NULL
+    WHERE id IN (SELECT id FROM streams WHERE id = ANY(:ids) AND lease_owner = :owner ORDER BY id FOR NO KEY UPDATE)
+    """
 )
 HEARTBEAT = text(
     """
@@ -75,6 +78,7 @@ REOPEN = text(
         ) AS first_position
         FROM streams r JOIN log_ends e ON e.model_id = r.model_id AND e.log = 'predictions' AND e.at > r.retired_at
         WHERE r.slice = '' AND r.retired_at IS NOT NULL
+        FOR NO KEY UPDATE OF r SKIP LOCKED
     ) g
     WHERE s.id = g.id
     """

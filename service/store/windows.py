@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, FromClause, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
+from .page_bounds import first_page, with_short_reports
 from .streams import stream_name
 from .tables import models, streams, windows
 
@@ -46,27 +47,39 @@ def save(connection: Connection, **values: Any) -> int:
 def newest(
     connection: Connection, stream: str | None = None, limit: int = 20, before: int | None = None
 ) -> list[WindowRow]:
-    """Return windows, newest first; `before` is a window's id."""
-    query = _query().order_by(windows.c.id.desc()).limit(limit)
-    if stream is not None:
-        own = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
-        query = query.where(windows.c.stream_id == own)
-    if before is not None:
-        query = query.where(windows.c.id < before)
-    return [WindowRow(**row._asdict()) for row in connection.execute(query)]
+    """Return windows, newest first, at most `limit` and as many as a page may hold; `before` is a window's id."""
+    query = _newest(stream, before).limit(limit)
+    return [WindowRow(**row._asdict()) for row in connection.execute(first_page(query, "id"))]
+
+
+def has_older(connection: Connection, stream: str | None, before: int) -> bool:
+    """Check whether there are windows before a window's id, of one stream or of all."""
+    return bool(connection.execute(_newest(stream, before).with_only_columns(windows.c.id).limit(1)).first())
 
 
 def last_of_each(connection: Connection) -> dict[int, WindowRow]:
-    """Return the newest window of every stream that has one, by the stream's id."""
+    """Return the newest window of every stream that has one, by the stream's id.
+
+    Reports beyond the bytes of a page are without their large members.
+    """
     newest = select(windows).where(windows.c.stream_id == streams.c.id).order_by(windows.c.id.desc()).limit(1).lateral()
     query = _query(newest).where(streams.c.retired_at.is_(None))
-    return {row.stream_id: WindowRow(**row._asdict()) for row in connection.execute(query)}
+    rows = connection.execute(with_short_reports(query, "stream_id"))
+    return {row.stream_id: WindowRow(**row._asdict()) for row in rows}
 
 
 def get(connection: Connection, window_id: int) -> WindowRow | None:
     """Return one window, or None."""
     row = connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
     return None if row is None else WindowRow(**row._asdict())
+
+
+def _newest(stream: str | None, before: int | None) -> Select[Any]:
+    query = _query().order_by(windows.c.id.desc())
+    if stream is not None:
+        own = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
+        query = query.where(windows.c.stream_id == own)
+    return query if before is None else query.where(windows.c.id < before)
 
 
 def _query(source: FromClause = windows) -> Select[Any]:

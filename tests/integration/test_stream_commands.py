@@ -89,8 +89,7 @@ def test_streams_without_traffic_end_by_themselves_and_come_back_with_it(world: 
     raiser, now = Alerts(open_queue(conninfo(url)), [], "http://x"), dt.datetime.now(dt.UTC)
 
     def retired(age: dt.timedelta) -> list[str]:
-        with world.engine.begin() as connection:
-            return retire_idle(connection, raiser, age, now)
+        return retire_idle(world.engine, raiser, age, now)
 
     at_once = dt.timedelta(0)
     assert retired(at_once) == []  # its predictions are not watched yet
@@ -120,7 +119,7 @@ def test_a_slice_without_traffic_ends_alone(world: World, url: str) -> None:
                 at = now - dt.timedelta(hours=hours)
                 point = {"stream_id": stream_id, "position": 1, "at": at, "evidence": 1.0}
                 connection.execute(evidence_points.insert().values(point))
-        assert retire_idle(connection, raiser, dt.timedelta(hours=2), now) == ["m:1/camera=7"]
+    assert retire_idle(world.engine, raiser, dt.timedelta(hours=2), now) == ["m:1/camera=7"]
     assert world.names() == ["m:1", "m:1/camera=8", "m:1/camera=9"]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ...alerts import outbox
 from ...alerts.schemas import Alert
@@ -18,6 +18,7 @@ router = APIRouter(tags=["alerts"])
 
 class AlertList(BaseModel):
     alerts: list[Alert]
+    next: UUID | None = Field(description="The `before` of the page after this one; null if this is the last one.")
 
 
 class Deferred(BaseModel):
@@ -26,14 +27,20 @@ class Deferred(BaseModel):
 
 @router.get("/alerts", summary="Alerts, newest first", responses=documented(422, 503))
 def get_alerts(
-    request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50, stream: str | None = None
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    stream: str | None = None,
+    before: UUID | None = None,
 ) -> AlertList:
-    """Return alerts, each with its deliveries."""
+    """Return alerts with their deliveries, at most `limit` and at most some 15 MB of reports; `before` is the `next`
+    of the page before."""
     with request.app.state.engine.connect() as connection:
-        rows = alerts.newest(connection, limit, stream)
+        rows = alerts.newest(connection, limit, stream, before)
+        has_more = bool(rows) and bool(alerts.newest(connection, 1, stream, rows[-1].id))
         sent = alerts.of_alerts(connection, [row.id for row in rows])
     url, now = request.app.state.settings.public_url, dt.datetime.now(dt.UTC)
-    return AlertList(alerts=[Alert.with_deliveries(row, sent, url, now) for row in rows])
+    listed = [Alert.with_deliveries(row, sent, url, now) for row in rows]
+    return AlertList(alerts=listed, next=rows[-1].id if has_more else None)
 
 
 @router.get("/alerts/{alert_id}", summary="One alert", responses=documented(404, 422, 503))

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ...alerts.schemas import BaselineSummary
 from ...store import baselines, streams, watching, windows
@@ -24,11 +24,16 @@ class Streams(BaseModel):
 
 class Windows(BaseModel):
     windows: list[dict[str, Any]]
+    next: int | None = Field(description="The `before` of the page after this one; null at the end.")
 
 
 @router.get("/drift", summary="State of every stream", responses=documented(503))
 def get_drift(request: Request) -> Streams:
-    """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores."""
+    """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores.
+
+    If the reports of all streams are too large for one answer, further ones lack what grows with the classes; their
+    window's own address has it.
+    """
     with request.app.state.engine.connect() as connection:
         models, last = watching.of_models(connection), windows.last_of_each(connection)
         accepted, rows = baselines.current_of_all(connection), streams.every(connection)
@@ -44,11 +49,13 @@ def get_windows(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: int | None = None,
 ) -> Windows:
-    """Return window reports; `before` is the id of the last one of the page before."""
+    """Return window reports, at most `limit` and at most some 15 MB; `before` is the `next` of the page before."""
     with request.app.state.engine.connect() as connection:
         names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
-        rows = windows.newest(connection, next(names, stream), limit, before)
-    return Windows(windows=[windows.as_json(row) for row in rows])
+        name = next(names, stream)
+        rows = windows.newest(connection, name, limit, before)
+        has_more = bool(rows) and windows.has_older(connection, name, rows[-1].id)
+    return Windows(windows=[windows.as_json(row) for row in rows], next=rows[-1].id if has_more else None)
 
 
 @router.get("/drift/windows/{window_id}", summary="One window report", responses=documented(404, 422, 503))
