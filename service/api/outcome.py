@@ -80,6 +80,8 @@ class PredictOutcome:
         else:
             status = status_of(error)
             self._metrics.answered(status)
-            if status != CLIENT_CLOSED_REQUEST:
+            if status == CLIENT_CLOSED_REQUEST:
+                self._metrics.images_abandoned(self.images)
+            else:
                 self._metrics.images_refused(refusal_reason(error), self.tags, self.images)
         self._metrics.observe("total", time.perf_counter() - self._started)

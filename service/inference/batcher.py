@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,7 +22,7 @@ class TooLate(Overloaded):
     """An item waited longer than it may; it was not run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _QueuedItem(Generic[T, R]):
     item: T
     size: int
@@ -70,7 +71,7 @@ class Batcher(Generic[T, R]):
             self._start_thread()
 
     async def submit(self, item: T, size: int = 1) -> R:
-        """Return the result of `item`, which takes `size` of a batch's places.
+        """Return the result of `item`, which takes `size` of a batch's places. A cancelled caller's item is not run.
 
         Raises
         ------
@@ -87,7 +88,17 @@ class Batcher(Generic[T, R]):
             if not self._waiting:
                 self._loop.call_soon(self._run_here)  # after the callers that are ready as well
             self._waiting.append(waiting)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            with self._changed, suppress(ValueError):  # its batch may have begun
+                self._waiting.remove(waiting)
+            raise
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether batches are so brief that they run in the event loop."""
+        return self._thread is None
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
@@ -122,7 +133,9 @@ class Batcher(Generic[T, R]):
                 if self._wait:
                     self._changed.wait_for(self._enough, self._wait)
                 if not self._waiting:
-                    return
+                    if self._closing:
+                        return
+                    continue  # all that waited was taken back
                 batch = self._next()
             self._loop.call_soon_threadsafe(_deliver, batch, self._results(batch))
 

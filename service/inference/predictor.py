@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,7 +23,9 @@ SMALL_BYTES = 4096  # a request up to here is decoded at once: going to a thread
 SMALL_PIXELS = 128 * 128
 PIXELS_PER_TURN = 25_000_000  # decoded of one request before a decoder thread takes what others have sent meanwhile
 
+Tensor = NDArray[np.float32] | NDArray[np.uint8]
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class QueueFull(Overloaded):
@@ -97,7 +100,7 @@ class Predictor(Generic[R]):
         with self._places(len(images)):
             return await self._submit(await self._decoded(images, deadline), tags)
 
-    async def predict_tensor(self, tensor: NDArray[np.float32] | NDArray[np.uint8], tags: dict[str, str]) -> R:
+    async def predict_tensor(self, tensor: Tensor, tags: dict[str, str]) -> R:
         """Return the result of the rows of a tensor in the network's layout.
 
         Parameters
@@ -111,9 +114,12 @@ class Predictor(Generic[R]):
         """
         with self._places(len(tensor)):
             if tensor.nbytes <= SMALL_BYTES:
-                return await self._submit(self._rows(tensor), tags)
-            loop = asyncio.get_running_loop()
-            return await self._submit(await loop.run_in_executor(self._decoders, self._rows, tensor), tags)
+                return await self._submit(self._rows([tensor]), tags)
+            return await self._submit(await self._in_decoder([tensor], self._rows), tags)
+
+    def answers_at_once(self, size: int) -> bool:
+        """Check whether a request of so many bytes is answered within the event loop, without waiting for threads."""
+        return size <= SMALL_BYTES and self._batcher.runs_inline
 
     @property
     def embedding_size(self) -> int:
@@ -146,13 +152,23 @@ class Predictor(Generic[R]):
                 return self._decode(images, 0, SMALL_PIXELS)
             except TooManyPixels:
                 pass  # few bytes, many pixels: not here
-        loop = asyncio.get_running_loop()
         decoded: list[DecodedImage] = []
         while len(decoded) < len(images):
             if decoded and time.monotonic() > deadline:
                 raise TooLate(f"{len(decoded)} of {len(images)} images were decoded in {self._patience:g} s")
-            decoded += await loop.run_in_executor(self._decoders, self._decode, images, len(decoded), self._max_pixels)
+            turn = partial(self._decode, first=len(decoded), max_pixels=self._max_pixels)
+            decoded += await self._in_decoder(list(images), turn)
         return decoded
+
+    async def _in_decoder(self, items: list[T], work: Callable[[list[T]], list[DecodedImage]]) -> list[DecodedImage]:
+        """Return the result of work in a decoder thread; a caller that is cancelled before it begins prevents it.
+
+        The thread pool keeps a task that is cancelled until it reaches it: the items are taken from it at once.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, work, items)
+        finally:
+            items.clear()
 
     def _decode(self, images: Sequence[bytes], first: int, max_pixels: int) -> list[DecodedImage]:
         """Decode images from the number `first` on, up to the pixels of one turn."""
@@ -171,11 +187,11 @@ class Predictor(Generic[R]):
         self._observe("decode", time.perf_counter() - started)
         return decoded
 
-    def _rows(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> list[DecodedImage]:
+    def _rows(self, tensors: Sequence[Tensor]) -> list[DecodedImage]:
         height, width = self._spec.size
-        prepared = tensor.dtype != np.uint8
         return [
-            DecodedImage(pixels, width, height, row if prepared else None)
+            DecodedImage(pixels, width, height, None if tensor.dtype == np.uint8 else row)
+            for tensor in tensors
             for pixels, row in zip(self._model.pixels(tensor), tensor, strict=True)
         ]
 

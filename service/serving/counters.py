@@ -57,6 +57,7 @@ class ServerMetrics:
         self.images_refused = counter(
             "images_refused", "Images or observed predictions that were refused", "slice", "reason"
         )
+        self.images_abandoned = counter("images_abandoned", "Images whose client had gone before their answer")
         self._feedback = counter("feedback", "Labels fed back")
         self._feedback_rejected = Counter(
             "tidemark_feedback_rejected", "Labels fed back that were not stored", ("reason",), registry=self.registry
@@ -150,6 +151,7 @@ class ModelMetrics:
         self._confidence = server.confidence.labels(model, version)
         self._shadow_dropped = server.shadow_dropped.labels(model, version)
         self._accepted = server.images_accepted.labels(model, version, WHOLE_MODEL)
+        self._abandoned = server.images_abandoned.labels(model, version)
         server.feedback_accepted(model, version, 0)
 
     def observe(self, stage: str, value: float) -> None:
@@ -183,6 +185,10 @@ class ModelMetrics:
         """Count images, or predictions of another server, that were refused: of the model and of each slice."""
         for name in (WHOLE_MODEL, *self._slices.of(tags)):
             self._server.images_refused.labels(*self._labels, name, reason).inc(count)
+
+    def images_abandoned(self, count: int) -> None:
+        """Count images whose client had gone before their answer."""
+        self._abandoned.inc(count)
 
     def stage_total(self, stage: str) -> StageTotal:
         """Return how often this process has passed a stage, and the seconds that it has spent there."""

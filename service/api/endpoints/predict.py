@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ...inference.bundle import Bundle
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.images import FORM, ImagesBody, read_images
+from ..client_disconnect import until_disconnect
 from ..openapi import TAG_PARAMETER, model_parameter
 from ..outcome import PredictOutcome
 from ..problems import documented
@@ -82,7 +83,9 @@ async def predict(request: Request) -> Response:
     model = state.models.find_answering(*names)
     with PredictOutcome(model.metrics) as outcome:
         encoded = await read_images(request, state.parsers, state.settings.max_image_bytes, outcome)
-        logged = await model.predictor.predict(encoded.images, encoded.tags)
+        work = model.predictor.predict(encoded.images, encoded.tags)
+        at_once = model.predictor.answers_at_once(sum(map(len, encoded.images)))
+        logged = await (work if at_once else until_disconnect(request, work))
         for shadow in model.shadows:
             shadow.submit(logged, encoded.images)
         return Response(_answer(model.bundle, logged), media_type="application/json")

@@ -13,6 +13,7 @@ from ..bodies.base64_text import decode_base64
 from ..bodies.images import IMAGES_PER_REQUEST, check_sizes
 from ..bodies.limits import LimitedBody, body_of
 from ..bodies.tags import query_tags
+from ..client_disconnect import until_disconnect
 from ..openapi import TAG_PARAMETER
 from ..outcome import PredictOutcome
 from ..problems import Problem, documented
@@ -96,7 +97,9 @@ async def infer(request: Request, model: PathModel, state: State) -> Response:
         max_image_bytes = state.settings.max_image_bytes
         parsed = await state.parsers.run(len(data), _parse, data, json_length, body_of(request), model, max_image_bytes)
         outcome.tags |= parameter_tags(parsed.body.parameters)
-        return _answer(model, parsed.body, await classify(model, parsed, outcome))
+        work = classify(model, parsed, outcome)
+        at_once = model.predictor.answers_at_once(len(data))
+        return _answer(model, parsed.body, await (work if at_once else until_disconnect(request, work)))
 
 
 def _parse(

@@ -152,7 +152,7 @@ def test_what_waited_too_long_is_not_run() -> None:
     assert drive(scenario).batches == [[1], [3]]
 
 
-def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
+def test_the_item_of_a_caller_that_gives_up_is_not_run_and_the_others_are() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = in_thread(run)
         run.free.clear()
@@ -169,7 +169,21 @@ def test_a_caller_that_gives_up_leaves_the_batch_alone() -> None:
         assert first.cancelled()
         await batcher.close()
 
-    drive(scenario)
+    assert drive(scenario).batches == [[0], [2]]
+
+
+def test_a_thread_whose_items_are_all_taken_back_waits_for_the_next_one() -> None:
+    async def scenario(run: Recorder) -> None:
+        batcher = Batcher(run, wait_ms=50)
+        gone = asyncio.create_task(batcher.submit(1))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert await batcher.submit(2) == 4
+        await batcher.close()
+
+    assert drive(scenario).batches == [[2]]
 
 
 @pytest.mark.parametrize("make", [Batcher, in_thread])
