@@ -14,7 +14,8 @@ from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.alerts.retirement import retire
-from tidemark.store import references, streams, watch
+from tidemark.errors import NotAcceptable
+from tidemark.store import references, streams, tables, watch
 from tidemark.store.streams import StreamRow
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -27,7 +28,7 @@ def retire_all(connection: Connection, whole: StreamRow) -> None:
 
 
 def undo_baseline(connection: Connection, whole: StreamRow) -> None:
-    with pytest.raises(acceptance.NotAcceptable):
+    with pytest.raises(NotAcceptable):
         acceptance.undo(connection, whole, "a test", NOW)
 
 
@@ -50,7 +51,7 @@ def whole(registered: Engine) -> StreamRow:
         stream = streams.named(connection, "m:1")
         references.save(connection, stream.model_id, arrays(50))
         for name in ("camera=1", "camera=2"):
-            connection.execute(streams.streams.insert().values(model_id=stream.model_id, slice=name))
+            connection.execute(tables.streams.insert().values(model_id=stream.model_id, slice=name))
     with registered.begin() as connection:
         watch.save(connection, stream.id, {"seen": 1})
         return streams.named(connection, "m:1")
