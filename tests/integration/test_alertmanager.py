@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.alerts import REPORT, work
+from tests.support.wait import until
 from tidemark.alerts import delivery
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
@@ -41,22 +42,10 @@ def manager(tmp_path: Path) -> Iterator[str]:
     arguments = [f"--config.file={tmp_path}/config.yml", f"--storage.path={tmp_path}/data"]
     listening = [f"--web.listen-address={address}", "--cluster.listen-address="]
     process = subprocess.Popen([str(PROGRAM), *arguments, *listening], stderr=subprocess.DEVNULL)
-    until(lambda: httpx.get(f"http://{address}/-/ready").status_code == 200)
+    until(lambda: httpx.get(f"http://{address}/-/ready").status_code == 200, "Alertmanager", not_yet=httpx.HTTPError)
     yield f"http://{address}"
     process.terminate()
     process.wait()
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 15
-    while time.monotonic() < end:
-        try:
-            if condition():
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("it did not come to pass")
 
 
 def active(manager: str) -> list[dict[str, Any]]:
@@ -89,7 +78,7 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
     with engine.begin() as connection:
         fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
     work(engine, url)
-    until(lambda: not active(manager))
+    until(lambda: not active(manager), "the alert to end")
     with engine.connect() as connection:
         assert alerts.due_reminders(connection, "alertmanager") == []
 
@@ -97,4 +86,4 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
 def test_without_reminders_it_would_have_been_gone(engine: Engine, url: str, manager: str) -> None:
     Fired(engine, url, manager)
     assert len(active(manager)) == 1
-    until(lambda: not active(manager))
+    until(lambda: not active(manager), "the alert to end")

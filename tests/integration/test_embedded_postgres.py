@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from sqlalchemy import text
 
 import tidemark
+from tests.support.wait import until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
@@ -127,13 +127,6 @@ def python_path(folder: Path) -> str:
     link.parent.mkdir()
     link.symlink_to(Path(tidemark.__file__).parent)
     return os.pathsep.join((str(link.parent), *(path for path in sys.path if path.endswith("site-packages"))))
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.02)
 
 
 def serving(folder: Path) -> psutil.Process:

@@ -89,7 +89,8 @@ def message_of(datatype: str, shape: list[int], **contents: Any) -> service_pb2.
     return message
 
 
-def refusal(port: int, message: service_pb2.ModelInferRequest, **call: Any) -> grpc.RpcError:
+def refusal(port: int, message: service_pb2.ModelInferRequest, **call: Any) -> Any:
+    """Return the error of a refused call, which is also the call."""
     with pytest.raises(grpc.RpcError) as caught:
         infer(port, message, **call)
     return caught.value
@@ -252,6 +253,7 @@ def test_what_the_model_cannot_take_is_an_invalid_argument(
 
 def test_a_message_that_is_none_is_refused_and_calls_are_counted(serve: Callable[..., Served]) -> None:
     http, port = serve()
+    channel: Any
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         with pytest.raises(grpc.RpcError, match="is not a ModelInferRequest"):
             channel.unary_unary(INFER)(b"\xff\xff\xff", timeout=DEADLINE)
@@ -300,6 +302,7 @@ def test_a_call_ends_at_its_client_s_deadline(serve: Callable[..., Served], monk
 
     monkeypatch.setattr(state_of(http).models.answering[0].predictor, "predict_tensor", never)
     data = message_of("UINT8", ONE, uint_contents=ZEROS).SerializeToString()
+    channel: Any
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         method = channel.unary_unary(INFER)
         with pytest.raises(grpc.RpcError) as caught:

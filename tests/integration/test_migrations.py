@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, inspect, select, text
 
 from tests.support.migrations import PARTITION, upgrade
+from tests.support.wait import until
 from tidemark.errors import DatabaseError
 from tidemark.store import schema
 
@@ -95,6 +96,11 @@ def test_rows_of_an_earlier_revision_survive_and_its_version_can_go_on_writing(e
             connection.exec_driver_sql(statement.replace("'x'", "'y'"))
 
 
+def is_lock_awaited(connection: Connection) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'predictions'::regclass"
+    return bool(connection.execute(text(query)).scalar_one())
+
+
 def test_an_upgrade_waits_its_turn_without_holding_writers_up(
     empty: Engine, empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +115,7 @@ def test_an_upgrade_waits_its_turn_without_holding_writers_up(
         held.execute(text("SELECT count(*) FROM predictions"))
         upgrading.start()
         for number in range(2, 8):
-            threading.Event().wait(0.3)
+            until(lambda: is_lock_awaited(held), "the upgrade to wait for its lock")
             with empty.begin() as connection:
                 connection.execute(text("SET LOCAL statement_timeout = '3s'"))
                 connection.exec_driver_sql(statement.replace("0001'::uuid", f"{number:04d}'::uuid"))

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
 from tests.support.predictions import new_ids, write
+from tests.support.wait import until
 from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.monitor import Monitor
@@ -71,8 +72,7 @@ def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
     thread = threading.Thread(target=monitor.run, args=(stopping,))
     thread.start()
     fleet.send_to("m", 300)
-    while not fleet.seen()["m"]:
-        threading.Event().wait(0.05)
+    until(lambda: fleet.seen()["m"], "the first predictions to be processed")
     stopping.set()
     thread.join(10)
     assert not thread.is_alive()

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.pgbouncer import PROGRAM, pgbouncer
+from tests.support.wait import until
 from tidemark.alerts import delivery
 from tidemark.alerts.queue import defer, open_queue
 from tidemark.errors import DatabaseError
@@ -105,10 +106,7 @@ def test_the_monitor_works_and_takes_jobs_without_notifications(
                 queue = open_queue(engines.conninfo(pooled_url))
                 with pooled.begin() as connection:
                     defer(queue, connection, delivery.DELIVER, delivery.QUEUE, {"delivery_id": str(uuid4())})
-                end = time.monotonic() + PATIENCE
-                while await asyncio.to_thread(waiting):
-                    assert time.monotonic() < end
-                    await asyncio.sleep(0.1)
+                await asyncio.to_thread(until, lambda: not waiting(), "the job to be taken", PATIENCE)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

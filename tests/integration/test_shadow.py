@@ -1,7 +1,6 @@
 """Models in shadow: shown what the default model answered, logged as streams of their own, and no harm to it."""
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.support.graphs import mlp
 from tests.support.images import images, png
 from tests.support.open_inference import PIXELS, RAW, binary
 from tests.support.server import state_of
+from tests.support.wait import until
 from tidemark.errors import ConfigurationError
 from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle
@@ -42,14 +42,13 @@ def rows(engine: Engine, version: str, count: int) -> list[Any]:
     query = text(
         "SELECT p.* FROM predictions p JOIN models m ON m.id = p.model_id WHERE m.version = :version ORDER BY p.number"
     )
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
+
+    def stored() -> list[Any]:
         with engine.connect() as connection:
-            found = list(connection.execute(query, {"version": version}))
-        if len(found) >= count:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{len(found)} of {count} rows of pets:{version} are in Postgres after 10 s")
+            return list(connection.execute(query, {"version": version}))
+
+    until(lambda: len(stored()) >= count, f"{count} rows of pets:{version} in Postgres")
+    return stored()
 
 
 def dropped(client: TestClient, version: str = "4") -> float:

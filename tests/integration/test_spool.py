@@ -1,7 +1,6 @@
 """The way from a prediction to its row: spooled before the answer, forwarded after it, never lost, never twice."""
 
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from sqlalchemy import Engine, text
 from uuid_utils.compat import uuid7
 
 from tests.support.predictions import batch, new_ids, stored
+from tests.support.wait import until
 from tidemark.errors import Overloaded
 from tidemark.spool import search
 from tidemark.spool.forwarder import Forwarder
@@ -90,9 +90,7 @@ def test_the_spool_of_a_dead_worker_is_adopted_and_that_of_a_living_one_is_not(
     dead._lock_file.close()  # what the kernel does when a process dies
     forwarder = Forwarder(mine, registered)
     forwarder.start()
-    deadline = time.monotonic() + 10
-    while dead.path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not dead.path.exists(), "the spool to be adopted")
     forwarder.stop()
     assert (stored(registered), living.pending) == (4, 2)
     assert not dead.path.exists()
@@ -106,13 +104,10 @@ def test_a_database_that_is_away_only_makes_the_spool_grow(registered: Engine, t
         connection.execute(text("ALTER TABLE predictions RENAME TO elsewhere"))
     forwarder.start()
     spool.append(batch())
-    deadline = time.monotonic() + 10
-    while "failures" not in failures and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: "failures" in failures, "a failure to be counted")
     assert spool.pending == 1
     with registered.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO predictions"))
-    while spool.pending and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not spool.pending, "the spool to drain")
     forwarder.stop()
     assert stored(registered) == 1

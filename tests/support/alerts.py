@@ -3,12 +3,12 @@
 import asyncio
 import base64
 import datetime as dt
-import time
 from collections.abc import Callable
 
 from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine
 
+from tests.support.wait import until
 from tidemark.alerts import delivery
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
@@ -59,7 +59,7 @@ def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
 
 
 def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Run the worker of deliveries as the monitor does, until `done` or the time is over."""
+    """Run the worker of deliveries as the monitor does until `done`."""
 
     async def run() -> None:
         app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=6))
@@ -75,11 +75,10 @@ def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: floa
                     shutdown_graceful_timeout=0.1,
                 )
             )
-            deadline = time.monotonic() + seconds
-            while not await asyncio.to_thread(done) and time.monotonic() < deadline:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
+            try:
+                await asyncio.to_thread(until, done, "the deliveries", seconds)
+            finally:
+                worker.cancel()
+                await asyncio.gather(worker, return_exceptions=True)
 
     asyncio.run(run())
-    assert done()

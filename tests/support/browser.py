@@ -3,13 +3,14 @@
 import base64
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from websockets.sync.client import ClientConnection, connect
+
+from tests.support.wait import until
 
 PATIENCE = 15.0  # seconds
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
@@ -81,10 +82,7 @@ class Page:
 
     def until(self, script: str) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + PATIENCE
-        while not self._settled(script):
-            assert time.monotonic() < end, f"waited {PATIENCE} s for {script}"
-            time.sleep(0.03)
+        until(lambda: self._settled(script), script, PATIENCE)
 
     def press(self, key: str) -> None:
         """Press and release a key."""
@@ -155,9 +153,11 @@ class ProtocolError(Exception):
 
 def _address(process: subprocess.Popen[bytes], path: Path) -> tuple[str, str]:
     """Return port and path of the DevTools, which the browser writes into its profile."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if path.exists() and len(lines := path.read_text().splitlines()) == 2:
-            return lines[0], lines[1]
-        time.sleep(0.05)
-    raise RuntimeError("Chromium did not start")
+
+    def lines() -> list[str]:
+        assert process.poll() is None, "Chromium did not start"
+        return path.read_text().splitlines() if path.exists() else []
+
+    until(lambda: len(lines()) == 2, "Chromium", PATIENCE)
+    port, target = lines()
+    return port, target

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from standardwebhooks.webhooks import Webhook
 
 from tests.support.processes import answers, client_of, free_port
 from tests.support.receiver import Receiver
+from tests.support.wait import until
 from tidemark.commands.reference import reference_arrays
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
@@ -237,16 +237,14 @@ class Installation:
         running = {name: process.poll() for name, process in self.processes.items()}
         return f"stored {self.stored()}, streams {seen}, deliveries {deliveries}, jobs {jobs}, processes {running}"
 
-    def until(self, found: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-        """Wait for something; a database that is away is no answer yet."""
-        end = time.monotonic() + seconds
-        while True:
-            with contextlib.suppress(OperationalError):
-                if found():
-                    return
-            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self.state()}"
+    def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+        """Wait for a condition; while the database is unavailable it does not hold yet."""
+
+        def holds() -> object:
             self.revive()
-            time.sleep(0.1)
+            return condition()
+
+        until(holds, lambda: f"{what}: {self.state()}", seconds, not_yet=OperationalError)
 
     def webhooks(self) -> list[tuple[str, dict[str, Any]]]:
         """Return id and body of all that the receiver was sent, signatures checked."""

@@ -1,12 +1,10 @@
 """Predictions of a model that is served elsewhere."""
 
-import time
-
 import numpy as np
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from tests.support.predictions import logged_predictions
+from tests.support.predictions import await_logged
 from tidemark.store import models
 from tidemark.store.log_batch import PredictionBatch
 
@@ -16,15 +14,10 @@ E = RNG.normal(size=(5, 4)).astype(np.float32)
 
 
 def logged(engine: Engine, count: int, name: str = "far") -> PredictionBatch:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with engine.connect() as connection:
-            row = models.find(connection, name, "1")
-            batch = logged_predictions(connection, row.id)
-        if batch is not None and len(batch) >= count:
-            return batch
-        time.sleep(0.05)
-    raise AssertionError(f"{count} rows are not in Postgres after 10 s")
+    """Wait until so many predictions of a model are in Postgres; return them."""
+    with engine.connect() as connection:
+        row = models.find(connection, name, "1")
+    return await_logged(engine, row.id, count)
 
 
 def counted(client: TestClient, model: str = "far") -> float:

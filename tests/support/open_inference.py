@@ -1,13 +1,12 @@
 """Requests of the Open Inference Protocol."""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Engine
 
-from tests.support.predictions import logged_predictions
+from tests.support.predictions import await_logged
 from tidemark.store import models
 from tidemark.store.log_batch import PredictionBatch
 
@@ -28,11 +27,4 @@ def logged(engine: Engine, count: int) -> PredictionBatch:
     """Return the logged predictions of pets:3 once there are `count` of them."""
     with engine.connect() as connection:
         model_id = models.register(connection, "pets", "3", "", [])
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with engine.connect() as connection:
-            batch = logged_predictions(connection, model_id)
-        if batch is not None and len(batch) >= count:
-            return batch
-        time.sleep(0.05)
-    raise AssertionError(f"{count} rows are not in Postgres after 10 s")
+    return await_logged(engine, model_id, count)

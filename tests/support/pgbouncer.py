@@ -5,13 +5,14 @@ import pwd
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
+
+from tests.support.wait import until
 
 PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
 SECONDS_TO_START = 20.0
@@ -58,11 +59,8 @@ def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int 
 
 
 def _await(port: int, log: Path) -> None:
-    end = time.monotonic() + SECONDS_TO_START
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
+    def accepts() -> bool:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+
+    until(accepts, lambda: f"PgBouncer: {log.read_text()}", SECONDS_TO_START, not_yet=OSError)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from tests.support.wait import until
 from tidemark.store.embedded import postmaster
 from tidemark.store.embedded.server import EmbeddedServer
 from tidemark.store.engine import normalised
@@ -59,14 +59,7 @@ class OwnPostgres:
 
     def await_up(self) -> None:
         """Wait until it takes sessions: after a crash it recovers first."""
-        end = time.monotonic() + 30
-        while True:
-            try:
-                self.run("SELECT 1")
-                return
-            except OperationalError:
-                assert time.monotonic() < end
-                time.sleep(0.1)
+        until(lambda: self.run("SELECT 1"), "Postgres to recover", not_yet=OperationalError)
 
     def set(self, name: str, value: str | None) -> None:
         """Change a setting of the server for all sessions, or back with None."""

@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, text
 from uuid_utils import uuid7
 
+from tests.support.wait import until
 from tidemark.store import log, log_writer, models, predictions
 from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.log_writer import NumberedBatch
@@ -35,6 +36,19 @@ def logged_predictions(connection: Connection, model_id: int) -> PredictionBatch
     widths = "SELECT octet_length(embedding) / 2, octet_length(probabilities) / 2 FROM predictions WHERE model_id = :id"
     row = connection.execute(text(widths + " LIMIT 1"), {"id": model_id}).one_or_none()
     return None if row is None else log.read(connection, model_id, 0, 1000, *row)
+
+
+def await_logged(engine: Engine, model_id: int, count: int) -> PredictionBatch:
+    """Wait until so many predictions of a model are in Postgres; return all of them."""
+
+    def stored() -> PredictionBatch | None:
+        with engine.connect() as connection:
+            batch = logged_predictions(connection, model_id)
+        return batch if batch is not None and len(batch) >= count else None
+
+    batch = until(stored, f"{count} predictions in Postgres")
+    assert batch is not None
+    return batch
 
 
 def batch(m: int = 1) -> Logged:

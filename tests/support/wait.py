@@ -9,17 +9,28 @@ PATIENCE = 120.0  # seconds that a condition may take, on a machine that does mu
 PAUSE = 0.02  # seconds between two checks of a condition
 
 
-def until(condition: Callable[[], Value], what: str, within: float = PATIENCE) -> Value:
+def until(
+    condition: Callable[[], Value],
+    what: str | Callable[[], str],
+    within: float = PATIENCE,
+    not_yet: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Value:
     """Check a condition again and again until it holds; return its first true value.
 
     Parameters
     ----------
     condition : called without arguments.
-    what : is waited for, as the failure says it.
+    what : is waited for, as the failure says it; or a function that describes the state then.
     within : seconds, after which the test fails.
+    not_yet : errors of the condition that mean that it does not hold yet.
     """
     end = time.monotonic() + within
-    while not (value := condition()):
-        assert time.monotonic() < end, f"waited {within:g} s for {what}"
+    while True:
+        try:
+            if value := condition():
+                return value
+        except not_yet:
+            pass
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {within:g} s for {what if isinstance(what, str) else what()}")
         time.sleep(PAUSE)
-    return value

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -20,17 +20,11 @@ import pytest
 from tests.support.command import tidemark
 from tests.support.installation import PATIENCE, Assets
 from tests.support.processes import answers, client_of, free_port, running
+from tests.support.wait import until
 from tidemark.store.embedded import postmaster
 
 GRACE = 4.0  # seconds
 END = 10.0  # seconds from the end of the grace to the end of the process
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.05)
 
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:

@@ -4,8 +4,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,9 @@ import psutil
 import pytest
 
 from tests.support.command import refused, tidemark
-from tests.support.installation import PATIENCE, Assets
+from tests.support.installation import Assets
 from tests.support.processes import answers, client_of, free_port, running
-
-
-def until(found: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not found():
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.2)
+from tests.support.wait import until
 
 
 def up(assets: Assets, port: int) -> list[str]:

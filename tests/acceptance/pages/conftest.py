@@ -3,7 +3,6 @@
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 from tests.support.browser import Page, chromium
 from tests.support.live_pages import Live
 from tests.support.seed import seed
+from tests.support.wait import until
 from tidemark.demo.installation import MODEL
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
@@ -46,9 +46,8 @@ def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.05)
+        until(lambda: server.started or not thread.is_alive(), "the server")
+        assert thread.is_alive()
         yield Live(address, engine, seeded)
         server.should_exit = True
         thread.join()

@@ -1,7 +1,6 @@
 """Answers corrected for other class proportions, with what the model said beside them."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select
 
 from tests.support.images import png
+from tests.support.server import stored_prediction
 from tidemark.drift.probability_calibration import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
@@ -32,13 +32,6 @@ def corrected(serve: Serve) -> TestClient:
     return serve(corrections={"pets:3": CORRECTION})
 
 
-def logged(client: TestClient, key: str) -> dict[str, Any]:
-    end = time.monotonic() + 10
-    while (answer := client.get(f"/predictions/{key}")).status_code == 404 and time.monotonic() < end:
-        time.sleep(0.05)
-    return dict(answer.json())
-
-
 def test_an_answer_is_corrected_and_says_what_the_model_said(corrected: TestClient, serve: Serve) -> None:
     [moved] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
     [plain] = serve().post("/predict", content=png(), headers=PNG).json()["predictions"]
@@ -56,7 +49,7 @@ def test_an_answer_is_corrected_and_says_what_the_model_said(corrected: TestClie
 
 def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient, engine: Engine) -> None:
     [answer] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
-    found = logged(corrected, answer["id"])
+    found = stored_prediction(corrected, answer["id"])
     assert (found["label"], found["confidence"]) == (answer["raw"]["label"], pytest.approx(answer["raw"]["confidence"]))
     assert found["corrected"]["label"] == answer["label"]
     assert found["corrected"]["confidence"] == pytest.approx(answer["confidence"], abs=1e-3)
@@ -69,7 +62,7 @@ def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient,
 
 def test_without_a_correction_nothing_is_said_of_one(client: TestClient) -> None:
     [answer] = client.post("/predict", content=png(), headers=PNG).json()["predictions"]
-    assert logged(client, answer["id"])["corrected"] is None
+    assert stored_prediction(client, answer["id"])["corrected"] is None
     assert {output["name"] for output in client.get("/v2/models/pets").json()["outputs"]} == {"probabilities", "label"}
 
 

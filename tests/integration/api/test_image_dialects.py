@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.images import png
+from tests.support.server import stored_prediction
 
 BASE64 = base64.b64encode(png()).decode()
 TEXTS = {
@@ -81,14 +82,7 @@ def test_a_form_s_files_are_images_and_its_fields_are_tags(client: TestClient, n
 
 
 def _tags(client: TestClient, prediction_id: str) -> dict[str, str]:
-    import time
-
-    for _ in range(200):
-        answer = client.get(f"/predictions/{prediction_id}")
-        if answer.status_code == 200:
-            return dict(answer.json()["tags"])
-        time.sleep(0.05)
-    raise AssertionError("the prediction is not in Postgres after 10 s")
+    return dict(stored_prediction(client, prediction_id)["tags"])
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,7 @@ def address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    until(lambda: server.started, "the server")
     yield server.servers[0].sockets[0].getsockname()
     server.should_exit = True
     thread.join()

@@ -1,7 +1,6 @@
 """From an image sent, and from labelled images, to the small pictures that are served of them."""
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import Engine
 
+from tests.support.server import stored_prediction
 from tidemark.commands.reference import SHOWN, build_reference
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import Bundle
 from tidemark.store import references
 
 Serve = Callable[..., TestClient]
-PATIENCE = 15.0  # seconds
 RNG = np.random.default_rng(3)
 
 
@@ -31,10 +30,7 @@ def predicted(client: TestClient, pixels: np.ndarray) -> str:
     """Send an image; return its id once it is in Postgres."""
     answer = client.post("/predict", content=png(pixels), headers={"Content-Type": "image/png"})
     key = str(answer.json()["predictions"][0]["id"])
-    end = time.monotonic() + PATIENCE
-    while client.get(f"/predictions/{key}").status_code != 200:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    stored_prediction(client, key)
     return key
 
 
