@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.support.predictions import write
-from tidemark.cli import db_vacuum_report
+from tidemark.command_line.processes import db_vacuum_report
 from tidemark.monitor.jobs import keep_days
 from tidemark.spool.forwarder import DAYS_AHEAD, Forwarder
 from tidemark.spool.spool import Spool

@@ -1,0 +1,1 @@
+"""The commands of `tidemark`: one module a group, each command a few lines that call a room."""
