@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     slice_tags: Annotated[tuple[str, ...], NoDecode] = ()
     max_slices: int = Field(20, ge=1, le=1000)  # of a tag, without the one that pools the others
     resolve_after: int = Field(3, ge=1)  # strides without an alarm, at least, that end an incident
-    page_below: float | None = Field(None, gt=0, le=1)  # estimated accuracy below which an alert pages
+    page_below: float | None = Field(None, gt=0, le=1)  # accuracy below which an alert pages
+    accuracy_tolerance: float = Field(0.05, ge=0, lt=1)  # loss of measured accuracy that is no harm
     monitor_poll: float = Field(1.0, gt=0)  # seconds
     retire_after: Annotated[dt.timedelta, BeforeValidator(_duration)] = Field(dt.timedelta(days=7), gt=dt.timedelta(0))
     webhook_urls: Annotated[tuple[WebhookReceiver, ...], NoDecode] = ()

@@ -30,7 +30,7 @@ class AlertDraft:
     at : datetime
         The time of the alarm.
     kind : str
-        One of covariate, label, both, concept, unknown and repeats.
+        One of covariate, label, both, concept, harm, unknown and repeats.
     since : datetime
         The estimated time of the change.
     position : int

@@ -6,7 +6,7 @@ from typing import Any
 from ..drift import StreamDetector, WindowTest
 from ..errors import TidemarkError
 from ..monitor.baseline_preparation import load
-from ..monitor.budget import run_time
+from ..monitor.budget import detector_run_time
 from ..monitor.missing_properties import fill_missing
 from ..settings import Settings
 from ..store import baselines, calibrations, streams, traffic
@@ -44,7 +44,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
             calm["properties"] = fill_missing(reference, batch.ids, batch.properties)
-        detector = StreamDetector(reference, run_time(settings), calm=calm)
+        detector = StreamDetector(reference, detector_run_time(settings), calm=calm)
         report = WindowTest(reference, settings.window_size, calm=calm)(
             **{name: values[: settings.window_size] for name, values in calm.items()}
         )

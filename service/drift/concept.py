@@ -18,7 +18,7 @@ from .types import FloatArray
 
 HARM_TOLERANCE = 0.02  # share of errors beyond the reference's that is not a harm
 RECOVERY_RUN_LENGTH = 10_000  # labels, at least, between two false recoveries while the errors stay at the margin
-SHARE_OF_BUDGET = 0.25  # share of the stream's false alarms for each of the two detectors
+SHARE_OF_BUDGET = 0.1  # share of the stream's false alarms for each of the two detectors
 MIN_RUN_TIME = 100.0  # labels
 ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
 LOWEST = -690.0  # nats reported where there is no evidence at all
@@ -56,6 +56,7 @@ class ConceptMonitor:
 
     Attributes
     ----------
+    harm_tolerance : float. Share of errors beyond the reference's that is accepted.
     reference_accuracy : float. Accuracy on the reference.
 
     Raises
@@ -94,6 +95,7 @@ class ConceptMonitor:
         if not 0 <= harm_tolerance < 1:
             raise ValueError(f"harm_tolerance must lie in 0..1, got {harm_tolerance}")
         self._reference = reference
+        self.harm_tolerance = float(harm_tolerance)
         self._prior = np.bincount(reference.labels, minlength=reference.classes) / len(reference)
         wrong = int((reference.probabilities.argmax(axis=1) != reference.labels).sum())
         self.reference_accuracy = 1 - wrong / len(reference)
@@ -234,14 +236,19 @@ class ConceptMonitor:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the monitor stores, as arrays and scalars; see `restore`."""
-        return self._history.state()
+        return self._history.state() | {"harm_tolerance": self.harm_tolerance}
 
     @classmethod
-    def restore(cls, reference: Reference, state: Mapping[str, Any]) -> "ConceptMonitor":
-        """Return a monitor that continues where the one that gave `state` stopped.
+    def restore(
+        cls, reference: Reference, state: Mapping[str, Any], harm_tolerance: float = HARM_TOLERANCE
+    ) -> "ConceptMonitor":
+        """Return a monitor that continues where the one that gave `state` stopped; with another tolerance its evidence
+        starts again.
 
         The state of a version before 0.2 held sums that could overflow: it gives a monitor with its count alone.
         """
-        monitor = cls(reference)
+        monitor = cls(reference, harm_tolerance)
         monitor._history.restore(state)
+        if float(state.get("harm_tolerance", HARM_TOLERANCE)) != monitor.harm_tolerance:
+            monitor.reset()
         return monitor

@@ -64,9 +64,18 @@ def certainty_of(report: StoredReport | None) -> Certainty:
 
 
 def severity_of(report: StoredReport | None, page_below: float | None) -> Severity:
-    """Return "page" if the estimated accuracy has crossed `page_below`, else "ticket"."""
-    accuracy = None if report is None else report.estimated_accuracy
-    return "page" if accuracy is not None and page_below is not None and accuracy < page_below else "ticket"
+    """Return "page" if the lower end of the estimated accuracy has crossed `page_below`, else "ticket"."""
+    low = None if report is None else report.lowest_accuracy
+    return "page" if low is not None and page_below is not None and low < page_below else "ticket"
+
+
+def severity_of_labels(harmful: bool, low: float, page_below: float | None) -> Severity:
+    """Return "page" if the lower end of the measured accuracy has crossed `page_below`, else "ticket".
+
+    Without `page_below` an accuracy that fell by more than the tolerance pages.
+    """
+    is_page = harmful if page_below is None else low < page_below
+    return "page" if is_page else "ticket"
 
 
 def quiet_needed(delay: int, reopened: int, minimum: int) -> int:

@@ -10,7 +10,7 @@ from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..settings import Settings
 from ..store import baselines, calibrations, log, references
 from ..store.baselines import AcceptedTraffic
-from .budget import run_time
+from .budget import detector_run_time
 from .events import BaselineRequest
 from .missing_properties import fill_missing
 from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
@@ -38,7 +38,7 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
             calm, calibration = calibrations.load(connection, key.calibration_id)
     scores = DetectorScores(reference)
     if calibration is None or not _fits(reference, calibration, scores):
-        detector = StreamDetector(reference, run_time(settings), SEED, calm, scores=scores)
+        detector = StreamDetector(reference, detector_run_time(settings), SEED, calm, scores=scores)
         calibration = detector.calibration()
         with engine.begin() as connection:
             if key.baseline_id is not None:
@@ -61,7 +61,7 @@ def second_detector(
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
-    detector = StreamDetector(shifted, SECOND_SHARE * run_time(settings), SEED, scores=scores)
+    detector = StreamDetector(shifted, SECOND_SHARE * detector_run_time(settings), SEED, scores=scores)
     made = PreparedReference(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )

@@ -2,6 +2,8 @@
 
 from ..settings import Settings
 
+DETECTOR_SHARE = 0.8  # share of a stream's false alarms that its detector of predictions may raise
+
 
 def run_time(settings: Settings) -> float:
     """Return the expected run time of each stream of a model, in the stream's own predictions.
@@ -19,6 +21,12 @@ def run_time(settings: Settings) -> float:
     holds for any shares, so that nothing changes when a slice appears, grows, or is retired, nor with the number of
     slices. The price is ln(K + 1) nats of evidence: 0.7 with one tag, 1.1 with two.
 
-    A label that comes back is looked at by the concept monitors of the same K + 1 streams: the same holds for them.
+    The detector of predictions and the two e-detectors of labels share the stream's budget: see `detector_run_time`
+    and `SHARE_OF_BUDGET` of the labels' monitor.
     """
     return float(settings.expected_run_time * (len(settings.slice_tags) + 1))
+
+
+def detector_run_time(settings: Settings) -> float:
+    """Return the expected run time of a stream's detector of predictions; the rest of the budget is that of labels."""
+    return run_time(settings) / DETECTOR_SHARE

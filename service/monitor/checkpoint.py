@@ -13,6 +13,7 @@ from ..drift import StreamDetector
 from ..store.arrays import pack, unpack
 from ..store.stream_status import StreamStatus
 from .incident_state import Alarm, Incident
+from .label_regimes import Regime
 from .labels import LabelState
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule
@@ -81,6 +82,7 @@ def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], re
         "concept": state.concept.to_json() if state.concept else None,
         "windows": asdict(state.windows),
         "proportions": state.proportions,
+        "regimes": [regime.to_json() for regime in state.regimes],
         "rate_points": state.rate_points,
         "status": state.status.to_json(),
     }
@@ -89,7 +91,7 @@ def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], re
 
 
 def restore_state(
-    checkpoint: Checkpoint, key: BaselineKey, prepared: PreparedReference, run_time: float
+    checkpoint: Checkpoint, key: BaselineKey, prepared: PreparedReference, run_time: float, accuracy_tolerance: float
 ) -> tuple[StreamState, str | None]:
     """Return the state of a checkpoint, and why its evidence starts again, if it does.
 
@@ -98,6 +100,10 @@ def restore_state(
     key : BaselineKey
         What the stream is compared with now. If it is something else than before, the detector starts again; an
         incident ends with the baseline that was accepted.
+    run_time : float
+        The expected run time in predictions of the detector.
+    accuracy_tolerance : float
+        The loss of accuracy that is no harm.
     """
     values, arrays = checkpoint.values, checkpoint.arrays
     same = checkpoint.key == key
@@ -112,7 +118,9 @@ def restore_state(
         seen=values["seen"],
         detector=prepared.detector(run_time) if detector is None else detector,
         recent=arrays["recent"].reshape(-1, 16),
-        labels=_labels(arrays, values["labels"], prepared, checkpoint.key.reference_id == key.reference_id),
+        labels=_labels(
+            arrays, values["labels"], prepared, checkpoint.key.reference_id == key.reference_id, accuracy_tolerance
+        ),
         alarm=_alarm(values["alarm"]) if detector is not None and values["alarm"] else None,
         incident=None if accepted else incident,
         concept=Incident.from_json(values["concept"]) if values["concept"] else None,
@@ -120,6 +128,7 @@ def restore_state(
             **schedule | {"requested_at": dt.datetime.fromisoformat(requested_at) if requested_at else None}
         ),
         proportions=tuple(values["proportions"]) if values["proportions"] and same else None,
+        regimes=tuple(Regime.from_json(item) for item in values.get("regimes", ())),
         rate_points=tuple((float(time), int(seen)) for time, seen in values["rate_points"]),
         status=StreamStatus.from_json(values["status"]),
     )
@@ -137,17 +146,21 @@ def _detector(
 
 
 def _labels(
-    arrays: Mapping[str, NDArray[Any]], rest: dict[str, Any] | None, prepared: PreparedReference, same: bool
+    arrays: Mapping[str, NDArray[Any]],
+    rest: dict[str, Any] | None,
+    prepared: PreparedReference,
+    same: bool,
+    tolerance: float,
 ) -> LabelState | None:
     if prepared.labelled is None:
         return None
     state = {name.removeprefix(LABELS): value for name, value in arrays.items() if name.startswith(LABELS)}
     if rest is None or not same:
-        return LabelState.start(prepared.labelled)
+        return LabelState.start(prepared.labelled, tolerance)
     try:
-        return LabelState.of(prepared.labelled, state, rest)
+        return LabelState.of(prepared.labelled, state, rest, tolerance)
     except (ValueError, KeyError, TypeError):
-        return LabelState.start(prepared.labelled)
+        return LabelState.start(prepared.labelled, tolerance)
 
 
 def _alarm(values: dict[str, Any]) -> Alarm:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty, ChangeReason, Resolution, Severity
-from .labels import ConceptDetection
+from .label_step import LabelDetection
 from .stored_report import StoredReport
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
-Purpose = Literal["routine", "incident", "alarm", "concept", "further_shift"]
+Purpose = Literal["routine", "incident", "alarm", "labels", "further_shift"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class WindowRequest:
         The number of the stream's predictions before the window.
     evidence, threshold : float
         The detector's, when the window was requested.
-    detection : ConceptDetection, optional
-        What the labels showed, for the purpose "concept".
+    detection : LabelDetection, optional
+        What the labels showed, for the purpose "labels".
     """
 
     slice: str
@@ -43,7 +43,7 @@ class WindowRequest:
     first: int
     evidence: float
     threshold: float
-    detection: ConceptDetection | None = None
+    detection: LabelDetection | None = None
 
 
 @dataclass(frozen=True)

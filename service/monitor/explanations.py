@@ -20,7 +20,7 @@ from .window_explanation import explain
 SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
 MAX_ALLOWANCE = 10.0  # seconds of processor time that unused shares add up to
 MAX_WAITING = 200  # windows that may wait; further ones are skipped
-PRIORITIES: Mapping[Purpose, int] = {"alarm": 0, "further_shift": 0, "concept": 0, "incident": 1, "routine": 2}
+PRIORITIES: Mapping[Purpose, int] = {"alarm": 0, "further_shift": 0, "labels": 0, "incident": 1, "routine": 2}
 GONE = "its predictions are no longer in the database"
 
 logger = logging.getLogger(__name__)

@@ -59,6 +59,8 @@ class Incident:
         The kind that the newest window named.
     accuracy : float, optional
         The estimated accuracy that was told last.
+    harmful : bool
+        Of an incident that labels raised: whether they show that the model became worse.
     baseline_ids : uint8 (m, 16), optional
         The predictions since the change that the second detector is compared with, once it is being prepared.
     """
@@ -77,6 +79,7 @@ class Incident:
     named: str | None = None
     accuracy: float | None = None
     resolved_at: dt.datetime | None = None
+    harmful: bool = False
     baseline_ids: NDArray[np.uint8] | None = None
 
     @property
@@ -100,6 +103,7 @@ class Incident:
             "reopened": self.reopened,
             "named": self.named,
             "accuracy": self.accuracy,
+            "harmful": self.harmful,
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
         }
 

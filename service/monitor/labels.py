@@ -1,8 +1,8 @@
-"""Labels that were fed back to a stream: its measured accuracy, and whether the labels mean something else now."""
+"""Labels that were fed back to a stream, and what they have shown so far."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,16 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..drift import ConceptMonitor, Reference
-from ..drift.label_history import RECENT
-from ..drift.tolerance import tolerance_of
+from ..store.prediction_id import time_of
 from ..store.stream_status import MeasuredAccuracy
+from .label_rate import LabelRate
 
-HISTORY = 60  # points of evidence that are kept for the chart
-DISAGREEING = 12  # images whose labels disagree that a report shows
 MAX_LABELS = 2000  # labels of one step
-QUIET = 0.5  # share of the threshold below which no change has begun
-NAMED_CLASSES = 4  # classes that a summary names
-MIN_LABELS = 20  # labels that the accuracy in a summary is measured on, at least
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
 
@@ -39,7 +34,12 @@ class FedBackLabels(NamedTuple):
         low = self.ids[:, 8:].copy().view(">i8").ravel().astype(np.int64)
         return np.abs(low)
 
-    def rows(self, index: NDArray[np.int64]) -> "FedBackLabels":
+    @property
+    def times(self) -> list[dt.datetime]:
+        """The times at which the predictions were made."""
+        return [time_of(UUID(bytes=row.tobytes())) for row in self.ids]
+
+    def rows(self, index: NDArray[np.int64] | slice) -> "FedBackLabels":
         """Return the labels at `index`."""
         return FedBackLabels(
             self.ids[index], self.predicted[index], self.probabilities[index], self.labels[index], self.is_first[index]
@@ -53,7 +53,7 @@ class LabelState:
     Parameters
     ----------
     monitor : ConceptMonitor
-        The sequential test of the labels.
+        The sequential tests of the labels.
     ids : uint8 (at most 500, 16)
         The predictions of the newest labels.
     history : tuple
@@ -62,6 +62,8 @@ class LabelState:
         When the evidence was last negligible.
     unquiet : int
         Labels since then.
+    rate : LabelRate
+        The share of the recent predictions that are labelled.
     """
 
     monitor: ConceptMonitor
@@ -69,16 +71,18 @@ class LabelState:
     history: tuple[tuple[str, int, float], ...] = ()
     quiet_at: dt.datetime | None = None
     unquiet: int = 0
+    rate: LabelRate = field(default_factory=LabelRate)
 
     @classmethod
-    def start(cls, reference: Reference) -> "LabelState":
-        """Return the state before the first label."""
-        return cls(ConceptMonitor(reference), np.zeros((0, 16), np.uint8))
+    def start(cls, reference: Reference, tolerance: float) -> "LabelState":
+        """Return the state before the first label.
 
-    @property
-    def over(self) -> bool:
-        """Whether the labels since the last detection show that the model is as good as its confidence again."""
-        return self.monitor.recovery_evidence > self.monitor.recovery_threshold
+        Parameters
+        ----------
+        tolerance : float
+            The loss of accuracy that is no harm.
+        """
+        return cls(ConceptMonitor(reference, tolerance), np.zeros((0, 16), np.uint8))
 
     @property
     def accuracy(self) -> MeasuredAccuracy | None:
@@ -86,117 +90,41 @@ class LabelState:
         measured = self.monitor.accuracy()
         return None if measured is None else MeasuredAccuracy(*measured)
 
+    def is_over(self, kind: str, harmful: bool) -> bool:
+        """Check whether the labels since the last detection show that an incident has ended.
+
+        Parameters
+        ----------
+        kind : str
+            The kind of the incident. A concept shift ends when the model is as good as its confidence again.
+        harmful : bool
+            Whether the model became worse. That ends when it is as good as on the reference again.
+        """
+        monitor = self.monitor
+        agrees = kind != "concept" or monitor.recovery_evidence > monitor.recovery_threshold
+        return agrees and (not harmful or monitor.harm_recovery_evidence > monitor.recovery_threshold)
+
     def to_arrays(self) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
         """Return the state as arrays and JSON values."""
         rest = {
             "history": self.history,
             "quiet_at": self.quiet_at.isoformat() if self.quiet_at else None,
             "unquiet": self.unquiet,
+            "rate": list(self.rate),
         }
         return self.monitor.state() | {"ids": self.ids}, rest
 
     @classmethod
-    def of(cls, reference: Reference, arrays: Mapping[str, Any], rest: Mapping[str, Any]) -> "LabelState":
-        """Return the state that `to_arrays` gave."""
+    def of(
+        cls, reference: Reference, arrays: Mapping[str, Any], rest: Mapping[str, Any], tolerance: float
+    ) -> "LabelState":
+        """Return the state that `to_arrays` gave, in this version or an earlier one."""
         quiet_at = rest["quiet_at"]
         return cls(
-            ConceptMonitor.restore(reference, arrays),
+            ConceptMonitor.restore(reference, arrays, tolerance),
             np.asarray(arrays["ids"], dtype=np.uint8).reshape(-1, 16),
             tuple((str(time), int(count), float(evidence)) for time, count, evidence in rest["history"]),
             dt.datetime.fromisoformat(quiet_at) if quiet_at else None,
             int(rest["unquiet"]),
+            LabelRate(*rest["rate"]) if "rate" in rest else LabelRate(),
         )
-
-
-@dataclass(frozen=True)
-class ConceptDetection:
-    """Labels that disagree with calibrated confidence: what the report of the alert says of them."""
-
-    since: dt.datetime | None
-    report: dict[str, Any]  # overrides kind, drifted, summary and labels of a window report
-
-
-class LabelStep(NamedTuple):
-    """What a step of labels gave."""
-
-    state: LabelState
-    detection: ConceptDetection | None
-
-
-def process_labels(
-    state: LabelState,
-    batch: FedBackLabels,
-    *,
-    kinds: Collection[str],
-    proportions: ArrayLike | None,
-    run_time: float,
-    seen: int,
-    now: dt.datetime,
-) -> LabelStep:
-    """Process labels that were fed back.
-
-    Parameters
-    ----------
-    kinds : collection of str
-        The kinds of drift that are firing, which say how far confidence can be trusted.
-    proportions : float (k,), optional
-        The estimated class proportions, while they have drifted.
-    run_time : float
-        The expected run time in predictions of the stream.
-    seen : int
-        The predictions of the stream so far, which tell what share of them is labelled.
-
-    Returns
-    -------
-    LabelStep
-        The new state, and the detection where the labels disagree with calibrated confidence; then the sequential
-        test has started again.
-    """
-    monitor = state.monitor
-    trace = monitor.update(
-        batch.probabilities,
-        batch.predicted,
-        batch.labels,
-        tolerance=tolerance_of(kinds),
-        proportions=proportions if "label" in kinds else None,
-        ids=batch.numbers,
-    )
-    highest, m = float(trace.evidence.max()), int(batch.is_first.sum())
-    threshold = monitor.threshold(run_time, min(1.0, monitor.count / max(seen, 1)))
-    state = replace(
-        state,
-        ids=np.concatenate([state.ids, batch.ids[batch.is_first]])[-RECENT:],
-        history=(*state.history, (now.isoformat(), monitor.count, max(highest, 0.0)))[-HISTORY:],
-        unquiet=state.unquiet + m,
-    )
-    if highest < QUIET * threshold:
-        state = replace(state, quiet_at=now, unquiet=0)
-    if highest <= threshold:
-        return LabelStep(state, None)
-    detection = _describe(state, threshold)
-    monitor.reset()
-    return LabelStep(state, detection)
-
-
-def _describe(state: LabelState, threshold: float) -> ConceptDetection | None:
-    monitor = state.monitor
-    agreement = monitor.agreement(max(state.unquiet, MIN_LABELS))
-    if agreement is None:
-        return None
-    newest = agreement.disagreeing[:DISAGREEING]
-    labels = agreement.to_dict() | {
-        "disagreeing": [str(UUID(bytes=state.ids[-1 - back].tobytes())) for back in newest],
-        "since": state.quiet_at.isoformat() if state.quiet_at else None,
-        "evidence": {
-            "history": [list(point) for point in state.history],
-            "threshold": threshold,
-            "change": monitor.count - state.unquiet,
-        },
-    }
-    classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
-    where = f", most where the model says {classes}" if classes else ""
-    summary = (
-        f"Labels that come back disagree with the model{where}: accuracy "
-        f"{monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
-    )
-    return ConceptDetection(state.quiet_at, {"kind": "concept", "drifted": True, "summary": summary, "labels": labels})

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from ..settings import Settings
 from ..store import alerts, watch
-from ..store.alerts import AlertRow
+from ..store.alerts import LABEL_KINDS, AlertRow
 from ..store.watch import Target
-from .budget import run_time
+from .budget import detector_run_time
 from .checkpoint import Checkpoint, restore_state
 from .incident_state import Incident
 from .labels import LabelState
@@ -58,7 +58,9 @@ def load_model(
             fresh = new_stream(model_id, name, baseline, settings, target.seen)
             state = replace(fresh, windows=WindowSchedule(start=target.seen, covered=target.seen))
         else:
-            state, reason = restore_state(checkpoint, keys[name], baseline, run_time(settings))
+            state, reason = restore_state(
+                checkpoint, keys[name], baseline, detector_run_time(settings), settings.accuracy_tolerance
+            )
             if reason is not None:
                 logger.warning("stream %d: its evidence starts again: %s", target.id, reason)
             if name == WHOLE:
@@ -84,21 +86,21 @@ def rebase_state(
         if name not in after:
             continue
         if name in before and before[name] != after[name]:
-            stream = _with_baseline(stream, before[name], after[name], prepared[name], run_time(settings))
+            stream = _with_baseline(stream, before[name], after[name], prepared[name], settings)
         streams[name] = stream
     return replace(state, streams=streams)
 
 
 def _with_baseline(
-    state: StreamState, before: BaselineKey, after: BaselineKey, prepared: PreparedReference, expected_run_time: float
+    state: StreamState, before: BaselineKey, after: BaselineKey, prepared: PreparedReference, settings: Settings
 ) -> StreamState:
     accepted = before.baseline_id != after.baseline_id
     labels = state.labels
     if before.reference_id != after.reference_id:
-        labels = None if prepared.labelled is None else LabelState.start(prepared.labelled)
+        labels = None if prepared.labelled is None else LabelState.start(prepared.labelled, settings.accuracy_tolerance)
     return replace(
         state,
-        detector=prepared.detector(expected_run_time),
+        detector=prepared.detector(detector_run_time(settings)),
         labels=labels,
         alarm=None,
         second=None,
@@ -117,8 +119,8 @@ def _again(incident: Incident | None, seen: int) -> Incident | None:
 def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:
     """Return the state with the incidents whose alerts fire: a person may have ended one, and an earlier version of
     the monitor may have opened one."""
-    concept = next((alert for alert in firing if alert.kind == "concept"), None)
-    drift = next((alert for alert in firing if alert.kind != "concept"), None)
+    concept = next((alert for alert in firing if alert.kind in LABEL_KINDS), None)
+    drift = next((alert for alert in firing if alert.kind not in LABEL_KINDS), None)
     return replace(
         state,
         incident=_matching(state.incident, drift, state.seen),

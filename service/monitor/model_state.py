@@ -7,7 +7,7 @@ from typing import Any
 from ..settings import Settings
 from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
-from .budget import run_time
+from .budget import detector_run_time
 from .events import BaselineRequest, Event, Explanation, WindowRequest
 from .labels import LabelState
 from .prepared_reference import PreparedReference
@@ -99,8 +99,8 @@ class ModelTransition:
 
 def new_stream(model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0) -> StreamState:
     """Return the state of a stream that has processed nothing."""
-    labels = None if prepared.labelled is None else LabelState.start(prepared.labelled)
-    return StreamState(f"{model_id}/{name}", name, seen, prepared.detector(run_time(settings)), labels=labels)
+    labels = None if prepared.labelled is None else LabelState.start(prepared.labelled, settings.accuracy_tolerance)
+    return StreamState(f"{model_id}/{name}", name, seen, prepared.detector(detector_run_time(settings)), labels=labels)
 
 
 def baseline_of(prepared: Mapping[str, PreparedReference], name: str) -> PreparedReference:

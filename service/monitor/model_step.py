@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..settings import Settings
 from ..store.log_batch import PredictionBatch
-from .budget import run_time
+from .budget import detector_run_time, run_time
 from .model_state import WHOLE, ModelInput, ModelState, ModelTransition, baseline_of, new_stream
 from .prepared_reference import PreparedReference
 from .rows_by_stream import Members, labels_by_stream, score_rows
@@ -143,7 +143,7 @@ def _advance_isolated(
         count = 0 if incoming.rows is None else len(incoming.rows)
         restarted = replace(
             state,
-            detector=prepared.detector(run_time(settings)),
+            detector=prepared.detector(detector_run_time(settings)),
             seen=state.seen + count,
             alarm=None,
             second=None,

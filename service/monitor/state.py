@@ -12,6 +12,7 @@ from ..drift import StreamDetector
 from ..store.prediction_id import time_of
 from ..store.stream_status import StreamStatus
 from .incident_state import Alarm, Incident
+from .label_regimes import Regime
 from .labels import LabelState
 from .prepared_reference import PreparedReference
 
@@ -103,6 +104,10 @@ class StreamState:
         The ids of the newest predictions.
     proportions : tuple of float, optional
         The class proportions that the last window estimated.
+    regimes : tuple of Regime
+        When the images had drifted, and how.
+    concept : Incident, optional
+        The incident that labels raised.
     """
 
     key: str
@@ -118,6 +123,7 @@ class StreamState:
     concept: Incident | None = None
     windows: WindowSchedule = WindowSchedule()
     proportions: tuple[float, ...] | None = None
+    regimes: tuple[Regime, ...] = ()
     rate_points: tuple[tuple[float, int], ...] = ()
     point_at: dt.datetime | None = None
     status: StreamStatus = field(default_factory=StreamStatus)

@@ -45,6 +45,11 @@ class StoredReport:
         """The accuracy estimated without labels."""
         return None if self.window.performance is None else self.window.performance.estimated_accuracy
 
+    @property
+    def lowest_accuracy(self) -> float | None:
+        """The lower end of the interval of the accuracy estimated without labels."""
+        return None if self.window.performance is None else self.window.performance.low
+
     def with_values(self, **values: Any) -> "StoredReport":
         """Return the report with some of its JSON values replaced."""
         return StoredReport(

@@ -8,8 +8,9 @@ from ..settings import Settings
 from ..store.stream_status import StreamStatus
 from . import alert_rules
 from .alarms import explain_alarm, new_alarm, request_alarm_window
-from .concept_incident import concept_values, open_concept_incident, take_labels
 from .events import EvidencePoint, Explanation, WindowStored
+from .label_incident import label_values, take_label_report, take_labels
+from .label_regimes import with_regime
 from .open_incident import follow_incident, refine_kind, report_further_shift, request_second_baseline
 from .prepared_reference import PreparedReference
 from .state import StreamRows, StreamState, rate_of, with_rate_point
@@ -54,6 +55,7 @@ def advance_stream(
     if incoming.rows is not None:
         for chunk in _chunks(incoming.rows):
             _take_rows(update, chunk)
+    _record_regime(update)
     if incoming.labels is not None:
         take_labels(update, incoming.labels)
     request_second_baseline(update)
@@ -98,7 +100,7 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
         if update.state.status.feedback is not None:
             report = report.with_values(feedback=vars(update.state.status.feedback))
         if request.detection is not None:
-            report = report.with_values(**concept_values(update, request.detection))
+            report = report.with_values(**label_values(update, request.detection))
         explanation = replace(explanation, report=report)
         update.count(windows=1)
         if request.detection is None and report.window.label_shift is not None:
@@ -109,12 +111,20 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
     update.add_event(WindowStored(update.state.slice, explanation, report.to_json()))
     if request.purpose == "alarm":
         explain_alarm(update, explanation)
-    elif request.purpose == "concept":
-        open_concept_incident(update, explanation)
+    elif request.purpose == "labels":
+        take_label_report(update, explanation)
     elif request.purpose == "further_shift":
         report_further_shift(update, explanation)
     else:
         refine_kind(update, explanation)
+
+
+def _record_regime(update: StreamUpdate) -> None:
+    """Record since when the images have drifted, and how, for labels of these predictions that come back later."""
+    state, incident = update.state, update.state.incident
+    is_open = incident is not None and incident.open
+    kind, since = (incident.kind, incident.since) if incident is not None and is_open else (None, update.now)
+    update.replace_state(regimes=with_regime(state.regimes, kind, since, update.now, state.proportions))
 
 
 def _forget_resolved_incidents(update: StreamUpdate) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..settings import Settings
 from .events import Purpose, WindowRequest
-from .labels import ConceptDetection
+from .label_step import LabelDetection
 from .state import StreamState
 from .stream_transition import StreamUpdate
 
@@ -37,9 +37,7 @@ def request_overdue_window(update: StreamUpdate) -> None:
         _schedule(update, start=update.state.seen, covered=update.state.seen, requested_at=update.now)
 
 
-def request_newest(
-    update: StreamUpdate, purpose: Purpose, rows: int, detection: ConceptDetection | None = None
-) -> None:
+def request_newest(update: StreamUpdate, purpose: Purpose, rows: int, detection: LabelDetection | None = None) -> None:
     """Request a window of the newest predictions, of at most the usual size."""
     ids = update.state.newest(min(rows, update.settings.window_size))
     if len(ids):
@@ -63,7 +61,7 @@ def _is_tested(update: StreamUpdate) -> bool:
 
 
 def _request_of(
-    update: StreamUpdate, purpose: Purpose, ids: Any, first: int, detection: ConceptDetection | None = None
+    update: StreamUpdate, purpose: Purpose, ids: Any, first: int, detection: LabelDetection | None = None
 ) -> WindowRequest:
     detector = update.state.detector
     return WindowRequest(update.state.slice, purpose, ids, first, detector.evidence, detector.threshold, detection)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from ..store import evidence, windows
-from ..store.alerts import AlertRow
+from ..store.alerts import LABEL_KINDS, AlertRow
 from ..store.streams import StreamRow
 from ..store.windows import WindowRow
 
@@ -52,13 +52,14 @@ def at_window(connection: Connection, stream: StreamRow, window: WindowRow) -> E
 
 def at_alert(connection: Connection, stream: StreamRow, alert: AlertRow) -> EvidenceHistory:
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
-    else what the stream had seen at the time that the alert names. Of a concept shift it is that of the labels."""
+    else what the stream had seen at the time that the alert names. Of an alert that labels raised it is that of the
+    labels."""
     if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
         return EvidenceHistory(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
     history = _history_up_to(connection, stream, alert.position, alert.fired_at, alert.window_id)
     status = stream.status
     change, between = status.get("change_point"), status.get("change_range")
-    if alert.kind == "concept" or alert.state != "firing" or change is None or change > alert.position:
+    if alert.kind in LABEL_KINDS or alert.state != "firing" or change is None or change > alert.position:
         change, between = _position(history, alert.since), None
     return EvidenceHistory(
         history,

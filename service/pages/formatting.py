@@ -75,7 +75,8 @@ def headline(report: dict[str, Any], since: str | None = None) -> str:
     summary, labels, guess = str(report["summary"]), report.get("labels"), report.get("performance")
     if labels:
         change, _, _ = summary.partition(": accuracy")
-        figures = f"; accuracy {number(labels['promised'])} → {number(labels['accuracy'])} {interval(labels)}"
+        before = labels["reference_accuracy"] if report.get("kind") == "harm" else labels["promised"]
+        figures = f"; accuracy {number(before)} → {number(labels['accuracy'])} {interval(labels)}"
         figures += f" on {labels['n']} labels"
     else:
         change, figures, after = summary.partition("; estimated accuracy")

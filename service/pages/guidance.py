@@ -18,6 +18,7 @@ KINDS = {
     "label": "label shift: the classes come in other proportions",
     "both": "covariate and label shift: other images in other proportions",
     "concept": "concept shift: the same images now mean other labels",
+    "harm": "harm: labels show that the model became worse",
     "unknown": "a shift whose kind cannot be named without true labels in the reference",
     "repeats": "repeats: the same images again and again",
 }
@@ -39,6 +40,11 @@ STEPS = {
     "concept": (
         "Check the labelling first: new annotators, a new guideline, classes swapped on the way.",
         "If the meaning changed, relabel recent images and refit: the model's old answers no longer hold.",
+    ),
+    "harm": (
+        "Decide first whether the model may go on answering: it is wrong more often than on the reference.",
+        "If another alert of the stream fires as well, it says what changed: see it for the cause and its remedy.",
+        "Else label more images (`/label`), check the labelling, and refit on what came in since.",
     ),
     "unknown": (
         "Look at the least typical images, the properties that moved and the classes that are predicted now.",

@@ -15,7 +15,7 @@ from .tables import alerts, deliveries, models, streams
 
 MAX_HISTORY = 200  # entries of an incident's history; the oldest are dropped beyond it
 MAX_TESTS = 50  # test deliveries that are kept, the newest
-CONCEPT = "concept"  # the kind of alerts that labels raise
+LABEL_KINDS = ("concept", "harm")  # the kinds of alerts that labels raise
 OUTCOMES = ("pending", "delivered", "failed", "superseded", "muted")
 
 
@@ -79,15 +79,15 @@ def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
 
 
 def firing_parent(connection: Connection, stream_id: int, kind: str) -> UUID | None:
-    """Return the firing alert of the whole model that a slice belongs to, of images and predictions or, for a concept
-    shift, of labels; None for the stream of a whole model."""
+    """Return the firing alert of the whole model that a slice belongs to, of images and predictions or, for one
+    that labels raise, of labels; None for the stream of a whole model."""
     part, whole = streams.alias(), streams.alias()
     query = (
         select(alerts.c.id)
         .join(whole, whole.c.id == alerts.c.stream_id)
         .join(part, part.c.model_id == whole.c.model_id)
         .where(part.c.id == stream_id, part.c.slice != "", whole.c.slice == "", alerts.c.state == "firing")
-        .where(alerts.c.kind == CONCEPT if kind == CONCEPT else alerts.c.kind != CONCEPT)
+        .where(alerts.c.kind.in_(LABEL_KINDS) if kind in LABEL_KINDS else alerts.c.kind.not_in(LABEL_KINDS))
     )
     parent: UUID | None = connection.execute(query.order_by(alerts.c.fired_at).limit(1)).scalar_one_or_none()
     return parent

@@ -17,7 +17,7 @@ from ...store.watching import REASONS, Watching
 from ...store.windows import WindowRow
 
 LABELS = ["model", "version", "slice"]
-KINDS = ("covariate", "label", "both", "concept", "unknown", "repeats")
+KINDS = ("covariate", "label", "both", "concept", "harm", "unknown", "repeats")
 GAUGES = {
     "drift_score": ("Statistic of each test in the last window", ["test"]),
     "drift_p_value": ("p-value of each test in the last window", ["test"]),

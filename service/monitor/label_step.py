@@ -1,0 +1,151 @@
+"""One step of the labels of a stream: do they show that the model became worse, or that they mean something else."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+
+from ..alerts.alert_draft import Certainty
+from ..drift.label_history import RECENT
+from ..drift.tolerance import tolerance_of
+from .label_regimes import Regime, runs_by_regime
+from .labels import FedBackLabels, LabelState
+
+HISTORY = 60  # points of evidence that are kept for the chart
+DISAGREEING = 12  # images whose labels disagree that a report shows
+QUIET = 0.5  # share of the threshold below which no change has begun
+NAMING_SHARE = 0.5  # share of the threshold above which the evidence of a concept shift names a harm "concept, likely"
+NAMED_CLASSES = 4  # classes that a summary names
+MIN_LABELS = 20  # labels that the accuracy in a summary is measured on, at least
+
+
+@dataclass(frozen=True)
+class LabelDetection:
+    """An alarm that labels raise.
+
+    Parameters
+    ----------
+    kind : str
+        "concept" where the labels disagree with calibrated confidence, "harm" where the model became worse for
+        another reason.
+    certainty : {"likely", "sure"}
+        How decisive the evidence for the kind is.
+    harmful : bool
+        Whether the model is wrong more often than on the reference, beyond the tolerance.
+    since : datetime, optional
+        The estimated time of the change.
+    report : dict
+        What the report of the alert says: kind, drifted, summary and labels, in place of those of a window report.
+    """
+
+    kind: str
+    certainty: Certainty
+    harmful: bool
+    since: dt.datetime | None
+    report: dict[str, Any]
+
+    @property
+    def low(self) -> float:
+        """The lower end of the measured accuracy's interval."""
+        return float(self.report["labels"]["low"])
+
+
+class LabelStep(NamedTuple):
+    """The state after a step of labels, and the alarm that they raise."""
+
+    state: LabelState
+    detection: LabelDetection | None
+
+
+def process_labels(
+    state: LabelState,
+    batch: FedBackLabels,
+    *,
+    regimes: Sequence[Regime],
+    run_time: float,
+    seen: int,
+    now: dt.datetime,
+) -> LabelStep:
+    """Process labels that were fed back.
+
+    Parameters
+    ----------
+    regimes : sequence of Regime
+        When the images had drifted, and how: what confidence was worth at the time of each prediction.
+    run_time : float
+        The expected run time in predictions of the stream.
+    seen : int
+        The predictions of the stream so far, which tell what share of them is labelled.
+
+    Returns
+    -------
+    LabelStep
+        The new state, and the alarm if there is one; then the sequential tests have started again.
+    """
+    monitor = state.monitor
+    highest = highest_harm = -np.inf
+    for labels, regime in runs_by_regime(batch, regimes):
+        trace = monitor.update(
+            labels.probabilities,
+            labels.predicted,
+            labels.labels,
+            tolerance=tolerance_of({regime.kind} if regime else ()),
+            proportions=regime.proportions if regime is not None and regime.kind == "label" else None,
+            ids=labels.numbers,
+        )
+        highest = max(highest, float(trace.evidence.max()))
+        highest_harm = max(highest_harm, float(trace.harm_evidence.max()))
+    m = int(batch.is_first.sum())
+    rate = state.rate.with_labels(m, seen)
+    threshold = monitor.threshold(run_time, rate.share)
+    strongest = max(highest, highest_harm)
+    state = replace(
+        state,
+        ids=np.concatenate([state.ids, batch.ids[batch.is_first]])[-RECENT:],
+        history=(*state.history, (now.isoformat(), monitor.count, max(strongest, 0.0)))[-HISTORY:],
+        unquiet=state.unquiet + m,
+        rate=rate,
+    )
+    if strongest < QUIET * threshold:
+        state = replace(state, quiet_at=now, unquiet=0)
+    if strongest <= threshold:
+        return LabelStep(state, None)
+    is_named = highest > NAMING_SHARE * threshold
+    certainty: Certainty = "sure" if highest > threshold or not is_named else "likely"
+    detection = _describe(
+        state, "concept" if is_named else "harm", certainty, harmful=highest_harm > threshold, threshold=threshold
+    )
+    monitor.reset()
+    return LabelStep(state, detection)
+
+
+def _describe(
+    state: LabelState, kind: str, certainty: Certainty, *, harmful: bool, threshold: float
+) -> LabelDetection | None:
+    monitor = state.monitor
+    agreement = monitor.agreement(max(state.unquiet, MIN_LABELS))
+    if agreement is None:
+        return None
+    newest = agreement.disagreeing[:DISAGREEING]
+    labels = agreement.to_dict() | {
+        "reference_accuracy": monitor.reference_accuracy,
+        "disagreeing": [str(UUID(bytes=state.ids[-1 - back].tobytes())) for back in newest],
+        "since": state.quiet_at.isoformat() if state.quiet_at else None,
+        "evidence": {
+            "history": [list(point) for point in state.history],
+            "threshold": threshold,
+            "change": monitor.count - state.unquiet,
+        },
+    }
+    figures = f"accuracy {monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
+    classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
+    where = f", most where the model says {classes}" if classes else ""
+    if kind == "concept":
+        summary = f"Labels that come back disagree with the model{where}: {figures}"
+    else:
+        summary = f"The model became worse: {figures}"
+    report = {"kind": kind, "drifted": True, "summary": summary, "labels": labels}
+    return LabelDetection(kind, certainty, harmful, state.quiet_at, report)
