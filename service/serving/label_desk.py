@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from ..drift.label_sampling import (
-    SampledAccuracy,
-    SampledPopulation,
-    inclusion_probabilities,
-    labels_for,
-    sampled_accuracy,
-)
-from ..drift.probability_calibration import Calibration
 from ..errors import NothingToLabel
 from ..store import label_rounds, log, predictions, references, traffic
 from ..store.label_rounds import DrawnPrediction, LabelRequest, LabelRound, NewRound
 from ..store.log_batch import PredictionBatch
 from ..store.streams import StreamRow
+
+if TYPE_CHECKING:
+    from ..drift.label_sampling import SampledAccuracy
 
 POPULATION = 2000  # newest predictions of a stream from which those to be labelled are drawn, by default
 MIN_POPULATION = 50  # predictions from which some can be drawn
@@ -57,7 +52,7 @@ class RoundState:
 
     label_round: LabelRound
     requests: tuple[LabelRequest, ...]
-    accuracy: SampledAccuracy | None
+    accuracy: "SampledAccuracy | None"
     targets: tuple[Target, ...]
 
     @property
@@ -105,6 +100,8 @@ def start_round(
     NothingToLabel
         The stream has no reference, or fewer than `MIN_POPULATION` predictions.
     """
+    from ..drift.label_sampling import SampledPopulation, inclusion_probabilities  # scipy, at the first use
+
     if stream.reference_id is None:
         raise NothingToLabel(f"stream {stream.stream} has no reference; run `tidemark reference build` first")
     arrays = references.load(connection, stream.reference_id)
@@ -136,6 +133,8 @@ def start_round(
 
 def round_state(connection: Connection, stream: StreamRow) -> RoundState | None:
     """Return the newest round of a stream and what its labels show, or None where there is none."""
+    from ..drift.label_sampling import labels_for  # scipy, at the first use
+
     newest = label_rounds.newest(connection, stream.id)
     if newest is None:
         return None
@@ -165,6 +164,8 @@ def _confidence(
     batch: PredictionBatch, labels: NDArray[np.integer] | None, reference: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Return the probability (m,) of each predicted class, calibrated where the reference has true labels."""
+    from ..drift.probability_calibration import Calibration  # scipy, at the first use
+
     posterior = batch.probabilities.astype(np.float64)
     if labels is not None:
         calibration = Calibration(np.clip(reference, 0, 1).astype(np.float32), labels.astype(np.int64))
@@ -173,7 +174,9 @@ def _confidence(
     return np.asarray(np.clip(posterior[np.arange(len(batch)), predicted], 0, 1))
 
 
-def _accuracy(label_round: LabelRound, requests: Sequence[LabelRequest]) -> SampledAccuracy | None:
+def _accuracy(label_round: LabelRound, requests: Sequence[LabelRequest]) -> "SampledAccuracy | None":
+    from ..drift.label_sampling import SampledPopulation, sampled_accuracy  # scipy, at the first use
+
     labelled = [request for request in requests if request.label is not None]
     if not labelled:
         return None

@@ -224,7 +224,7 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
             data = checkpoint.to_bytes(parts.state, BaselineKey(1), {}, {})
             stored = checkpoint.Checkpoint.of(data)
             assert stored is not None
-            parts.state, reason = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME)
+            parts.state, reason = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)
             assert reason is None
     assert parts.state.detector.evidence == whole.state.detector.evidence
     assert parts.state.seen == whole.state.seen == 1000
@@ -235,7 +235,7 @@ def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared
     stream.send(300)
     stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
-    state, reason = checkpoint.restore_state(stored, BaselineKey(2), prepared, RUN_TIME)
+    state, reason = checkpoint.restore_state(stored, BaselineKey(2), prepared, RUN_TIME, 0.05)
     assert reason is not None
     assert (state.seen, state.detector.evidence) == (300, 0.0)
 
