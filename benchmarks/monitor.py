@@ -29,6 +29,7 @@ from benchmarks.world import World
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.api.endpoints import drift
+from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.api.endpoints.metrics import drift_exposition
 from tidemark.monitor.monitor import Monitor
 from tidemark.settings import Settings
@@ -176,7 +177,7 @@ def _many_streams(engine: Engine, url: str) -> None:
     app.include_router(drift.router)
     client = TestClient(app)
     asked: dict[str, Callable[[], Any]] = {
-        "/metrics": lambda: drift_exposition(engine),
+        "/metrics": lambda: drift_exposition(DriftCollector(engine)),
         "/drift": lambda: client.get("/drift").raise_for_status(),
     }
     print(f"{STREAMS} streams: {grown / 1e6:.0f} MB in the monitor, ", end="")

@@ -19,6 +19,7 @@ from ..spool.spool import Spool
 from .bodies.budget import BodyBudget
 from .bodies.parsing_pool import ParsingPool
 from .cloud_events.recent_events import RecentEvents
+from .endpoints.drift_metrics import DriftCollector
 from .single_flight import SingleFlight
 
 
@@ -36,6 +37,7 @@ class ServerState:
     alerts: Alerts
     queue: App  # of deliveries
     database: SingleFlight[str]  # gives what the database can do, in words
+    drift_collector: DriftCollector
     drift_metrics: SingleFlight[bytes]
     parsers: ParsingPool
     body_budget: BodyBudget  # of the bodies of requests over HTTP, and of the messages over gRPC

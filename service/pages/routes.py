@@ -14,6 +14,7 @@ from ..api.caller import caller_of
 from ..store import alerts, baselines, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
+from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.streams import StreamRow
 from ..store.watching import Watching
 from . import alert_actions, evidence_history, label_desk
@@ -39,7 +40,16 @@ router.include_router(label_desk.router)
 
 @router.get("/")
 def overview(request: Request, model: str = "", slice: str = "") -> Response:
-    """Show every stream and the newest alerts."""
+    """Show every stream and the newest alerts; without the database, which models nobody watches."""
+    try:
+        return _overview(request, model, slice)
+    except DATABASE_ERRORS as error:
+        if not is_unavailable(error) or "text/html" not in request.headers.get("accept", ""):
+            raise
+        return render_page("unavailable.html", 503, streams=request.app.state.server.drift_collector.models)
+
+
+def _overview(request: Request, model: str, slice: str) -> Response:
     with request.app.state.engine.connect() as connection:
         watched, listed = watching.of_models(connection), streams.every(connection)
         points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)

@@ -14,6 +14,7 @@ from ..alerts.queue import open_queue
 from ..api.bodies.budget import BodyBudget
 from ..api.bodies.parsing_pool import ParsingPool
 from ..api.endpoints import health, metrics
+from ..api.endpoints.drift_metrics import DriftCollector
 from ..api.single_flight import SingleFlight
 from ..api.state import ServerState
 from ..inference.bundle import Bundle
@@ -88,6 +89,7 @@ async def open_server_state(
         for answering in registry.answering:
             stack.push_async_callback(answering.predictor.close)
         queue = open_queue(engines.conninfo(url))
+        collector = DriftCollector(engine, [(model.bundle.name, model.bundle.version) for model in registry.all])
         parsers = ParsingPool()
         stack.callback(parsers.close)
         yield ServerState(
@@ -101,7 +103,8 @@ async def open_server_state(
             alerts=Alerts(queue, settings.webhook_urls, settings.public_url),
             queue=queue,
             database=SingleFlight(partial(health.database_state, engine)),
-            drift_metrics=SingleFlight(partial(metrics.drift_exposition, engine)),
+            drift_collector=collector,
+            drift_metrics=SingleFlight(partial(metrics.drift_exposition, collector)),
             parsers=parsers,
             body_budget=body_budget,
             refusals=refusals,

@@ -7,7 +7,9 @@ from sqlalchemy import Connection, text
 
 State = Literal["watching", "behind", "blind", "warming_up", "no_reference"]
 
+DATABASE = "database"  # reason: this server cannot ask Postgres whether anybody watches
 REASONS = (
+    DATABASE,
     "no_monitor",
     "monitor_stalled",
     "behind",

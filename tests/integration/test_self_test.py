@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from tests.support.monitoring import Installation
+from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.api.endpoints.metrics import drift_exposition
 from tidemark.drift import Reference, StreamDetector
 from tidemark.monitor.self_test import run_due_self_tests
@@ -32,7 +33,7 @@ def calibrate(installation: Installation) -> None:
 
 
 def samples(engine: Engine) -> dict[str, float]:
-    families = text_string_to_metric_families(drift_exposition(engine).decode())
+    families = text_string_to_metric_families(drift_exposition(DriftCollector(engine)).decode())
     return {one.name: one.value for family in families for one in family.samples if "selftest" in one.name}
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,7 +13,7 @@ from ...store.errors import DATABASE_ERRORS, reason
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
-from ...store.watching import REASONS, Watching
+from ...store.watching import DATABASE, REASONS, Watching
 from ...store.windows import WindowRow
 
 LABELS = ["model", "version", "slice"]
@@ -52,10 +52,31 @@ COUNTERS = {
 
 
 class DriftCollector(Collector):
-    """Reads the streams' state when Prometheus asks; shows nothing while the database is unavailable."""
+    """Reads the streams' state when Prometheus asks; while the database is unavailable, says that nobody watches.
 
-    def __init__(self, engine: Engine) -> None:
+    Parameters
+    ----------
+    served : iterable of (name, version)
+        The models of this server. Those that the database has had besides are remembered.
+    """
+
+    def __init__(self, engine: Engine, served: Iterable[tuple[str, str]] = ()) -> None:
         self._engine = engine
+        self._models = frozenset(served)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are watched while the database is available, as `name:version`."""
+        return sorted(f"{name}:{version}" for name, version in self._models)
+
+    def unavailable(self) -> Iterator[Metric]:
+        """Return what can be said without the database: that it is unavailable, and whom nobody watches."""
+        yield _availability(0)
+        text, more = GAUGES["stream_blind"]
+        blind = GaugeMetricFamily("tidemark_stream_blind", text, labels=[*LABELS, *more])
+        for name, version in sorted(self._models):
+            blind.add_metric([name, version, "", DATABASE], 1)
+        yield blind
 
     def collect(self) -> Iterator[Metric]:
         gauges = {
@@ -71,7 +92,9 @@ class DriftCollector(Collector):
             with self._engine.connect() as connection:
                 firing, models = alerts.count_firing(connection), watching.of_models(connection)
                 last = windows.last_of_each(connection)
-                for row in streams.every(connection):
+                rows = streams.every(connection)
+                self._models |= {(row.model_name, row.model_version) for row in rows}
+                for row in rows:
                     own = [row.model_name, row.model_version, row.slice]
                     status = StreamStatus.from_json(row.status)
                     for name, more, value in _counts(row, status):
@@ -86,10 +109,16 @@ class DriftCollector(Collector):
                     deliveries.add_metric([outcome], count)
         except DATABASE_ERRORS as error:
             logging.getLogger(__name__).warning("drift metrics are missing, the database failed: %s", reason(error))
+            yield from self.unavailable()
             return
+        yield _availability(1)
         yield from (family for family in gauges.values() if family.samples)
         yield from counters.values()
         yield deliveries
+
+
+def _availability(value: int) -> Metric:
+    return GaugeMetricFamily("tidemark_database_available", "1 while Postgres answers this server", value=value)
 
 
 Sample = tuple[str, list[str], float]

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from sqlalchemy import Engine
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from ..state import State
 from .drift_metrics import DriftCollector
@@ -16,17 +18,26 @@ router = APIRouter(tags=["health"])
 
 @router.get("/metrics", response_class=Response, summary="Prometheus metrics")
 async def get_metrics(state: State) -> Response:
-    """Return the metrics; those of drift are left out while the database does not answer."""
+    """Return the metrics; of drift only that nobody watches while the database does not answer."""
     text = await asyncio.to_thread(state.metrics.exposition, state.spool)
     try:
         text += await state.drift_metrics()
     except TimeoutError:
-        logger.warning("drift metrics left out, the database does not answer")
+        logger.warning("drift metrics are missing, the database does not answer")
+        text += generate_latest(UnavailableCollector(state.drift_collector))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def drift_exposition(engine: Engine) -> bytes:
+def drift_exposition(collector: DriftCollector) -> bytes:
     """Return the drift state in Postgres in the text format of Prometheus."""
-    registry = CollectorRegistry()
-    registry.register(DriftCollector(engine))
-    return generate_latest(registry)
+    return generate_latest(collector)
+
+
+class UnavailableCollector(Collector):
+    """What a drift collector can say without the database."""
+
+    def __init__(self, drift: DriftCollector) -> None:
+        self._drift = drift
+
+    def collect(self) -> Iterator[Metric]:
+        return self._drift.unavailable()

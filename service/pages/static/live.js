@@ -12,7 +12,7 @@ async function refresh() {
   if (document.hidden || !getSelection().isCollapsed) return;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(answer.statusText);
+    if (!answer.ok && answer.status !== 503) throw new Error(answer.statusText); // 503 is a page if the server has one
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     swap(page.getElementById("live"));
     document.title = page.title;

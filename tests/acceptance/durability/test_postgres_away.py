@@ -20,6 +20,7 @@ OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND applic
 QUICK, SLOW = 5.0, 60.0  # seconds away
 REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
+BLIND = 'tidemark_stream_blind{model="digits",reason="database",slice="",version="1"} 1.0'
 AWAY = "unavailable: predictions wait in the spool"
 SILENT = "does not answer: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
@@ -91,6 +92,10 @@ def check_meanwhile(client: httpx.Client, database: str) -> None:
     assert client.get("/healthz").status_code == 200
     readable = database == READ_ONLY
     assert (EVIDENCE in metrics.text) == readable
+    assert value(metrics.text, "tidemark_database_available") == readable
+    assert (BLIND in metrics.text) != readable
+    page = client.get("/", headers={"accept": "text/html"})
+    assert (page.status_code, "digits:1" in page.text) == (200 if readable else 503, True)
     for path in ("/drift", "/alerts", "/"):
         answer = client.get(path)
         assert answer.status_code == (200 if readable else 503), path
@@ -113,6 +118,7 @@ def check_while_it_hangs(client: httpx.Client) -> None:
     assert metrics.status_code == 200
     assert value(metrics.text, "tidemark_spool_pending") > 0
     assert EVIDENCE not in metrics.text
+    assert BLIND in metrics.text
 
 
 def value(metrics: str, name: str) -> float:
