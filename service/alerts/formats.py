@@ -35,10 +35,21 @@ def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
             {"type": "section", "text": {"type": "mrkdwn", "text": _escaped(alert["summary"][:MAX_SECTION])}},
             {
                 "type": "context",
-                "elements": [{"type": "mrkdwn", "text": f"since {alert['since']} · <{alert['url']}|open the report>"}],
+                "elements": [{"type": "mrkdwn", "text": f"{_handling(alert)} · <{alert['url']}|open the report>"}],
             },
         ],
     }
+
+
+def _handling(alert: dict[str, Any]) -> str:
+    """Return an incident's severity, since when it lasts, and who takes care of it."""
+    parts = [f"severity {alert['severity']}", f"since {alert['since']}"]
+    if acknowledged := alert.get("acknowledged"):
+        note = f" ({acknowledged['note']})" if acknowledged["note"] else ""
+        parts.append(_escaped(f"acknowledged by {acknowledged['by']}{note}"[:MAX_SECTION]))
+    if alert.get("muted_until"):
+        parts.append(f"muted until {alert['muted_until']}")
+    return " · ".join(parts)
 
 
 def alertmanager(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:

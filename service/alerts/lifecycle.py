@@ -15,7 +15,7 @@ from ..store.alerts import AlertRow
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
 from .formats import TEST_SUMMARY, render
 from .links import page_url
-from .outbox import GIVE_UP, defer_delivery, defer_unmute, release
+from .outbox import GIVE_UP, defer_delivery, defer_reminders, defer_unmute, release
 
 
 class Alerts:
@@ -117,9 +117,10 @@ class Alerts:
         return sum(self.resolve(connection, alert.id, at, resolution) for alert in alerts.firing(connection, stream_id))
 
     def acknowledge(self, connection: Connection, alert_id: UUID, at: dt.datetime, by: str, note: str) -> None:
-        """Record that somebody takes care of an incident; Alertmanager is no longer reminded of it."""
+        """Record that somebody takes care of an incident; Alertmanager does not notify it again."""
         alerts.annotate(connection, alert_id, acknowledged_at=at, acknowledged_by=by, acknowledged_note=note)
         alerts.record(connection, alert_id, _entry("acknowledged", at, by=by, note=note))
+        defer_reminders(connection, self._queue, alert_id)
 
     def mute(self, connection: Connection, alert_id: UUID, at: dt.datetime, until: dt.datetime, by: str) -> None:
         """Hold back the events of an incident until a time, except its end and a rise of its severity.
@@ -130,11 +131,13 @@ class Alerts:
             alerts.annotate(connection, alert_id, muted_until=None, muted_by=None)
             alerts.record(connection, alert_id, _entry("unmuted", at, by=by))
             release(connection, self._queue, alert_id, at)
+            defer_reminders(connection, self._queue, alert_id)
             return
         alerts.annotate(connection, alert_id, muted_until=until, muted_by=by)
         alerts.record(connection, alert_id, _entry("muted", at, by=by, until=until.isoformat()))
         alerts.hold_back(connection, alert_id, exempt=RESOLVED)
         defer_unmute(connection, self._queue, alert_id, until)
+        defer_reminders(connection, self._queue, alert_id)
 
     def test(self, connection: Connection, at: dt.datetime, by: str) -> int:
         """Send an event of type `test` to every receiver and return their number."""

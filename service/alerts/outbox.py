@@ -14,6 +14,8 @@ from .queue import defer
 QUEUE = "deliveries"
 DELIVER = "deliver"
 UNMUTE = "unmute"
+REMIND = "remind_of_alert"
+REMINDED = "alertmanager"  # the format of the receivers that forget an alert which is not repeated
 GIVE_UP = dt.timedelta(hours=24)  # time after an event in which its delivery is attempted
 
 
@@ -26,6 +28,14 @@ def defer_delivery(connection: Connection, queue: App, delivery_id: UUID, alert_
     """Defer a stored delivery, after the earlier ones of its incident to the same receiver; a test waits for none."""
     lock = None if alert_id is None else delivery_lock(alert_id, url)
     defer(queue, connection, DELIVER, QUEUE, {"delivery_id": str(delivery_id)}, lock=lock)
+
+
+def defer_reminders(connection: Connection, queue: App, alert_id: UUID) -> None:
+    """Defer at once what Alertmanagers that were told of a firing alert hear again every minute: after a person has
+    said something about it."""
+    for row in alerts.due_reminders(connection, REMINDED, alert_id):
+        lock = delivery_lock(alert_id, row.url)
+        defer(queue, connection, REMIND, QUEUE, {"alert_id": str(alert_id), "lock": lock}, lock=lock)
 
 
 def defer_unmute(connection: Connection, queue: App, alert_id: UUID, until: dt.datetime) -> None:

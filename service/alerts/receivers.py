@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import httpx
 
 from ..settings import WebhookReceiver
-from .delivery import DEFAULT_NETWORK, reason_of
 from .links import public_receiver_url
+from .transport import DEFAULT_NETWORK, reason_of
 from .webhook_network import WebhookNetwork
 
 TIMEOUT = 5.0  # seconds that a receiver may take to answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, func, insert, or_, select, true, update
+from sqlalchemy import Connection, Select, case, delete, func, insert, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from .page_bounds import first_page
@@ -70,6 +70,17 @@ class DeliveryRow:
     give_up_at: dt.datetime
     created_at: dt.datetime
     sequence: int
+
+
+@dataclass(frozen=True)
+class OpenIncidents:
+    """Firing alerts of a stream that have the same kind and severity and were handled alike."""
+
+    stream_id: int
+    kind: str
+    severity: str
+    state: str  # new, acknowledged or muted
+    count: int
 
 
 def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
@@ -144,17 +155,31 @@ def newest(
     return _alerts(connection, first_page(query, "fired_at"))
 
 
+def fired_between(
+    connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime, limit: int = 1000
+) -> list[AlertRow]:
+    """Return the alerts of a model's streams that fired in a span of time, oldest first."""
+    query = _query().where(streams.c.model_id == model_id, alerts.c.fired_at >= since, alerts.c.fired_at < until)
+    return _alerts(connection, query.order_by(alerts.c.fired_at).limit(limit))
+
+
 def get(connection: Connection, alert_id: UUID) -> AlertRow | None:
     """Return one alert, or None."""
     rows = _alerts(connection, _query().where(alerts.c.id == alert_id))
     return rows[0] if rows else None
 
 
-def count_firing(connection: Connection) -> dict[int, int]:
-    """Return the number of firing alerts by stream."""
-    query = select(alerts.c.stream_id, func.count()).where(alerts.c.state == "firing").group_by(alerts.c.stream_id)
-    rows = connection.execute(query).all()
-    return {row[0]: row[1] for row in rows}
+def open_incidents(connection: Connection) -> list[OpenIncidents]:
+    """Return the number of firing alerts of each stream by kind, severity and what a person has said of them."""
+    a = alerts.c
+    state = case(
+        (a.muted_until > func.now(), literal("muted")),
+        (a.acknowledged_at.is_not(None), literal("acknowledged")),
+        else_=literal("new"),
+    )
+    groups = (a.stream_id, a.kind, a.severity, state.label("state"))
+    query = select(*groups, func.count()).where(a.state == "firing").group_by(*groups)
+    return [OpenIncidents(*row) for row in connection.execute(query)]
 
 
 def add_delivery(connection: Connection, **values: Any) -> None:
@@ -218,16 +243,13 @@ def release(connection: Connection, alert_id: UUID, give_up_at: dt.datetime) -> 
 
 
 def due_reminders(connection: Connection, format: str, alert_id: UUID | None = None) -> list[DeliveryRow]:
-    """Return the newest delivered event for each receiver in a format of each alert that fires, or of one of them,
-    except of alerts that are acknowledged or muted."""
+    """Return the newest delivered event for each receiver in a format of each alert that fires, or of one of them."""
     d, a = deliveries.c, alerts.c
-    unmuted = or_(a.muted_until.is_(None), a.muted_until <= func.now())
     query = (
         select(deliveries)
         .ext(distinct_on(d.alert_id, d.url))
         .join(alerts, a.id == d.alert_id)
-        .where(a.state == "firing", a.acknowledged_at.is_(None), unmuted)
-        .where(d.format == format, d.outcome == "delivered")
+        .where(a.state == "firing", d.format == format, d.outcome == "delivered")
         .where(true() if alert_id is None else a.id == alert_id)
         .order_by(d.alert_id, d.url, d.sequence.desc())
     )

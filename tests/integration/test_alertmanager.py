@@ -2,11 +2,13 @@
 
 import asyncio
 import datetime as dt
+import json
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.alerts import REPORT, work
+from tests.support.receiver import Receiver
 from tests.support.wait import until
-from tidemark.alerts import delivery
+from tidemark.alerts import reminders
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
@@ -25,27 +28,64 @@ from tidemark.store import alerts, models, streams
 from tidemark.store.engine import conninfo
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+ROOT = Path(__file__).parents[2]
 NOW = dt.datetime.now(dt.UTC)
 LABELS = {"alertname": "TidemarkDrift", "stream": "m:1", "kind": "covariate", "severity": "ticket"}
-CONFIG = "global: {resolve_timeout: 3s}\nroute: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
+CONFIG = """
+global: {resolve_timeout: TIMEOUT}
+route: {receiver: pager, group_wait: 0s, group_interval: 1s, repeat_interval: 1s}
+receivers: [{name: pager, webhook_configs: [{url: "PAGER", send_resolved: true}]}]
+"""
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Alertmanager is not installed")
 
 
 @pytest.fixture
-def manager(tmp_path: Path) -> Iterator[str]:
+def pager() -> Iterator[Receiver]:
+    """Who Alertmanager notifies, again and again while an alert is active."""
+    receiver = Receiver(200)
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, pager: Receiver) -> Iterator[str]:
     """The address of an Alertmanager that forgets after 3 seconds what it does not hear of."""
-    (tmp_path / "config.yml").write_text(CONFIG)
+    with running(tmp_path, pager, "3s") as address:
+        yield address
+
+
+@pytest.fixture
+def patient_manager(tmp_path: Path, pager: Receiver) -> Iterator[str]:
+    """The address of an Alertmanager that forgets nothing within a test."""
+    with running(tmp_path, pager, "10m") as address:
+        yield address
+
+
+@contextmanager
+def running(tmp_path: Path, pager: Receiver, timeout: str) -> Iterator[str]:
+    (tmp_path / "config.yml").write_text(CONFIG.replace("PAGER", pager.url).replace("TIMEOUT", timeout))
+    with started(tmp_path) as address:
+        yield address
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[str]:
+    """The address of an Alertmanager with the `config.yml` of a folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = [f"--config.file={tmp_path}/config.yml", f"--storage.path={tmp_path}/data"]
+    arguments = [f"--config.file={folder}/config.yml", f"--storage.path={folder}/data"]
     listening = [f"--web.listen-address={address}", "--cluster.listen-address="]
     process = subprocess.Popen([str(PROGRAM), *arguments, *listening], stderr=subprocess.DEVNULL)
-    until(lambda: httpx.get(f"http://{address}/-/ready").status_code == 200, "Alertmanager", not_yet=httpx.HTTPError)
-    yield f"http://{address}"
-    process.terminate()
-    process.wait()
+    try:
+        until(
+            lambda: httpx.get(f"http://{address}/-/ready").status_code == 200, "Alertmanager", not_yet=httpx.HTTPError
+        )
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def active(manager: str) -> list[dict[str, Any]]:
@@ -73,7 +113,7 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
     assert shown["annotations"]["summary"] == REPORT["summary"]
     for _ in range(3):
         time.sleep(1.5)
-        asyncio.run(delivery.remind(engine, fired.id))
+        asyncio.run(reminders.remind(engine, fired.id))
     assert len(active(manager)) == 1
     with engine.begin() as connection:
         fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
@@ -83,7 +123,96 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
         assert alerts.due_reminders(connection, "alertmanager") == []
 
 
+def statuses(pager: Receiver) -> list[str]:
+    """What the pager was told of the alert, in order."""
+    return [json.loads(body)["status"] for _, body in list(pager.requests)]
+
+
+@pytest.mark.parametrize("handled", ["acknowledge", "mute"])
+def test_an_incident_that_somebody_takes_care_of_stays_without_further_notifications(
+    engine: Engine, url: str, patient_manager: str, pager: Receiver, handled: str
+) -> None:
+    fired = Fired(engine, url, patient_manager)
+    until(lambda: len(statuses(pager)) >= 2, "Alertmanager to repeat itself")
+    now = dt.datetime.now(dt.UTC)
+    with engine.begin() as connection:
+        if handled == "acknowledge":
+            fired.alerts.acknowledge(connection, fired.id, now, "somebody", "on it")
+        else:
+            fired.alerts.mute(connection, fired.id, now, now + dt.timedelta(hours=1), "somebody")
+    work(engine, url)
+    until(lambda: suppressed(patient_manager), "the silence")
+    [kept_until] = [alert["endsAt"] for alert in active(patient_manager)]
+    before = len(statuses(pager))
+    time.sleep(2.5)  # longer than Alertmanager waits before it repeats itself
+    assert len(statuses(pager)) <= before + 1  # one may have been on its way
+    asyncio.run(reminders.remind(engine, fired.id))
+    [alert] = active(patient_manager)
+    assert alert["endsAt"] > kept_until
+    assert len(in_force(patient_manager)) == 1
+    assert "resolved" not in statuses(pager)
+    with engine.begin() as connection:
+        fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
+    work(engine, url)
+    until(lambda: statuses(pager)[-1] == "resolved", "the end of the incident")
+    assert in_force(patient_manager) == []
+
+
+def test_an_incident_that_is_no_longer_muted_is_notified_again(
+    engine: Engine, url: str, patient_manager: str, pager: Receiver
+) -> None:
+    fired = Fired(engine, url, patient_manager)
+    now = dt.datetime.now(dt.UTC)
+    with engine.begin() as connection:
+        fired.alerts.mute(connection, fired.id, now, now + dt.timedelta(hours=1), "somebody")
+    work(engine, url)
+    until(lambda: suppressed(patient_manager), "the silence")
+    with engine.begin() as connection:
+        fired.alerts.mute(connection, fired.id, now, now, "somebody")
+    work(engine, url)
+    until(lambda: not suppressed(patient_manager), "the end of the silence")
+    before = len(statuses(pager))
+    until(lambda: len(statuses(pager)) > before, "a further notification")
+
+
+def in_force(manager: str) -> list[dict[str, Any]]:
+    """The silences that hold."""
+    silences: list[dict[str, Any]] = httpx.get(f"{manager}/api/v2/silences").json()
+    return [silence for silence in silences if silence["status"]["state"] == "active"]
+
+
+def suppressed(manager: str) -> bool:
+    return [alert["status"]["state"] for alert in active(manager)] == ["suppressed"]
+
+
 def test_without_reminders_it_would_have_been_gone(engine: Engine, url: str, manager: str) -> None:
     Fired(engine, url, manager)
     assert len(active(manager)) == 1
     until(lambda: not active(manager), "the alert to end")
+
+
+def test_the_shipped_configuration_holds_back_drift_that_somebody_takes_care_of(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker/alertmanager/alertmanager.yml", tmp_path / "config.yml")
+    drift = {"alertname": "TidemarkDriftDetected", "model": "m", "version": "1", "slice": "", "kind": "label"}
+    with started(tmp_path) as manager:
+        post(manager, drift, drift | {"kind": "concept"})
+        assert states(manager) == {
+            ("TidemarkDriftDetected", "label"): "active",
+            ("TidemarkDriftDetected", "concept"): "active",
+        }
+        post(manager, drift | {"alertname": "TidemarkDriftHandled"})
+        until(lambda: states(manager)["TidemarkDriftDetected", "label"] == "suppressed", "the inhibition")
+        assert states(manager)["TidemarkDriftDetected", "concept"] == "active"
+
+
+def post(manager: str, *labels: dict[str, str]) -> None:
+    httpx.post(f"{manager}/api/v2/alerts", json=[{"labels": each} for each in labels]).raise_for_status()
+
+
+def states(manager: str) -> dict[tuple[str, str], str]:
+    """The state of each alert by its name and kind, once Alertmanager has processed all."""
+    until(
+        lambda: all(alert["status"]["state"] != "unprocessed" for alert in active(manager)), "all alerts to be processed"
+    )
+    alerts = httpx.get(f"{manager}/api/v2/alerts").json()
+    return {(alert["labels"]["alertname"], alert["labels"]["kind"]): alert["status"]["state"] for alert in alerts}

@@ -78,6 +78,12 @@ def drift(client: httpx.Client) -> None:
         send(client, traffic, "covariate")
 
 
+def acknowledge(client: httpx.Client) -> None:
+    """Take care of everything that fires."""
+    for alert in client.get("/alerts").raise_for_status().json()["alerts"]:
+        client.post(f"/alerts/{alert['id']}/acknowledge", json={"note": "seen"}).raise_for_status()
+
+
 def strain(client: httpx.Client) -> None:
     """Send an image and labels that cannot be read, and more images than fit into the queue."""
     _, held_out = halves()

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
 from ...store import alerts, self_tests, streams, watching, windows
+from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
@@ -32,6 +33,10 @@ GAUGES = {
     "feedback_accuracy": ("Accuracy measured on labels fed back", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
+    "incidents_open": (
+        "Alerts that are firing, by severity (page or ticket) and state (new, acknowledged or muted)",
+        ["kind", "severity", "state"],
+    ),
     "monitor_lag_predictions": ("Predictions accepted for logging that the monitor has not processed", []),
     "selftest_delay_predictions": (
         "Predictions from the self-test's planted shift to the alarm, +Inf if it failed",
@@ -90,7 +95,7 @@ class DriftCollector(Collector):
         deliveries = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
-                firing, models = alerts.count_firing(connection), watching.of_models(connection)
+                firing, models = _by_stream(alerts.open_incidents(connection)), watching.of_models(connection)
                 last = windows.last_of_each(connection)
                 rows = streams.every(connection)
                 self._models |= {(row.model_name, row.model_version) for row in rows}
@@ -99,7 +104,7 @@ class DriftCollector(Collector):
                     status = StreamStatus.from_json(row.status)
                     for name, more, value in _counts(row, status):
                         counters[name].add_metric([*own, *more], value)
-                    samples = _stream(row, status, firing.get(row.id, 0), models.get(row.model_id), last.get(row.id))
+                    samples = _stream(row, status, firing.get(row.id, ()), models.get(row.model_id), last.get(row.id))
                     for name, more, value in samples:
                         gauges[name].add_metric([*own, *more], value)
                 for test in self_tests.every(connection):
@@ -124,6 +129,13 @@ def _availability(value: int) -> Metric:
 Sample = tuple[str, list[str], float]
 
 
+def _by_stream(groups: Iterable[OpenIncidents]) -> dict[int, list[OpenIncidents]]:
+    by_stream: dict[int, list[OpenIncidents]] = {}
+    for group in groups:
+        by_stream.setdefault(group.stream_id, []).append(group)
+    return by_stream
+
+
 def _counts(row: StreamRow, status: StreamStatus) -> Iterator[Sample]:
     yield "windows", [], status.windows
     yield "windows_skipped", [], status.windows_skipped
@@ -132,9 +144,15 @@ def _counts(row: StreamRow, status: StreamStatus) -> Iterator[Sample]:
 
 
 def _stream(
-    row: StreamRow, status: StreamStatus, firing: int, watch: Watching | None, last: WindowRow | None
+    row: StreamRow,
+    status: StreamStatus,
+    firing: Sequence[OpenIncidents],
+    watch: Watching | None,
+    last: WindowRow | None,
 ) -> Iterator[Sample]:
-    yield "alerts_firing", [], firing
+    yield "alerts_firing", [], sum(group.count for group in firing)
+    for group in firing:
+        yield "incidents_open", [group.kind, group.severity, group.state], group.count
     if watch is not None:
         yield "monitor_lag_predictions", [], 0 if row.slice else watch.lag
         if not row.slice:

@@ -37,11 +37,24 @@ def test_it_has_the_variables(board: dict[str, Any]) -> None:
     assert all(f"${name}" in text for name in VARIABLES)
 
 
-@BOARDS
-def test_alerts_are_annotations(board: dict[str, Any]) -> None:
-    (annotation,) = board["annotations"]["list"]
-    assert annotation["enable"]
+def test_alerts_are_annotations_of_the_service() -> None:
+    (annotation,) = annotations("service.json")
     assert annotation["expr"].startswith("ALERTS{")
+
+
+def test_incidents_are_annotations_with_their_severity_and_what_people_made_of_them() -> None:
+    incidents, handled = annotations("drift.json")
+    for annotation in (incidents, handled):
+        assert "(tidemark_incidents_open{" in annotation["expr"]
+        assert annotation["expr"].endswith(" > 0")
+    assert "severity" in incidents["tagKeys"]
+    assert 'state=~"acknowledged|muted"' in handled["expr"]
+
+
+def annotations(name: str) -> list[dict[str, Any]]:
+    (path,) = (path for path in DASHBOARDS if path.name == name)
+    enabled: list[dict[str, Any]] = [item for item in dashboard(path)["annotations"]["list"] if item["enable"]]
+    return enabled
 
 
 @BOARDS

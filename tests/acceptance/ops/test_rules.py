@@ -9,6 +9,9 @@ import pytest
 from tests.support.shipped_queries import PROMETHEUS, ROOT, rules
 from tidemark.api.endpoints.drift_metrics import KINDS
 
+BY_INCIDENT = '{{ if eq $labels.severity "page" }}critical{{ else }}warning{{ end }}'
+SEVERITIES = ("critical", "warning", "info", BY_INCIDENT)
+
 
 def checked(tool: str, *arguments: str) -> None:
     if shutil.which(tool) is None:
@@ -37,7 +40,7 @@ def test_amtool_finds_no_fault() -> None:
 def test_every_alert_says_what_to_do() -> None:
     for rule in rules():
         name = rule["alert"]
-        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["labels"]["severity"] in SEVERITIES
         assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert rule["annotations"]["runbook_url"].endswith(f"#runbook-{name.lower()}")
 

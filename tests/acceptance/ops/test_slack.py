@@ -16,7 +16,7 @@ MAX_HEADER = 150
 MAX_ELEMENTS = 10
 
 
-def alert(**changes: str) -> dict[str, Any]:
+def alert(**changes: Any) -> dict[str, Any]:
     return {
         "stream": "digits:1/camera=7",
         "kind": "covariate",
@@ -28,7 +28,7 @@ def alert(**changes: str) -> dict[str, Any]:
     } | changes
 
 
-def message(event: str, **changes: str) -> dict[str, Any]:
+def message(event: str, **changes: Any) -> dict[str, Any]:
     content = json.loads(render("slack", event, AT, alert(**changes)))
     assert isinstance(content, dict)
     return content
@@ -72,6 +72,22 @@ def test_it_says_what_where_and_links_to_the_page() -> None:
     assert "<http://127.0.0.1:8000/alerts/0192/page|open the report>" in json.dumps(firing["blocks"])
     assert "resolved (recovered)" in message("drift.resolved")["text"]
     assert message("drift.firing", severity="page")["text"].startswith("PAGE digits:1/camera=7")
+
+
+def test_it_says_how_urgent_it_is_and_who_takes_care() -> None:
+    handled = {
+        "acknowledged": {"at": AT.isoformat(), "by": "anna <!here>", "note": "on it"},
+        "muted_until": "2026-11-25T18:00:00+00:00",
+    }
+    [context] = message("drift.changed", severity="page", **handled)["blocks"][2]["elements"]
+    for part in (
+        "severity page",
+        "acknowledged by anna &lt;!here&gt; (on it)",
+        "muted until 2026-11-25T18:00:00+00:00",
+    ):
+        assert part in context["text"]
+    [context] = message("drift.firing")["blocks"][2]["elements"]
+    assert context["text"].startswith("severity ticket · since ")
 
 
 def test_a_label_cannot_call_the_channel() -> None:
