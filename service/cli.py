@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import __version__, logs
-from .command_line import labels, models, processes, streams
+from .command_line import backtests, labels, models, processes, streams
 from .errors import TidemarkError
 from .server import init_process
 
@@ -30,7 +30,7 @@ for group, name in (
     (labels.labels, "label"),
 ):
     app.add_typer(group, name=name)
-for module in (processes, models, streams):
+for module in (processes, models, streams, backtests):
     app.add_typer(module.commands)
 
 

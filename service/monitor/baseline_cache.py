@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from ..settings import Settings
 from .background import Background
-from .baseline_preparation import prepare, second_detector
+from .baseline_preparation import prepare, rows_since_change, second_detector
 from .events import BaselineRequest
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import SecondDetector
@@ -144,7 +144,8 @@ class BaselineCache:
 
     def _second(self, model_id: int, request: BaselineRequest, prepared: PreparedReference) -> PreparationResult:
         try:
-            second = second_detector(self._engine, model_id, request, prepared, self._settings)
+            batch = rows_since_change(self._engine, model_id, request, prepared.reference)
+            second = second_detector(batch, prepared, self._settings)
         except Exception:
             logger.exception("the second baseline of incident %s cannot be prepared", request.incident_id)
             return PreparationResult()

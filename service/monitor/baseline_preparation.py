@@ -10,6 +10,7 @@ from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..settings import Settings
 from ..store import baselines, calibrations, log, references
 from ..store.baselines import AcceptedTraffic
+from ..store.log_batch import PredictionBatch
 from .budget import detector_run_time
 from .events import BaselineRequest
 from .missing_properties import fill_missing
@@ -48,16 +49,17 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     return PreparedReference(key, reference, scores, calibration, _window_test(reference, settings, calm), thumbnails)
 
 
-def second_detector(
-    engine: Engine, model_id: int, request: BaselineRequest, prepared: PreparedReference, settings: Settings
-) -> SecondDetector:
-    """Return a detector whose baseline is the traffic since the change of an incident."""
+def second_detector(batch: PredictionBatch, prepared: PreparedReference, settings: Settings) -> SecondDetector:
+    """Return a detector whose baseline is the traffic since the change of an incident.
+
+    Parameters
+    ----------
+    batch : PredictionBatch
+        The predictions since the change.
+    prepared : PreparedReference
+        The baseline that the incident is a change from.
+    """
     reference = prepared.reference
-    keys = [UUID(bytes=row.tobytes()) for row in request.ids]
-    with engine.connect() as connection:
-        batch = log.by_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
-    if batch is None:
-        raise LookupError("the predictions since the change are no longer in the database")
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
@@ -66,6 +68,22 @@ def second_detector(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )
     return SecondDetector(made, detector)
+
+
+def rows_since_change(engine: Engine, model_id: int, request: BaselineRequest, reference: Reference) -> PredictionBatch:
+    """Return the predictions that a second detector is to be compared with.
+
+    Raises
+    ------
+    LookupError
+        They are no longer in the database.
+    """
+    keys = [UUID(bytes=row.tobytes()) for row in request.ids]
+    with engine.connect() as connection:
+        batch = log.by_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
+    if batch is None:
+        raise LookupError("the predictions since the change are no longer in the database")
+    return batch
 
 
 def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Reference:

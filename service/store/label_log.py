@@ -69,6 +69,11 @@ CROSS JOIN LATERAL (
         AND f.predicted < %(classes)s AS fits
 ) checked
 """
+ARRIVALS = """
+SELECT position, at FROM label_log
+WHERE model_id = %(model_id)s AND position > %(after)s AND at >= %(since)s AND at < %(until)s
+ORDER BY position LIMIT %(limit)s
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +150,15 @@ def read(connection: Connection, model_id: int, after: int, limit: int, classes:
         {name: count for name, count in rejected.items() if count},
     )
     return batch.select(np.argsort(batch.positions, kind="stable"))
+
+
+def arrivals(
+    connection: Connection, model_id: int, after: int, span: tuple[dt.datetime, dt.datetime], limit: int
+) -> list[tuple[int, dt.datetime]]:
+    """Return positions of a model's labels with the times at which they entered the log, in a span of time and after a
+    position, at most `limit` of them."""
+    values = {"model_id": model_id, "after": after, "since": span[0], "until": span[1], "limit": limit}
+    return list(raw(connection).execute(ARRIVALS, values))
 
 
 def written_position(connection: Connection, model_id: int) -> int:

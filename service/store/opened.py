@@ -23,6 +23,13 @@ def opened(settings: Settings) -> Iterator[Engine]:
     DatabaseError
         The database cannot be reached, or its schema is older than this version.
     """
+    with opened_with_url(settings) as (engine, _):
+        yield engine
+
+
+@contextmanager
+def opened_with_url(settings: Settings) -> Iterator[tuple[Engine, str]]:
+    """Yield an engine as `opened` does, and the URL by which other processes reach the same database."""
     with engines.database(settings) as url:
         engine = engines.connect(url)
         try:
@@ -31,6 +38,6 @@ def opened(settings: Settings) -> Iterator[Engine]:
                 schema.migrate(engine)
             else:
                 schema.check(engine)
-            yield engine
+            yield engine, url
         finally:
             engine.dispose()

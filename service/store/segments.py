@@ -22,6 +22,10 @@ SELECT {COLUMNS} FROM segments
 WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s AND last_position < %(before)s
 ORDER BY last_position DESC LIMIT %(count)s
 """
+BETWEEN = """
+SELECT min(first_position), max(last_position) FROM segments
+WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s
+"""
 
 
 class Segment(NamedTuple):
@@ -75,3 +79,12 @@ def by_time(
     first."""
     values = {"model_id": model_id, "since": since, "until": until, "before": before, "count": count}
     return [Segment(*row) for row in raw(connection).execute(BY_TIME, values, prepare=False)]
+
+
+def positions_between(
+    connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime
+) -> tuple[int, int] | None:
+    """Return the first and the last position of the segments that may hold predictions of a span of time, or None."""
+    values = {"model_id": model_id, "since": since, "until": until}
+    row = raw(connection).execute(BETWEEN, values, prepare=False).fetchone()
+    return None if row is None or row[0] is None else (row[0], row[1])

@@ -212,7 +212,8 @@ def post(manager: str, *labels: dict[str, str]) -> None:
 def states(manager: str) -> dict[tuple[str, str], str]:
     """The state of each alert by its name and kind, once Alertmanager has processed all."""
     until(
-        lambda: all(alert["status"]["state"] != "unprocessed" for alert in active(manager)), "all alerts to be processed"
+        lambda: all(alert["status"]["state"] != "unprocessed" for alert in active(manager)),
+        "all alerts to be processed",
     )
     alerts = httpx.get(f"{manager}/api/v2/alerts").json()
     return {(alert["labels"]["alertname"], alert["labels"]["kind"]): alert["status"]["state"] for alert in alerts}

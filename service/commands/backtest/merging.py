@@ -1,0 +1,78 @@
+"""Puts the replays of the parts of a divided log together."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...monitor.replay import ReplayCost
+from ...monitor.replayed_incident import ReplayedIncident
+from .span_replay import Counts, SpanResult
+
+
+def merged(parts: Sequence[SpanResult]) -> SpanResult:
+    """Return the parts of a divided log, in their order, as one result.
+
+    An incident that is open where a part ends goes on as the one that is open there in the next part; without such
+    a one it has recovered there.
+    """
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = _joined(whole, part)
+    return whole
+
+
+def _joined(before: SpanResult, after: SpanResult) -> SpanResult:
+    border = after.begins_at
+    shift = {name: before.seen_at_end.get(name, 0) - count for name, count in after.seen_at_begin.items()}
+    later = [incident for incident in after.incidents if incident.fired_at >= border]
+    open_there = {
+        _strand(incident): incident
+        for incident in after.incidents
+        if incident.fired_at < border and (incident.resolved_at is None or incident.resolved_at > border)
+    }
+    earlier = [_continued(incident, open_there, border) for incident in before.incidents]
+    moments = {moment: counts for moment, counts in after.seen_at.items() if moment >= border}
+    return replace(
+        after,
+        incidents=(*earlier, *(_shifted(incident, shift) for incident in later)),
+        begins_at=before.begins_at,
+        evidence=np.fmax(before.evidence, after.evidence),
+        seen_at={**before.seen_at, **{moment: _sum(counts, shift) for moment, counts in moments.items()}},
+        seen_at_begin=before.seen_at_begin,
+        seen_at_end=_sum(after.seen_at_end, shift),
+        cost=ReplayCost(
+            before.cost.predictions + after.cost.predictions,
+            before.cost.seconds + after.cost.seconds,
+            before.cost.windows + after.cost.windows,
+            before.cost.rejected + after.cost.rejected,
+        ),
+    )
+
+
+def _continued(
+    incident: ReplayedIncident, open_there: Mapping[tuple[str, bool], ReplayedIncident], border: dt.datetime
+) -> ReplayedIncident:
+    """Return an incident of an earlier part with its end in the next one."""
+    if incident.resolved_at is not None:
+        return incident
+    following = open_there.get(_strand(incident))
+    if following is None:
+        return replace(incident, resolved_at=border, resolution="recovered")
+    return replace(incident, resolved_at=following.resolved_at, resolution=following.resolution)
+
+
+def _strand(incident: ReplayedIncident) -> tuple[str, bool]:
+    """Return the stream of an incident, and whether labels raised it: a stream has one open incident of either sort."""
+    return incident.slice, incident.kind == "concept"
+
+
+def _shifted(incident: ReplayedIncident, shift: Counts) -> ReplayedIncident:
+    offset = shift.get(incident.slice, 0)
+    alarms = tuple(replace(alarm, position=alarm.position + offset) for alarm in incident.alarms)
+    return replace(incident, alarms=alarms)
+
+
+def _sum(counts: Counts, shift: Counts) -> dict[str, int]:
+    return {name: count + shift.get(name, 0) for name, count in counts.items()}

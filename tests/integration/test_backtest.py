@@ -1,0 +1,221 @@
+"""`tidemark backtest` on a real Postgres: what other settings would have raised, next to what happened."""
+
+import datetime as dt
+import html
+import json
+import os
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+from typer.testing import CliRunner
+
+from tests.support.monitoring import WORLD, Installation
+from tests.support.predictions import write
+from tidemark.alerts import acceptance
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.cli import app
+from tidemark.commands.backtest import span_replay
+from tidemark.errors import TidemarkError
+from tidemark.store import streams
+from tidemark.store.engine import conninfo
+from tidemark.store.logged import logged
+from tidemark.store.prediction_id import id_at
+
+START = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=3)
+PACE = dt.timedelta(seconds=1)  # time between two predictions
+CALM, SHIFTED = 1500, 600  # predictions before and after the planted shift
+CHANGE = {"move": 0.45}
+
+
+class LoggedHistory(Installation):
+    """A model whose log holds calm traffic and a planted shift, at one prediction a second."""
+
+    def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
+        super().__init__(engine, url, **settings)
+        self.at = START
+        self.spool = UUID(int=7)
+        self.number = 1
+
+    def add(self, n: int, tags: list[bytes] | None = None, **change: Any) -> None:
+        arrays = WORLD.traffic(n, self.rng, **change)
+        ids = b"".join(_id(self.at + number * PACE) for number in range(n))
+        batch = logged("m:1", ids, arrays["probabilities"], arrays["embeddings"], arrays["properties"], tags)
+        with self.engine.begin() as connection:
+            write(connection, batch, spool=self.spool, first_number=self.number)
+        self.at += n * PACE
+        self.number += n
+
+    def environment(self) -> dict[str, str]:
+        host = make_url(self.url).render_as_string(hide_password=False)
+        own = self.settings
+        return {
+            "TIDEMARK_DATABASE_URL": host,
+            "TIDEMARK_WINDOW_SIZE": str(own.window_size),
+            "TIDEMARK_WINDOW_MIN_SIZE": str(own.window_min_size),
+            "TIDEMARK_EXPECTED_RUN_TIME": str(own.expected_run_time),
+            "TIDEMARK_SLICE_TAGS": ",".join(own.slice_tags),
+        }
+
+
+def _id(at: dt.datetime) -> bytes:
+    return id_at(int(at.timestamp() * 1000), os.urandom(10)).bytes
+
+
+@pytest.fixture
+def shifted(engine: Engine, url: str) -> LoggedHistory:
+    history = LoggedHistory(engine, url)
+    history.add(CALM)
+    history.add(SHIFTED, **CHANGE)
+    return history
+
+
+def run(history: LoggedHistory, *arguments: str, code: int = 0, stream: str = "m:1") -> Any:
+    """Run the command as it is documented, and return what it printed."""
+    since, until = START.isoformat(), history.at.isoformat()
+    command = ["backtest", "--stream", stream, "--since", since, "--until", until, *arguments]
+    result = CliRunner().invoke(app, command, env=history.environment(), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def outcomes(history: LoggedHistory, *arguments: str, stream: str = "m:1") -> dict[str, Any]:
+    printed = json.loads(run(history, "--json", *arguments, stream=stream))
+    return {outcome["name"]: outcome for outcome in printed["outcomes"]}
+
+
+def test_a_planted_shift_is_found_with_its_kind_and_its_delay(shifted: LoggedHistory) -> None:
+    change = (START + CALM * PACE).isoformat()
+    found = outcomes(shifted, "--change", change, "--set", "expected_run_time=5000")
+    assert list(found) == ["what happened", "today's settings", "expected_run_time=5000"]
+    for name in ("today's settings", "expected_run_time=5000"):
+        [detection] = found[name]["detections"]
+        assert detection["kind"] == "covariate"
+        assert 0 < detection["predictions"] <= 300
+        assert detection["seconds"] == pytest.approx(detection["predictions"], abs=15)
+        assert found[name]["unexplained"] == 0
+        assert found[name]["predictions"] == CALM + SHIFTED
+        assert found[name]["predictions_per_second"] > 0
+    assert found["expected_run_time=5000"]["threshold"] < found["today's settings"]["threshold"]
+    assert found["what happened"]["incidents"] == []
+
+
+def test_the_replay_raises_what_the_monitor_raised(engine: Engine, url: str) -> None:
+    history = LoggedHistory(engine, url)
+    monitor = history.monitor()
+    for number in range(24):
+        history.add(100, **({} if number < 15 else CHANGE))
+        history.watch(monitor)
+    [alert] = history.alerts()
+    [incident] = outcomes(history)["today's settings"]["incidents"]
+    assert incident["kind"] == alert.kind
+    assert incident["certainty"] == alert.certainty
+    assert incident["alarms"][0]["position"] == pytest.approx(alert.position, abs=100)
+
+
+def test_what_happened_stands_next_to_the_replay_with_the_delay_that_the_alert_estimated(
+    engine: Engine, url: str
+) -> None:
+    history = LoggedHistory(engine, url)
+    monitor = history.monitor()
+    history.add(CALM)
+    history.watch(monitor)
+    history.add(SHIFTED, **CHANGE)
+    history.watch(monitor)
+    [alert] = history.alerts()
+    fired = START + (CALM + 200) * PACE
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alerts SET fired_at = :at"), {"at": fired})
+    happened, today, *_ = outcomes(history).values()
+    assert [incident["kind"] for incident in happened["incidents"]] == [alert.kind]
+    [before] = happened["detections"]
+    assert before["seconds"] == pytest.approx((fired - alert.since).total_seconds(), abs=1)
+    assert before["predictions"] == pytest.approx(before["seconds"], abs=2)
+    assert today["detections"][0] is not None
+
+
+def test_a_log_in_parts_finds_the_same_change(shifted: LoggedHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(span_replay, "WARM_UP", 500)
+    change = (START + CALM * PACE).isoformat()
+    [whole] = outcomes(shifted, "--change", change)["today's settings"]["detections"]
+    parts = outcomes(shifted, "--change", change, "--parts", "3")["today's settings"]
+    [detection] = parts["detections"]
+    assert detection["kind"] == whole["kind"]
+    assert detection["predictions"] == pytest.approx(whole["predictions"], abs=30)
+    assert [incident["alarms"][0]["position"] for incident in parts["incidents"]] == [
+        pytest.approx(CALM + whole["predictions"], abs=30)
+    ]
+
+
+def test_dask_gives_what_one_process_gives(shifted: LoggedHistory) -> None:
+    pytest.importorskip("distributed")
+    alone = outcomes(shifted, "--set", "expected_run_time=5000")
+    spread = outcomes(shifted, "--set", "expected_run_time=5000", "--dask", "local")
+    for name in alone:
+        assert spread[name]["incidents"] == alone[name]["incidents"]
+
+
+def test_slices_are_tried_by_a_setting(engine: Engine, url: str) -> None:
+    history = LoggedHistory(engine, url)
+    cameras = [b'{"camera":"1"}', b'{"camera":"2"}']
+    history.add(1000, tags=cameras * 500)
+    found = outcomes(history, "--set", "slice_tags=camera")
+    assert found["today's settings"]["incidents"] == found["slice_tags=camera"]["incidents"] == []
+    assert found["slice_tags=camera"]["expected_run_time"] == 2 * found["today's settings"]["expected_run_time"]
+
+
+def test_accepted_traffic_is_the_baseline_from_its_acceptance_on(shifted: LoggedHistory) -> None:
+    accepted_at = shifted.at
+    raiser = Alerts(open_queue(conninfo(shifted.url)), (), "http://x")
+    with shifted.engine.begin() as connection:
+        row = streams.get(connection, shifted.stream_id)
+        span = (START + CALM * PACE, accepted_at)
+        acceptance.accept(connection, raiser, row, "all", span, by="a test", note="", at=accepted_at)
+        connection.execute(text("UPDATE baselines SET created_at = :at"), {"at": accepted_at})
+    shifted.add(SHIFTED, **CHANGE)
+    found = outcomes(shifted, "--set", "baseline=now", "--set", "baseline=reference")
+    [incident] = found["today's settings"]["incidents"]
+    assert incident["resolution"] == "accepted"
+    assert dt.datetime.fromisoformat(incident["resolved_at"]) == accepted_at
+    [against_reference] = found["baseline=reference"]["incidents"]
+    assert against_reference["resolved_at"] is None
+    assert all(
+        dt.datetime.fromisoformat(incident["alarms"][0]["at"]) < START + CALM * PACE
+        for incident in found["baseline=now"]["incidents"]
+    )
+
+
+def test_the_table_and_the_picture_show_every_outcome(shifted: LoggedHistory, tmp_path: Any) -> None:
+    picture = tmp_path / "backtest.svg"
+    printed = run(shifted, "--picture", str(picture), "--set", "window_size=300")
+    for name in ("what happened", "today's settings", "window_size=300"):
+        assert name in printed
+        assert name in html.unescape(picture.read_text())
+    assert 'class="covariate"' in picture.read_text()
+    assert "1 covariate" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--set", "nonsense=1"], "--set: expected NAME=VALUE"),
+        (["--set", "window_size"], "--set: expected NAME=VALUE"),
+        (["--set", "window_size=1"], "TIDEMARK_WINDOW_SIZE"),
+        (["--set", "baseline=yesterday"], "--set baseline"),
+        (["--stream", "other:1"], "no stream 'other:1'"),
+        (["--since", "2020-01-01", "--until", "2020-01-02"], "no predictions of m:1"),
+        (["--until", "2020-01-02"], "--until: expected a time after"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(installation: Installation, arguments: list[str], reason: str) -> None:
+    history = LoggedHistory.__new__(LoggedHistory)
+    history.__dict__ |= installation.__dict__ | {"at": START + dt.timedelta(hours=1)}
+    with pytest.raises(TidemarkError, match=reason.replace("(", r"\(")):
+        run(history, *arguments)
+
+
+@pytest.fixture
+def installation(engine: Engine, url: str) -> Installation:
+    return Installation(engine, url)
