@@ -1,5 +1,6 @@
 """`tidemark reference build`: what held-out training data looks like through a model, stored for the monitor."""
 
+import datetime as dt
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from sqlalchemy import Connection
 
+from ..alerts.lifecycle import Alerts
+from ..alerts.queue import open_queue
 from ..drift import Reference, StreamDetector, power_table
 from ..drift.power import Detectable
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
@@ -21,6 +24,7 @@ from ..inference.bundle import AnyBundle, Bundle
 from ..inference.labelled_images import LabelledImages
 from ..inference.properties import NAMES, measure
 from ..inference.session import Model
+from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
 from ..store.logged import HALF, halved
@@ -210,6 +214,8 @@ def store(
             _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
         reference_id = references.save(connection, model_id, arrays, thumbnails)
         references.save_calibration(connection, reference_id, calibration)
+        alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)
+        adopt_baselines(connection, alerts, [bundle], {}, dt.datetime.now(dt.UTC))
     return reference_id
 
 

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 MODEL_FILE = "model.onnx"
+BASELINE_FILE = "baseline.npz"  # the traffic that a remedy's bundle was made for
 SPEC_FILE = "model.toml"
 
 

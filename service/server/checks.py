@@ -1,15 +1,20 @@
 """What is checked before a server opens its port: what would make every worker process fail."""
 
+import datetime as dt
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from ..alerts.lifecycle import Alerts
+from ..alerts.queue import open_queue
 from ..errors import ConfigurationError, DatabaseError
 from ..inference import bundle as bundles
-from ..inference.bundle import AnyBundle, Bundle
-from ..remedy.label_shift.priors_file import corrections
+from ..inference.bundle import BASELINE_FILE, AnyBundle, Bundle
+from ..remedy.label_shift.priors_file import Priors, read_priors
+from ..settings import Settings
 from ..store import engine as engines
 from ..store import models, rights, schema
 from .options import ServeOptions
@@ -21,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 def check(options: ServeOptions, url: str) -> None:
-    """Check bundles, priors, database, schema and rights, and register the models.
+    """Check bundles, priors, database, schema and rights, and register the models; those that a remedy made are
+    compared with what it was made for from now on.
 
     Raises
     ------
@@ -34,7 +40,7 @@ def check(options: ServeOptions, url: str) -> None:
     """
     _check_grpc(options)
     answering, served = _load(options)
-    corrections(options.priors, answering)
+    priors = read_priors(options.priors, answering)
     engine = engines.connect(url)
     try:
         await_database(engine)
@@ -45,6 +51,8 @@ def check(options: ServeOptions, url: str) -> None:
                 models.register(
                     connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels), bundle.former_sha256
                 )
+            if priors or any((bundle.folder / BASELINE_FILE).exists() for bundle in served):
+                _adopt(connection, served, priors)
     finally:
         engine.dispose()
 
@@ -52,6 +60,15 @@ def check(options: ServeOptions, url: str) -> None:
 def _check_grpc(options: ServeOptions) -> None:
     if options.grpc_port is not None and find_spec("grpc") is None:
         raise ConfigurationError("--grpc-port needs the extra `grpc`: pip install 'tidemark[grpc]'")
+
+
+def _adopt(connection: Connection, served: Sequence[AnyBundle], priors: Mapping[str, Priors]) -> None:
+    """Compare models with what their remedies were made for."""
+    from ..remedy.adoption import adopt_baselines  # scipy, which a server needs for nothing else
+
+    settings = Settings.load()
+    alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)
+    adopt_baselines(connection, alerts, served, priors, dt.datetime.now(dt.UTC))
 
 
 def await_database(engine: Engine) -> None:

@@ -87,6 +87,12 @@ def current_of_all(connection: Connection) -> dict[int, Baseline]:
     return {row.stream_id: Baseline(**row._asdict()) for row in connection.execute(_current())}
 
 
+def has_note(connection: Connection, stream_id: int, reference_id: int, note: str) -> bool:
+    """Check whether a stream has or had a baseline of its reference with a note, also one that was undone."""
+    query = select(b.id).where(b.stream_id == stream_id, b.reference_id == reference_id, b.note == note)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def load(connection: Connection, baseline_id: int) -> AcceptedTraffic:
     """Return the accepted traffic of a baseline."""
     query = select(b.what, b.arrays, b.calibration).where(b.id == baseline_id)

@@ -20,7 +20,8 @@ from typer.testing import CliRunner, Result
 from tests.support.graphs import mlp
 from tests.support.predictions import new_ids, write
 from tidemark.cli import app
-from tidemark.commands.reference import reference_arrays
+from tidemark.commands.reference import reference_arrays, store
+from tidemark.drift import Reference
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
@@ -28,7 +29,7 @@ from tidemark.inference.labelled_images import LabelledImages
 from tidemark.inference.session import Model
 from tidemark.remedy.label_shift.priors_file import corrections
 from tidemark.remedy.paired_bootstrap import hits, log_losses
-from tidemark.store import feedback, models, references
+from tidemark.store import baselines, feedback, models, references, streams
 from tidemark.store.logged import HALF, logged
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
@@ -183,6 +184,21 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     assert of_loss["low"] > 0
     written, _ = Model(bundles.load(tmp_path / "out" / "corrected-posterior"), threads=1).predict(images)
     np.testing.assert_allclose(written, priors(said), atol=2e-2)
+    assert what_is_normal_for(world, tmp_path / "out" / "corrected-posterior") == "mix"
+
+
+def what_is_normal_for(world: World, folder: Path) -> str | None:
+    """Return what a remedy's bundle is compared with once its reference is built on the images of the old one."""
+    written = bundles.load(folder)
+    arrays = reference_arrays(written, LabelledImages(written, world.images))
+    store(
+        written, arrays, Reference(*(arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")))
+    )
+    with world.engine.connect() as connection:
+        stream = streams.find(connection, f"{written.name}:{written.version}")
+        assert stream is not None
+        current = baselines.current(connection, stream.id)
+    return None if current is None else current.what
 
 
 @digits_only
@@ -205,6 +221,7 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 1
     assert "Embeddings by class" in page
+    assert what_is_normal_for(world, tmp_path / "out" / "renormalise") == "all"
 
 
 def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tmp_path: Path) -> None:

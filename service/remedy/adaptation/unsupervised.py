@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, paired_bootstrap
 from ..result import Improvement, RemedyResult
@@ -91,6 +92,7 @@ def adaptation(
     if context.bundle is None or not (remedy.improves or context.force):
         return remedy
     written = with_head(context.bundle, whole.head, context.out / name, whole.adapter)
+    write_baseline(written.folder, span, whole.probabilities(span.sample.embeddings), "all")
     code = {"bundle": f"tidemark serve --bundle {written.folder}"}
     return replace(remedy, exported=True, files=(f"{name}/",), code=code)
 

@@ -14,6 +14,7 @@ from ...inference.properties import measure
 from ...inference.session import Model
 from ..adaptation.head import Head, distil_head, fit
 from ..adaptation.onnx_export import with_head
+from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, folds, hits, paired_bootstrap
 from ..result import Improvement, RemedyNotApplicable, RemedyResult
@@ -76,6 +77,7 @@ def augmentation(context: Context) -> RemedyResult:
     if not (learned or context.force):
         return remedy
     written = with_head(bundle, layer, context.out / FOLDER)
+    write_baseline(written.folder, span, layer.probabilities(span.sample.embeddings), "all")
     lines = remedy.code | {"bundle": f"tidemark serve --bundle {written.folder}"}
     return replace(remedy, exported=True, files=(FILE, PICTURE, f"{FOLDER}/"), code=lines)
 

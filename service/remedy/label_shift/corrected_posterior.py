@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ...drift.probability_calibration import PriorCorrection
 from ..adaptation.onnx_export import with_priors
+from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds
 from ..result import Improvement, RemedyResult
@@ -59,6 +60,7 @@ def corrected_posterior(context: Context) -> RemedyResult:
     code = {"serving": f"tidemark serve --bundle BUNDLE --correct-priors {path}"}
     if context.bundle is not None:
         written = with_priors(context.bundle, correction, context.out / FOLDER)
+        write_baseline(written.folder, context.span, correction(context.span.sample.probabilities), "mix")
         files.append(f"{FOLDER}/")
         code["bundle"] = f"tidemark serve --bundle {written.folder}"
     return replace(remedy, exported=True, files=tuple(files), code=code)
@@ -108,6 +110,7 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
         sha256=context.span.sha256,
         classes=tuple(ClassShare.model_validate(row) for row in proportions(context)),
         calibration=CalibrationValues(slope=correction.slope, bias=tuple(correction.bias.tolist())),
+        predictions=len(context.span),
     )
 
 

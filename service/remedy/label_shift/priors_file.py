@@ -1,5 +1,6 @@
 """`priors.json`: a model's correction for other class proportions, as a remedy writes it and a server reads it."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +51,12 @@ class Priors(BaseModel):
     sha256: str  # of model.onnx
     classes: tuple[ClassShare, ...]  # in the model's order
     calibration: CalibrationValues
+    predictions: Annotated[int, Field(ge=1)] | None = None  # that the shares were estimated from
+
+    @property
+    def identity(self) -> str:
+        """A short text that is the same for files of the same content."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     @property
     def correction(self) -> "PriorCorrection":
@@ -67,7 +74,12 @@ class Priors(BaseModel):
 
 
 def corrections(paths: Sequence[Path], bundles: Sequence[Bundle]) -> "dict[str, PriorCorrection]":
-    """Return the correction of each model that a file of priors names, by name:version.
+    """Return the correction of each model that a file of priors names, by name:version; raises as `read_priors`."""
+    return {model: priors.correction for model, priors in read_priors(paths, bundles).items()}
+
+
+def read_priors(paths: Sequence[Path], bundles: Sequence[Bundle]) -> dict[str, Priors]:
+    """Return the priors of each model that a file names, by name:version.
 
     Raises
     ------
@@ -75,7 +87,7 @@ def corrections(paths: Sequence[Path], bundles: Sequence[Bundle]) -> "dict[str, 
         A file cannot be read, is of a model that is not served, of another model file, or of other classes.
     """
     served = {f"{bundle.name}:{bundle.version}": bundle for bundle in bundles}
-    corrections_by_model: dict[str, PriorCorrection] = {}
+    priors_by_model: dict[str, Priors] = {}
     for path in paths:
         priors = _read(path)
         bundle = served.get(priors.model)
@@ -88,10 +100,10 @@ def corrections(paths: Sequence[Path], bundles: Sequence[Bundle]) -> "dict[str, 
             )
         if tuple(share.label for share in priors.classes) != bundle.labels:
             raise ConfigurationError(f"--correct-priors: {path} has other labels than {priors.model}")
-        if priors.model in corrections_by_model:
+        if priors.model in priors_by_model:
             raise ConfigurationError(f"--correct-priors: {path} is the second file for {priors.model}")
-        corrections_by_model[priors.model] = priors.correction
-    return corrections_by_model
+        priors_by_model[priors.model] = priors
+    return priors_by_model
 
 
 def _read(path: Path) -> Priors:

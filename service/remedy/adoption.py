@@ -1,0 +1,86 @@
+"""What a model is compared with because of a remedy: its bundle's traffic, or the class proportions it corrects for."""
+
+import datetime as dt
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from ..alerts.adopted_baseline import adopt
+from ..alerts.lifecycle import Alerts
+from ..drift import Reference
+from ..inference.bundle import AnyBundle, Bundle
+from ..store import references, streams
+from ..store.baselines import What
+from .bundle_baseline import read_baseline
+from .label_shift.accepted_priors import traffic_of_mix
+from .label_shift.priors_file import Priors
+
+logger = logging.getLogger(__name__)
+
+
+def adopt_baselines(
+    connection: Connection, alerts: Alerts, bundles: Sequence[AnyBundle], priors: Mapping[str, Priors], at: dt.datetime
+) -> None:
+    """Compare models with what their remedies were made for: at the start of a server, and once a reference is built.
+
+    A model without a reference is left for later.
+
+    Parameters
+    ----------
+    bundles : sequence of bundles
+        The models; those that no remedy made are left as they are.
+    priors : mapping
+        The class proportions that answers are corrected for, by name:version.
+    """
+    for bundle in bundles:
+        name = f"{bundle.name}:{bundle.version}"
+        baseline = read_baseline(bundle.folder) if isinstance(bundle, Bundle) else None
+        if baseline is not None:
+            note = f"traffic of {baseline.stream} that bundle {bundle.sha256[:12]} was made for"
+            _adopt(
+                connection, alerts, name, baseline.what, baseline.arrays, baseline.span, "a remedy's bundle", note, at
+            )
+    for name, corrected in priors.items():
+        reference = _reference(connection, name)
+        if reference is not None and reference.labels is not None:
+            arrays = traffic_of_mix(reference, corrected)
+            note = f"class proportions that answers are corrected for ({corrected.identity})"
+            _adopt(connection, alerts, name, "mix", arrays, (at, at), "--correct-priors", note, at)
+
+
+def _adopt(
+    connection: Connection,
+    alerts: Alerts,
+    name: str,
+    what: What,
+    arrays: Mapping[str, NDArray[Any]],
+    span: tuple[dt.datetime, dt.datetime],
+    by: str,
+    note: str,
+    at: dt.datetime,
+) -> None:
+    """Adopt traffic that the model's reference can be compared with; other traffic is left out with a warning."""
+    reference, stream = _reference(connection, name), streams.find(connection, name)
+    if reference is None or stream is None:
+        return
+    properties = arrays.get("properties")
+    if properties is None and reference.properties is not None:  # the monitor takes those of rows of the reference, too
+        properties = np.resize(reference.properties, (len(arrays["embeddings"]), reference.properties.shape[1]))
+    try:
+        reference.accept(arrays["embeddings"], arrays["probabilities"], properties, what)
+    except ValueError as error:
+        logger.warning("%s is compared with its reference, not with what its remedy was made for: %s", name, error)
+        return
+    adopt(connection, alerts, stream, what, arrays, span, by=by, note=note, at=at)
+
+
+def _reference(connection: Connection, name: str) -> Reference | None:
+    """Return the reference of a model's stream, or None."""
+    stream = streams.find(connection, name)
+    if stream is None or stream.reference_id is None:
+        return None
+    return Reference.of(references.load(connection, stream.reference_id))
