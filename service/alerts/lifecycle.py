@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from ..settings import WebhookReceiver
-from ..store import alerts
+from ..store import alerts, streams
 from ..store.alerts import AlertRow
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
+from .first_contact import FLAG, first_contact_sentence
 from .formats import TEST_SUMMARY, render
 from .links import page_url
 from .outbox import GIVE_UP, defer_delivery, defer_reminders, defer_unmute, release
@@ -46,6 +47,10 @@ class Alerts:
         together are one message. Its events are held back until the incident of the model ends.
         """
         alert_id = draft.id or uuid7()
+        summary = str(draft.report["summary"])
+        if draft.report.get(FLAG):
+            stream = streams.get(connection, draft.stream_id).stream
+            summary = f"{summary}. {first_contact_sentence(stream, draft.since, draft.kind)}"
         alerts.save(
             connection,
             id=alert_id,
@@ -57,7 +62,7 @@ class Alerts:
             position=draft.position,
             window_id=draft.window_id,
             p_value=draft.report["p_value"],
-            summary=draft.report["summary"],
+            summary=summary,
             report=dict(draft.report),
             severity=draft.severity,
             certainty=draft.certainty,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..alerts.alert_draft import Certainty, Severity
+from ..alerts.first_contact import FLAG
 from ..drift import StreamDetector
 from . import alert_rules
 from .events import AlertFired, AlertReopened, Explanation
@@ -14,6 +15,8 @@ from .stored_report import StoredReport
 from .stream_transition import StreamUpdate
 from .summaries import alarm_summary, untested_report
 from .window_requests import request_newest
+
+FIRST_ROWS = 50  # predictions of a stream before which a change counts as there from the first one on
 
 Summarise = Callable[[StoredReport | None, Alarm, int], str]
 
@@ -130,6 +133,8 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
             AlertReopened(state.slice, incident.id, kind, certainty, severity, report=values, explanation=explanation)
         )
     else:
+        if _is_from_first_prediction(alarm):
+            values[FLAG] = True
         update.add_event(
             AlertFired(
                 state.slice,
@@ -145,3 +150,9 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
         )
     state.detector.reset()
     update.replace_state(alarm=None, incident=incident, second=None, second_alarm=None)
+
+
+def _is_from_first_prediction(alarm: Alarm) -> bool:
+    """Check whether a stream may have differed from the first prediction that it ever had."""
+    earliest = alarm.change if alarm.change_range is None else alarm.change_range[0]
+    return earliest <= 0 and alarm.change <= FIRST_ROWS

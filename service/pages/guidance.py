@@ -2,6 +2,10 @@
 
 import datetime as dt
 import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ..alerts.first_contact import FLAG, accept_command
 
 TESTS = {
     "mmd": ("Embeddings", "Does the cloud of embeddings look like the reference's?"),
@@ -72,6 +76,13 @@ def test(name: str) -> tuple[str, str]:
 def steps(name: str) -> tuple[str, ...]:
     """Return what to do about a kind of shift, first things first."""
     return STEPS.get(name, ())
+
+
+def first_contact(report: Mapping[str, Any], stream: str, since: str) -> str | None:
+    """Return the command that accepts traffic that differs from the reference from the first prediction on, or None."""
+    if not report.get(FLAG):
+        return None
+    return accept_command(stream, dt.datetime.fromisoformat(since), str(report["kind"]))
 
 
 def remedy(name: str, stream: str, since: str) -> str | None:

@@ -12,6 +12,7 @@ from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.monitor.monitor import Monitor
+from tidemark.pages import guidance
 from tidemark.store import baselines, feedback, streams
 from tidemark.store.baselines import What
 from tidemark.store.engine import conninfo
@@ -107,3 +108,29 @@ def test_labels_of_the_reference_still_judge_the_accepted_traffic(changed: Chang
     changed.label(ids, wrong)
     changed.watching.settle()
     assert [alert.kind for alert in changed.firing()] == ["concept"]
+
+
+def test_a_stream_that_differs_from_the_first_prediction_on_is_told_so_with_the_command_that_accepts_it(
+    engine: Engine, url: str
+) -> None:
+    installation = Installation(engine, url)
+    monitor = installation.monitor()
+    mix = [0.5, 0.2, 0.1, 0.1, 0.1]
+    for _ in range(20):
+        installation.send(50, monitor, prior=mix)
+        if installation.alerts():
+            break
+    [alert] = installation.alerts()
+    since = alert.since.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    command = f"tidemark accept --stream m:1 --since {since} --what mix"
+    assert alert.kind == "label"
+    assert alert.summary.endswith(f"It differs from the first prediction on; if this is the normal mix: {command}")
+    assert "first prediction" not in alert.report["summary"]
+    report = {**alert.report, "kind": alert.kind}
+    assert guidance.first_contact(report, alert.stream, alert.since.isoformat()) == command
+
+
+def test_a_change_in_the_course_of_a_stream_is_no_first_contact(changed: Changed) -> None:
+    [alert] = changed.alerts()
+    assert "first prediction" not in alert.summary
+    assert guidance.first_contact({**alert.report, "kind": alert.kind}, alert.stream, alert.since.isoformat()) is None
