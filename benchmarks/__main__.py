@@ -1,6 +1,7 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [tails] [serving] [ingest] [fast_path] [--model M.onnx --images A.npz ...]
+    python -m benchmarks [cost] [power] [tails] [serving] [ingest] [monitor] [fast_path] [year] [--rows N]
+        [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
 the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in about 10 GB of disk.
@@ -11,6 +12,7 @@ from functools import partial
 
 from benchmarks import cost, fast_path, ingest, monitor, power, serving, tails
 from benchmarks.world import World, digits
+from benchmarks.year import run as year
 
 PARTS = {
     "cost": cost.run,
@@ -20,6 +22,7 @@ PARTS = {
     "ingest": ingest.run,
     "monitor": monitor.run,
     "fast_path": fast_path.run,
+    "year": year.run,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""A simulated year of one stream: what the monitor raises, next to what was planted."""

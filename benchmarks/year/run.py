@@ -1,0 +1,151 @@
+"""`python -m benchmarks year`: a year as a table and a picture: what was planted, what was raised, what was false."""
+
+import datetime as dt
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.world import World
+from benchmarks.year.script import START, Planted, Script, year
+from benchmarks.year.simulation import Course, simulate
+from tidemark.monitor.replayed_incident import ReplayedIncident
+from tidemark.pages.timeline import Bar, Lane, Mark, timeline
+from tidemark.settings import Settings
+
+PICTURE = Path(".github/year.svg")
+MAX_FALSE = 12  # false alarms of a year at one in 30 days
+SLACK = dt.timedelta(hours=12)  # time after a change's end in which an alarm is still about it
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the monitor made of a planted change.
+
+    Parameters
+    ----------
+    change : Planted
+    incident : ReplayedIncident, optional
+        The one that told it first.
+    at : datetime, optional
+        When.
+    predictions : int, optional
+        The predictions from the change to the alarm.
+    named : bool
+        Whether its kind was right at some time.
+    """
+
+    change: Planted
+    incident: ReplayedIncident | None
+    at: dt.datetime | None
+    predictions: int | None
+    named: bool
+
+    @property
+    def delay(self) -> dt.timedelta | None:
+        """The time from the change to the alarm."""
+        return None if self.at is None else self.at - self.change.start
+
+
+@dataclass(frozen=True)
+class Result:
+    """A course judged by its script."""
+
+    answers: tuple[Answer, ...]
+    false: tuple[ReplayedIncident, ...]
+    after_acceptance: tuple[ReplayedIncident, ...]
+
+    def of(self, role: str) -> list[Answer]:
+        """Return the answers to the changes of a role."""
+        return [answer for answer in self.answers if answer.change.role == role]
+
+
+def judge(script: Script, course: Course) -> Result:
+    """Return which incidents tell which change, and which tell none.
+
+    An accepted change ends, for the monitor, with its acceptance: what is raised afterwards without another change is
+    a false alarm, and listed as one after the acceptance, too.
+    """
+    ends = {
+        change.name: min([at for at in course.accepted_at if at >= change.start] or [change.end])
+        if change.role == "accepted"
+        else change.end + SLACK
+        for change in script.planted
+    }
+    answers, told = [], set()
+    for change in script.planted:
+        alarms = [
+            (alarm.at, number, alarm.kind, alarm.position)
+            for number, incident in enumerate(course.incidents)
+            for alarm in incident.alarms
+            if change.start <= alarm.at <= ends[change.name]
+        ]
+        if not alarms:
+            answers.append(Answer(change, None, None, None, False))
+            continue
+        told |= {number for _, number, _, _ in alarms}
+        at, number, _, position = min(alarms)
+        kinds = {kind for _, _, kind, _ in alarms} | {course.incidents[number].kind for _, number, _, _ in alarms}
+        named = not change.kind or change.kind in kinds
+        answers.append(Answer(change, course.incidents[number], at, position - course.seen_at[change.start], named))
+    false = [incident for number, incident in enumerate(course.incidents) if number not in told]
+    after = [incident for incident in false if any(incident.fired_at > at for at in course.accepted_at)]
+    return Result(tuple(answers), tuple(false), tuple(after))
+
+
+def draw(script: Script, course: Course, result: Result) -> str:
+    """Return the picture of a year."""
+    planted = [Bar(item.start, item.end, item.kind, item.name) for item in script.planted if item.role == "drift"]
+    rain = [Bar(item.start, item.end, "covariate", item.name) for item in script.planted if item.role == "rain"]
+    raised = [
+        Bar(incident.fired_at, incident.resolved_at or script.end, incident.kind, incident.summary)
+        for incident in course.incidents
+    ]
+    drifts, rains = result.of("drift"), result.of("rain")
+    found = sum(answer.at is not None for answer in drifts)
+    lanes = [
+        Lane("planted drifts", f"{found} of {len(drifts)} found, {sum(a.named for a in drifts)} named", planted),
+        Lane("rain that comes back", f"{sum(answer.at is not None for answer in rains)} of {len(rains)} found", rain),
+        Lane("incidents", f"{len(raised)}, {len(result.false)} of them false", raised, course.evidence.tolist()),
+    ]
+    marks = [Mark(at, "accepted") for at in course.accepted_at]
+    if script.version_ends is not None:
+        marks.append(Mark(START + dt.timedelta(days=script.version_ends), "version 2"))
+    return timeline("A simulated year", (START, script.end), lanes, marks)
+
+
+def show(script: Script, course: Course, result: Result, seconds: float) -> None:
+    """Print a year as a table."""
+    print("| planted | kind | day | found after | predictions | told as |")
+    print("|---|---|---|---|---|---|")
+    for answer in result.answers:
+        change, incident = answer.change, answer.incident
+        delay = "not found" if answer.delay is None else _days(answer.delay)
+        kind = "" if incident is None else f"{incident.kind}{'' if answer.named else ' (wrong)'}"
+        count = "" if answer.predictions is None else f"{answer.predictions:,}"
+        print(f"| {change.name} ({change.role}) | {change.kind} | {change.begins:g} | {delay} | {count} | {kind} |")
+    processed = sum(cost.predictions for cost in course.costs)
+    print(f"\n{processed:,} predictions, one false alarm expected in {course.expected_run_time:,.0f}; ", end="")
+    print(
+        f"false alarms: {len(result.false)} (at most {MAX_FALSE}), {len(result.after_acceptance)} after the acceptance"
+    )
+    print(*map(_line, result.false), sep="\n")
+    print(f"{sum(cost.windows for cost in course.costs)} windows; {seconds:.0f} s of a core")
+
+
+def run(_: World) -> None:
+    """Print a year, and draw it."""
+    script, started = year(), time.process_time()
+    course = simulate(script, Settings())
+    result = judge(script, course)
+    show(script, course, result, time.process_time() - started)
+    PICTURE.write_text(draw(script, course, result), encoding="utf-8")
+
+
+def _line(incident: ReplayedIncident) -> str:
+    day = (incident.fired_at - START) / dt.timedelta(days=1)
+    return f"- day {day:.1f}: {incident.kind}, {incident.summary}"
+
+
+def _days(delay: dt.timedelta) -> str:
+    hours = delay / dt.timedelta(hours=1)
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
