@@ -110,7 +110,8 @@ def shares(day: int) -> NDArray[np.float64]:
     hours = np.arange(24)
     daily = NIGHT + (1 - NIGHT) * (1 - np.cos(2 * np.pi * (hours - 2) / 24)) / 2
     weekly = np.where(np.arange(7) >= 5, WEEKEND, 1.0)
-    return daily / daily.sum() * weekly[day % 7] / weekly.mean()
+    hourly: NDArray[np.float64] = daily / daily.sum() * weekly[day % 7] / weekly.mean()
+    return hourly
 
 
 def year(predictions: int = 1_000_000) -> Script:

@@ -27,7 +27,7 @@ from tidemark.store.prediction_id import id_at
 START = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=3)
 PACE = dt.timedelta(seconds=1)  # time between two predictions
 CALM, SHIFTED = 1500, 600  # predictions before and after the planted shift
-CHANGE = {"move": 0.45}
+CHANGE: dict[str, Any] = {"move": 0.45}
 
 
 class LoggedHistory(Installation):

@@ -191,9 +191,8 @@ def what_is_normal_for(world: World, folder: Path) -> str | None:
     """Return what a remedy's bundle is compared with once its reference is built on the images of the old one."""
     written = bundles.load(folder)
     arrays = reference_arrays(written, LabelledImages(written, world.images))
-    store(
-        written, arrays, Reference(*(arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")))
-    )
+    made = Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
+    store(written, arrays, made)
     with world.engine.connect() as connection:
         stream = streams.find(connection, f"{written.name}:{written.version}")
         assert stream is not None
