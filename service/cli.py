@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Serves an image classifier and notices when the world it was trained on has moved.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # brackets in a help text are meant, as in model:version[/tag=value]
 )
 
 for group, name in (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
+from typer.testing import CliRunner
 
 from tidemark.api.endpoints.drift_metrics import COUNTERS, GAUGES
 from tidemark.cli import app
@@ -47,6 +48,13 @@ def _commands() -> list[str]:
 @pytest.mark.parametrize("command", _commands())
 def test_each_command_is_in_the_readme(command: str) -> None:
     assert re.search(rf"(tidemark|make) {command}\b", README), f"`tidemark {command}` is not in the README"
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_each_command_prints_its_help(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.output.lstrip().startswith("Usage:")
 
 
 def test_each_rule_has_an_entry_in_the_runbook() -> None:
