@@ -22,6 +22,7 @@ COLOURS = {
     "label": ("#bc4c00", "#f0883e"),
     "both": ("#8250df", "#ab7df8"),
     "concept": ("#cf222e", "#ff7b72"),
+    "harm": ("#a40e26", "#ffa198"),
     "repeats": ("#4d2d00", "#d29922"),
     "unknown": ("#57606a", "#8b949e"),
 }  # of each kind of shift, on light and on dark ground

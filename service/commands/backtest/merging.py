@@ -10,6 +10,8 @@ from ...monitor.replay import ReplayCost
 from ...monitor.replayed_incident import ReplayedIncident
 from .span_replay import Counts, SpanResult
 
+LABEL_KINDS = ("concept", "harm")  # kinds of incidents that labels raise
+
 
 def merged(parts: Sequence[SpanResult]) -> SpanResult:
     """Return the parts of a divided log, in their order, as one result.
@@ -65,7 +67,7 @@ def _continued(
 
 def _strand(incident: ReplayedIncident) -> tuple[str, bool]:
     """Return the stream of an incident, and whether labels raised it: a stream has one open incident of either sort."""
-    return incident.slice, incident.kind == "concept"
+    return incident.slice, incident.kind in LABEL_KINDS
 
 
 def _shifted(incident: ReplayedIncident, shift: Counts) -> ReplayedIncident:
