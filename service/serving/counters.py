@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from ..spool.forwarder import REJECTION_REASONS
+from ..spool.rejections import REJECTION_REASONS
 from ..spool.spool import Spool
 from ..store.logged import Logged
 from .slice_labels import SliceLabels

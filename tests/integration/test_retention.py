@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 from tests.support.predictions import write
 from tidemark.command_line.processes import db_vacuum_report
 from tidemark.monitor.jobs import keep_days
-from tidemark.spool.forwarder import DAYS_AHEAD, Forwarder
+from tidemark.spool.destination import DAYS_AHEAD
+from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import feedback, label_log, models, predictions, retention
 from tidemark.store.logged import Logged, logged
