@@ -8,12 +8,12 @@ TOKEN = "T0K3N"
 PASSWORD = "s3s ame@:%&+#"  # with characters that a URL has to escape
 
 
-def tidemark(*words: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run a command with these settings, without the prefix, and no other."""
+def tidemark(*words: object, seconds: float = 120, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run a command, for at most some seconds, with these settings, named without the prefix, and no other."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
     environment = inherited | {f"TIDEMARK_{name}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "tidemark.cli", *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
