@@ -11,7 +11,7 @@ STYLE = (
 )
 
 
-def bars(title: str, values: Mapping[str, float], own: str) -> str:
+def bars(title: str, values: Mapping[str, float], tidemark: str) -> str:
     """Return a horizontal bar a value, largest first; `own` begins the names of the bars to stand out."""
     rows = sorted(values.items(), key=lambda item: -item[1])
     scale = (WIDTH - LEFT - RIGHT) / max(values.values())
@@ -25,7 +25,7 @@ def bars(title: str, values: Mapping[str, float], own: str) -> str:
     ]
     for row, (name, value) in enumerate(rows):
         y = TOP + ROW * row
-        kind, length = "own" if name.startswith(own) else "bar", scale * value
+        kind, length = "own" if name.startswith(tidemark) else "bar", scale * value
         parts.append(f'<text x="{LEFT - 10}" y="{y + 17}" text-anchor="end">{escape(name)}</text>')
         parts.append(
             f'<rect class="{kind}" x="{LEFT}" y="{y + 3}" width="{scale * value:.1f}" height="{ROW - 10}" rx="3"/>'

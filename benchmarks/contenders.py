@@ -171,9 +171,9 @@ def _mlserver(job: Job, folder: Path, port: int) -> Made:
 
 
 def _peer(job: Job) -> dict[str, str]:
-    own = {"BENCH_MODEL": str(job.bundle / "model.onnx"), "BENCH_OUTPUT": job.output, "BENCH_MODE": job.mode}
+    environment = {"BENCH_MODEL": str(job.bundle / "model.onnx"), "BENCH_OUTPUT": job.output, "BENCH_MODE": job.mode}
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return inherited | own | {"BENCH_SIDE": str(job.side), "PYTHONPATH": str(PEERS)}
+    return inherited | environment | {"BENCH_SIDE": str(job.side), "PYTHONPATH": str(PEERS)}
 
 
 EMPTY, LOGGED, UNLOGGED, MONITORED = "empty endpoint", "Tidemark", "Tidemark, not logging", "Tidemark with its monitor"

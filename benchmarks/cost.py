@@ -93,13 +93,13 @@ def run(_: World) -> None:
     print(f"| Tidemark, all tests, 999 permutations | {tests:.3f} | 1 |")
     for name, (packages, setup) in PEERS.items():
         seconds = _peer(name, packages, setup, known, window)
-        shown = f"{seconds:.3f} | {seconds / tests:.1f}" if isinstance(seconds, float) else f"{seconds} | "
-        print(f"| {name}, {PERMUTATIONS} permutations | {shown} |", flush=True)
+        cells = f"{seconds:.3f} | {seconds / tests:.1f}" if isinstance(seconds, float) else f"{seconds} | "
+        print(f"| {name}, {PERMUTATIONS} permutations | {cells} |", flush=True)
     print(f"\nStreamDetector.update in batches of 32: {update * 1e6:.1f} µs a prediction")
 
 
 def _peer(
-    name: str, packages: list[str], setup: str, known: dict[str, np.ndarray], window: dict[str, np.ndarray]
+    name: str, packages: list[str], setup: str, reference: dict[str, np.ndarray], window: dict[str, np.ndarray]
 ) -> float | str:
     try:
         python = environments.python(name.split()[0].lower(), packages)
@@ -108,7 +108,11 @@ def _peer(
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data.npz"
         np.savez(
-            data, x=known["embeddings"], y=window["embeddings"], px=known["probabilities"], py=window["probabilities"]
+            data,
+            x=reference["embeddings"],
+            y=window["embeddings"],
+            px=reference["probabilities"],
+            py=window["probabilities"],
         )
         script = HARNESS.format(setup=setup, rounds=ROUNDS)
         done = subprocess.run([python, "-c", script, data], capture_output=True, text=True)

@@ -115,7 +115,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
         app.include_router(room.router)
     client = TestClient(app)
     looks = ["monitor's read", "targets", "/drift", "/metrics", "/"]
-    print("| logged rows | forwarder, rows/s | " + " | ".join(f"{look}, ms" for look in looks) + " |")
+    print("| logged rows | forwarder, rows/s | " + " | ".join(f"{query}, ms" for query in looks) + " |")
     print("|---" * (2 + len(looks)) + "|")
     logged = 0
     for size in [10**power for power in range(5, 12) if 10**power < rows] + [rows]:
@@ -124,14 +124,14 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
         pace, _ = _spooled(engine, folder, _predictions(FORWARDED // 5))
         with engine.connect() as connection:
             after = logged - logged // DAYS // 2
-            asked: list[Callable[[], Any]] = [
+            queries: list[Callable[[], Any]] = [
                 partial(log.read, connection, 1, after, 500, 4, 1),
                 partial(watch.targets, connection),
                 lambda: client.get("/drift").raise_for_status(),
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),
             ]
-            times = " | ".join(f"{_quickest(ask) * 1e3:.0f}" for ask in asked)
+            times = " | ".join(f"{_quickest(ask) * 1e3:.0f}" for ask in queries)
         print(f"| {logged:,} | {pace:,.0f} | {times} |", flush=True)
 
 
@@ -175,8 +175,8 @@ def _predictions(count: int) -> list[Logged]:
     for first in range(0, count, BATCH):
         ids = b"".join(uuid7().bytes for _ in range(BATCH))
         tags = [b'{"camera":"%d"}' % ((first + number) % SLICES) for number in range(BATCH)]
-        said, embeddings = rng.dirichlet(np.ones(K), BATCH), rng.normal(size=(BATCH, D))
-        made.append(logged("m:1", ids, said, embeddings, np.zeros((BATCH, PROPERTIES)), tags))
+        probabilities, embeddings = rng.dirichlet(np.ones(K), BATCH), rng.normal(size=(BATCH, D))
+        made.append(logged("m:1", ids, probabilities, embeddings, np.zeros((BATCH, PROPERTIES)), tags))
     return made
 
 

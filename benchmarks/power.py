@@ -25,28 +25,30 @@ Images = NDArray[np.uint8]
 
 def run(world: World) -> None:
     """Print power by window size, averaged over shifts and shares, and by shift."""
-    found: dict[str, dict[int, list[bool]]] = {name: {size: [] for size in SIZES} for name in SHIFTS}
+    detected: dict[str, dict[int, list[bool]]] = {name: {size: [] for size in SIZES} for name in SHIFTS}
     half = len(world.labels) // 2
     calm = world.see(world.images)
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
         for size in SIZES:
-            known = rng.choice(half, max(size, 50), replace=False)
+            reference_rows = rng.choice(half, max(size, 50), replace=False)
             if size < 20:
                 continue
-            test = WindowTest(reference(rows(calm, known), world.labels[known]), window_size=size, level=LEVEL)
+            test = WindowTest(
+                reference(rows(calm, reference_rows), world.labels[reference_rows]), window_size=size, level=LEVEL
+            )
             for name, shift in SHIFTS.items():
                 for share in SHARES:
                     chosen = half + rng.choice(len(world.labels) - half, size, replace=False)
                     images = shift(world, chosen, share, rng)
-                    found[name][size].append(test.p_value(**world.see(images)) <= LEVEL)
+                    detected[name][size].append(test.p_value(**world.see(images)) <= LEVEL)
     sizes = [size for size in SIZES if size >= 20]
     print("reference and window of n images each; share of windows found at level .05\n")
     print("| shift | " + " | ".join(str(size) for size in sizes) + " |")
     print("|---" * (len(sizes) + 1) + "|")
-    for name, by_size in found.items():
+    for name, by_size in detected.items():
         print(f"| {name} | " + " | ".join(f"{np.mean(by_size[size]):.2f}" for size in sizes) + " |")
-    planted = [by_size for name, by_size in found.items() if name != CALM]
+    planted = [by_size for name, by_size in detected.items() if name != CALM]
     means = [np.mean([np.mean(by_size[size]) for by_size in planted]) for size in sizes]
     print("| **mean of the nine** | " + " | ".join(f"**{mean:.2f}**" for mean in means) + " |")
     published = [figure for size, figure in zip(SIZES, PUBLISHED, strict=True) if size >= 20]
@@ -99,9 +101,9 @@ def _apply(images: Images, share: float, rng: np.random.Generator, change: Calla
 
 def _knock_out(world: World, chosen: Any, share: float, rng: np.random.Generator) -> Any:
     """Replace images of class 0, as many as `share` says, by images of other classes."""
-    kept = ~((world.labels[chosen] == 0) & (rng.random(len(chosen)) < share))
+    is_kept = ~((world.labels[chosen] == 0) & (rng.random(len(chosen)) < share))
     others = np.flatnonzero(world.labels[len(world.labels) // 2 :] != 0) + len(world.labels) // 2
-    return np.where(kept, chosen, rng.choice(others, len(chosen)))
+    return np.where(is_kept, chosen, rng.choice(others, len(chosen)))
 
 
 def _only_zero(world: World, chosen: Any, rng: np.random.Generator) -> Any:

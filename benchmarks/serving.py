@@ -64,10 +64,10 @@ def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Seen
     with ExitStack() as stack:
         running: list[Contender] = []
         for name in names:
-            own = folder / name.split(",")[0].replace(" ", "-") / str(len(running))
-            own.mkdir(parents=True)
+            data = folder / name.split(",")[0].replace(" ", "-") / str(len(running))
+            data.mkdir(parents=True)
             try:
-                contender = stack.enter_context(started(name, job, own))
+                contender = stack.enter_context(started(name, job, data))
             except Missing as missing:
                 print(f"{name}: {missing}\n")
                 continue
@@ -80,8 +80,8 @@ def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Seen
                 contender.resume()
                 load.drive(contender.url, contender.bodies, 8, 1)
                 for concurrency in CONCURRENCIES:
-                    found = load.drive(contender.url, contender.bodies, concurrency, SECONDS)
-                    seen[contender.name, concurrency].append(found)
+                    result = load.drive(contender.url, contender.bodies, concurrency, SECONDS)
+                    seen[contender.name, concurrency].append(result)
                 contender.pause()
     _print(seen, [name for name in names if (name, 1) in seen])
     return seen
@@ -132,7 +132,7 @@ def _print(seen: Seen, names: list[str]) -> None:
             f"{1e3 * _median(seen[name, c], 'p99'):.1f}"
             for c in CONCURRENCIES
         ]
-        failed = sum(found.failed for c in CONCURRENCIES for found in seen[name, c])
+        failed = sum(result.failed for c in CONCURRENCIES for result in seen[name, c])
         print(f"| {name} | {' | '.join(cells)} | {failed} |")
     print("\nratios, medians over rounds:")
     peers = [name for name in names if name not in (EMPTY, LOGGED, UNLOGGED, MONITORED)]

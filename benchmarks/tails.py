@@ -47,10 +47,10 @@ def run(world: World) -> None:
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(world.labels))
         in_reference, others = order[:n], order[n:]
-        own = reference(rows(seen, in_reference), world.labels[in_reference])
-        scores = DetectorScores(own)
+        drawn_reference = reference(rows(seen, in_reference), world.labels[in_reference])
+        scores = DetectorScores(drawn_reference)
         fitted = calibrate(scores, seed)
-        traffic = FreshStreams(scores.widen(scores(own.check(**rows(seen, others)))), rng)
+        traffic = FreshStreams(scores.widen(scores(drawn_reference.check(**rows(seen, others)))), rng)
         maxima = []
         for _ in range(CHUNKS):
             simulated = simulate(traffic, scores, n)

@@ -70,8 +70,8 @@ def _fail(reason: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     raise SystemExit(code) from None
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"tidemark {__version__}")
         raise typer.Exit
 

@@ -216,11 +216,11 @@ def warn_of_unknown_variables() -> None:
 def _receiver(text: str, number: int) -> WebhookReceiver:
     """Read an entry; its text is kept out of the error, for it may carry a token."""
     prefix, plus, rest = text.partition("+")
-    known = plus and prefix in WEBHOOK_FORMATS
-    url = rest if known else text
+    is_format = plus and prefix in WEBHOOK_FORMATS
+    url = rest if is_format else text
     if not _is_http(url):
         raise ValueError(f"entry {number} is not [{'|'.join(WEBHOOK_FORMATS)}+]http(s)://...")
-    return WebhookReceiver(url=url, format=prefix if known else "standard")
+    return WebhookReceiver(url=url, format=prefix if is_format else "standard")
 
 
 def _is_http(url: str) -> bool:
@@ -233,9 +233,9 @@ def _is_http(url: str) -> bool:
 
 def _api_key(text: str, number: int) -> ApiKey:
     """Read an entry; its text is kept out of the error, for it may be a key itself."""
-    found = API_KEY.fullmatch(text)
-    if found is None:
+    match = API_KEY.fullmatch(text)
+    if match is None:
         raise ValueError(
             f"entry {number} is not scope[+scope]:sha256, with scopes of {', '.join(SCOPES)} and 64 hex digits"
         )
-    return ApiKey(scopes=frozenset(found["scopes"].lower().split("+")), sha256=found["sha256"].lower())
+    return ApiKey(scopes=frozenset(match["scopes"].lower().split("+")), sha256=match["sha256"].lower())

@@ -99,16 +99,16 @@ async def attempt(
         await alertmanager_silences.end(row.url, row.alert_id, network)  # so that Alertmanager tells the end
     status, error, retry_after = await post(row, signer, network)
     now = dt.datetime.now(dt.UTC)
-    given_up = error is not None and now >= row.give_up_at
+    is_given_up = error is not None and now >= row.give_up_at
     values: dict[str, Any] = {"attempts": row.attempts + 1, "last_status": status, "last_error": error}
     if error is None:
         values |= {"outcome": "delivered", "delivered_at": now}
-    elif given_up:
+    elif is_given_up:
         values["outcome"] = "failed"
     await run_query(engine, lambda connection: alerts.update_delivery(connection, delivery_id, **values))
     if error is None:
         logger.info("alert %s delivered, event %s, attempt %d", row.alert_id, row.event, row.attempts + 1)
-    elif given_up:
+    elif is_given_up:
         logger.error("alert %s not delivered: %s; given up", row.alert_id, error)
     else:
         raise DeliveryFailed(error, retry_after)

@@ -43,10 +43,10 @@ def reach_all(receivers: Sequence[WebhookReceiver], network: WebhookNetwork = DE
 
 
 def _reach(receiver: WebhookReceiver, network: WebhookNetwork) -> Reachability:
-    shown = public_receiver_url(receiver.url)
+    public_url = public_receiver_url(receiver.url)
     try:
         with httpx.Client(**network.options(TIMEOUT)) as client:
             client.head(receiver.url)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return Reachability(shown, reason_of(error))
-    return Reachability(shown, None)
+        return Reachability(public_url, reason_of(error))
+    return Reachability(public_url, None)

@@ -107,7 +107,9 @@ def remedy(
     facts["found"] = " and ".join(facts["kinds"]) or "no"
     print_facts(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
     for made in facts["remedies"] if not as_json else ():
-        gains = ", ".join(f"{gain['metric']} {gain['improvement']:+.4f}" for gain in made["gains"])
-        print(f"  {made['name']}: {gains or 'not measured'}; wrote {', '.join(made['files']) or 'nothing'}")
+        improvements = ", ".join(
+            f"{improvement['metric']} {improvement['improvement']:+.4f}" for improvement in made["gains"]
+        )
+        print(f"  {made['name']}: {improvements or 'not measured'}; wrote {', '.join(made['files']) or 'nothing'}")
     for entry in facts["skipped"] if not as_json else ():
         print(f"  {entry['name']} {entry['reason']}")

@@ -37,10 +37,10 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
             reference = load(connection, reference_id)
             width = reference.embeddings.shape[1]
             batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
-        found = 0 if batch is None else len(batch)
+        count = 0 if batch is None else len(batch)
         needed = max(MIN_ROWS, 10 * settings.window_size)
-        if batch is None or found < needed:
-            raise TidemarkError(f"{found} predictions of {stream} in that span; at least {needed} are needed")
+        if batch is None or count < needed:
+            raise TidemarkError(f"{count} predictions of {stream} in that span; at least {needed} are needed")
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
             calm["properties"] = fill_missing(reference, batch.ids, batch.properties)
@@ -51,10 +51,10 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
         effect = report.design_effect or 1.0
         with engine.begin() as connection:
             calibrations.save(connection, row.id, reference_id, (since, until), effect, calm, detector.calibration())
-    facts = {"stream": stream, "predictions": found, "design_effect": round(effect, 2), "threshold": detector.threshold}
-    if found / effect < FEW_INDEPENDENT:
+    facts = {"stream": stream, "predictions": count, "design_effect": round(effect, 2), "threshold": detector.threshold}
+    if count / effect < FEW_INDEPENDENT:
         facts["warning"] = (
-            f"the span counts for {found / effect:.0f} independent predictions only: declare a longer one, "
+            f"the span counts for {count / effect:.0f} independent predictions only: declare a longer one, "
             "or detection will be slow"
         )
     return facts

@@ -20,7 +20,7 @@ from ..settings import Settings
 
 DEFAULT_LIMIT = 500  # images, on which a dozen variants take about as long as 6,000 predictions
 BINS = 15  # bins of confidence for the calibration error
-SHOWN_VARIANTS = 8
+MAX_VARIANTS = 8
 MIN_CLASS_ROWS = 5  # images a class, on average, from which an order of the labels can be told from chance
 
 
@@ -77,7 +77,7 @@ def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[
         **asdict(quality),
         "variants": [
             {"change": one.change, "settings": one.settings, "accuracy": one.accuracy}
-            for one in variants[:SHOWN_VARIANTS]
+            for one in variants[:MAX_VARIANTS]
         ],
         "advice": advice,
     }

@@ -31,10 +31,10 @@ from ..store.logged import HALF, halved
 from ..store.opened import opened
 from .model_check import preprocessing_warning
 from .reference_arrays import given_arrays
-from .reference_thumbnails import SHOWN, Gallery
+from .reference_thumbnails import MAX_THUMBNAILS, Gallery
 from .reference_warnings import labelled_warnings, warnings
 
-__all__ = ["SHOWN", "BuiltReference", "Gallery", "build_reference", "reference_arrays", "store"]
+__all__ = ["MAX_THUMBNAILS", "BuiltReference", "Gallery", "build_reference", "reference_arrays", "store"]
 
 MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
 POWER_SHARE = 0.2  # share of the build's time for the table of detectable shifts, unless requested in full
@@ -220,10 +220,10 @@ def store(
 
 
 def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, size: int) -> None:
-    known = models.pin_embedding_size(connection, model_id, size)
-    if known != size:
+    pinned_size = models.pin_embedding_size(connection, model_id, size)
+    if pinned_size != size:
         raise ReferenceMismatch(
-            f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {known}: "
+            f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {pinned_size}: "
             "give this model a new version"
         )
 

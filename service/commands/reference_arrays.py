@@ -15,7 +15,7 @@ from ..settings import Settings
 from ..store.logged import HALF, halved
 from .check import load_arrays
 
-KEPT = ("embeddings", "probabilities", "labels", "properties")
+ARRAY_NAMES = ("embeddings", "probabilities", "labels", "properties")
 
 
 def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
@@ -43,7 +43,7 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     columns, classes = stored["probabilities"].shape[1], len(bundle.labels)
     if columns != classes:
         raise TidemarkError(f"{path}: probabilities have {columns} columns, model.toml has {classes} labels")
-    arrays = {name: stored[name] for name in KEPT if name in stored}
+    arrays = {name: stored[name] for name in ARRAY_NAMES if name in stored}
     if isinstance(bundle, Bundle):
         _check_running(bundle, arrays, path)
     else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..inference.images import DecodedImage
 from ..inference.thumbnails import thumbnail
 
-SHOWN = 512  # thumbnails of a reference
+MAX_THUMBNAILS = 512  # thumbnails of a reference
 
 
 @dataclass
@@ -20,12 +20,12 @@ class Gallery:
     classes: int
     images: dict[int, bytes] = field(default_factory=dict)  # by row
     _met: int = 0
-    _shown: Counter[int] = field(default_factory=Counter)
+    _counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, images: Sequence[DecodedImage], labels: NDArray[np.int64]) -> None:
         """Take the next rows of the reference."""
         for row, (image, label) in enumerate(zip(images, labels.tolist(), strict=True), start=self._met):
-            if self._shown[label] < -(-SHOWN // self.classes) and len(self.images) < SHOWN:
+            if self._counts[label] < -(-MAX_THUMBNAILS // self.classes) and len(self.images) < MAX_THUMBNAILS:
                 self.images[row] = thumbnail(image.pixels)
-                self._shown[label] += 1
+                self._counts[label] += 1
         self._met += len(images)

@@ -66,10 +66,10 @@ def create_remedies(
     logger.info("testing %d predictions of %s", len(traffic), stream)
     sample = traffic.sample
     test = WindowTest(traffic.reference, window_size=len(traffic))
-    found = test(sample.embeddings, sample.probabilities, sample.properties)
-    kinds = kinds_of(traffic, found, run_time(settings))
+    report = test(sample.embeddings, sample.probabilities, sample.properties)
+    kinds = kinds_of(traffic, report, run_time(settings))
     out.mkdir(parents=True, exist_ok=True)
-    context = Context(traffic, found, kinds, out, loaded, images, force)
+    context = Context(traffic, report, kinds, out, loaded, images, force)
     return _made(context, chosen or [entry for entry in REMEDIES if entry.kinds & kinds], named=bool(names))
 
 
@@ -84,15 +84,15 @@ def _made(context: Context, chosen: Sequence[RemedySpec], named: bool) -> dict[s
                 raise TidemarkError(f"{entry.name} {error}") from None
             skipped.append(Skipped(entry.name, str(error)))
     reasons = {entry.name: "it was asked for by name" if named else entry.why for entry in chosen}
-    shown = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
-    return report.write(context, remedies, reasons, skipped, shown)
+    images = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
+    return report.write(context, remedies, reasons, skipped, images)
 
 
 def _named(names: Sequence[str]) -> list[RemedySpec]:
-    known = {entry.name: entry for entry in REMEDIES}
+    remedies_by_name = {entry.name: entry for entry in REMEDIES}
     for name in names:
-        if name not in known:
-            raise ConfigurationError(f"--remedy: no remedy {name!r}; there are: {', '.join(known)}")
+        if name not in remedies_by_name:
+            raise ConfigurationError(f"--remedy: no remedy {name!r}; there are: {', '.join(remedies_by_name)}")
     return [entry for entry in REMEDIES if entry.name in names]
 
 

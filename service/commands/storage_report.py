@@ -33,7 +33,7 @@ def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> di
     parts = [table for table in tables if table.parent in PARTITIONED]
     logged = [table for table in parts if table.parent == "predictions"]
     rows, total = sum(table.rows for table in logged), sum(table.total for table in parts)
-    kept = sorted(day for table in logged if table.rows and (day := retention.day_of(table.name)))
+    days = sorted(day for table in logged if table.rows and (day := retention.day_of(table.name)))
     each = total / rows if rows else None
     full = [table.rows for table in logged if (day := retention.day_of(table.name)) and day < today and table.rows]
     grown = None if each is None or not full else round(each * sum(full) / len(full) * retention_days)
@@ -42,8 +42,8 @@ def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> di
         "bytes": sum(table.total for table in tables),
         "predictions": rows,
         "bytes_per_prediction": None if each is None else round(each),
-        "days": len(kept),
-        "oldest_day": kept[0].isoformat() if kept else None,
+        "days": len(days),
+        "oldest_day": days[0].isoformat() if days else None,
         "retention_days": retention_days,
         "bytes_at_retention": grown,
         "advice": _advice(tables, logged, retention_days, today),

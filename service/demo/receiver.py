@@ -22,7 +22,7 @@ class Receiver:
 
     def __init__(self, secret: str) -> None:
         self.received: list[Received] = []
-        verifier, kept = Webhook(secret), self.received
+        verifier, received = Webhook(secret), self.received
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -32,7 +32,7 @@ class Receiver:
                 except WebhookVerificationError:
                     self.send_error(401)
                     return
-                kept.append(Received(self.headers["webhook-id"], json.loads(json.dumps(content))))
+                received.append(Received(self.headers["webhook-id"], json.loads(json.dumps(content))))
                 self.send_response(204)
                 self.end_headers()
 

@@ -72,15 +72,15 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
         layout, axes = _two_axes(dims, size, channels)
     else:
         raise refused
-    batch, found_channels, height, width = axes
-    if channels is not None and found_channels not in (None, channels):
-        raise BrokenBundle(f"--channels {channels}: the input has {found_channels}: {listed}")
-    if found_channels not in (None, 1, 3):
+    batch, graph_channels, height, width = axes
+    if channels is not None and graph_channels not in (None, channels):
+        raise BrokenBundle(f"--channels {channels}: the input has {graph_channels}: {listed}")
+    if graph_channels not in (None, 1, 3):
         raise refused
     if size is not None and ((height or size[0]), (width or size[1])) != size:
         raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input is {height}x{width}: {listed}")
     height, width = (height, width) if size is None else size
-    return ImageInput(name, layout, channels or found_channels, height, width, batch, DTYPES[kinds[0]], is_raw)
+    return ImageInput(name, layout, channels or graph_channels, height, width, batch, DTYPES[kinds[0]], is_raw)
 
 
 def shape(value: ValueInfoProto) -> list[int | str]:
@@ -90,10 +90,10 @@ def shape(value: ValueInfoProto) -> list[int | str]:
 
 
 Dims = list[int | None]
-Found = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
+InputAxes = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
 
 
-def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) -> tuple[str, Found]:
+def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) -> tuple[str, InputAxes]:
     """Tell N×C×H×W from N×H×W×C by the declared channels, else by the first convolution."""
     batch, a, b, c = dims
     first, last = (batch, a, b, c), (batch, c, a, b)
@@ -111,7 +111,7 @@ def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) ->
     return ("NHWC", last) if c is None else ("NCHW", first)
 
 
-def _three_axes(dims: Dims) -> tuple[str, Found]:
+def _three_axes(dims: Dims) -> tuple[str, InputAxes]:
     """Tell an image without a batch axis, which has 3 channels, from grey images without a channel axis."""
     a, b, c = dims
     if a == 3:
@@ -121,7 +121,7 @@ def _three_axes(dims: Dims) -> tuple[str, Found]:
     return "NHW", (a, 1, b, c)
 
 
-def _two_axes(dims: Dims, size: tuple[int, int] | None, channels: int | None) -> tuple[str, Found]:
+def _two_axes(dims: Dims, size: tuple[int, int] | None, channels: int | None) -> tuple[str, InputAxes]:
     """Read rows of all values of an image; the sides are those of a square unless given."""
     batch, values = dims
     if batch is not None and batch > 1 and values is not None and batch == values:

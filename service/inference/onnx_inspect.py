@@ -41,7 +41,7 @@ RANDOM = (
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
 )  # fmt: skip
 COARSE_OPERATORS = ("Quantize", "QLinear", "Integer", "NBits", "QGemm")  # parts of their names
-KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+SUPPORTED_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def custom_operators(proto: ModelProto) -> list[str]:
     names = {
         f"{node.domain}::{node.op_type}"
         for node in proto.graph.node
-        if node.domain not in KNOWN_DOMAINS and (node.domain, node.op_type) not in local
+        if node.domain not in SUPPORTED_DOMAINS and (node.domain, node.op_type) not in local
     }
     return sorted(names)
 

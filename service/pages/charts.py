@@ -130,7 +130,7 @@ def p_values(windows: Sequence[tuple[int, float, bool]]) -> Markup:
     parts.append(f'<line class="limit" x1="{LEFT}" y1="{line:.1f}" x2="{RIGHT}" y2="{line:.1f}"/>')
     parts.append(_text(LEFT, line - 4, "p = 0.01"))
     parts.append(_text(LEFT, 97, f"window {windows[0][0]}") + _text(RIGHT, 97, f"window {windows[-1][0]}", "end"))
-    count = sum(moved for _, _, moved in windows)
+    count = sum(shifted for _, _, shifted in windows)
     description = f"{count} of {len(windows)} windows drifted; the newest has p = {windows[-1][1]:.2g}"
     return _figure("p of each window, as −log₁₀ p: taller is stronger", description, 101, parts)
 

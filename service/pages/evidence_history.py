@@ -54,8 +54,8 @@ def at_alert(connection: Connection, stream: StreamRow, alert: AlertRow) -> Evid
     """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
     else what the stream had seen at the time that the alert names. Of an alert that labels raised it is that of the
     labels."""
-    if (labels := alert.report.get("labels")) and (shown := labels["evidence"]):
-        return EvidenceHistory(shown["history"], shown["threshold"], change=shown["change"], counted="labels")
+    if (labels := alert.report.get("labels")) and (evidence := labels["evidence"]):
+        return EvidenceHistory(evidence["history"], evidence["threshold"], change=evidence["change"], counted="labels")
     history = _history_up_to(connection, stream, alert.position, alert.fired_at, alert.window_id)
     status = stream.status
     change, between = status.get("change_point"), status.get("change_range")

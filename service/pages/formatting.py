@@ -86,9 +86,9 @@ def headline(report: dict[str, Any], since: str | None = None) -> str:
     return PROPERTY_VALUES.sub("", change) + (f" since {short_time(since)}" if since else "") + figures
 
 
-def interval(found: dict[str, Any]) -> str:
+def interval(estimate: dict[str, Any]) -> str:
     """Write the interval of an accuracy."""
-    return f"({number(found['low'])}–{number(found['high'])})"
+    return f"({number(estimate['low'])}–{number(estimate['high'])})"
 
 
 def clock_time(iso: str) -> str:

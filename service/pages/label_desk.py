@@ -28,7 +28,7 @@ from ..store.label_rounds import LabelRequest
 from .forms import check_token, new_token, read_form, set_token
 from .rendering import render_page
 
-SHOWN = 50  # predictions that one page holds
+PAGE_SIZE = 50  # predictions that one page holds
 MAX_BUTTONS = 36  # classes up to which each has a button and a key
 KEYS = (*"1234567890", *string.ascii_lowercase)  # keys of the classes in their order
 
@@ -75,7 +75,7 @@ def desk(request: Request, stream: str, id: UUID | None = None) -> Response:
                 raise
             return render_page("missing.html", 404, detail=problem.detail)
         if _wants_json(request):
-            return JSONResponse(LabelDesk.of(connection, row, SHOWN).model_dump(mode="json"))
+            return JSONResponse(LabelDesk.of(connection, row, PAGE_SIZE).model_dump(mode="json"))
         state = label_desk.round_state(connection, row)
         requests = [] if state is None else _first(state, id)
         images = label_desk.logged_images(connection, [item.prediction_id for item in requests])
@@ -128,8 +128,8 @@ def class_buttons(classes: Sequence[str]) -> list[ClassButton]:
     if len(classes) > MAX_BUTTONS:
         return []
     names = [name.lower() for name in classes]
-    own = set(names) <= set(KEYS) and len(set(names)) == len(names)
-    return [ClassButton(name, key) for name, key in zip(classes, names if own else KEYS, strict=False)]
+    is_valid = set(names) <= set(KEYS) and len(set(names)) == len(names)
+    return [ClassButton(name, key) for name, key in zip(classes, names if is_valid else KEYS, strict=False)]
 
 
 def _act(request: Request, stream: str, action: str, form: dict[str, str]) -> dict[str, str]:
@@ -176,7 +176,7 @@ def progress_text(state: RoundState) -> str:
 def _first(state: RoundState, changed: UUID | None) -> list[LabelRequest]:
     """Return the predictions that the page shows: the one whose label is to be changed, and the next open ones."""
     labelled = [item for item in state.requests if item.prediction_id == changed and not item.is_open]
-    return [*labelled, *state.open_requests][:SHOWN]
+    return [*labelled, *state.open_requests][:PAGE_SIZE]
 
 
 def _item(request: LabelRequest, image: LoggedImage | None, classes: Sequence[str]) -> DeskItem:

@@ -69,10 +69,10 @@ class FeedbackLog:
         """
         labels, rejected = _by_id(items)
         with self._engine.begin() as connection:
-            known = feedback.find(connection, list(labels))
-            known |= self._spooled([key for key in labels if key not in known])
+            predictions = feedback.find(connection, list(labels))
+            predictions |= self._spooled([key for key in labels if key not in predictions])
             rows = []
-            for key, predicted in known.items():
+            for key, predicted in predictions.items():
                 index = label_index(predicted.labels, labels[key])
                 if index is None:
                     reason = f"{UNKNOWN_LABEL}, it has {', '.join(predicted.labels[:10])}"[:200]
@@ -81,14 +81,14 @@ class FeedbackLog:
                     rows.append(_row(key, predicted, index))
             accepted = len(rows)
             for shadow in self._registry.shadows:
-                rows += self._shadow_rows(connection, shadow, {key: labels[key] for key in known})
+                rows += self._shadow_rows(connection, shadow, {key: labels[key] for key in predictions})
             if rows:
                 feedback.save(connection, rows)
             names = {model_id: name for name, model_id in models.ids(connection).items()}
         for model_id, count in Counter(row["model_id"] for row in rows).items():
             name, _, version = names[model_id].partition(":")
             self._metrics.feedback_accepted(name, version, count)
-        absent = [key for key in labels if key not in known]
+        absent = [key for key in labels if key not in predictions]
         unknown = []
         for key in absent:
             if self._is_label(labels[key]):
@@ -106,10 +106,10 @@ class FeedbackLog:
     def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""
         labels = {shadow.id_of(key): label for key, label in labels.items()}
-        known = feedback.find(connection, list(labels))
-        known |= self._spooled([key for key in labels if key not in known])
-        indices = {key: label_index(predicted.labels, labels[key]) for key, predicted in known.items()}
-        return [_row(key, known[key], index) for key, index in indices.items() if index is not None]
+        predictions = feedback.find(connection, list(labels))
+        predictions |= self._spooled([key for key in labels if key not in predictions])
+        indices = {key: label_index(predicted.labels, labels[key]) for key, predicted in predictions.items()}
+        return [_row(key, predictions[key], index) for key, index in indices.items() if index is not None]
 
     def _spooled(self, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
         """Return predictions that are acknowledged but not yet in Postgres."""

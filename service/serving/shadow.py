@@ -101,10 +101,10 @@ class Shadow:
         files : Sequence[bytes] or None
             The images' files; None if they came as a tensor.
         """
-        kept_files = files if self._decodes and files is not None else [None] * len(logged.ids)
+        spooled_files = files if self._decodes and files is not None else [None] * len(logged.ids)
         queued = [
             ShadowImage(UUID(key), logged.request.tags, image, data)
-            for key, image, data in zip(logged.ids, logged.predictions.images, kept_files, strict=True)
+            for key, image, data in zip(logged.ids, logged.predictions.images, spooled_files, strict=True)
         ]
         size = sum(image.size for image in queued)
         with self._ready:

@@ -32,22 +32,22 @@ def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, SpooledPrediction]:
 
     The time inside an id rules nearly all batches out before their ids are read.
     """
-    found: dict[UUID, SpooledPrediction] = {}
+    predictions: dict[UUID, SpooledPrediction] = {}
     if not ids:
-        return found
+        return predictions
     sought = set(ids)
     times = sorted(key.int >> 80 for key in sought)
     for path in folder.glob(f"*{SUFFIX}"):
         try:
             with closing(open_to_read(path)) as connection:
-                _find_in_file(connection, sought, times, found)
+                _find_in_file(connection, sought, times, predictions)
         except sqlite3.Error:  # its worker has just closed and removed it, or it cannot be read: the forwarder tells
             continue
-    return found
+    return predictions
 
 
 def _find_in_file(
-    connection: sqlite3.Connection, sought: set[UUID], times: list[int], found: dict[UUID, SpooledPrediction]
+    connection: sqlite3.Connection, sought: set[UUID], times: list[int], predictions: dict[UUID, SpooledPrediction]
 ) -> None:
     for seq, at_from, at_to in connection.execute(TIMES).fetchall():
         if at_from is not None:
@@ -65,4 +65,4 @@ def _find_in_file(
             classes = np.frombuffer(labels, LABEL)
             for key, place in places.items():
                 part = probabilities[place * width : (place + 1) * width]
-                found[key] = SpooledPrediction(model, int(classes[place]), part)
+                predictions[key] = SpooledPrediction(model, int(classes[place]), part)

@@ -137,9 +137,9 @@ def annotate(connection: Connection, alert_id: UUID, **values: Any) -> None:
 
 def record(connection: Connection, alert_id: UUID, entry: Mapping[str, Any]) -> None:
     """Append an entry to an alert's history, and drop the oldest beyond MAX_HISTORY."""
-    own = alerts.c.id == alert_id
-    history = connection.execute(select(alerts.c.history).where(own).with_for_update()).scalar_one()
-    connection.execute(update(alerts).where(own).values(history=[*history, dict(entry)][-MAX_HISTORY:]))
+    of_alert = alerts.c.id == alert_id
+    history = connection.execute(select(alerts.c.history).where(of_alert).with_for_update()).scalar_one()
+    connection.execute(update(alerts).where(of_alert).values(history=[*history, dict(entry)][-MAX_HISTORY:]))
 
 
 def newest(

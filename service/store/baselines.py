@@ -71,8 +71,8 @@ def save(
         "note": note,
     }
     row = connection.execute(insert(baselines).values(values).returning(*SUMMARY)).one()
-    kept = select(b.id).where(b.stream_id == stream_id).order_by(b.id.desc()).limit(MAX_BASELINES)
-    connection.execute(delete(baselines).where(b.stream_id == stream_id, b.id.not_in(kept)))
+    newest = select(b.id).where(b.stream_id == stream_id).order_by(b.id.desc()).limit(MAX_BASELINES)
+    connection.execute(delete(baselines).where(b.stream_id == stream_id, b.id.not_in(newest)))
     return Baseline(**row._asdict())
 
 

@@ -24,7 +24,7 @@ Point = list[Any]  # time (ISO 8601), number of predictions, evidence
 
 
 def newest(connection: Connection, stream_ids: Sequence[int], limit: int) -> dict[int, list[Point]]:
-    """Return the newest points of streams, oldest first, by the stream's id."""
+    """Return the newest points of streams, first_dropped first, by the stream's id."""
     points: dict[int, list[Point]] = {}
     for row in connection.execute(NEWEST, {"ids": list(stream_ids), "limit": limit}):
         points.setdefault(row.id, []).append([row.at.isoformat(), row.position, row.evidence])
@@ -32,7 +32,7 @@ def newest(connection: Connection, stream_ids: Sequence[int], limit: int) -> dic
 
 
 def up_to(connection: Connection, stream_id: int, position: int, limit: int) -> list[Point]:
-    """Return the newest points of a stream up to a number of its predictions, oldest first."""
+    """Return the newest points of a stream up to a number of its predictions, first_dropped first."""
     e = evidence_points.c
     query = evidence_points.select().with_only_columns(e.at, e.position, e.evidence)
     query = query.where(e.stream_id == stream_id, e.position <= position).order_by(e.position.desc()).limit(limit)
@@ -58,5 +58,5 @@ def trim(connection: Connection, stream_id: int) -> None:
     """Drop the oldest points of a stream beyond MAX_POINTS."""
     e = evidence_points.c
     newest = evidence_points.select().with_only_columns(e.position).where(e.stream_id == stream_id)
-    oldest_kept = newest.order_by(e.position.desc()).offset(MAX_POINTS).limit(1).scalar_subquery()
-    connection.execute(evidence_points.delete().where(e.stream_id == stream_id, e.position <= oldest_kept))
+    first_dropped = newest.order_by(e.position.desc()).offset(MAX_POINTS).limit(1).scalar_subquery()
+    connection.execute(evidence_points.delete().where(e.stream_id == stream_id, e.position <= first_dropped))

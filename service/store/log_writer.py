@@ -212,11 +212,11 @@ def _copy(
     for number, predictions in batches:
         model_id = model_ids[predictions.model]
         rows.append(predictions.copied(model_id, writers[model_id].id, number))
-        own = runs.setdefault(model_id, [])
-        if own and number == own[-1].number + own[-1].rows:
-            own[-1] = Run(own[-1].number, own[-1].rows + len(predictions))
+        numbers_of_model = runs.setdefault(model_id, [])
+        if numbers_of_model and number == numbers_of_model[-1].number + numbers_of_model[-1].rows:
+            numbers_of_model[-1] = Run(numbers_of_model[-1].number, numbers_of_model[-1].rows + len(predictions))
         else:
-            own.append(Run(number, len(predictions)))
+            numbers_of_model.append(Run(number, len(predictions)))
     cursor.execute("SAVEPOINT straight")
     try:
         copy_into("predictions", cursor, rows)
@@ -237,7 +237,7 @@ def _copy_new(cursor: RawCursor[Any], rows: Sequence[bytes]) -> dict[int, list[R
     numbers: dict[int, list[int]] = {}
     for model_id, number in cursor.fetchall():
         numbers.setdefault(model_id, []).append(number)
-    return {model_id: runs_of(sorted(own)) for model_id, own in numbers.items()}
+    return {model_id: runs_of(sorted(numbers_of_model)) for model_id, numbers_of_model in numbers.items()}
 
 
 def _moment(milliseconds: int) -> dt.datetime:

@@ -35,7 +35,7 @@ def save(
     statement = insert(references).values(model_id=model_id, rows=rows, arrays=pack(arrays), thumbnails=pictures)
     reference_id = int(connection.execute(statement.returning(references.c.id)).scalar_one())
     lock_model(connection, model_id)  # after the arrays were sent, for monitors wait for it
-    own = streams.c.model_id == model_id
+    of_model = streams.c.model_id == model_id
     ends = {"predictions": "position", "labels": "label_position"}
     places = {
         column: func.coalesce(
@@ -44,8 +44,8 @@ def save(
         )
         for log, column in ends.items()
     }
-    connection.execute(update(streams).where(own, streams.c.reference_id.is_(None)).values(places))
-    connection.execute(update(streams).where(own).values(reference_id=reference_id))
+    connection.execute(update(streams).where(of_model, streams.c.reference_id.is_(None)).values(places))
+    connection.execute(update(streams).where(of_model).values(reference_id=reference_id))
     observed = (models.c.id == model_id) & models.c.embedding_size.is_not(None)
     connection.execute(update(models).where(observed).values(embedding_size=arrays["embeddings"].shape[1]))
     return reference_id

@@ -55,8 +55,8 @@ def check(engine: Engine) -> None:
         current = _current(connection)
     head, *earlier = revisions()
     if current is None or current in earlier:
-        found = f"revision {current}" if current else "empty"
-        raise DatabaseError(f"the database schema is {found}, this version needs {head}: run `tidemark migrate`")
+        revision = f"revision {current}" if current else "empty"
+        raise DatabaseError(f"the database schema is {revision}, this version needs {head}: run `tidemark migrate`")
 
 
 @cache

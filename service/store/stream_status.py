@@ -82,9 +82,9 @@ class StreamStatus:
     def from_json(cls, values: Mapping[str, Any]) -> "StreamStatus":
         """Return the status that `to_json` gave, of this version or of an earlier one."""
         names = {item.name for item in fields(cls)}
-        known = {name: value for name, value in values.items() if name in names}
-        if between := known.get("change_range"):
-            known["change_range"] = (between[0], between[1])
-        if measured := known.get("feedback"):
-            known["feedback"] = MeasuredAccuracy(**measured)
-        return cls(**known | {"kinds": tuple(known.get("kinds", ()))})
+        fields_present = {name: value for name, value in values.items() if name in names}
+        if between := fields_present.get("change_range"):
+            fields_present["change_range"] = (between[0], between[1])
+        if measured := fields_present.get("feedback"):
+            fields_present["feedback"] = MeasuredAccuracy(**measured)
+        return cls(**fields_present | {"kinds": tuple(fields_present.get("kinds", ()))})

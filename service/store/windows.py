@@ -77,8 +77,8 @@ def get(connection: Connection, window_id: int) -> WindowRow | None:
 def _newest(stream: str | None, before: int | None) -> Select[Any]:
     query = _query().order_by(windows.c.id.desc())
     if stream is not None:
-        own = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
-        query = query.where(windows.c.stream_id == own)
+        stream_id = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
+        query = query.where(windows.c.stream_id == stream_id)
     return query if before is None else query.where(windows.c.id < before)
 
 

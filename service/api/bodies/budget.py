@@ -20,7 +20,7 @@ class BodyBudget:
         self._used = 0
         self._lock = threading.Lock()
 
-    def reserve(self, count: int, held: int = 0) -> None:
+    def reserve(self, count: int, reserved: int = 0) -> None:
         """Take `count` bytes of the budget for a request that already holds `held` bytes.
 
         Raises
@@ -30,8 +30,10 @@ class BodyBudget:
         Overloaded
             Other requests hold them at the moment.
         """
-        if held + count > self.limit:
-            raise Problem(413, f"the request needs {held + count} bytes of memory, at most {self.limit} are available")
+        if reserved + count > self.limit:
+            raise Problem(
+                413, f"the request needs {reserved + count} bytes of memory, at most {self.limit} are available"
+            )
         with self._lock:
             if self._used + count > self.limit:
                 raise Overloaded(f"other requests hold {self._used} of the {self.limit} bytes for request bodies")

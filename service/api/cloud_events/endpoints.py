@@ -131,12 +131,12 @@ def _read_event(request: Request, state: ServerState, event: Event, names: Seque
             body.reserve(len(data))
         answer, binary = split(data, body)
         model = _of_version(state.models, model, answer.model_version)
-        found = rows(answer, binary, model, state.observations.embedding_size(model))
+        predictions = rows(answer, binary, model, state.observations.embedding_size(model))
     at = _time(event.time, state.settings.retention_days)
-    m = len(found.probabilities)
+    m = len(predictions.probabilities)
     ids = [event.row_id(model.name, row, at) for row in range(m)]
     key = (model.name, event.source, event.id, "" if event.time is None else event.time.isoformat())
-    return LoggedEvent(key, model, Observed(ids, found.probabilities, found.embeddings, [event.tags] * m))
+    return LoggedEvent(key, model, Observed(ids, predictions.probabilities, predictions.embeddings, [event.tags] * m))
 
 
 def _of_version(models: ModelRegistry, model: RegisteredModel, version: str | None) -> RegisteredModel:

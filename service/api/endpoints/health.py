@@ -42,9 +42,9 @@ async def readyz(state: State, response: Response) -> Readiness:
 
     A server that has been told to stop is not ready, so that load balancers send it no further traffic.
     """
-    found = await readiness(state)
-    response.status_code = 200 if found.ready else 503
-    return found
+    readiness_report = await readiness(state)
+    response.status_code = 200 if readiness_report.ready else 503
+    return readiness_report
 
 
 async def readiness(state: ServerState) -> Readiness:

@@ -114,9 +114,9 @@ async def live() -> Live:
 @router.get("/health/ready", summary="The server may get traffic", responses=documented(503))
 async def ready(state: State, response: Response) -> Ready:
     """Answer as `/readyz` does."""
-    found = await readiness(state)
-    response.status_code = 200 if found.ready else 503
-    return Ready(ready=found.ready)
+    readiness_report = await readiness(state)
+    response.status_code = 200 if readiness_report.ready else 503
+    return Ready(ready=readiness_report.ready)
 
 
 @router.get("/models/stats", summary="Statistics of all models")
@@ -145,9 +145,9 @@ async def model_metadata(model: PathModel, state: State) -> ModelMetadata:
 @router.get(f"{VERSION_PATH}/ready", summary="The model may get traffic", responses=documented(404, 503))
 async def model_ready(model: PathModel, state: State, response: Response) -> ModelReady:
     """Answer as `/readyz` does: the model is loaded before the server answers at all."""
-    found = await readiness(state)
-    response.status_code = 200 if found.ready else 503
-    return ModelReady(name=model.bundle.name, ready=found.ready)
+    readiness_report = await readiness(state)
+    response.status_code = 200 if readiness_report.ready else 503
+    return ModelReady(name=model.bundle.name, ready=readiness_report.ready)
 
 
 @router.get(f"{MODEL_PATH}/config", summary="Model configuration", responses=documented(404))

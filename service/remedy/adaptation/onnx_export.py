@@ -160,10 +160,10 @@ def _written(
 def _compare(bundle: Bundle, written: Bundle, expected: Callable[[Floats, Floats], Matrix]) -> None:
     channels = [3] if bundle.input.channels == 3 else []
     images = np.random.default_rng(0).integers(0, 256, (PROBES, *bundle.input.size, *channels), dtype=np.uint8)
-    given, embeddings = Model(bundle, threads=1).predict(images)
+    of_model, embeddings = Model(bundle, threads=1).predict(images)
     probabilities, same = Model(written, threads=1).predict(images)
     half = _in_half_precision(onnx.load(written.model_path, load_external_data=False))
-    difference = float(np.abs(probabilities - expected(given, embeddings)).max())
+    difference = float(np.abs(probabilities - expected(of_model, embeddings)).max())
     if difference > (HALF_TOLERANCE if half else TOLERANCE) or not np.array_equal(same, embeddings):
         raise BrokenBundle(f"{written.folder}: the model written is off by {difference:.2g} from what numpy computes")
 

@@ -163,15 +163,18 @@ class _Search:
     def widen(self, ranges: Ranges, operation: Operation) -> Ranges:
         """Widen one operation's point to the range that fits best, and to where its middle might as well be."""
         middle = _named(ranges, operation).low
-        away = abs(middle - operation.identity)
+        distance = abs(middle - operation.identity)
 
         def between(low: float, high: float) -> Ranges:
             return _replace_range(ranges, operation, *np.clip([low, high], *operation.limits).tolist())
 
-        tried = [ranges, *(between(middle - away * width, middle + away * width) for width in RANGE_HALF_WIDTHS)]
+        tried = [
+            ranges,
+            *(between(middle - distance * width, middle + distance * width) for width in RANGE_HALF_WIDTHS),
+        ]
         best = min(tried, key=self.mmd2)
         low, high = ends = _named(best, operation)[1:]
-        for side in (-away, away):
+        for side in (-distance, distance):
             for step in STEPS:
                 describe_shifted_classes = between(low + side * step, high + side * step)
                 ends = (

@@ -33,7 +33,7 @@ COPIES = 2  # augmented copies of each image that the last layer is fitted on in
 FOLDS = 3
 PENALTY = 0.01
 MIN_LABELS = 50  # fed-back labels from which the improvement is measured on them as well
-SHOWN = 8  # images side by side
+GALLERY_IMAGES = 8  # images side by side
 FILE, PICTURE, FOLDER = "augmentation.json", "augmentation.png", "augmentation"
 
 
@@ -61,9 +61,9 @@ def augmentation(context: Context) -> RemedyResult:
     layer, measured = _refit(embed, pixels, labels, search.ranges, start, context.seed)
     measured += _on_feedback(context, layer)
     (context.out / FILE).write_text(json.dumps(details, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    examples = pixels[:SHOWN]
+    examples = pixels[:GALLERY_IMAGES]
     rows = [("reference", examples), ("augmented", augmented(examples, search.ranges, context.seed))]
-    picture = gallery(rows, span.thumbnails[:SHOWN], context.out / PICTURE)
+    picture = gallery(rows, span.thumbnails[:GALLERY_IMAGES], context.out / PICTURE)
     remedy = RemedyResult(
         name="augmentation",
         kind="covariate",
@@ -107,20 +107,20 @@ def _refit(
 ) -> tuple[Head, tuple[Improvement, ...]]:
     """Return the last layer refitted on original and augmented images, and its improvement on images held back."""
     copies = [embed(pixels), *(embed(augmented(pixels, ranges, seed + 1 + copy)) for copy in range(COPIES))]
-    held_back = embed(augmented(pixels, ranges, seed + 1 + COPIES))
+    fresh = embed(augmented(pixels, ranges, seed + 1 + COPIES))
 
     def fitted(rows: NDArray[np.bool_]) -> Head:
         embeddings = np.concatenate([copy.embeddings[rows] for copy in copies])
         return fit(embeddings, np.tile(labels[rows], len(copies)), np.ones(len(embeddings)), start, PENALTY)
 
-    after = np.empty(held_back.probabilities.shape)
+    after = np.empty(fresh.probabilities.shape)
     parts = folds(labels, FOLDS, seed)
     for part in range(FOLDS):
         held_out = parts == part
-        after[held_out] = fitted(~held_out).probabilities(held_back.embeddings[held_out])
+        after[held_out] = fitted(~held_out).probabilities(fresh.embeddings[held_out])
     measured_on = f"{len(labels)} labelled images, augmented, {FOLDS}-fold cross-validation"
     measured = paired_bootstrap(
-        "accuracy", hits(held_back.probabilities, labels), hits(after, labels), measured_on, True, seed=seed
+        "accuracy", hits(fresh.probabilities, labels), hits(after, labels), measured_on, True, seed=seed
     )
     return fitted(np.ones(len(labels), bool)), (measured,)
 

@@ -11,7 +11,7 @@ WIDTH = 340
 NAME = 104  # width of what is written left of the marks
 VALUE = 92  # and right of them
 ROW = 20
-SHOWN = 12  # classes
+MAX_CLASSES = 12  # classes
 LETTERS = 12  # of a class's name
 KEY = Markup(
     '<p class="key"><span>reference</span><span class="est">this span, with its 95 % interval</span> share × weight</p>'
@@ -25,7 +25,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> Markup:
     ----------
     rows : with label, reference, estimated, low, high and weight.
     """
-    ordered = sorted(rows, key=lambda row: -abs(row["estimated"] - row["reference"]))[:SHOWN]
+    ordered = sorted(rows, key=lambda row: -abs(row["estimated"] - row["reference"]))[:MAX_CLASSES]
     top = max(max(row["high"], row["reference"]) for row in ordered) or 1.0
 
     def x(share: float) -> float:
@@ -40,7 +40,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> Markup:
         parts.append(_text(NAME - 5, y + 9, _short(row["label"]), "end"))
         parts.append(_text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
     description = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
-    left_out = f", the {SHOWN} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
+    left_out = f", the {MAX_CLASSES} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
     return _figure(f"Class shares{left_out}", description, len(ordered) * ROW + 4, parts) + KEY
 
 

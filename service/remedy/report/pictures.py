@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]
 
 WIDTH, HEIGHT = 340, 250
 MARGIN = 18
-SHOWN = 400  # points of each side on a map
+MAX_POINTS = 400  # points of each side on a map
 BINS = 24
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#b79f00", "#3399bb", "#aa3377", "#dd7711", "#7755cc", "#777777", "#009988")
 STYLES = 'fill="var(--ref, #aaa)"', 'fill="none" stroke="var(--accent, #1f5fa8)"'  # of the reference, of the span
@@ -29,8 +29,8 @@ def pictures(span: Span, seed: int = 0) -> tuple[tuple[str, Markup], ...]:
     """Return titles with SVG elements that show a span: two maps of embeddings, and each property's distribution."""
     reference, sample = span.reference, span.sample
     rng = np.random.default_rng(seed)
-    reference_rows = np.sort(rng.permutation(len(reference))[:SHOWN])
-    rows = np.sort(rng.permutation(len(sample))[:SHOWN])
+    reference_rows = np.sort(rng.permutation(len(reference))[:MAX_POINTS])
+    rows = np.sort(rng.permutation(len(sample))[:MAX_POINTS])
     places, method = _places(reference, sample.rows(rows), reference_rows)
     before, now = places[: len(reference_rows)], places[len(reference_rows) :]
     predicted = sample.probabilities.argmax(axis=1)[rows]

@@ -50,7 +50,7 @@ def create(folder: Path, account: Account, lock: int) -> None:
     account.reach(new)
     programs.ensure_runnable(binaries, account)
     options = [f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-    done = programs.run(binaries, account, "initdb", [*options, "--pgdata", str(new)], kept_open=[lock])
+    done = programs.run(binaries, account, "initdb", [*options, "--pgdata", str(new)], open_files=[lock])
     if done.returncode != 0:
         shutil.rmtree(new, ignore_errors=True)
         raise DatabaseError(f"the embedded Postgres in {folder} cannot be created: {_reason(done.stdout)}")

@@ -69,13 +69,13 @@ def ensure_runnable(programs: Path, account: Account) -> None:
 
 
 def run(
-    programs: Path, account: Account, name: str, arguments: Sequence[str], kept_open: Sequence[int] = ()
+    programs: Path, account: Account, name: str, arguments: Sequence[str], open_files: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its output.
 
     Parameters
     ----------
-    kept_open : file descriptors that the program inherits, so that a lock outlives a killed parent.
+    open_files : file descriptors that the program inherits, so that a lock outlives a killed parent.
     """
     prefix = account.named_prefix() if name == "initdb" else []
     return subprocess.run(  # noqa: S603
@@ -87,7 +87,7 @@ def run(
         errors="replace",
         cwd="/",
         env=environment(),
-        pass_fds=tuple(kept_open),
+        pass_fds=tuple(open_files),
         check=False,
         **account.popen_arguments(),
     )

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import create_engine, make_url
@@ -107,4 +108,8 @@ def test_a_bundle_that_is_missing(url: str, tmp_path: Path) -> None:
     ],
 )
 def test_nonsense_settings(name: str, value: str, part: str) -> None:
-    refused(tidemark("migrate", **{name: value}), name if part != "must not exceed" else name.lower(), part)
+    refused(
+        tidemark("migrate", **cast("dict[str, Any]", {name: value})),
+        name if part != "must not exceed" else name.lower(),
+        part,
+    )

@@ -11,7 +11,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from tests.support.server import stored_prediction
-from tidemark.commands.reference import SHOWN, build_reference
+from tidemark.commands.reference import MAX_THUMBNAILS, build_reference
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import Bundle
 from tidemark.store import references
@@ -70,7 +70,7 @@ def test_reference_images_are_kept_of_every_class_and_served(
     with engine.connect() as connection:
         kept = references.load_thumbnails(connection, 1)
         labels = references.load(connection, 1)["labels"]
-    assert np.bincount(labels[list(kept)]).tolist() == [SHOWN // 4] * 3 + [60]
+    assert np.bincount(labels[list(kept)]).tolist() == [MAX_THUMBNAILS // 4] * 3 + [60]
     assert facts["thumbnails"] == len(kept)
     client = serve()
     for row in list(kept)[:5]:
