@@ -15,8 +15,8 @@ from procrastinate.retry import BaseRetryStrategy
 from sqlalchemy import Connection, Engine
 from standardwebhooks.webhooks import Webhook
 
-from ..store import alerts
-from ..store.alerts import DeliveryRow
+from ..store import deliveries
+from ..store.deliveries import DeliveryRow
 from ..store.errors import DATABASE_ERRORS
 from . import alertmanager_silences, outbox, reminders
 from .alert_draft import CHANGED, RESOLVED
@@ -105,7 +105,7 @@ async def attempt(
         values |= {"outcome": "delivered", "delivered_at": now}
     elif is_given_up:
         values["outcome"] = "failed"
-    await run_query(engine, lambda connection: alerts.update_delivery(connection, delivery_id, **values))
+    await run_query(engine, lambda connection: deliveries.change(connection, delivery_id, **values))
     if error is None:
         logger.info("alert %s delivered, event %s, attempt %d", row.alert_id, row.event, row.attempts + 1)
     elif is_given_up:
@@ -116,11 +116,11 @@ async def attempt(
 
 def _next(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
     """Return a delivery that is to be attempted, or None where it is done, muted or superseded."""
-    row = alerts.get_delivery(connection, delivery_id)
+    row = deliveries.get(connection, delivery_id)
     if row is None or row.outcome in ("delivered", "superseded", "muted"):
         return None
-    if row.alert_id is not None and alerts.is_superseded(connection, row, skippable=CHANGED):
-        alerts.update_delivery(connection, delivery_id, outcome="superseded")
+    if row.alert_id is not None and deliveries.is_superseded(connection, row, skippable=CHANGED):
+        deliveries.change(connection, delivery_id, outcome="superseded")
         logger.info("alert %s: event %s is superseded before it was delivered", row.alert_id, row.event)
         return None
     return row

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
 from ..settings import WebhookReceiver
-from ..store import alerts, streams
+from ..store import alerts, deliveries, streams
 from ..store.alerts import AlertRow
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
+from .event_data import event_data
 from .first_contact import FLAG, first_contact_sentence
 from .formats import TEST_SUMMARY, render
-from .links import page_url
 from .outbox import GIVE_UP, defer_delivery, defer_reminders, defer_unmute, release
 
 
@@ -140,7 +140,7 @@ class Alerts:
             return
         alerts.annotate(connection, alert_id, muted_until=until, muted_by=by)
         alerts.record(connection, alert_id, _entry("muted", at, by=by, until=until.isoformat()))
-        alerts.hold_back(connection, alert_id, exempt=RESOLVED)
+        deliveries.hold_back(connection, alert_id, exempt=RESOLVED)
         defer_unmute(connection, self._queue, alert_id, until)
         defer_reminders(connection, self._queue, alert_id)
 
@@ -149,7 +149,7 @@ class Alerts:
         data = {"summary": TEST_SUMMARY, "requested_by": by, "url": self._public_url}
         for receiver in self._receivers:
             self._deliver(connection, TEST, receiver, at, data)
-        alerts.forget_tests(connection)
+        deliveries.forget_tests(connection)
         return len(self._receivers)
 
     def _announce(
@@ -177,7 +177,7 @@ class Alerts:
     def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
         """Return the configured receivers and those that were told of an incident before: another process of the
         installation may have other settings, and who was told of the beginning is told of the end."""
-        told = [WebhookReceiver(url=url, format=name) for url, name in alerts.receivers(connection, alert_id)]
+        told = [WebhookReceiver(url=url, format=name) for url, name in deliveries.receivers(connection, alert_id)]
         return list(dict.fromkeys([*self._receivers, *told]))
 
     def _deliver(
@@ -191,7 +191,7 @@ class Alerts:
         outcome: str = "pending",
     ) -> None:
         delivery_id = uuid7()
-        alerts.add_delivery(
+        deliveries.add(
             connection,
             id=delivery_id,
             alert_id=alert.id if alert else None,
@@ -205,37 +205,6 @@ class Alerts:
         )
         if outcome == "pending":
             defer_delivery(connection, self._queue, delivery_id, alert.id if alert else None, receiver.url)
-
-
-def event_data(alert: AlertRow, public_url: str) -> dict[str, Any]:
-    """Return an incident as the events of webhooks carry it."""
-    return {
-        "alert_id": str(alert.id),
-        "sequence": alert.sequence,
-        "stream": alert.stream,
-        "kind": alert.kind,
-        "certainty": alert.certainty,
-        "severity": alert.severity,
-        "resolution": alert.resolution,
-        "since": alert.since.isoformat(),
-        "p_value": alert.p_value,
-        "summary": alert.summary,
-        "acknowledged": acknowledgement(alert),
-        "muted_until": alert.muted_until.isoformat() if alert.muted_until else None,
-        "report": alert.report,
-        "url": page_url(public_url, alert.id),
-    }
-
-
-def acknowledgement(alert: AlertRow) -> dict[str, str] | None:
-    """Return who acknowledged an alert, when and why, or None."""
-    if alert.acknowledged_at is None:
-        return None
-    return {
-        "at": alert.acknowledged_at.isoformat(),
-        "by": alert.acknowledged_by or "",
-        "note": alert.acknowledged_note or "",
-    }
 
 
 def _values(change: AlertChange) -> dict[str, Any]:

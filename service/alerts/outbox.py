@@ -7,8 +7,8 @@ from uuid import UUID
 from procrastinate import App
 from sqlalchemy import Connection
 
-from ..store import alerts
-from ..store.alerts import DeliveryRow
+from ..store import alerts, deliveries
+from ..store.deliveries import DeliveryRow
 from .queue import defer
 
 QUEUE = "deliveries"
@@ -33,7 +33,7 @@ def defer_delivery(connection: Connection, queue: App, delivery_id: UUID, alert_
 def defer_reminders(connection: Connection, queue: App, alert_id: UUID) -> None:
     """Defer at once what Alertmanagers that were told of a firing alert hear again every minute: after a person has
     said something about it."""
-    for row in alerts.due_reminders(connection, REMINDED, alert_id):
+    for row in deliveries.due_reminders(connection, REMINDED, alert_id):
         lock = delivery_lock(alert_id, row.url)
         defer(queue, connection, REMIND, QUEUE, {"alert_id": str(alert_id), "lock": lock}, lock=lock)
 
@@ -45,11 +45,11 @@ def defer_unmute(connection: Connection, queue: App, alert_id: UUID, until: dt.d
 
 def deliver_again(connection: Connection, queue: App, alert_id: UUID) -> int:
     """Defer the deliveries of an alert's last event once more, under their ids; return their number."""
-    sent = alerts.of_alerts(connection, [alert_id])
+    sent = deliveries.of_alerts(connection, [alert_id])
     last = [row for row in sent if row.sequence == sent[-1].sequence]
     give_up_at = dt.datetime.now(dt.UTC) + GIVE_UP
     for row in last:
-        alerts.update_delivery(connection, row.id, outcome="pending", give_up_at=give_up_at)
+        deliveries.change(connection, row.id, outcome="pending", give_up_at=give_up_at)
         defer_delivery(connection, queue, row.id, alert_id, row.url)
     return len(last)
 
@@ -62,7 +62,7 @@ def release(connection: Connection, queue: App, alert_id: UUID, at: dt.datetime)
         return []
     if alert.muted_until is not None and alert.muted_until > at:
         return []
-    rows = alerts.release(connection, alert_id, at + GIVE_UP)
+    rows = deliveries.release(connection, alert_id, at + GIVE_UP)
     for row in rows:
         defer_delivery(connection, queue, row.id, alert_id, row.url)
     return rows

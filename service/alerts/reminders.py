@@ -12,8 +12,9 @@ from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued
 from sqlalchemy import Connection, Engine
 
-from ..store import alerts
-from ..store.alerts import AlertRow, DeliveryRow
+from ..store import alerts, deliveries
+from ..store.alerts import AlertRow
+from ..store.deliveries import DeliveryRow
 from . import alertmanager_silences
 from .outbox import QUEUE, REMIND, REMINDED, delivery_lock
 from .transport import DEFAULT_NETWORK, post, run_query
@@ -43,7 +44,7 @@ def register(app: App, engine: Engine, network: WebhookNetwork) -> None:
     @app.periodic(cron="* * * * *")
     @app.task(name=REMIND_ALL, queue=QUEUE, queueing_lock=REMIND_ALL)
     async def remind_of_firing(timestamp: int) -> None:
-        for row in await run_query(engine, lambda connection: alerts.due_reminders(connection, REMINDED)):
+        for row in await run_query(engine, lambda connection: deliveries.due_reminders(connection, REMINDED)):
             if row.alert_id is None:
                 continue
             lock = delivery_lock(row.alert_id, row.url)
@@ -65,7 +66,7 @@ async def remind(
     """
 
     def query(connection: Connection) -> tuple[AlertRow | None, list[DeliveryRow]]:
-        return alerts.get(connection, alert_id), alerts.due_reminders(connection, REMINDED, alert_id)
+        return alerts.get(connection, alert_id), deliveries.due_reminders(connection, REMINDED, alert_id)
 
     alert, rows = await run_query(engine, query)
     if alert is not None:

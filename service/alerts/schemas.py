@@ -7,8 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from ..store.alerts import AlertRow, DeliveryRow
+from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
+from ..store.deliveries import DeliveryRow
 from .alert_draft import Certainty, Resolution, Severity
 from .links import page_url, public_receiver_url
 

@@ -12,7 +12,7 @@ import httpx
 from sqlalchemy import Connection, Engine
 from standardwebhooks.webhooks import Webhook
 
-from ..store.alerts import DeliveryRow
+from ..store.deliveries import DeliveryRow
 from .webhook_network import WebhookNetwork
 
 TIMEOUT = 10.0  # seconds of one attempt, from its first to its last byte

@@ -13,7 +13,7 @@ from ..alerts.webhook_network import WebhookNetwork
 from ..errors import TidemarkError
 from ..settings import Settings
 from ..spool import inspection
-from ..store import alerts, health, schema, self_tests, streams, watching
+from ..store import deliveries, health, schema, self_tests, streams, watching
 from ..store import engine as engines
 
 MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running; a live one beats every 10
@@ -192,8 +192,8 @@ def _self_test(connection: Connection) -> Check:
 
 
 def _deliveries(connection: Connection) -> Check:
-    counts = alerts.outcomes(connection)
-    if failures := alerts.recent_failures(connection, RECENT_FAILURES):
+    counts = deliveries.outcomes(connection)
+    if failures := deliveries.recent_failures(connection, RECENT_FAILURES):
         advice = "see `GET /alerts` for the reasons, and send them again with POST /alerts/{id}/deliver"
         return Check("deliveries", False, f"{failures} events were given up", advice)
     return Check("deliveries", True, f"{counts['delivered']} events delivered, {counts['pending']} waiting")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..settings import Settings
-from ..store import baselines, calibrations, log, references
+from ..store import baselines, calibrations, log_rows, references
 from ..store.baselines import AcceptedTraffic
 from ..store.log_batch import PredictionBatch
 from .budget import detector_run_time
@@ -80,7 +80,7 @@ def rows_since_change(engine: Engine, model_id: int, request: BaselineRequest, r
     """
     keys = [UUID(bytes=row.tobytes()) for row in request.ids]
     with engine.connect() as connection:
-        batch = log.by_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
+        batch = log_rows.of_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
     if batch is None:
         raise LookupError("the predictions since the change are no longer in the database")
     return batch

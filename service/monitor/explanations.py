@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Engine
 
-from ..store import log
+from ..store import log_rows
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
 from .background import Background
@@ -96,7 +96,7 @@ class Explanations:
         sizes = prepared.reference.embeddings.shape[1], prepared.reference.classes
         keys = [UUID(bytes=row.tobytes()) for row in request.ids]
         with self._engine.connect() as connection:
-            batch = log.by_ids(connection, model_id, keys, *sizes)
+            batch = log_rows.of_ids(connection, model_id, keys, *sizes)
         if batch is None or not len(batch):
             raise LookupError(GONE)
         places = {key: place for place, key in enumerate(keys)}

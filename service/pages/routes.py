@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
-from ..store import alerts, baselines, evidence, streams, watching, windows
+from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
@@ -114,7 +114,7 @@ def alert(alert_id: UUID, request: Request) -> Response:
         row = alerts.get(connection, alert_id)
         if row is None:
             return _not_found(request, f"no alert {alert_id}")
-        sent = alerts.of_alerts(connection, [row.id])
+        sent = deliveries.of_alerts(connection, [row.id])
         found = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
         stream = streams.get(connection, row.stream_id)
         seen = evidence_history.at_alert(connection, stream, row)

@@ -5,8 +5,8 @@ import datetime as dt
 from sqlalchemy import Connection, select
 
 from . import log
-from .log import SliceFilter
 from .log_batch import PredictionBatch
+from .slice_filter import SliceFilter
 from .streams import StreamRow
 from .tables import streams
 

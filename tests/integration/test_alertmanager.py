@@ -24,7 +24,7 @@ from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
-from tidemark.store import alerts, models, streams
+from tidemark.store import deliveries, models, streams
 from tidemark.store.engine import conninfo
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -120,7 +120,7 @@ def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: 
     work(engine, url)
     until(lambda: not active(manager), "the alert to end")
     with engine.connect() as connection:
-        assert alerts.due_reminders(connection, "alertmanager") == []
+        assert deliveries.due_reminders(connection, "alertmanager") == []
 
 
 def statuses(pager: Receiver) -> list[str]:

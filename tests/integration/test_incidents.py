@@ -19,7 +19,7 @@ from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.outbox import UNMUTE, delivery_lock
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
-from tidemark.store import alerts, streams, tables
+from tidemark.store import alerts, deliveries, streams, tables
 from tidemark.store.engine import conninfo
 
 NOW = dt.datetime.now(dt.UTC)
@@ -58,7 +58,7 @@ class Incident:
     @property
     def outcomes(self) -> list[str]:
         with self.engine.connect() as connection:
-            return [sent.outcome for sent in alerts.of_alerts(connection, [self.id])]
+            return [sent.outcome for sent in deliveries.of_alerts(connection, [self.id])]
 
     @property
     def taken(self) -> list[tuple[str, int]]:
@@ -273,7 +273,7 @@ def test_a_test_event_goes_to_every_receiver_without_an_incident(
     assert json.loads(hooks[2].requests[0][1])[0]["labels"] == {"alertname": "TidemarkTest"}
     with engine.connect() as connection:
         assert alerts.newest(connection) == []
-        assert set(alerts.outcomes(connection).values()) == {0}
+        assert set(deliveries.outcomes(connection).values()) == {0}
 
 
 def test_the_history_and_the_kept_tests_are_bounded(

@@ -17,16 +17,17 @@ from tidemark.store import (
     feedback,
     label_log,
     log,
+    log_rows,
     log_sweep,
     log_writer,
     models,
     streams,
 )
-from tidemark.store.log import SliceFilter
 from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
 from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import Logged, logged
 from tidemark.store.prediction_id import time_of
+from tidemark.store.slice_filter import SliceFilter
 
 D, K = 4, 2
 
@@ -231,7 +232,7 @@ def test_the_newest_are_found_by_position_by_time_and_by_slice(engine: Engine, m
         assert between(2) == [5, 6]
         assert between(10, SliceFilter("camera", "b")) == [2, 5]
         assert log.between(connection, model_id, end, end + dt.timedelta(days=1), 10, D, K) is None
-        some = log.by_ids(connection, model_id, [keys[3], uuid4()], D, K)
+        some = log_rows.of_ids(connection, model_id, [keys[3], uuid4()], D, K)
     assert some is not None
     assert some.uuids == [keys[3]]
 

@@ -19,7 +19,7 @@ from tidemark.alerts.queue import open_queue
 from tidemark.alerts.schemas import Alert
 from tidemark.errors import ConfigurationError
 from tidemark.settings import Settings, WebhookReceiver
-from tidemark.store import alerts
+from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
 
 JOB = cast("Any", SimpleNamespace(attempts=0))
@@ -159,7 +159,7 @@ def test_no_secret_reaches_a_log_or_the_answer(
     work_until(engine, url, lambda: all(attempts for _, attempts, _ in delivered(engine)))
     with engine.connect() as connection:
         [row] = alerts.newest(connection)
-        sent = alerts.of_alerts(connection, [row.id])
+        sent = deliveries.of_alerts(connection, [row.id])
         answer = Alert.with_deliveries(row, sent, "http://tidemark.example", dt.datetime.now(dt.UTC))
         locks = connection.execute(text("SELECT lock FROM procrastinate_jobs")).scalars().all()
     assert answer.deliveries[0].url == f"http://{addresses[0]}/…"

@@ -14,7 +14,7 @@ from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.settings import WebhookReceiver
-from tidemark.store import alerts
+from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
@@ -55,7 +55,7 @@ def work(engine: Engine, url: str, seconds: float = 0.0, secret: str | None = SE
 def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
     with engine.connect() as connection:
         ids = [row.id for row in alerts.newest(connection)]
-        return [(row.outcome, row.attempts, row.last_status) for row in alerts.of_alerts(connection, ids)]
+        return [(row.outcome, row.attempts, row.last_status) for row in deliveries.of_alerts(connection, ids)]
 
 
 def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -12,7 +12,7 @@ from ...alerts import acceptance
 from ...alerts.schemas import Alert
 from ...durations import parse_duration
 from ...errors import NotAcceptable
-from ...store import alerts, streams
+from ...store import alerts, deliveries, streams
 from ...store.alerts import AlertRow
 from ...store.baselines import What
 from ..caller import Caller, caller_of
@@ -176,5 +176,5 @@ def undo_acceptance(connection: Connection, alert: AlertRow, by: str) -> None:
 def alert_answer(request: Request, connection: Connection, alert_id: UUID) -> Alert:
     """Return an alert as clients read it."""
     row = existing_alert(connection, alert_id)
-    sent = alerts.of_alerts(connection, [alert_id])
+    sent = deliveries.of_alerts(connection, [alert_id])
     return Alert.with_deliveries(row, sent, request.app.state.settings.public_url, dt.datetime.now(dt.UTC))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from ...alerts import outbox
 from ...alerts.schemas import Alert
-from ...store import alerts
+from ...store import alerts, deliveries
 from ..problems import documented
 from .alert_actions import alert_answer, existing_alert
 
@@ -37,7 +37,7 @@ def get_alerts(
     with request.app.state.engine.connect() as connection:
         rows = alerts.newest(connection, limit, stream, before)
         has_more = bool(rows) and bool(alerts.newest(connection, 1, stream, rows[-1].id))
-        sent = alerts.of_alerts(connection, [row.id for row in rows])
+        sent = deliveries.of_alerts(connection, [row.id for row in rows])
     url, now = request.app.state.settings.public_url, dt.datetime.now(dt.UTC)
     listed = [Alert.with_deliveries(row, sent, url, now) for row in rows]
     return AlertList(alerts=listed, next=rows[-1].id if has_more else None)

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
-from ...store import alerts, self_tests, streams, watching, windows
+from ...store import alerts, deliveries, self_tests, streams, watching, windows
 from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
 from ...store.self_tests import SelfTestRow
@@ -92,7 +92,7 @@ class DriftCollector(Collector):
             name: CounterMetricFamily(f"tidemark_{name}", text, labels=[*LABELS, *more])
             for name, (text, more) in COUNTERS.items()
         }
-        deliveries = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
+        outcomes = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
                 firing, models = _by_stream(alerts.open_incidents(connection)), watching.of_models(connection)
@@ -110,8 +110,8 @@ class DriftCollector(Collector):
                 for test in self_tests.every(connection):
                     for name, value in _self_test(test):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)
-                for outcome, count in alerts.outcomes(connection).items():
-                    deliveries.add_metric([outcome], count)
+                for outcome, count in deliveries.outcomes(connection).items():
+                    outcomes.add_metric([outcome], count)
         except DATABASE_ERRORS as error:
             logging.getLogger(__name__).warning("drift metrics are missing, the database failed: %s", reason(error))
             yield from self.unavailable()
@@ -119,7 +119,7 @@ class DriftCollector(Collector):
         yield _availability(1)
         yield from (family for family in gauges.values() if family.samples)
         yield from counters.values()
-        yield deliveries
+        yield outcomes
 
 
 def _availability(value: int) -> Metric:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from ...monitor.events import IdRows
 from ...monitor.replay import EPOCH
-from ...store import label_log, log
+from ...store import label_log, log, log_rows
 from ...store.label_log import LabelBatch
 from ...store.log_batch import PredictionBatch
 
@@ -55,7 +55,7 @@ class LogReader:
         """Return predictions by their ids (m, 16), or None where none is left."""
         keys = [UUID(bytes=row.tobytes()) for row in ids]
         with self._engine.connect() as connection:
-            return log.by_ids(connection, self._model_id, keys, self._embedding_size, self._classes)
+            return log_rows.of_ids(connection, self._model_id, keys, self._embedding_size, self._classes)
 
     def merged(
         self,

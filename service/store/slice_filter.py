@@ -1,0 +1,26 @@
+"""Which predictions of a model belong to a slice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SliceFilter:
+    """Which predictions belong to a slice: those with a value of a tag, or, for the slice that pools the remaining
+    values, those with any value but the listed ones.
+
+    Parameters
+    ----------
+    key : the tag.
+    value : the value, where `excluded` is None.
+    excluded : values that have slices of their own.
+    """
+
+    key: str
+    value: str
+    excluded: tuple[str, ...] | None = None
+
+    def matches(self, tags: Mapping[str, str]) -> bool:
+        """Check whether a prediction with these tags belongs to the slice."""
+        value = tags.get(self.key)
+        return value == self.value if self.excluded is None else value is not None and value not in self.excluded
