@@ -1,5 +1,6 @@
 """Which models a monitor owns: it takes free leases, extends its own, and shares the models with other monitors."""
 
+import logging
 import os
 import socket
 import time
@@ -8,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from ..store import log_sweep, watch
+from ..store.stalled_copies import StalledCopies
 from ..store.watch import Target
 from .model_processor import ModelProcessor
 from .model_state import WHOLE
@@ -15,6 +17,8 @@ from .owned_model import OwnedModel
 
 LEASE = 30.0  # seconds without a heartbeat, after which a monitor counts as dead and another takes its models
 HOUSEKEEPING = 10.0  # seconds between heartbeats
+
+logger = logging.getLogger(__name__)
 
 
 class ModelLeases:
@@ -34,6 +38,7 @@ class ModelLeases:
         self._processor = processor
         self._other_monitors = 0
         self._renewed_at = -float("inf")
+        self._copies = StalledCopies()
         self.models: dict[int, OwnedModel] = {}
 
     def refresh(self) -> bool:
@@ -47,6 +52,7 @@ class ModelLeases:
                 slices[target.model_id][target.slice] = target
         is_due = time.monotonic() - self._renewed_at >= HOUSEKEEPING
         if is_due:
+            self._end_stalled_copies()
             self._renew(list(wholes.values()))
             self._renewed_at = time.monotonic()
         for model_id, model in list(self.models.items()):
@@ -93,6 +99,12 @@ class ModelLeases:
                 ends = whole.written, whole.labels_written
                 if whole.reference_id is None and (whole.position, whole.label_position) != ends:
                     watch.skip_to(connection, whole.id, *ends)
+
+    def _end_stalled_copies(self) -> None:
+        """End the sessions of writers that hang within a COPY; their spools write the rows again."""
+        with self._engine.begin() as connection:
+            if ended := self._copies.end(connection):
+                logger.warning("%d sessions of writers were ended: they hung within a COPY", ended)
 
     def _give_back(self, count: int) -> None:
         """Give the models with the least to process to other monitors."""
