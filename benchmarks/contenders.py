@@ -114,10 +114,11 @@ def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int
 
 def _unlogged(job: Job, folder: Path, port: int) -> Made:
     script = (
-        "import json, sys, uvicorn\n"
+        "import os, pathlib, sys, uvicorn\n"
+        "from tidemark.server.options import ServeOptions\n"
         "from tidemark.settings import Settings\n"
         "from tidemark.store import engine, schema\n"
-        "import os\n"
+        "ServeOptions((pathlib.Path(sys.argv[2]),)).export()\n"
         "with engine.database(Settings.load()) as url:\n"
         "    schema.migrate(engine.connect(url))\n"
         "    os.environ['TIDEMARK_DATABASE_URL'] = url\n"
@@ -126,11 +127,10 @@ def _unlogged(job: Job, folder: Path, port: int) -> Made:
     )
     environment = os.environ | {
         "TIDEMARK_DATA_DIR": str(folder / "data"),
-        "TIDEMARK_BUNDLE": json.dumps([str(job.bundle)]),
         "PYTHONPATH": str(Path.cwd()),
     }
     bodies = load.raw(folder / "bodies", job.images, job.content_type)
-    return "/predict", bodies, [sys.executable, "-c", script, str(port)], environment
+    return "/predict", bodies, [sys.executable, "-c", script, str(port), str(job.bundle)], environment
 
 
 def _empty(job: Job, folder: Path, port: int) -> Made:

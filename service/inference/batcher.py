@@ -1,6 +1,7 @@
 """Adaptive micro-batching: what arrives together, or while a batch runs, makes the next one."""
 
 import asyncio
+import statistics
 import threading
 import time
 from collections import deque
@@ -11,8 +12,9 @@ from typing import Generic, TypeVar
 
 from ..errors import Overloaded
 
-INLINE_BATCH_SECONDS = 0.010  # batches that take less on average run in the event loop itself
-RUNTIME_EMA_WEIGHT = 0.25  # weight of the newest batch in the moving average of their run time
+INLINE_SECONDS = 0.010  # seconds that a typical batch may take in the event loop; longer ones run in a thread
+RETURN_SECONDS = 0.005  # seconds under which a typical batch of the thread shows that the event loop can run it again
+RECENT_RUNS = 9  # runs whose median is typical: a few that the operating system has held up change nothing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +39,7 @@ class Batcher(Generic[T, R]):
     that batches grow just as far as the load asks for.
 
     Brief batches run in the event loop: handing one to a thread and its results back costs as much again, and on a
-    machine with few cores the two threads wait for each other. Once batches prove to take longer, they go to a thread
+    machine with few cores the two threads wait for each other. While batches prove to take longer, they go to a thread
     of their own, so that the loop goes on receiving meanwhile. A batch that waits for more items (`wait_ms`) does so in
     the thread.
 
@@ -63,7 +65,8 @@ class Batcher(Generic[T, R]):
         self._queue_timeout = queue_timeout
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_QueuedItem[T, R]] = deque()
-        self._average = 0.0  # seconds
+        self._recent: deque[float] = deque(maxlen=RECENT_RUNS)  # seconds of the latest runs
+        self._thread_runs = 0  # runs of the current thread
         self._changed = threading.Condition()  # that the thread waits for
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -80,11 +83,7 @@ class Batcher(Generic[T, R]):
         """
         future: asyncio.Future[R] = self._loop.create_future()
         waiting = _QueuedItem(item, size, time.monotonic() + self._queue_timeout, future)
-        if self._thread is not None:
-            with self._changed:
-                self._waiting.append(waiting)
-                self._changed.notify()
-        else:
+        if self._thread is None or not self._hand_over(waiting):
             if not self._waiting:
                 self._loop.call_soon(self._run_here)  # after the callers that are ready as well
             self._waiting.append(waiting)
@@ -102,27 +101,41 @@ class Batcher(Generic[T, R]):
 
     async def close(self) -> None:
         """Finish what waits and end the thread."""
+        with self._changed:
+            self._closing = True  # from here on, a thread does not end before nothing waits
+            self._changed.notify()
         while self._thread is None and self._waiting:
             self._run_here()
         if self._thread is not None:
-            with self._changed:
-                self._closing = True
-                self._changed.notify()
             await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self, waiting: _QueuedItem[T, R]) -> bool:
+        """Give an item to the thread; return False if the thread has ended meanwhile."""
+        with self._changed:
+            if self._thread is None:
+                return False
+            self._waiting.append(waiting)
+            self._changed.notify()
+            return True
 
     def _run_here(self) -> None:
         if self._thread is not None or not self._waiting:
             return
         batch = self._next()
-        started = time.perf_counter()
-        _deliver(batch, self._results(batch))
-        self._average += RUNTIME_EMA_WEIGHT * (time.perf_counter() - started - self._average)
-        if self._average > INLINE_BATCH_SECONDS:
+        _deliver(batch, self._timed_results(batch))
+        if statistics.median(self._recent) > INLINE_SECONDS:
             self._start_thread()
         elif self._waiting:
             self._loop.call_soon(self._run_here)
 
+    def _timed_results(self, batch: list[_QueuedItem[T, R]]) -> list[R | Exception]:
+        started = time.perf_counter()
+        results = self._results(batch)
+        self._recent.append(time.perf_counter() - started)
+        return results
+
     def _start_thread(self) -> None:
+        self._thread_runs = 0
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
@@ -137,7 +150,21 @@ class Batcher(Generic[T, R]):
                         return
                     continue  # all that waited was taken back
                 batch = self._next()
-            self._loop.call_soon_threadsafe(_deliver, batch, self._results(batch))
+            self._loop.call_soon_threadsafe(_deliver, batch, self._timed_results(batch))
+            self._thread_runs += 1
+            if self._thread_runs >= RECENT_RUNS and self._end_thread():
+                return
+
+    def _end_thread(self) -> bool:
+        """Let the event loop run what waits and what comes, if batches are brief again; return whether they are."""
+        if self._wait or statistics.median(self._recent) > RETURN_SECONDS:
+            return False
+        with self._changed:
+            if self._closing:
+                return False
+            self._thread = None
+            self._loop.call_soon_threadsafe(self._run_here)
+            return True
 
     def _enough(self) -> bool:
         return self._closing or sum(waiting.size for waiting in self._waiting) >= self._max_batch

@@ -221,9 +221,11 @@ def test_what_is_submitted_together_runs_together_in_the_loop_and_others_get_the
     assert turns == [0, 1, 2, 3]
 
 
-def test_batches_that_take_long_go_to_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One slow batch among brief ones does not decide; what waits already comes along in its order."""
-    seconds = iter([0.0] * 3 + [0.03] + [0.0] * 3 + [0.05] * 2)
+def test_batches_that_take_long_go_to_a_thread_and_come_back_when_they_are_brief(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four slow batches of nine do not decide; what waits already comes along in its order."""
+    seconds = iter([0.0] * 5 + [0.03] * 5 + [0.0] * 12)
     clock = [0.0]
     names: list[str] = []
     times = SimpleNamespace(perf_counter=lambda: clock[0], monotonic=time.monotonic)
@@ -236,8 +238,21 @@ def test_batches_that_take_long_go_to_a_thread(monkeypatch: pytest.MonkeyPatch) 
             return run(items)
 
         batcher: Batcher[int, int] = Batcher(slow, max_batch=1)
-        assert await asyncio.gather(*map(batcher.submit, range(9))) == [2 * item for item in range(9)]
+        assert await asyncio.gather(*map(batcher.submit, range(20, 41))) == [2 * item for item in range(20, 41)]
+        assert await batcher.submit(41) == 82
         await batcher.close()
 
-    assert drive(scenario).batches == [[item] for item in range(9)]
-    assert names == ["MainThread"] * 8 + ["batcher"]
+    assert drive(scenario).batches == [[item] for item in range(20, 42)]
+    assert names == ["MainThread"] * 10 + ["batcher"] * 9 + ["MainThread"] * 3
+
+
+def test_a_slow_first_batch_is_followed_by_the_thread() -> None:
+    async def scenario(run: Recorder) -> None:
+        batcher = Batcher(run)
+        batcher._recent.append(1.0)
+        await batcher.submit(0)
+        assert batcher._thread is not None
+        assert await batcher.submit(1) == 2
+        await batcher.close()
+
+    assert drive(scenario).batches == [[0], [1]]
