@@ -3,15 +3,13 @@
 import datetime as dt
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from sqlalchemy import Connection
 
 from ..alerts.lifecycle import Alerts
@@ -21,52 +19,25 @@ from ..drift.power import Detectable
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
-from ..inference.labelled_images import LabelledImages
-from ..inference.properties import NAMES, measure
-from ..inference.session import Model
 from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
-from ..store.logged import HALF, halved
 from ..store.opened import opened
-from .model_check import preprocessing_warning
 from .reference_arrays import given_arrays
-from .reference_thumbnails import MAX_THUMBNAILS, Gallery
-from .reference_warnings import labelled_warnings, warnings
+from .reference_images import BuiltReference, reference_arrays, reference_from_images
+from .reference_thumbnails import MAX_THUMBNAILS
+from .reference_warnings import warnings
+from .rehearsals import MIN_IMAGES, Rehearsed, rehearse, survival_table
+from .survival_picture import survival_picture
 
-__all__ = ["MAX_THUMBNAILS", "BuiltReference", "Gallery", "build_reference", "reference_arrays", "store"]
+__all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]
 
 MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
 POWER_SHARE = 0.2  # share of the build's time for the table of detectable shifts, unless requested in full
-CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 HELD_OUT = (
     "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
     "so that honest traffic would look drifted for ever."
 )
-
-
-@dataclass(frozen=True)
-class BuiltReference:
-    """A reference before it is stored, with what a user should know of how it was made."""
-
-    bundle: AnyBundle
-    source: Path
-    arrays: dict[str, NDArray[Any]]
-    warnings: list[str]
-    counts: dict[str, int] = field(default_factory=dict)  # of duplicate and unreadable images
-    thumbnails: dict[int, bytes] = field(default_factory=dict)  # encoded images by row
-
-    @property
-    def labels(self) -> NDArray[Any] | None:
-        """The true classes, None where they are not known."""
-        return self.arrays.get("labels")
-
-    @property
-    def accuracy(self) -> float | None:
-        """The share of rows whose likeliest class is the true one."""
-        if self.labels is None:
-            return None
-        return float((self.arrays["probabilities"].argmax(axis=1) == self.labels).mean())
 
 
 def build_reference(
@@ -77,6 +48,8 @@ def build_reference(
     thumbnails: bool = False,
     given: Path | None = None,
     power: str = "auto",
+    rehearsals: bool = True,
+    picture: Path | None = None,
 ) -> dict[str, Any]:
     """Make a reference and store it, or write it to `out`.
 
@@ -88,6 +61,8 @@ def build_reference(
     given : instead of images, an .npz of what the model answered elsewhere.
     power : whether the table of the smallest shifts that would be detected is made: as far as it gets in a fifth of
         the whole time, in full, or not at all. The reference is stored before.
+    rehearsals : whether the model is run over synthetic shifts of some of the images, if these have labels.
+    picture : an SVG file to write what the model survives to.
 
     Returns
     -------
@@ -121,11 +96,18 @@ def build_reference(
     print(HELD_OUT, file=sys.stderr)
     for warning in [*warnings(built.bundle, rows, built.labels), *built.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
+    rehearsed = _rehearsed(built, reference) if rehearsals else None
+    arrays = dict(built.arrays)
+    if rehearsed is not None:
+        arrays |= rehearsed.rehearsals.to_arrays()
+        reference = Reference.of(arrays)
+    if picture is not None:
+        _draw(picture, rehearsed, built)
     if out is not None:
-        np.savez_compressed(out, allow_pickle=False, **built.arrays)
+        np.savez_compressed(out, allow_pickle=False, **arrays)
         stored = str(out)
     else:
-        stored = f"reference {store(built.bundle, built.arrays, reference, built.thumbnails)}"
+        stored = f"reference {store(built.bundle, arrays, reference, built.thumbnails)}"
     table, is_complete = _power(reference, power, time.monotonic() - started)
     return {
         "model": f"{built.bundle.name}:{built.bundle.version}",
@@ -134,25 +116,25 @@ def build_reference(
         "accuracy": built.accuracy,
         **built.counts,
         "thumbnails": len(built.thumbnails),
+        "rehearsals": None if rehearsed is None else rehearsed.facts(),
         "power": [row._asdict() for row in table],
         "power_complete": is_complete,
         "stored": stored,
     }
 
 
-def reference_from_images(folder: Path, images: Path, limit: int | None, thumbnails: bool) -> BuiltReference:
-    """Run a bundle's model over images, and over a sample of them prepared in other ways."""
-    bundle = bundles.load(folder)
-    labelled = LabelledImages(bundle, images, limit, labels_required=False)
-    gallery = Gallery(len(bundle.labels)) if thumbnails else None
-    arrays = reference_arrays(bundle, labelled, gallery)
-    texts = labelled_warnings(labelled)
-    if labelled.are_labelled:
-        sample = int(np.clip(len(labelled) // CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED))
-        advice = preprocessing_warning(bundle, images, sample)
-        texts += [] if advice is None else [advice]
-    counts = {"duplicates": labelled.duplicates, "unreadable": len(labelled.unreadable)}
-    return BuiltReference(bundle, images, arrays, texts, counts, gallery.images if gallery else {})
+def _rehearsed(built: BuiltReference, reference: Reference) -> Rehearsed | None:
+    """Run the rehearsals; None if the images or their labels are not there, or are too few."""
+    if not isinstance(built.bundle, Bundle) or built.labels is None or len(built.rehearsed) < MIN_IMAGES:
+        return None
+    return rehearse(built.bundle, reference, built.rehearsed, built.seconds / len(reference))
+
+
+def _draw(picture: Path, rehearsed: Rehearsed | None, built: BuiltReference) -> None:
+    if rehearsed is None or built.accuracy is None:
+        raise TidemarkError(f"--picture needs rehearsals: at least {MIN_IMAGES} labelled images")
+    rows = survival_table(rehearsed.rehearsals)
+    picture.write_text(survival_picture(rows, rehearsed.unchanged_accuracy), encoding="utf-8")
 
 
 def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Detectable, ...], bool]:
@@ -173,29 +155,6 @@ def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Dete
 
         table = power_table(reference, proceed=proceed)
     return table, not stopped
-
-
-def reference_arrays(
-    bundle: Bundle, labelled: LabelledImages, gallery: Gallery | None = None
-) -> dict[str, NDArray[Any]]:
-    """Return a reference's arrays; numbers are rounded to float16 as those of logged traffic are."""
-    model = Model(bundle, providers=Settings.load().providers)
-    parts: dict[str, list[NDArray[Any]]] = {"embeddings": [], "probabilities": [], "labels": [], "properties": []}
-    for images, labels in _progress(labelled.batches(), len(labelled), bundle):
-        pixels = np.stack([image.pixels for image in images])
-        probabilities, embeddings = model.predict(pixels)
-        parts["embeddings"].append(halved(embeddings))
-        parts["probabilities"].append(probabilities.astype(HALF))
-        parts["properties"].append(measure(pixels, [i.width for i in images], [i.height for i in images]))
-        parts["labels"].append(labels)
-        if gallery is not None:
-            gallery.add(images, labels)
-    if not parts["labels"]:
-        raise TidemarkError(f"{labelled.path}: none of {len(labelled)} images can be read")
-    arrays = {name: np.concatenate(rows) for name, rows in parts.items()}
-    if not labelled.are_labelled:
-        del arrays["labels"]
-    return arrays | {"class_names": np.array(bundle.labels), "property_names": np.array(NAMES)}
 
 
 def store(
@@ -226,8 +185,3 @@ def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, 
             f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {pinned_size}: "
             "give this model a new version"
         )
-
-
-def _progress(batches: Iterable[Any], total: int, bundle: Bundle) -> Iterable[Any]:
-    steps = -(-total // 64)
-    return track(batches, f"{bundle.name}:{bundle.version}", total=steps, console=Console(stderr=True), transient=True)

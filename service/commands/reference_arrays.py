@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..drift.rehearsals.record import rehearsal_arrays
 from ..errors import TidemarkError
 from ..inference.bundle import AnyBundle, Bundle
 from ..inference.properties import NAMES
 from ..inference.session import Model
 from ..settings import Settings
 from ..store.logged import HALF, halved
-from .check import load_arrays
+from .npz_arrays import load_arrays
 
 ARRAY_NAMES = ("embeddings", "probabilities", "labels", "properties")
 
@@ -46,6 +47,7 @@ def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     arrays = {name: stored[name] for name in ARRAY_NAMES if name in stored}
     if isinstance(bundle, Bundle):
         _check_running(bundle, arrays, path)
+        arrays |= rehearsal_arrays(stored)
     else:
         arrays.pop("properties", None)
     arrays["embeddings"] = halved(arrays["embeddings"])

@@ -10,6 +10,7 @@ from .kind import Proportions, name_kind
 from .performance import at_proportions
 from .report import Kind, Performance
 from .residual import Residual
+from .shifted_performance import combined_performance, shifted_performance
 from .tested_window import TestedWindow
 from .types import FloatArray
 
@@ -56,12 +57,26 @@ def diagnose(fitted: FittedReference, window: TestedWindow, drifted: bool, repea
         kind = name_kind(residual, proportions, 2 - fitted.performance.accuracy - estimate.estimated_accuracy)
     elif repeats_unusual:
         kind = "repeats"
-    performance = fitted.performance(
-        moved_posterior if kind in ("label", "both") else posterior,
-        predicted,
-        explained=kind in ("none", "label", "repeats"),
-    )
-    return Diagnosis(kind, residual, proportions, performance)
+    return Diagnosis(kind, residual, proportions, _performance(fitted, window, kind, proportions))
+
+
+def _performance(fitted: FittedReference, window: TestedWindow, kind: Kind, proportions: Proportions) -> Performance:
+    """Return the estimated accuracy by the method that suits the kind."""
+    posterior = fitted.calibration(window.sample.probabilities)
+    predicted = window.views.predicted
+    if kind in ("none", "repeats"):
+        return fitted.performance(posterior, predicted, explained=True)
+    moved = at_proportions(posterior, proportions.reference, proportions.estimated)
+    if kind == "label":
+        return fitted.performance(moved, predicted, explained=True, method="reweighted")
+    if fitted.rehearsed is None:
+        return fitted.performance(moved if kind == "both" else posterior, predicted, explained=False)
+    accuracy = fitted.performance.accuracy
+    if kind == "both":
+        return combined_performance(
+            fitted.rehearsed, window.sample, moved, proportions.reference, proportions.estimated, accuracy
+        )
+    return shifted_performance(fitted.rehearsed, window.sample, accuracy)
 
 
 def _estimate(fitted: FittedReference, window: TestedWindow, posterior: FloatArray) -> Proportions:

@@ -10,6 +10,7 @@ from .prediction_views import PredictionViews, ViewBuilder
 from .probability_calibration import Calibration
 from .projection import MAX_DIMENSIONS, MAX_FITTED_ROWS
 from .reference import Reference
+from .rehearsals.estimator import RehearsalEstimator
 from .residual import ResidualTest
 from .samples import Sample
 from .scaling import Scaling
@@ -97,6 +98,14 @@ class FittedReference:
             return ConfidenceEstimate(self.posterior, self.predicted, self.labels)
         predicted = labelled.probabilities.argmax(axis=1)
         return ConfidenceEstimate(labelled.calibration(labelled.probabilities), predicted, labelled.labels)
+
+    @cached_property
+    def rehearsed(self) -> RehearsalEstimator | None:
+        """The estimate of the accuracy by rehearsals; None if the reference has none or too few."""
+        labelled = self.reference.labelled
+        if labelled.rehearsals is None or labelled.labels is None or not labelled.rehearsals.are_sufficient:
+            return None
+        return RehearsalEstimator(labelled, labelled.rehearsals)
 
     @cached_property
     def confusion(self) -> FloatArray:

@@ -5,14 +5,19 @@ from scipy import stats
 
 from .label_shift import share_ratios
 from .probability_calibration import corrected
-from .report import Performance
+from .report import AccuracyMethod, Performance
 from .types import FloatArray, IntArray
 
 Z = float(stats.norm.ppf(0.975))  # standard deviations of a 95 % interval
-HOLDS = "The change of class proportions explains the window, or there is none."
+INTERVAL_LEVEL = 0.95  # probability with which the interval of a mean confidence covers
+NOTES: dict[AccuracyMethod, str] = {
+    "confidence": "The window looks like the reference: the accuracy is the mean calibrated confidence.",
+    "reweighted": "The change of class proportions explains the window: the accuracy is the mean calibrated confidence "
+    "at these proportions.",
+}
 BROKEN = (
     "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
-    "take this as an upper guess and label a sample."
+    "take this as an upper guess and label a sample, or build the reference from images, so that rehearsals tell more."
 )
 
 
@@ -30,14 +35,32 @@ class ConfidenceEstimate:
         self._bias = float(gap.mean())
         self._bias_variance = float(gap.var() / len(gap))
 
-    def __call__(self, posterior: FloatArray, predicted: IntArray, explained: bool) -> Performance:
-        """Estimate a window's accuracy from its posterior (m, k), at the window's own class proportions."""
+    def __call__(
+        self, posterior: FloatArray, predicted: IntArray, explained: bool, method: AccuracyMethod = "confidence"
+    ) -> Performance:
+        """Estimate a window's accuracy from its posterior (m, k), at the window's own class proportions.
+
+        Parameters
+        ----------
+        explained : whether confidence still means what it did on the reference.
+        method : how the report names the estimate.
+        """
         certainty = _at(posterior, predicted)
         estimate = float(certainty.mean()) + self._bias
         variance = float((certainty * (1 - certainty)).mean() / len(certainty)) + self._bias_variance
         half = Z * float(np.sqrt(variance))
         low, middle, high = np.clip([estimate - half, estimate, estimate + half], 0, 1).tolist()
-        return Performance(middle, low, high, self.accuracy, explained, HOLDS if explained else BROKEN)
+        return Performance(
+            estimated_accuracy=middle,
+            low=low,
+            high=high,
+            reference_accuracy=self.accuracy,
+            interval_level=INTERVAL_LEVEL,
+            method=method,
+            assumption_holds=explained,
+            operations=(),
+            note=NOTES[method] if explained else BROKEN,
+        )
 
 
 def at_proportions(posterior: FloatArray, prior: FloatArray, q: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from .blocks import spread_runs
 from .class_mix import rows_of_mix
 from .label_shift import estimate_proportions
 from .probability_calibration import Calibration
+from .rehearsals.record import Rehearsals
 from .samples import Sample, check_labels, check_names, check_probabilities, check_sample
 from .types import Float32Array, FloatArray, IntArray
 
@@ -37,6 +38,7 @@ class Reference:
     property_names : p names; "property 0", ... by default.
     accepted : "mix", "images" or "all", default None. Set by `accept` on the baseline that it returns.
     source : Reference, default None. The labelled reference that an accepted baseline was derived from.
+    rehearsals : Rehearsals, default None. What synthetic shifts of the reference's images cost in accuracy.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Reference:
     property_names: tuple[str, ...]
     accepted: Accepted | None
     source: "Reference | None"
+    rehearsals: Rehearsals | None
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Reference:
         property_names: Sequence[str] | None = None,
         accepted: Accepted | None = None,
         source: "Reference | None" = None,
+        rehearsals: Rehearsals | None = None,
     ) -> None:
         rows = check_sample(embeddings, probabilities, properties)
         if len(rows) < MIN_REFERENCE_ROWS:
@@ -86,6 +90,7 @@ class Reference:
             "property_names": check_names(property_names, p, "property_names", "property "),
             "accepted": accepted,
             "source": source,
+            "rehearsals": rehearsals,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -103,7 +108,12 @@ class Reference:
             key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays
         }
         return cls(
-            arrays["embeddings"], arrays["probabilities"], arrays.get("labels"), arrays.get("properties"), **names
+            arrays["embeddings"],
+            arrays["probabilities"],
+            arrays.get("labels"),
+            arrays.get("properties"),
+            rehearsals=Rehearsals.from_arrays(arrays),
+            **names,
         )
 
     def __len__(self) -> int:

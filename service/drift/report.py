@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 Kind = Literal["none", "covariate", "label", "both", "concept", "unknown", "repeats"]
 State = Literal["tested", "warming_up", "not_tested", "untested"]
+AccuracyMethod = Literal["confidence", "reweighted", "recreated", "regression", "combined", "unknown"]
 
 
 class Result(NamedTuple):
@@ -167,13 +168,30 @@ class LabelShift:
 
 @dataclass(frozen=True)
 class Performance:
-    """Accuracy estimated without labels, with a 95 % interval; an estimate only where its assumption holds."""
+    """Accuracy estimated without labels.
+
+    Attributes
+    ----------
+    estimated_accuracy, low, high : float in 0..1, the estimate and its interval.
+    reference_accuracy : float, the accuracy on the reference.
+    interval_level : float, probability with which the interval covers where the method's assumption holds.
+    method : "confidence", the calibrated confidence; "reweighted", the same at the window's class proportions;
+        "recreated", rehearsed operations that make the reference's images look like the window; "regression", the
+        features of all rehearsals; "combined", one of these two and the window's class proportions; "unknown", if no
+        method gives an interval of use.
+    assumption_holds : bool, whether the method's assumption holds.
+    operations : the rehearsed operations that recreate the window; empty for other methods.
+    note : one sentence about the method for the person who reads the estimate.
+    """
 
     estimated_accuracy: float
     low: float
     high: float
     reference_accuracy: float
+    interval_level: float
+    method: AccuracyMethod
     assumption_holds: bool
+    operations: tuple[str, ...]
     note: str
 
 

@@ -10,8 +10,9 @@ from scipy import optimize
 
 from ...drift.reference import Reference
 from ...drift.samples import Sample
+from ...inference.image_operations.catalogue import SEARCHABLE
+from ...inference.image_operations.operation import Magnitudes, Operation, Pixels
 from .discrepancy import Distance, Target
-from .operations import ORDERED, Magnitudes, Operation, Pixels
 
 Embedder = Callable[[Pixels], Sample]  # runs the model and measures the properties
 
@@ -196,7 +197,7 @@ class _Search:
     def _others(self, chosen: Ranges) -> list[Operation]:
         taken = [one.operation for one in chosen]
         colours = self.pixels.ndim == 4
-        return [operation for operation in ORDERED if operation not in taken and (colours or not operation.colour)]
+        return [operation for operation in SEARCHABLE if operation not in taken and (colours or not operation.colour)]
 
     def _grid(self, chosen: Ranges, operation: Operation) -> list[Ranges]:
         return [_replace_range(chosen, operation, magnitude, magnitude) for magnitude in operation.grid]
@@ -205,7 +206,7 @@ class _Search:
 def _replace_range(ranges: Sequence[Range], operation: Operation, low: float, high: float) -> Ranges:
     """Put an operation's range in, or in its old one's place, where it belongs in the order."""
     solution = {one.operation.name: one for one in ranges} | {operation.name: Range(operation, low, high)}
-    return tuple(solution[one.name] for one in ORDERED if one.name in solution)
+    return tuple(solution[one.name] for one in SEARCHABLE if one.name in solution)
 
 
 def _named(ranges: Ranges, operation: Operation) -> Range:

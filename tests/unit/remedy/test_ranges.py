@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.support.image_worlds import Shift, World, darker, see
-from tidemark.remedy.augmentation.operations import Pixels
+from tidemark.inference.image_operations.operation import Pixels
 from tidemark.remedy.augmentation.range_search import Fit, fit_ranges
 
 IMAGES, ROWS = 240, 240

@@ -1,0 +1,177 @@
+"""Runs a model over rehearsed shifts of labelled images, and says what it survives."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from ..drift import Reference
+from ..drift.rehearsals.record import AppliedOperation, Rehearsal, Rehearsals
+from ..drift.rehearsals.recording import Recorder
+from ..inference.bundle import Bundle
+from ..inference.image_operations.plan import SEVERITIES, Chain, apply_chain, rehearsal_plan
+from ..inference.images import DecodedImage
+from ..inference.properties import measure
+from ..inference.session import Model
+from ..settings import Settings
+from ..store.logged import HALF, halved
+
+MAX_IMAGES = 300  # images of a rehearsal, whose accuracy is then known to about two points
+MIN_IMAGES = 100  # images below which rehearsals say too little
+MAX_PIXEL_BYTES = 100_000_000  # bytes of the images in memory, which leaves fewer of large ones
+TIME_LIMIT = 300.0  # seconds after which no further rehearsal begins
+BATCH = 64  # images of one run of the model
+
+
+class SurvivalRow(NamedTuple):
+    """The accuracy under one rehearsed operation at one severity."""
+
+    shift: str
+    unit: str
+    severity: str
+    magnitude: float
+    accuracy: float
+
+
+@dataclass
+class RehearsedImages:
+    """The first images of a reference, which its build reads in random order."""
+
+    limit: int = MAX_IMAGES
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # original width and height
+
+    def add(self, images: Sequence[DecodedImage]) -> None:
+        """Add images as long as there is room for them."""
+        for image in images:
+            if len(self.pixels) >= min(self.limit, MAX_PIXEL_BYTES // image.pixels.nbytes):
+                return
+            self.pixels.append(image.pixels)
+            self.sizes.append((image.width, image.height))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """Rehearsals with how they came about.
+
+    Attributes
+    ----------
+    unchanged_accuracy : float, accuracy on the rehearsed images as they are.
+    seconds : float.
+    is_complete : bool, whether all of the plan was done within the time limit.
+    """
+
+    rehearsals: Rehearsals
+    unchanged_accuracy: float
+    seconds: float
+    is_complete: bool
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the command prints."""
+        return {
+            "images": len(self.rehearsals.rows),
+            "rehearsals": len(self.rehearsals),
+            "seconds": round(self.seconds, 1),
+            "complete": self.is_complete,
+            "unchanged_accuracy": self.unchanged_accuracy,
+            "survival": [row._asdict() for row in survival_table(self.rehearsals)],
+        }
+
+
+def rehearse(bundle: Bundle, reference: Reference, images: RehearsedImages, seconds_per_image: float) -> Rehearsed:
+    """Run the model over the images under each operation of the plan, within the time limit.
+
+    Parameters
+    ----------
+    reference : made of these images first, in their order; its arrays are rounded as logged traffic is.
+    seconds_per_image : what the model took for one image, by which the number of images is chosen.
+    """
+    plan = rehearsal_plan(colour=images.pixels[0].ndim == 3)
+    affordable = int(TIME_LIMIT / (len(plan) * max(seconds_per_image, 1e-6)))
+    count = min(len(images), max(affordable, MIN_IMAGES))
+    model = Model(bundle, providers=Settings.load().providers)
+    pixels = np.stack(images.pixels[:count])
+    recorder = Recorder(reference, np.arange(count))
+    started = time.monotonic()
+    done = 0
+    for number, chain in enumerate(_within_time(plan, started)):
+        sample = _predict(model, apply_chain(pixels, chain, seed=number), images.sizes[:count])
+        recorder.add(_described(chain), reference.check(*sample))
+        done += 1
+    return Rehearsed(recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, done == len(plan))
+
+
+def survival_table(rehearsals: Rehearsals) -> list[SurvivalRow]:
+    """Return the accuracy by operation and severity, operations in alphabetical order, mixtures left out."""
+    rows = []
+    for number in rehearsals.single.tolist():
+        rehearsal = rehearsals.rehearsals[number]
+        operation, severity = rehearsal.operations[0], SEVERITIES[rehearsal.severity]
+        rows.append(
+            SurvivalRow(
+                operation.name, operation.unit, severity, operation.magnitude, float(rehearsals.accuracy[number])
+            )
+        )
+    return sorted(rows, key=lambda row: (row.shift, SEVERITIES.index(row.severity), row.magnitude))
+
+
+def survival_lines(facts: dict[str, Any]) -> list[str]:
+    """Return the facts of a build's rehearsals as lines: an operation a line, its accuracies by severity."""
+    rows = [SurvivalRow(**row) for row in facts["survival"]]
+    cells = {
+        (shift, severity): "  ".join(
+            f"{row.accuracy:.2f} at {row.magnitude:g}"
+            for row in rows
+            if row.shift == shift and row.severity == severity
+        )
+        for shift in {row.shift for row in rows}
+        for severity in SEVERITIES
+    }
+    units = {row.shift: row.unit for row in rows}
+    widths = [max([len(severity), *(len(cells[shift, severity]) for shift in units)]) for severity in SEVERITIES]
+    head = "  ".join(f"{severity:{width}s}" for severity, width in zip(SEVERITIES, widths, strict=True))
+    lines = [
+        f"what the model survives: accuracy on {facts['images']} images, {facts['unchanged_accuracy']:.2f} unchanged",
+        f"  {'shift':12s} {head}",
+    ]
+    for shift, unit in units.items():
+        columns = [f"{cells[shift, severity]:{width}s}" for severity, width in zip(SEVERITIES, widths, strict=True)]
+        lines.append(f"  {shift:12s} {'  '.join(columns)}  {unit}")
+    if not facts["complete"]:
+        lines.append(f"  the rehearsals were cut short after {facts['rehearsals']}: {TIME_LIMIT:.0f} s are the limit")
+    return lines
+
+
+def _within_time(plan: Sequence[Chain], started: float) -> Iterator[Chain]:
+    """Yield the chains of a plan with a progress bar, until the time is up."""
+    for chain in track(plan, "rehearsing shifts", console=Console(stderr=True), transient=True):
+        if time.monotonic() - started > TIME_LIMIT:
+            return
+        yield chain
+
+
+def _predict(
+    model: Model, pixels: NDArray[np.uint8], sizes: Sequence[tuple[int, int]]
+) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float32]]:
+    """Return embeddings, probabilities and properties, rounded as those of logged traffic are."""
+    parts = [model.predict(pixels[first : first + BATCH]) for first in range(0, len(pixels), BATCH)]
+    probabilities, embeddings = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    widths, heights = zip(*sizes, strict=True)
+    return halved(embeddings), probabilities.astype(HALF), measure(pixels, widths, heights)
+
+
+def _described(chain: Chain) -> Rehearsal:
+    """Return a chain as the statistics name it."""
+    operations = tuple(
+        AppliedOperation(operation.name, operation.family, operation.unit, magnitude)
+        for operation, magnitude in chain.steps
+    )
+    return Rehearsal(operations, chain.severity)

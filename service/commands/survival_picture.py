@@ -1,0 +1,54 @@
+"""A picture of what a model survives: accuracy by shift and severity, as SVG."""
+
+from collections.abc import Sequence
+from html import escape
+
+from ..inference.image_operations.plan import SEVERITIES
+from .rehearsals import SurvivalRow
+
+NAME_WIDTH, CELL_WIDTH, ROW_HEIGHT = 110, 130, 26  # pixels of a line's name, of one severity, and of a line
+HEAD_HEIGHT = 60  # pixels above the first line
+TEXT_RISE = 8  # pixels from the bottom of a line to its text
+HUES = (8, 140)  # of an accuracy of 0, and of the accuracy on unchanged images
+
+
+def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
+    """Return an SVG picture: a line for each shift, a cell for each magnitude, green where the accuracy holds.
+
+    Parameters
+    ----------
+    rows : of `survival_table`.
+    unchanged : accuracy on the images as they are.
+    """
+    shifts = list(dict.fromkeys(row.shift for row in rows))
+    width = NAME_WIDTH + len(SEVERITIES) * CELL_WIDTH + 10
+    height = HEAD_HEIGHT + len(shifts) * ROW_HEIGHT + 10
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        'font-family="sans-serif" font-size="13">',
+        "<title>Accuracy under rehearsed shifts</title>",
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+        f'<text x="8" y="20">Accuracy under rehearsed shifts; unchanged {unchanged:.2f}</text>',
+    ]
+    for column, severity in enumerate(SEVERITIES):
+        parts.append(f'<text x="{NAME_WIDTH + column * CELL_WIDTH + 4}" y="{HEAD_HEIGHT - 10}">{severity}</text>')
+    for line, shift in enumerate(shifts):
+        top = HEAD_HEIGHT + line * ROW_HEIGHT
+        parts.append(f'<text x="8" y="{top + ROW_HEIGHT - TEXT_RISE}">{escape(shift)}</text>')
+        for column, severity in enumerate(SEVERITIES):
+            cells = [row for row in rows if row.shift == shift and row.severity == severity]
+            for number, row in enumerate(cells):
+                share = CELL_WIDTH / len(cells)
+                left = NAME_WIDTH + column * CELL_WIDTH + number * share
+                parts.append(_cell(row, left, top, share, unchanged))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _cell(row: SurvivalRow, left: float, top: int, width: float, unchanged: float) -> str:
+    kept = min(row.accuracy / max(unchanged, 1e-9), 1)
+    hue = HUES[0] + (HUES[1] - HUES[0]) * kept**2
+    return (
+        f'<rect x="{left:.1f}" y="{top}" width="{width - 2:.1f}" height="{ROW_HEIGHT - 2}" '
+        f'fill="hsl({hue:.0f} 55% 78%)"><title>{escape(row.shift)} {row.magnitude:g}, {escape(row.unit)}</title></rect>'
+        f'<text x="{left + 5:.1f}" y="{top + ROW_HEIGHT - TEXT_RISE}">{row.accuracy:.2f}</text>'
+    )

@@ -1,0 +1,47 @@
+"""Finds the mixture of rehearsals whose distribution is nearest to a window's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from ..types import FloatArray
+
+SUM_WEIGHT = 100.0  # weight of the condition that the shares sum to one, next to the fingerprints' own values
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A mixture of rehearsals.
+
+    Attributes
+    ----------
+    shares : float (c,), share of each candidate, at least 0 and 1 in all.
+    explained : float, the part of the squared distance between window and unchanged images that the mixture takes
+        away; 1 for a perfect match.
+    """
+
+    shares: FloatArray
+    explained: float
+
+
+def match_mixture(fingerprint: FloatArray, candidates: FloatArray, unchanged: FloatArray) -> Match:
+    """Return the mixture of candidates that is nearest to a fingerprint.
+
+    Parameters
+    ----------
+    fingerprint : float (P,), of the window.
+    candidates : float (c, P), fingerprints of rehearsals and of the unchanged images.
+    unchanged : float (P,), fingerprint of the unchanged images.
+
+    References
+    ----------
+    Lawson and Hanson (1974), Solving least squares problems, for non-negative least squares. Iyer, Nath and Sarawagi
+    (2014), Maximum mean discrepancy for class ratio estimation, for the mixture by kernel mean matching.
+    """
+    system = np.concatenate([candidates.T, np.full((1, len(candidates)), SUM_WEIGHT)])
+    shares, _ = optimize.nnls(system, np.append(fingerprint, SUM_WEIGHT))
+    shares /= shares.sum()
+    left = float(((fingerprint - shares @ candidates) ** 2).sum())
+    total = float(((fingerprint - unchanged) ** 2).sum())
+    return Match(shares, 1 - left / max(total, 1e-12))

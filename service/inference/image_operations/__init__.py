@@ -1,0 +1,1 @@
+"""Image operations with one magnitude each, on uint8 pixels at the model's size: what may have happened to a camera."""
