@@ -27,7 +27,7 @@ from .reference_arrays import given_arrays
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
-from .rehearsals import MIN_IMAGES, Rehearsed, rehearse, survival_table
+from .rehearsals import MIN_IMAGES, Rehearsed, rehearse_bundle, survival_table
 from .survival_picture import survival_picture
 
 __all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]
@@ -127,7 +127,7 @@ def _rehearsed(built: BuiltReference, reference: Reference) -> Rehearsed | None:
     """Run the rehearsals; None if the images or their labels are not there, or are too few."""
     if not isinstance(built.bundle, Bundle) or built.labels is None or len(built.rehearsed) < MIN_IMAGES:
         return None
-    return rehearse(built.bundle, reference, built.rehearsed, built.seconds / len(reference))
+    return rehearse_bundle(built.bundle, reference, built.rehearsed, built.seconds / len(reference))
 
 
 def _draw(picture: Path, rehearsed: Rehearsed | None, built: BuiltReference) -> None:

@@ -1,7 +1,7 @@
 """Runs a model over rehearsed shifts of labelled images, and says what it survives."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ MIN_IMAGES = 100  # images below which rehearsals say too little
 MAX_PIXEL_BYTES = 100_000_000  # bytes of the images in memory, which leaves fewer of large ones
 TIME_LIMIT = 300.0  # seconds after which no further rehearsal begins
 BATCH = 64  # images of one run of the model
+
+Predict = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
 
 
 class SurvivalRow(NamedTuple):
@@ -86,27 +88,50 @@ class Rehearsed:
         }
 
 
-def rehearse(bundle: Bundle, reference: Reference, images: RehearsedImages, seconds_per_image: float) -> Rehearsed:
-    """Run the model over the images under each operation of the plan, within the time limit.
+def rehearse(predict: Predict, reference: Reference, pixels: NDArray[np.uint8]) -> Rehearsed:
+    """Run a model over images under each operation of the plan, within the time limit.
 
     Parameters
     ----------
-    reference : made of these images first, in their order; its arrays are rounded as logged traffic is.
+    predict : function that returns the arrays of a window for images, rounded as logged traffic is.
+    reference : Reference with labels, made of these images first, in their order.
+    pixels : uint8 (n, H, W) or (n, H, W, 3), images as the model sees them.
+    """
+    plan = rehearsal_plan(colour=pixels.ndim == 4)
+    recorder = Recorder(reference, np.arange(len(pixels)))
+    started = time.monotonic()
+    done = 0
+    for number, chain in enumerate(_within_time(plan, started)):
+        recorder.add(_described(chain), reference.check(**predict(apply_chain(pixels, chain, seed=number))))
+        done += 1
+    return Rehearsed(recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, done == len(plan))
+
+
+def rehearse_bundle(
+    bundle: Bundle, reference: Reference, images: RehearsedImages, seconds_per_image: float
+) -> Rehearsed:
+    """Run a bundle's model over the images that its reference was made of first.
+
+    Parameters
+    ----------
     seconds_per_image : what the model took for one image, by which the number of images is chosen.
     """
     plan = rehearsal_plan(colour=images.pixels[0].ndim == 3)
     affordable = int(TIME_LIMIT / (len(plan) * max(seconds_per_image, 1e-6)))
     count = min(len(images), max(affordable, MIN_IMAGES))
     model = Model(bundle, providers=Settings.load().providers)
-    pixels = np.stack(images.pixels[:count])
-    recorder = Recorder(reference, np.arange(count))
-    started = time.monotonic()
-    done = 0
-    for number, chain in enumerate(_within_time(plan, started)):
-        sample = _predict(model, apply_chain(pixels, chain, seed=number), images.sizes[:count])
-        recorder.add(_described(chain), reference.check(*sample))
-        done += 1
-    return Rehearsed(recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, done == len(plan))
+    widths, heights = zip(*images.sizes[:count], strict=True)
+
+    def predict(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        parts = [model.predict(pixels[first : first + BATCH]) for first in range(0, len(pixels), BATCH)]
+        probabilities, embeddings = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+        return {
+            "embeddings": halved(embeddings),
+            "probabilities": probabilities.astype(HALF),
+            "properties": measure(pixels, widths, heights),
+        }
+
+    return rehearse(predict, reference, np.stack(images.pixels[:count]))
 
 
 def survival_table(rehearsals: Rehearsals) -> list[SurvivalRow]:
@@ -156,16 +181,6 @@ def _within_time(plan: Sequence[Chain], started: float) -> Iterator[Chain]:
         if time.monotonic() - started > TIME_LIMIT:
             return
         yield chain
-
-
-def _predict(
-    model: Model, pixels: NDArray[np.uint8], sizes: Sequence[tuple[int, int]]
-) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.float32]]:
-    """Return embeddings, probabilities and properties, rounded as those of logged traffic are."""
-    parts = [model.predict(pixels[first : first + BATCH]) for first in range(0, len(pixels), BATCH)]
-    probabilities, embeddings = (np.concatenate(rows) for rows in zip(*parts, strict=True))
-    widths, heights = zip(*sizes, strict=True)
-    return halved(embeddings), probabilities.astype(HALF), measure(pixels, widths, heights)
 
 
 def _described(chain: Chain) -> Rehearsal:

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from tidemark.inference.image_operations.catalogue import OPERATIONS
+from tidemark.inference.image_operations.operation import Operation
+from tidemark.inference.image_operations.plan import apply_chain, rehearsal_plan
 from tidemark.inference.properties import NAMES, measure
-from tidemark.remedy.augmentation.operations import ORDERED, Operation
 
-BY_NAME = {operation.name: operation for operation in ORDERED}
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 20, 24), dtype=np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 256, (5, 20, 24, 3), dtype=np.uint8)
 
@@ -15,16 +17,16 @@ def done(name: str, images: np.ndarray, magnitude: float) -> np.ndarray:
     return BY_NAME[name].apply(images, np.full(len(images), magnitude), np.random.default_rng(2))
 
 
-@pytest.mark.parametrize("operation", [one for one in ORDERED if one.name != "jpeg"], ids=lambda one: one.name)
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.name != "jpeg"], ids=lambda one: one.name)
 def test_identity_changes_nothing(operation: Operation) -> None:
     for images in (COLOURS,) if operation.colour else (IMAGES, COLOURS):
         assert np.array_equal(done(operation.name, images, operation.identity), images)
 
 
-@pytest.mark.parametrize("operation", ORDERED, ids=lambda one: one.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
 def test_shape_and_type_stay(operation: Operation) -> None:
     for images in (COLOURS,) if operation.colour else (IMAGES, COLOURS):
-        for magnitude in (*operation.grid, *operation.limits):
+        for magnitude in (*operation.grid, *operation.limits, *sum(operation.severities, ())):
             changed = done(operation.name, images, magnitude)
             assert changed.shape == images.shape
     assert changed.dtype == np.uint8
@@ -45,7 +47,7 @@ def test_turns_counter_clockwise_and_shifts_right_and_down() -> None:
 
 def test_moved_images_keep_their_edges() -> None:
     flat = np.full((1, 20, 20), 77, np.uint8)
-    for name, magnitude in (("rotation", 33), ("shift_x", 0.2), ("shift_y", -0.3)):
+    for name, magnitude in (("rotation", 33), ("shift_x", 0.2), ("shift_y", -0.3), ("translation", 0.2), ("crop", 1.5)):
         assert (done(name, flat, magnitude) == 77).all()
 
 
@@ -64,3 +66,50 @@ def test_light_grain_and_sharpness_are_as_properties_measure_them() -> None:
 def test_cast_is_red_up_and_blue_down() -> None:
     change = done("cast", COLOURS // 2, 0.3).mean(axis=(0, 1, 2)) / (COLOURS // 2).mean(axis=(0, 1, 2))
     assert np.allclose(change, [1.3, 1, 0.7], atol=0.01)
+
+
+def test_motion_smears_along_a_line() -> None:
+    spots = np.zeros((40, 21, 21), np.uint8)
+    spots[:, 10, 10] = 255
+    rows, columns = np.nonzero(done("motion", spots, 0.3).max(axis=0))
+    assert set(zip(abs(rows - 10).tolist(), abs(columns - 10).tolist(), strict=True)) == {
+        *((0, step) for step in range(4)),
+        *((step, 0) for step in range(4)),
+        *((step, step) for step in range(4)),
+    }
+
+
+def test_crop_enlarges_and_shrinks_about_the_middle() -> None:
+    square = np.zeros((1, 40, 40), np.uint8)
+    square[0, 15:25, 15:25] = 255
+    for share, area in ((0.5, 400), (1.25, 64)):
+        changed = done("crop", square, share)[0] > 127
+        assert abs(int(changed.sum()) - area) <= 0.15 * area
+        assert abs(np.argwhere(changed).mean(axis=0) - 19.5).max() < 0.6
+
+
+def test_occlusion_covers_the_share_of_the_side() -> None:
+    changed = done("occlusion", IMAGES, 0.5)
+    for before, after in zip(IMAGES, changed, strict=True):
+        rows, columns = np.nonzero(before != after)
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (10, 12)
+        assert len(np.unique(after[rows, columns])) == 1
+
+
+def test_fog_is_brighter_and_lower_in_contrast() -> None:
+    veiled = done("fog", IMAGES, 0.5)
+    assert (veiled.mean(axis=(1, 2)) > IMAGES.mean(axis=(1, 2))).all()
+    assert (veiled.std(axis=(1, 2)) < IMAGES.std(axis=(1, 2))).all()
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_the_plan_rehearses_every_operation_at_every_severity_and_can_be_repeated(colour: bool) -> None:
+    plan = rehearsal_plan(colour)
+    single = {(chain.steps[0].operation.name, chain.severity) for chain in plan if len(chain.steps) == 1}
+    named = {operation.name for operation in OPERATIONS if any(operation.severities)} - (set() if colour else {"cast"})
+    assert single == {(name, severity) for name in named for severity in range(3)}
+    assert {len(chain.steps) for chain in plan} == {1, 2}
+    assert len(plan) <= 72
+    images = COLOURS if colour else IMAGES
+    for number, chain in enumerate(plan):
+        assert np.array_equal(apply_chain(images, chain, number), apply_chain(images, chain, number))
