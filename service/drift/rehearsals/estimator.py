@@ -103,6 +103,7 @@ class RehearsalEstimator:
             accuracy = (accuracy + float(match.shares @ self._accuracy)) / 2
             if len(self._recreation_errors) >= MIN_MATCHES:
                 half = _conformal_quantile(self._recreation_errors)
+        accuracy = min(accuracy, float(self._accuracy.max()))
         extra = max(1 / len(sample) - 1 / len(self._rehearsals.rows), 0) * accuracy * (1 - accuracy)
         half = float(np.hypot(half, NORMAL_QUANTILE * np.sqrt(max(extra, 0))))
         if half > MAX_HALF_WIDTH:
