@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import optimize, special
 
-from benchmarks.corruptions import CORRUPTIONS
+from benchmarks.corruptions import CORRUPTIONS, Corruption, Images
 from benchmarks.world import Arrays, World, reference
 from tidemark.commands.rehearsals import Rehearsed, rehearse
 from tidemark.drift import Reference, WindowTest
-from tidemark.drift.label_shift import Calibration
+from tidemark.drift.probability_calibration import Calibration
 
 REFERENCE_ROWS = 4000
 REHEARSED_IMAGES = 300
@@ -86,7 +86,7 @@ def rehearsed_reference(world: World, fitted: np.ndarray) -> Reference:
 def _windows(world: World, first: int) -> list[tuple[str, Arrays, float]]:
     """Return windows by the name of their corruption, with the accuracy on them; all images are from `first` on."""
     rng = np.random.default_rng(0)
-    planned = [("none", lambda images, *_: images, 0.0)] * CALM_WINDOWS
+    planned: list[tuple[str, Corruption, float]] = [("none", _unchanged, 0.0)] * CALM_WINDOWS
     planned += [(name, change, size) for name, (change, sizes) in CORRUPTIONS.items() for size in sizes]
     windows = []
     for name, change, size in planned:
@@ -96,12 +96,16 @@ def _windows(world: World, first: int) -> list[tuple[str, Arrays, float]]:
     return windows
 
 
+def _unchanged(images: Images, _size: float, _rng: np.random.Generator) -> Images:
+    return images
+
+
 Estimate = Callable[[Arrays], tuple[float, tuple[float, float] | None]]
 
 
 def _cbpe(labelled: Reference) -> Estimate:
     """Confidence-based performance estimation as NannyML does it: isotonic calibration of each class, normalised."""
-    labels = labelled.labels
+    labels = np.asarray(labelled.labels)
     curves = []
     for column in range(labelled.classes):
         scores = labelled.probabilities[:, column].astype(float)

@@ -1,6 +1,7 @@
 """Corruptions of families that rehearsals do not contain, to measure estimates of the accuracy on."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ def _elastic(images: Images, strength: float, rng: np.random.Generator) -> Image
     for image in images:
         drawn = rng.uniform(-1, 1, (2, *image.shape[:2]))
         moved = grid + strength * side * ndimage.gaussian_filter(drawn, (0, ELASTIC_GRAIN * side, ELASTIC_GRAIN * side))
-        results.append(_each_channel(image, lambda plane, at=moved: _sampled(plane, at)))
+        results.append(
+            _each_channel(image, partial(ndimage.map_coordinates, coordinates=moved, order=1, mode="nearest"))
+        )
     return _levels(np.stack(results))
 
 
@@ -109,7 +112,7 @@ def _stray_light(images: Images, levels: float, _: np.random.Generator) -> Image
 def _glass(images: Images, rounds: float, rng: np.random.Generator) -> Images:
     height, width = images.shape[1:3]
     rows, columns = np.mgrid[:height, :width]
-    for _ in range(int(rounds)):
+    for _round in range(int(rounds)):
         down, right = rng.integers(-1, 2, (2, height, width))
         images = images[:, np.clip(rows + down, 0, height - 1), np.clip(columns + right, 0, width - 1)]
     return images
@@ -120,7 +123,7 @@ def _dirt(images: Images, spots: float, _: np.random.Generator) -> Images:
     rows, columns = np.mgrid[:height, :width]
     rng = np.random.default_rng(DIRT_SEED)
     changed = images.astype(float)
-    for _ in range(int(spots)):
+    for _spot in range(int(spots)):
         row, column, size = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(0.05, 0.15) * height
         spot = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * size**2))
         spot = spot[..., None] if images.ndim == 4 else spot
@@ -136,10 +139,6 @@ def _each_channel(image: Any, change: Callable[[Any], Any]) -> Any:
     planes = [image.astype(float)] if image.ndim == 2 else list(np.moveaxis(image.astype(float), 2, 0))
     changed = [change(plane) for plane in planes]
     return changed[0] if image.ndim == 2 else np.stack(changed, axis=2)
-
-
-def _sampled(plane: Any, places: Any) -> Any:
-    return ndimage.map_coordinates(plane, places, order=1, mode="nearest")
 
 
 def _levels(values: Any) -> Images:

@@ -110,7 +110,7 @@ def test_check_wants_one_kind_of_window(installation: Path, facts: dict[str, Any
 
 def test_no_rehearsal_begins_after_the_time_limit(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(0, 10_000_000, 100))
-    monkeypatch.setattr(rehearsals.time, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("tidemark.commands.rehearsals.time.monotonic", lambda: float(next(ticks)))
     with np.load(installation / "reference.npz") as labelled:
         pixels, labels = labelled["images"][:100], labelled["labels"][:100]
     rng = np.random.default_rng(0)

@@ -1,5 +1,7 @@
 """The parts of rehearsals: their arrays, the regression, the mixture that matches, and the window's features."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from tidemark.drift.rehearsals.recording import Recorder
 ROWS, REHEARSED = 600, 200
 
 
-def world(rng: np.random.Generator, labels: np.ndarray, noise: float, move: float = 0.0) -> dict[str, np.ndarray]:
+def world(rng: np.random.Generator, labels: np.ndarray, noise: float, move: float = 0.0) -> dict[str, Any]:
     """Return predictions of a model that takes the nearest of three class means, under noise and a shift."""
     means = 3 * np.eye(3, 6)
     embeddings = means[labels] + (1 + noise) * rng.normal(size=(len(labels), 6)) + move

@@ -92,7 +92,7 @@ def test_occlusion_covers_the_share_of_the_side() -> None:
     changed = done("occlusion", IMAGES, 0.5)
     for before, after in zip(IMAGES, changed, strict=True):
         rows, columns = np.nonzero(before != after)
-        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (10, 12)
+        assert (int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1) == (10, 12)
         assert len(np.unique(after[rows, columns])) == 1
 
 
