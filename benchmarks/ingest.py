@@ -21,12 +21,11 @@ from sqlalchemy import Engine, text
 from uuid_utils import uuid7
 
 from benchmarks.world import World
+from tests.support.server import database_state
 from tidemark.api.endpoints import drift
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.commands.storage_report import described
 from tidemark.pages import routes
-from tidemark.serving.counters import ServerMetrics
-from tidemark.serving.refusals import RecentRefusals
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
@@ -109,8 +108,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
                 text("INSERT INTO streams (model_id, slice, reference_id) VALUES (1, :name, 1)"), slice_of
             )
     app = FastAPI()
-    app.state.engine, app.state.settings = engine, Settings()
-    app.state.refusals = RecentRefusals(ServerMetrics())
+    app.state.server = database_state(engine, Settings())
     for room in (drift, routes):
         app.include_router(room.router)
     client = TestClient(app)

@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, text
 from uuid_utils import uuid7
 
 from benchmarks.world import World
+from tests.support.server import database_state
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.api.endpoints import drift
@@ -173,7 +174,7 @@ def _many_streams(engine: Engine, url: str) -> None:
     monitor.settle()
     grown = process.memory_info().rss - before
     app = FastAPI()
-    app.state.engine, app.state.settings = engine, Settings()
+    app.state.server = database_state(engine, Settings())
     app.include_router(drift.router)
     client = TestClient(app)
     asked: dict[str, Callable[[], Any]] = {

@@ -24,26 +24,38 @@ from .single_flight import SingleFlight
 
 
 @dataclass(frozen=True)
-class ServerState:
-    """What lives as long as a server process."""
+class DatabaseState:
+    """What endpoints and pages need that show and change what the database holds."""
 
     settings: Settings
     engine: Engine
+    alerts: Alerts
+    queue: App  # of deliveries
+    refusals: RecentRefusals
+
+
+@dataclass(frozen=True)
+class ServerState(DatabaseState):
+    """What lives as long as a server process."""
+
     metrics: ServerMetrics
     spool: Spool
     models: ModelRegistry
     observations: ObservationLog
     feedback: FeedbackLog
-    alerts: Alerts
-    queue: App  # of deliveries
     database: SingleFlight[str]  # gives what the database can do, in words
     drift_collector: DriftCollector
     drift_metrics: SingleFlight[bytes]
     parsers: ParsingPool
     body_budget: BodyBudget  # of the bodies of requests over HTTP, and of the messages over gRPC
-    refusals: RecentRefusals
     recent_events: RecentEvents = field(default_factory=RecentEvents)
     stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop
+
+
+def database_state(request: Request) -> DatabaseState:
+    """Return what a page or an endpoint of the database works with."""
+    state: DatabaseState = request.app.state.server
+    return state
 
 
 def server_state(request: Request) -> ServerState:

@@ -24,6 +24,7 @@ from ..api.endpoints.alert_actions import (
 )
 from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, described
+from ..api.state import database_state
 from ..store import baselines
 from ..store.alerts import AlertRow
 from .forms import check_token, new_token, read_form
@@ -82,7 +83,7 @@ async def act(alert_id: UUID, action: str, request: Request) -> Response:
 
 
 def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) -> None:
-    state, caller, now = request.app.state, caller_of(request), dt.datetime.now(dt.UTC)
+    state, caller, now = database_state(request), caller_of(request), dt.datetime.now(dt.UTC)
     if not caller.is_admin:
         raise Problem(403, "the API key lacks the scope admin")
     with state.engine.begin() as connection:

@@ -19,6 +19,7 @@ from ..api.endpoints.feedback import feedback_answer
 from ..api.endpoints.labels import LabelDesk, named_stream, queried_stream
 from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, problem_of
+from ..api.state import database_state, server_state
 from ..errors import TidemarkError
 from ..inference.thumbnails import MEDIA_TYPE
 from ..serving import label_desk
@@ -67,7 +68,7 @@ class DeskItem:
 @router.get("/label")
 def desk(request: Request, stream: str, id: UUID | None = None) -> Response:
     """Show the predictions of a stream to be labelled next; `id` names a labelled one whose label is to be changed."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         try:
             row = queried_stream(request, connection, stream)
         except Problem as problem:
@@ -133,7 +134,7 @@ def class_buttons(classes: Sequence[str]) -> list[ClassButton]:
 
 
 def _act(request: Request, stream: str, action: str, form: dict[str, str]) -> dict[str, str]:
-    state = request.app.state
+    state = server_state(request)
     with state.engine.begin() as connection:
         row = named_stream(connection, stream)
         if action == "start":
@@ -145,9 +146,7 @@ def _act(request: Request, stream: str, action: str, form: dict[str, str]) -> di
             except ValueError:
                 raise Problem(422, "expected the id of a prediction") from None
     if action == "answer":
-        answer = feedback_answer(
-            state.server.feedback.record([FeedbackItem(form.get("id", ""), form.get("label", ""))])
-        )
+        answer = feedback_answer(state.feedback.record([FeedbackItem(form.get("id", ""), form.get("label", ""))]))
         if not answer.accepted:
             raise Problem(404, "the prediction is not in the log, so that its label cannot be stored")
     elif action != "skip":

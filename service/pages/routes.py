@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
+from ..api.state import database_state
 from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
@@ -50,7 +51,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
 
 
 def _overview(request: Request, model: str, slice: str) -> Response:
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         watched, listed = watching.of_models(connection), streams.every(connection)
         points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)
         accepted = baselines.current_of_all(connection)
@@ -69,7 +70,7 @@ def _overview(request: Request, model: str, slice: str) -> Response:
         "overview.html",
         streams=shown,
         alerts=found,
-        refused=request.app.state.refusals.shares(),
+        refused=database_state(request).refusals.shares(),
         may_label=caller_of(request).may_label,
         models=models,
         slices=slices,
@@ -81,7 +82,7 @@ def _overview(request: Request, model: str, slice: str) -> Response:
 @router.get("/windows")
 def stream_windows(request: Request, stream: str, before: int | None = None) -> Response:
     """Show a stream's windows, newest first."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         if streams.find(connection, stream) is None:
             return _not_found(request, f"no stream {stream}")
         found = [windows.as_json(row) for row in windows.newest(connection, stream, WINDOWS, before)]
@@ -93,7 +94,7 @@ def stream_windows(request: Request, stream: str, before: int | None = None) -> 
 @router.get("/windows/{window_id}")
 def window(window_id: int, request: Request) -> Response:
     """Show a window's report."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         row = windows.get(connection, window_id)
         if row is None:
             return _not_found(request, f"no window {window_id}")
@@ -110,7 +111,7 @@ def window(window_id: int, request: Request) -> Response:
 @router.get("/alerts/{alert_id}/page")
 def alert(alert_id: UUID, request: Request) -> Response:
     """Show an alert: what happened, how sure, what to do."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         row = alerts.get(connection, alert_id)
         if row is None:
             return _not_found(request, f"no alert {alert_id}")
@@ -167,7 +168,7 @@ def _alert_summary(row: AlertRow, request: Request) -> dict[str, Any]:
 
 
 def _url(request: Request) -> str:
-    return str(request.app.state.settings.public_url)
+    return str(database_state(request).settings.public_url)
 
 
 def _wants_json(request: Request) -> bool:

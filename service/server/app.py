@@ -62,6 +62,7 @@ def create_app(
     corrections: Mapping[str, Correction] | None = None,
     shadows: Sequence[Bundle] = (),
     on_ready: Callable[[], None] = lambda: None,
+    stopping: threading.Event | None = None,
 ) -> FastAPI:
     """Return the server for bundles, the first being the default, on the database at `url`.
 
@@ -75,6 +76,8 @@ def create_app(
         Models that receive the default model's images, and do not answer.
     on_ready : Callable[[], None]
         Called once all models are loaded, before the first request.
+    stopping : threading.Event or None
+        Set by the caller once the process has been told to stop.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def create_app(
         ]
     server_metrics = ServerMetrics(settings.slice_tags, settings.max_slices)
     body_budget = BodyBudget(settings.max_request_memory)
-    stopping = threading.Event()
+    stop_event = stopping or threading.Event()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -109,11 +112,17 @@ def create_app(
         ]
         here, in_shadow = registered[: len(served)], registered[len(served) :]
         async with open_server_state(
-            settings, engine, url, server_metrics, here, in_shadow, corrections or {}, body_budget, stopping
+            settings,
+            engine,
+            url,
+            server_metrics,
+            here,
+            in_shadow,
+            corrections or {},
+            body_budget,
+            stopping or threading.Event(),
         ) as state:
             app.state.server = state
-            app.state.engine, app.state.settings = engine, settings
-            app.state.queue, app.state.alerts, app.state.refusals = state.queue, state.alerts, state.refusals
             on_ready()
             logger.info("serving %s", ", ".join(model.name for model in state.models.all))
             yield
@@ -127,7 +136,6 @@ def create_app(
         redirect_slashes=False,  # paths are made canonical before; a redirect would lose a proxy's prefix
         telemetry={"metrics": False, "logs": False},  # `/metrics` is ours; asking whether they are wanted takes time
     )
-    app.state.stopping = stopping  # set once the process has been told to stop
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)

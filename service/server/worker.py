@@ -4,6 +4,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import threading
 import time
 
 from fastapi import FastAPI
@@ -41,8 +42,9 @@ def worker() -> FastAPI:
     shadows = [bundles.load(folder) for folder in options.shadows]
     url = engines.normalised(settings.database_url.get_secret_value())
     answering = [bundle for bundle in served if isinstance(bundle, Bundle)]
+    priors, stopping = corrections(options.priors, answering), threading.Event()
     try:
-        app = create_app(settings, served, url, corrections(options.priors, answering), shadows, tune_garbage_collector)
+        app = create_app(settings, served, url, priors, shadows, tune_garbage_collector, stopping)
     except DatabaseError as error:
         if not is_one_of_several:
             raise
@@ -53,7 +55,7 @@ def worker() -> FastAPI:
         from .grpc_server import serve_over_grpc  # needs the extra `grpc`
 
         serve_over_grpc(app, settings, options)
-    drain_on_sigterm(app, settings.shutdown_grace, app.state.stopping.set)
+    drain_on_sigterm(app, settings.shutdown_grace, stopping.set)
     return app
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn", reason="the demo's images are scikit-learn's")
 
 @pytest.mark.slow
 def test_each_planted_shift_is_named_and_delivered_and_calm_traffic_raises_nothing(tmp_path: Path) -> None:
-    done = tidemark("demo", "--once", "--json", "--port", free_port(), seconds=300, DATA_DIR=tmp_path)
+    done = tidemark("demo", "--once", "--json", "--port", free_port(), seconds=900, DATA_DIR=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     outcome = json.loads(done.stdout)
     assert outcome["ok"]

@@ -3,15 +3,29 @@
 from typing import Any, cast
 
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
 
 from tests.support.wait import until
-from tidemark.api.state import ServerState
+from tidemark.alerts.lifecycle import Alerts
+from tidemark.alerts.queue import open_queue
+from tidemark.api.state import DatabaseState, ServerState
+from tidemark.serving.counters import ServerMetrics
+from tidemark.serving.refusals import RecentRefusals
+from tidemark.settings import Settings
+from tidemark.store.engine import conninfo
 
 
 def state_of(client: TestClient) -> ServerState:
     """Return what the server of a test client runs with."""
     app: Any = client.app
     return cast("ServerState", app.state.server)
+
+
+def database_state(engine: Engine, settings: Settings) -> DatabaseState:
+    """Return the state of a server with the pages alone."""
+    queue = open_queue(conninfo(engine.url.render_as_string(hide_password=False)))
+    alerts = Alerts(queue, settings.webhook_urls, settings.public_url)
+    return DatabaseState(settings, engine, alerts, queue, RecentRefusals(ServerMetrics()))
 
 
 def stored_prediction(client: TestClient, prediction_id: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ...store.alerts import AlertRow
 from ...store.baselines import What
 from ..caller import Caller, caller_of
 from ..problems import Problem, documented
+from ..state import database_state
 
 MAX_NOTE = 2_000  # characters of a person's note
 MAX_MUTE = dt.timedelta(days=90)  # longest mute; a longer one is taken for a mistake
@@ -77,7 +78,7 @@ class AcceptBody(BaseModel):
 @router.post("/alerts/test", status_code=202, summary="Try the receivers out", responses=documented(403, 409, 503))
 def post_test(request: Request, by: By) -> TestStarted:
     """Send a signed event of type `test` to every receiver."""
-    state = request.app.state
+    state = database_state(request)
     if not state.settings.webhook_urls:
         raise Problem(409, "no receiver is configured: set TIDEMARK_WEBHOOK_URLS for servers and monitors")
     with state.engine.begin() as connection:
@@ -87,10 +88,10 @@ def post_test(request: Request, by: By) -> TestStarted:
 @router.post("/alerts/{alert_id}/acknowledge", summary="Acknowledge an alert", responses=documented(403, 404, 422, 503))
 def acknowledge(alert_id: UUID, request: Request, by: By, body: AcknowledgeBody | None = None) -> Alert:
     """Record that somebody takes care of an alert; Alertmanager is no longer reminded of it."""
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         existing_alert(connection, alert_id)
         note = body.note if body else ""
-        request.app.state.alerts.acknowledge(connection, alert_id, dt.datetime.now(dt.UTC), by.name, note)
+        database_state(request).alerts.acknowledge(connection, alert_id, dt.datetime.now(dt.UTC), by.name, note)
         return alert_answer(request, connection, alert_id)
 
 
@@ -102,9 +103,9 @@ def mute(alert_id: UUID, body: MuteBody, request: Request, by: By) -> Alert:
         end = body.end(now)
     except ValueError as error:
         raise Problem(422, str(error)) from None
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         existing_alert(connection, alert_id)
-        request.app.state.alerts.mute(connection, alert_id, now, end, by.name)
+        database_state(request).alerts.mute(connection, alert_id, now, end, by.name)
         return alert_answer(request, connection, alert_id)
 
 
@@ -112,7 +113,7 @@ def mute(alert_id: UUID, body: MuteBody, request: Request, by: By) -> Alert:
 def accept(alert_id: UUID, request: Request, by: By, body: AcceptBody | None = None) -> Alert:
     """Make the traffic since the change the stream's baseline; every open incident of the stream ends as accepted."""
     body = body or AcceptBody()
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         accept_alert(request, connection, existing_alert(connection, alert_id), body.what, body.note, by.name)
         return alert_answer(request, connection, alert_id)
 
@@ -120,7 +121,7 @@ def accept(alert_id: UUID, request: Request, by: By, body: AcceptBody | None = N
 @router.delete("/alerts/{alert_id}/accept", summary="Undo an acceptance", responses=documented(403, 404, 409, 422, 503))
 def undo_accept(alert_id: UUID, request: Request, by: By) -> Alert:
     """Compare the alert's stream again with the baseline before its current one, else with its reference."""
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         undo_acceptance(connection, existing_alert(connection, alert_id), by.name)
         return alert_answer(request, connection, alert_id)
 
@@ -153,7 +154,7 @@ def accept_alert(request: Request, connection: Connection, alert: AlertRow, what
     stream = streams.get(connection, alert.stream_id)
     span = acceptance.start_of_change(alert), now
     try:
-        acceptance.accept(connection, request.app.state.alerts, stream, what, span, by=by, note=note, at=now)
+        acceptance.accept(connection, database_state(request).alerts, stream, what, span, by=by, note=note, at=now)
     except NotAcceptable as error:
         raise Problem(409, str(error)) from None
 
@@ -177,4 +178,4 @@ def alert_answer(request: Request, connection: Connection, alert_id: UUID) -> Al
     """Return an alert as clients read it."""
     row = existing_alert(connection, alert_id)
     sent = deliveries.of_alerts(connection, [alert_id])
-    return Alert.with_deliveries(row, sent, request.app.state.settings.public_url, dt.datetime.now(dt.UTC))
+    return Alert.with_deliveries(row, sent, database_state(request).settings.public_url, dt.datetime.now(dt.UTC))

@@ -11,6 +11,7 @@ from ...alerts import outbox
 from ...alerts.schemas import Alert
 from ...store import alerts, deliveries
 from ..problems import documented
+from ..state import database_state
 from .alert_actions import alert_answer, existing_alert
 
 router = APIRouter(tags=["alerts"])
@@ -34,11 +35,11 @@ def get_alerts(
 ) -> AlertList:
     """Return alerts with their deliveries, at most `limit` and at most some 15 MB of reports; `before` is the `next`
     of the page before."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         rows = alerts.newest(connection, limit, stream, before)
         has_more = bool(rows) and bool(alerts.newest(connection, 1, stream, rows[-1].id))
         sent = deliveries.of_alerts(connection, [row.id for row in rows])
-    url, now = request.app.state.settings.public_url, dt.datetime.now(dt.UTC)
+    url, now = database_state(request).settings.public_url, dt.datetime.now(dt.UTC)
     listed = [Alert.with_deliveries(row, sent, url, now) for row in rows]
     return AlertList(alerts=listed, next=rows[-1].id if has_more else None)
 
@@ -46,7 +47,7 @@ def get_alerts(
 @router.get("/alerts/{alert_id}", summary="One alert", responses=documented(404, 422, 503))
 def get_alert(alert_id: UUID, request: Request) -> Alert:
     """Return one alert with its deliveries."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         return alert_answer(request, connection, alert_id)
 
 
@@ -55,7 +56,7 @@ def get_alert(alert_id: UUID, request: Request) -> Alert:
 )
 def deliver_again(alert_id: UUID, request: Request) -> Deferred:
     """Send the alert's last event to every receiver once more, under its first id."""
-    state = request.app.state
+    state = database_state(request)
     with state.engine.begin() as connection:
         existing_alert(connection, alert_id)
         return Deferred(deliveries=outbox.deliver_again(connection, state.queue, alert_id))

@@ -14,6 +14,7 @@ from ...store.watching import Watching
 from ...store.windows import WindowRow
 from ..problems import Problem, documented
 from ..query_names import names_in_query
+from ..state import database_state
 
 router = APIRouter(tags=["drift"])
 
@@ -34,7 +35,7 @@ def get_drift(request: Request) -> Streams:
     If the reports of all streams are too large for one answer, further ones lack what grows with the classes; their
     window's own address has it.
     """
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         models, last = watching.of_models(connection), windows.last_of_each(connection)
         accepted, rows = baselines.current_of_all(connection), streams.every(connection)
     return Streams(
@@ -50,7 +51,7 @@ def get_windows(
     before: int | None = None,
 ) -> Windows:
     """Return window reports, at most `limit` and at most some 15 MB; `before` is the `next` of the page before."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
         name = next(names, stream)
         rows = windows.newest(connection, name, limit, before)
@@ -61,7 +62,7 @@ def get_windows(
 @router.get("/drift/windows/{window_id}", summary="One window report", responses=documented(404, 422, 503))
 def get_window(window_id: int, request: Request) -> dict[str, Any]:
     """Return one window report."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         row = windows.get(connection, window_id)
     if row is None:
         raise Problem(404, f"no window {window_id}")

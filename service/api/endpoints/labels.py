@@ -21,7 +21,7 @@ from ..bodies.limits import body_of
 from ..caller import Caller, caller_of
 from ..problems import Problem, documented
 from ..query_names import names_in_query
-from ..state import State
+from ..state import State, database_state
 from .feedback import MAX_ITEMS, FeedbackAnswer, feedback_answer
 
 IMPORT_BYTES = 16_000_000  # bytes of an imported file: Label Studio's holds the image of each task
@@ -136,7 +136,7 @@ def post_round(body: RoundBody, request: Request, by: By) -> LabelDesk:
 
     They come in random order: the labels of the first ones measure the accuracy without bias, as many as there are.
     """
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         stream = named_stream(connection, body.stream)
         label_desk.start_round(connection, stream, by.name, body.count, body.population)
         return LabelDesk.of(connection, stream, label_desk.MAX_DRAWN)
@@ -147,14 +147,14 @@ def get_next(
     request: Request, stream: str, limit: Annotated[int, Query(ge=1, le=label_desk.MAX_DRAWN)] = 50
 ) -> LabelDesk:
     """Return the open requests of a stream's newest round, the accuracy so far, and what more labels would give."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         return LabelDesk.of(connection, queried_stream(request, connection, stream), limit)
 
 
 @router.post("/labels/skip", status_code=204, summary="Skip a requested label", responses=documented(404, 422, 503))
 def post_skip(body: SkipBody, request: Request) -> None:
     """Record that a person cannot tell the class of a prediction of the stream's newest round."""
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         if not label_desk.skip(connection, named_stream(connection, body.stream), body.id):
             raise Problem(404, f"the newest label round of {body.stream} does not wait for a label of {body.id}")
 
@@ -172,7 +172,7 @@ def get_export(
     request: Request, stream: str, format: Literal["csv", "label-studio", "label-studio-interface"] = "csv"
 ) -> Response:
     """Return the open requests as CSV with an empty column `label`, or as tasks of Label Studio with their images."""
-    with request.app.state.engine.connect() as connection:
+    with database_state(request).engine.connect() as connection:
         row = queried_stream(request, connection, stream)
         if format == "label-studio-interface":
             return _file(label_files.labelling_interface(row.labels), "application/xml", "label-studio.xml")

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.images import png
+from tests.support.server import state_of
 from tidemark.inference.bundle import AnyBundle
 
 Serve = Callable[..., TestClient]
@@ -164,7 +165,7 @@ def test_large_answers_are_compressed_for_clients_that_ask(client: TestClient) -
 
 
 def test_a_server_that_stops_is_not_ready(client: TestClient) -> None:
-    client.app.state.stopping.set()  # type: ignore[attr-defined]
+    state_of(client).stopping.set()
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["stopping"]) == (503, True)
     assert client.get("/v2/health/ready").status_code == 503

@@ -8,9 +8,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.seed import Seeded, seed
+from tests.support.server import database_state
 from tidemark.pages import routes
-from tidemark.serving.counters import ServerMetrics
-from tidemark.serving.refusals import RecentRefusals
 from tidemark.settings import Settings
 
 
@@ -25,7 +24,6 @@ def client(engine: Engine, settings: Settings) -> Iterator[TestClient]:
     """A client of the pages."""
     app = FastAPI()
     app.include_router(routes.router)
-    app.state.engine, app.state.settings = engine, settings
-    app.state.refusals = RecentRefusals(ServerMetrics())
+    app.state.server = database_state(engine, settings)
     with TestClient(app, headers={"Accept": "text/html"}) as client:
         yield client
