@@ -120,7 +120,7 @@ def create_app(
             in_shadow,
             corrections or {},
             body_budget,
-            stopping or threading.Event(),
+            stop_event,
         ) as state:
             app.state.server = state
             on_ready()
