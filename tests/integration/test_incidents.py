@@ -280,7 +280,7 @@ def test_the_history_and_the_kept_tests_are_bounded(
     incident: Callable[..., Incident], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts, "MAX_HISTORY", 5)
-    monkeypatch.setattr(alerts, "MAX_TESTS", 2)
+    monkeypatch.setattr(deliveries, "MAX_TESTS", 2)
     one = incident(204)
     for number in range(8):
         one.change("kind", kind=f"kind {number}")
@@ -311,8 +311,11 @@ def test_an_incident_of_a_slice_is_part_of_that_of_its_model_until_that_ends(
     assert len(whole.hook.requests) == 1
     whole.resolve()
     work_until(whole.engine, whole.url, lambda: len(whole.hook.requests) == 3)
-    last = json.loads(whole.hook.requests[-1][1])
-    assert (last["type"], last["data"]["stream"]) == ("drift.firing", "m:1/camera=7")
+    events = [json.loads(body) for _, body in whole.hook.requests[1:]]  # of two incidents, which have no order
+    assert {(event["type"], event["data"]["stream"]) for event in events} == {
+        ("drift.resolved", "m:1"),
+        ("drift.firing", "m:1/camera=7"),
+    }
     assert part.row.parent_id is None
 
 
