@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
 from ..api.state import database_state
+from ..api.window_reports import window_report
 from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
@@ -85,7 +86,7 @@ def stream_windows(request: Request, stream: str, before: int | None = None) -> 
     with database_state(request).engine.connect() as connection:
         if streams.find(connection, stream) is None:
             return _not_found(request, f"no stream {stream}")
-        found = [windows.as_json(row) for row in windows.newest(connection, stream, WINDOWS, before)]
+        found = [window_report(row) for row in windows.newest(connection, stream, WINDOWS, before)]
     if _wants_json(request):
         return JSONResponse({"windows": found})
     return render_page("windows.html", stream=stream, windows=found, more=len(found) == WINDOWS)
@@ -98,7 +99,7 @@ def window(window_id: int, request: Request) -> Response:
         row = windows.get(connection, window_id)
         if row is None:
             return _not_found(request, f"no window {window_id}")
-        report = windows.as_json(row)
+        report = window_report(row)
         stream = streams.get(connection, row.stream_id)
         seen = evidence_history.at_window(connection, stream, row)
         least, pictures = images.describe(connection, report)

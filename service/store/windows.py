@@ -94,16 +94,3 @@ def _query(source: FromClause = windows) -> Select[Any]:
         .join(models, models.c.id == streams.c.model_id)
         .join(source, source.c.stream_id == streams.c.id)
     )
-
-
-def as_json(row: WindowRow) -> dict[str, Any]:
-    """Return a window report as the HTTP contract gives it."""
-    return {
-        "id": row.id,
-        "stream": row.stream,
-        "start": row.start.isoformat(),
-        "end": row.end.isoformat(),
-        **row.report,
-        "evidence": row.evidence,
-        "threshold": row.threshold,
-    }

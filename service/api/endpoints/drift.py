@@ -15,6 +15,7 @@ from ...store.windows import WindowRow
 from ..problems import Problem, documented
 from ..query_names import names_in_query
 from ..state import database_state
+from ..window_reports import window_report
 
 router = APIRouter(tags=["drift"])
 
@@ -56,7 +57,7 @@ def get_windows(
         name = next(names, stream)
         rows = windows.newest(connection, name, limit, before)
         has_more = bool(rows) and windows.has_older(connection, name, rows[-1].id)
-    return Windows(windows=[windows.as_json(row) for row in rows], next=rows[-1].id if has_more else None)
+    return Windows(windows=[window_report(row) for row in rows], next=rows[-1].id if has_more else None)
 
 
 @router.get("/drift/windows/{window_id}", summary="One window report", responses=documented(404, 422, 503))
@@ -66,7 +67,7 @@ def get_window(window_id: int, request: Request) -> dict[str, Any]:
         row = windows.get(connection, window_id)
     if row is None:
         raise Problem(404, f"no window {window_id}")
-    return windows.as_json(row)
+    return window_report(row)
 
 
 def _stream(
@@ -100,7 +101,7 @@ def _stream(
         "windows_skipped": status.windows_skipped,
         "errors": dict(status.errors),
         "last_error": status.last_error,
-        "last_window": windows.as_json(last) if last else None,
+        "last_window": window_report(last) if last else None,
     }
 
 
