@@ -14,7 +14,7 @@ from ..store.arrays import pack, unpack
 from ..store.stream_status import StreamStatus
 from .incident_state import Alarm, Incident
 from .label_regimes import Regime
-from .labels import LabelState
+from .labels import LabelState, start_labels
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule
 
@@ -156,11 +156,11 @@ def _labels(
         return None
     state = {name.removeprefix(LABELS): value for name, value in arrays.items() if name.startswith(LABELS)}
     if rest is None or not same:
-        return LabelState.start(prepared.labelled, tolerance)
+        return start_labels(prepared, tolerance)
     try:
-        return LabelState.of(prepared.labelled, state, rest, tolerance)
+        return LabelState.of(prepared.labelled, prepared.cluster_scale, state, rest, tolerance)
     except (ValueError, KeyError, TypeError):
-        return LabelState.start(prepared.labelled, tolerance)
+        return start_labels(prepared, tolerance)
 
 
 def _alarm(values: dict[str, Any]) -> Alarm:

@@ -88,12 +88,14 @@ def process_labels(
     monitor = state.monitor
     highest = highest_harm = -np.inf
     for labels, regime in runs_by_regime(batch, regimes):
+        clusters = labels.clusters(state.clusters)
         trace = monitor.update(
             labels.probabilities,
             labels.predicted,
             labels.labels,
             tolerance=tolerance_of({regime.kind} if regime else ()),
             proportions=regime.proportions if regime is not None and regime.kind == "label" else None,
+            clusters=clusters,
             ids=labels.numbers,
         )
         highest = max(highest, float(trace.evidence.max()))

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..drift import ConceptMonitor, Reference
+from ..drift.label_clusters import ClusterScale, LabelClusters
 from ..store.prediction_id import time_of
 from ..store.stream_status import MeasuredAccuracy
 from .label_rate import LabelRate
+from .prepared_reference import PreparedReference
 
 MAX_LABELS = 2000  # labels of one step
 
@@ -27,6 +29,8 @@ class FedBackLabels(NamedTuple):
     probabilities: NDArray[np.float32]  # (m, k)
     labels: NDArray[np.int64]  # (m,)
     is_first: NDArray[np.bool_]  # (m,), False for a label that corrects an earlier one of the same prediction
+    embeddings: NDArray[np.float32]  # (m, d), of the predictions; NaN where the log does not have them any more
+    sources: NDArray[np.int64]  # (m,), equal for predictions with the same tags
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -39,10 +43,21 @@ class FedBackLabels(NamedTuple):
         """The times at which the predictions were made."""
         return [time_of(UUID(bytes=row.tobytes())) for row in self.ids]
 
+    def clusters(self, clusters: LabelClusters) -> NDArray[np.int64]:
+        """Return the cluster of each label, which is remembered for those to come."""
+        seconds = [moment.timestamp() for moment in self.times]
+        return clusters.assign(self.embeddings, self.probabilities, seconds, self.sources)
+
     def rows(self, index: NDArray[np.int64] | slice) -> "FedBackLabels":
         """Return the labels at `index`."""
         return FedBackLabels(
-            self.ids[index], self.predicted[index], self.probabilities[index], self.labels[index], self.is_first[index]
+            self.ids[index],
+            self.predicted[index],
+            self.probabilities[index],
+            self.labels[index],
+            self.is_first[index],
+            self.embeddings[index],
+            self.sources[index],
         )
 
 
@@ -54,6 +69,8 @@ class LabelState:
     ----------
     monitor : ConceptMonitor
         The sequential tests of the labels.
+    clusters : LabelClusters
+        Which labels belong together, so that a burst counts once.
     ids : uint8 (at most 500, 16)
         The predictions of the newest labels.
     history : tuple
@@ -67,6 +84,7 @@ class LabelState:
     """
 
     monitor: ConceptMonitor
+    clusters: LabelClusters
     ids: IdRows
     history: tuple[tuple[str, int, float], ...] = ()
     quiet_at: dt.datetime | None = None
@@ -74,15 +92,17 @@ class LabelState:
     rate: LabelRate = field(default_factory=LabelRate)
 
     @classmethod
-    def start(cls, reference: Reference, tolerance: float) -> "LabelState":
+    def start(cls, reference: Reference, scale: ClusterScale, tolerance: float) -> "LabelState":
         """Return the state before the first label.
 
         Parameters
         ----------
+        scale : ClusterScale
+            How near predictions of the same object are.
         tolerance : float
             The loss of accuracy that is no harm.
         """
-        return cls(ConceptMonitor(reference, tolerance), np.zeros((0, 16), np.uint8))
+        return cls(ConceptMonitor(reference, tolerance), LabelClusters(scale), np.zeros((0, 16), np.uint8))
 
     @property
     def accuracy(self) -> MeasuredAccuracy | None:
@@ -112,19 +132,38 @@ class LabelState:
             "unquiet": self.unquiet,
             "rate": list(self.rate),
         }
-        return self.monitor.state() | {"ids": self.ids}, rest
+        return self.monitor.state() | self.clusters.state() | {"ids": self.ids}, rest
 
     @classmethod
     def of(
-        cls, reference: Reference, arrays: Mapping[str, Any], rest: Mapping[str, Any], tolerance: float
+        cls,
+        reference: Reference,
+        scale: ClusterScale,
+        arrays: Mapping[str, Any],
+        rest: Mapping[str, Any],
+        tolerance: float,
     ) -> "LabelState":
         """Return the state that `to_arrays` gave, in this version or an earlier one."""
         quiet_at = rest["quiet_at"]
         return cls(
             ConceptMonitor.restore(reference, arrays, tolerance),
+            LabelClusters.restore(scale, arrays),
             np.asarray(arrays["ids"], dtype=np.uint8).reshape(-1, 16),
             tuple((str(time), int(count), float(evidence)) for time, count, evidence in rest["history"]),
             dt.datetime.fromisoformat(quiet_at) if quiet_at else None,
             int(rest["unquiet"]),
             LabelRate(*rest["rate"]) if "rate" in rest else LabelRate(),
         )
+
+
+def start_labels(prepared: PreparedReference, tolerance: float) -> LabelState | None:
+    """Return the state before the first label of a stream that is compared with a baseline; None without true labels.
+
+    Parameters
+    ----------
+    tolerance : float
+        The loss of accuracy that is no harm.
+    """
+    if prepared.labelled is None:
+        return None
+    return LabelState.start(prepared.labelled, prepared.cluster_scale, tolerance)

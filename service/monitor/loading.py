@@ -14,7 +14,7 @@ from ..store.watch import Target
 from .budget import detector_run_time
 from .checkpoint import Checkpoint, restore_state
 from .incident_state import Incident
-from .labels import LabelState
+from .labels import start_labels
 from .model_state import REFERENCE, WHOLE, ModelState, new_stream
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule
@@ -97,7 +97,7 @@ def _with_baseline(
     accepted = before.baseline_id != after.baseline_id
     labels = state.labels
     if before.reference_id != after.reference_id:
-        labels = None if prepared.labelled is None else LabelState.start(prepared.labelled, settings.accuracy_tolerance)
+        labels = start_labels(prepared, settings.accuracy_tolerance)
     return replace(
         state,
         detector=prepared.detector(detector_run_time(settings)),

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..settings import Settings
 from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
 from .budget import detector_run_time
 from .events import BaselineRequest, Event, Explanation, WindowRequest
-from .labels import LabelState
+from .labels import start_labels
 from .prepared_reference import PreparedReference
 from .state import SecondDetector, StreamState
 
@@ -57,6 +60,8 @@ class ModelInput:
         The next predictions of the log.
     labels : LabelBatch, optional
         The next labels that were fed back.
+    label_embeddings : float32 (m, d), optional
+        The embeddings of their predictions; NaN where the log does not have them any more.
     explanations : sequence of Explanation
         Answers to window requests of the model's streams.
     seconds : mapping
@@ -65,6 +70,7 @@ class ModelInput:
 
     batch: PredictionBatch | None = None
     labels: LabelBatch | None = None
+    label_embeddings: NDArray[np.float32] | None = None
     explanations: Sequence[Explanation] = ()
     seconds: Mapping[str, SecondDetector] = field(default_factory=dict)
 
@@ -99,7 +105,7 @@ class ModelTransition:
 
 def new_stream(model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0) -> StreamState:
     """Return the state of a stream that has processed nothing."""
-    labels = None if prepared.labelled is None else LabelState.start(prepared.labelled, settings.accuracy_tolerance)
+    labels = start_labels(prepared, settings.accuracy_tolerance)
     return StreamState(f"{model_id}/{name}", name, seen, prepared.detector(detector_run_time(settings)), labels=labels)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
+from ..drift.label_clusters import ClusterScale
 from ..drift.neighbours import Neighbours
 
 SEED = 0
@@ -92,6 +93,11 @@ class PreparedReference:
     @cached_property
     def _times(self) -> dict[str, float]:
         return {}
+
+    @cached_property
+    def cluster_scale(self) -> ClusterScale:
+        """How near predictions of the same image, or of the same object, are."""
+        return ClusterScale.of(self.reference.labelled)
 
     @cached_property
     def neighbours(self) -> Neighbours | None:

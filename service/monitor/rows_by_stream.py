@@ -1,5 +1,6 @@
 """A model's logged predictions and labels, scored once and divided among the streams that they belong to."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -56,14 +57,23 @@ def score_rows(
 
 
 def labels_by_stream(
-    batch: LabelBatch, assigner: SliceAssigner, streams: Mapping[str, StreamState]
+    batch: LabelBatch,
+    embeddings: NDArray[np.float32],
+    assigner: SliceAssigner,
+    streams: Mapping[str, StreamState],
 ) -> dict[str, FedBackLabels]:
-    """Return the labels of each stream."""
+    """Return the labels of each stream.
+
+    Parameters
+    ----------
+    embeddings : float32 (m, d), of the labelled predictions; NaN where the log does not have them any more.
+    """
     if not len(batch):
         return {}
     ids = np.frombuffer(b"".join(key.bytes for key in batch.ids), np.uint8).reshape(-1, 16)
     is_first = batch.replaced == NONE_REPLACED
-    whole = FedBackLabels(ids, batch.predicted, batch.probabilities, batch.labels, is_first)
+    sources = np.array([_source(tags) for tags in batch.tags], dtype=np.int64)
+    whole = FedBackLabels(ids, batch.predicted, batch.probabilities, batch.labels, is_first, embeddings, sources)
     members: dict[str, list[int]] = {}
     for row, tags in enumerate(batch.tags):
         for name in assigner.of(tags):
@@ -81,3 +91,9 @@ def _score(batch: PredictionBatch, baseline: PreparedReference, stream: StreamSt
         logger.exception("stream %s: %d predictions cannot be scored", stream.key, len(batch))
         return None
     return StreamRows(batch.ids, scores, batch.embeddings, batch.probabilities, properties)
+
+
+def _source(tags: Mapping[str, str]) -> int:
+    """Return a number that is equal for equal tags, also in other processes."""
+    text = "\0".join(f"{key}\0{tags[key]}" for key in sorted(tags))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)

@@ -20,6 +20,7 @@ from tidemark.settings import Settings
 from tidemark.store.prediction_id import id_at
 
 CLASSES = 5
+EMBEDDING = 16  # numbers of an embedding
 RUN_TIME = 100_000.0
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -39,7 +40,7 @@ def prepared_reference(count: int = 3000) -> PreparedReference:
     """Return a reference whose embeddings say nothing, with a detector of no use."""
     rng = np.random.default_rng(0)
     probabilities, labels = answers(count, rng)
-    reference = Reference(rng.normal(size=(count, 4)), probabilities, labels=labels)
+    reference = Reference(rng.normal(size=(count, EMBEDDING)), probabilities, labels=labels)
     scores = DetectorScores(reference)
     calibration = StreamDetector(reference, RUN_TIME, scores=scores).calibration()
     return PreparedReference(BaselineKey(1), reference, scores, calibration, lambda: WindowTest(reference, 200))
@@ -92,6 +93,7 @@ class LabelledStream:
         is_first: np.ndarray | None = None,
         at: dt.datetime | None = None,
         predictions: int | None = None,
+        embeddings: np.ndarray | None = None,
     ) -> np.ndarray:
         """Send a batch of labels back; return the ids of their predictions."""
         m = len(labels)
@@ -103,7 +105,10 @@ class LabelledStream:
             keys = [id_at(moment, self.rng.bytes(10)).bytes for _ in range(m)]
             ids = np.frombuffer(b"".join(keys), np.uint8).reshape(m, 16)
         first = np.ones(m, bool) if is_first is None else is_first
-        self.advance(labels=FedBackLabels(ids, probabilities.argmax(axis=1), probabilities, labels, first))
+        if embeddings is None:
+            embeddings = self.rng.normal(size=(m, EMBEDDING)).astype(np.float32)
+        predicted, sources = probabilities.argmax(axis=1), np.zeros(m, np.int64)
+        self.advance(labels=FedBackLabels(ids, predicted, probabilities, labels, first, embeddings, sources))
         return ids
 
     def advance(self, **incoming: Any) -> None:

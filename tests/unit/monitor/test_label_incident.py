@@ -60,10 +60,10 @@ def test_a_lasting_shift_is_one_incident_that_ends_when_the_labels_agree_again(
 ) -> None:
     stream = LabelledStream(prepared)
     stream.label(500)
-    stream.label(6000, wrong=wrong)
+    stream.label(3000, wrong=wrong)
     assert len(stream.of(AlertFired)) == 1
     assert stream.of(AlertResolved) == []
-    stream.label(3000)
+    stream.label(2500)
     (resolved,) = stream.of(AlertResolved)
     assert resolved.resolution == "recovered"
     assert list(stream.state.kinds) == []
@@ -73,7 +73,7 @@ def test_a_lasting_shift_is_one_incident_that_ends_when_the_labels_agree_again(
 def test_calm_labels_raise_nothing(prepared: PreparedReference) -> None:
     for seed in range(3):
         stream = LabelledStream(prepared, seed)
-        stream.label(5000, batch=100)
+        stream.label(2000, batch=100)
         assert stream.alerts == []
 
 

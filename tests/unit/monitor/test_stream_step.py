@@ -93,7 +93,9 @@ class Stream:
         m = len(labels)
         ids = np.stack([self._id(row, m) for row in range(m)])
         probabilities = arrays["probabilities"]
-        batch = FedBackLabels(ids, probabilities.argmax(axis=1), probabilities, labels, np.ones(m, bool))
+        embeddings, sources = arrays["embeddings"], np.zeros(m, np.int64)
+        predicted, first = probabilities.argmax(axis=1), np.ones(m, bool)
+        batch = FedBackLabels(ids, predicted, probabilities, labels, first, embeddings, sources)
         self.advance(labels=batch)
 
     def of(self, *kinds: type) -> list[Any]:
