@@ -157,6 +157,7 @@ class Version:
             labels=seen.labels[chosen],
             replaced=np.full(len(chosen), NONE_REPLACED),
             probabilities=batch.probabilities[chosen],
+            embeddings=batch.embeddings[chosen],
             tags=[{}] * len(chosen),
             rejected={},
         )

@@ -4,15 +4,12 @@ import datetime as dt
 import logging
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
 from ..store import label_log, log, streams, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
-from ..store.label_log import LabelBatch
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
 from .explanations import Explanations
@@ -148,8 +145,7 @@ class ModelProcessor:
             if state.position < model.written:
                 batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
             if state.label_position < model.labels_written:
-                labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, sizes[1])
-            label_embeddings = None if labels is None else _embeddings(connection, model.model_id, labels, *sizes)
+                labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, *sizes)
         if model.retries.must_skip and state.position == model.stored_position:
             batch = model.skipped_batch(state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
@@ -162,7 +158,7 @@ class ModelProcessor:
         explanations = list(model.explanations)
         model.seconds.clear()
         model.explanations.clear()
-        return ModelInput(batch, labels, label_embeddings, explanations, seconds)
+        return ModelInput(batch, labels, explanations, seconds)
 
     def _write(self, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
         """Store a step, with a checkpoint if one is due."""
@@ -175,17 +171,3 @@ class ModelProcessor:
             step = write_transition(connection, self._alerts, model, transition, self._owner, now)
             size = write_checkpoint(connection, model, step.state, step.ids) if checkpoint else None
         model.committed(transition, step.state, step.ids, size)
-
-
-def _embeddings(
-    connection: Connection, model_id: int, labels: LabelBatch, embedding_size: int, classes: int
-) -> NDArray[np.float32]:
-    """Return the embeddings (m, d) of labelled predictions; NaN where the log does not have them any more."""
-    embeddings = np.full((len(labels), embedding_size), np.nan, np.float32)
-    logged = log.by_ids(connection, model_id, list(dict.fromkeys(labels.ids)), embedding_size, classes)
-    if logged is not None:
-        rows = {key: row for row, key in enumerate(logged.uuids)}
-        for place, key in enumerate(labels.ids):
-            if key in rows:
-                embeddings[place] = logged.embeddings[rows[key]]
-    return embeddings

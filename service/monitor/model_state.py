@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..settings import Settings
 from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
@@ -60,8 +57,6 @@ class ModelInput:
         The next predictions of the log.
     labels : LabelBatch, optional
         The next labels that were fed back.
-    label_embeddings : float32 (m, d), optional
-        The embeddings of their predictions; NaN where the log does not have them any more.
     explanations : sequence of Explanation
         Answers to window requests of the model's streams.
     seconds : mapping
@@ -70,7 +65,6 @@ class ModelInput:
 
     batch: PredictionBatch | None = None
     labels: LabelBatch | None = None
-    label_embeddings: NDArray[np.float32] | None = None
     explanations: Sequence[Explanation] = ()
     seconds: Mapping[str, SecondDetector] = field(default_factory=dict)
 

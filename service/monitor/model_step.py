@@ -77,10 +77,8 @@ class _ModelStep:
 
     def take_rest(self, incoming: ModelInput) -> None:
         """Give each stream its labels, the answers to its requests, and its second detector."""
-        if incoming.labels is not None and incoming.label_embeddings is not None:
-            for name, labels in labels_by_stream(
-                incoming.labels, incoming.label_embeddings, self._assigner, self._streams
-            ).items():
+        if incoming.labels is not None:
+            for name, labels in labels_by_stream(incoming.labels, self._assigner, self._streams).items():
                 self._inputs[name] = replace(self._input(name), labels=labels)
         for explanation in incoming.explanations:
             name = explanation.request.slice

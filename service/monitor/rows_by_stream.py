@@ -57,23 +57,15 @@ def score_rows(
 
 
 def labels_by_stream(
-    batch: LabelBatch,
-    embeddings: NDArray[np.float32],
-    assigner: SliceAssigner,
-    streams: Mapping[str, StreamState],
+    batch: LabelBatch, assigner: SliceAssigner, streams: Mapping[str, StreamState]
 ) -> dict[str, FedBackLabels]:
-    """Return the labels of each stream.
-
-    Parameters
-    ----------
-    embeddings : float32 (m, d), of the labelled predictions; NaN where the log does not have them any more.
-    """
+    """Return the labels of each stream."""
     if not len(batch):
         return {}
     ids = np.frombuffer(b"".join(key.bytes for key in batch.ids), np.uint8).reshape(-1, 16)
     is_first = batch.replaced == NONE_REPLACED
     sources = np.array([_source(tags) for tags in batch.tags], dtype=np.int64)
-    whole = FedBackLabels(ids, batch.predicted, batch.probabilities, batch.labels, is_first, embeddings, sources)
+    whole = FedBackLabels(ids, batch.predicted, batch.probabilities, batch.labels, is_first, batch.embeddings, sources)
     members: dict[str, list[int]] = {}
     for row, tags in enumerate(batch.tags):
         for name in assigner.of(tags):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from psycopg import Cursor as RawCursor
 from sqlalchemy import Connection
 
+from . import log_rows
 from .log_batch import EXPIRED
 from .logged import HALF
 from .prediction_id import time_of, uuids
@@ -91,6 +92,7 @@ class LabelBatch:
     labels: NDArray[np.int64]  # (m,) true classes
     replaced: NDArray[np.int64]  # (m,) the class that an earlier label of the prediction gave, or NONE_REPLACED
     probabilities: NDArray[np.float32]  # (m, k)
+    embeddings: NDArray[np.float32]  # (m, d) of the predictions, NaN where the log does not have them any more
     tags: Sequence[Mapping[str, str]]  # of the predictions
     rejected: Mapping[str, int]  # labels that cannot be used, by reason
 
@@ -109,6 +111,7 @@ class LabelBatch:
             self.labels[index],
             self.replaced[index],
             self.probabilities[index],
+            self.embeddings[index],
             [self.tags[row] for row in index.tolist()],
             self.rejected,
         )
@@ -121,7 +124,9 @@ class _Pending(NamedTuple):
     overdue: bool
 
 
-def read(connection: Connection, model_id: int, after: int, limit: int, classes: int) -> LabelBatch | None:
+def read(
+    connection: Connection, model_id: int, after: int, limit: int, embedding_size: int, classes: int
+) -> LabelBatch | None:
     """Return the labels at the next positions of a model, at most `limit` of them, or None where there is none."""
     values = {
         "model_id": model_id,
@@ -137,15 +142,17 @@ def read(connection: Connection, model_id: int, after: int, limit: int, classes:
     total, present, last, positions, ids, predicted, labels, replaced, probabilities, tags = row
     m = len(tags or ())
     rejected = {EXPIRED: total - present, UNFIT: present - m}
+    keys = uuids(ids or b"")
     batch = LabelBatch(
         after + 1,
         last,
         np.frombuffer(positions or b"", ">i8").astype(np.int64),
-        uuids(ids or b""),
+        keys,
         _integers(predicted),
         _integers(labels),
         _integers(replaced),
         np.frombuffer(probabilities or b"", HALF).astype(np.float32).reshape(m, classes),
+        _embeddings(connection, model_id, keys, embedding_size, classes),
         tags or [],
         {name: count for name, count in rejected.items() if count},
     )
@@ -205,6 +212,20 @@ def place(cursor: RawCursor[Any], model_id: int, limit: int = PLACED_AT_ONCE) ->
         }
         cursor.execute(PLACE, entries)
     return len(ready)
+
+
+def _embeddings(
+    connection: Connection, model_id: int, ids: Sequence[UUID], embedding_size: int, classes: int
+) -> NDArray[np.float32]:
+    """Return the embeddings (m, d) of predictions; NaN where the log does not have them any more."""
+    embeddings = np.full((len(ids), embedding_size), np.nan, np.float32)
+    logged = log_rows.of_ids(connection, model_id, list(dict.fromkeys(ids)), embedding_size, classes)
+    if logged is not None:
+        rows = {key: row for row, key in enumerate(logged.uuids)}
+        for place, key in enumerate(ids):
+            if key in rows:
+                embeddings[place] = logged.embeddings[rows[key]]
+    return embeddings
 
 
 def _integers(data: bytes | None) -> NDArray[np.int64]:

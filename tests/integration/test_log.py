@@ -266,11 +266,11 @@ def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_repla
     with engine.begin() as connection:
         feedback.save(connection, [label(key, model_id, 1) for key in rows.uuids])
     with engine.connect() as connection:
-        first = label_log.read(connection, model_id, 0, 10, K)
+        first = label_log.read(connection, model_id, 0, 10, D, K)
     with engine.begin() as connection:
         feedback.save(connection, [label(rows.uuids[0], model_id, 0), label(rows.uuids[1], model_id, 1)])
     with engine.connect() as connection:
-        second = label_log.read(connection, model_id, 2, 10, K)
+        second = label_log.read(connection, model_id, 2, 10, D, K)
         assert label_log.written_position(connection, model_id) == 3
     assert first is not None
     assert (first.positions.tolist(), first.ids, first.labels.tolist()) == ([1, 2], rows.uuids, [1, 1])
@@ -287,12 +287,12 @@ def test_a_label_waits_for_its_prediction_and_then_lies_in_its_slice(engine: Eng
     with engine.begin() as connection:
         feedback.save(connection, [label(rows.uuids[0], model_id, 1)])
     with engine.begin() as connection:
-        assert label_log.read(connection, model_id, 0, 10, K) is None
+        assert label_log.read(connection, model_id, 0, 10, D, K) is None
         write(connection, rows)
     with engine.begin() as connection:
         log_sweep.sweep(connection)
     with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 0, 10, K)
+        batch = label_log.read(connection, model_id, 0, 10, D, K)
     assert batch is not None
     assert (batch.ids, list(batch.tags)) == (rows.uuids, [{"camera": "7"}])
 
@@ -305,7 +305,7 @@ def test_a_label_whose_prediction_does_not_come_waits_five_minutes(engine: Engin
     with engine.begin() as connection:
         assert log_sweep.sweep(connection) == 1
     with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 0, 10, K)
+        batch = label_log.read(connection, model_id, 0, 10, D, K)
     assert batch is not None
     assert (batch.ids, list(batch.tags)) == ([key], [{}])
 
@@ -323,7 +323,7 @@ def test_a_label_that_a_server_of_an_earlier_version_corrects_is_read_as_a_corre
     with engine.begin() as connection:
         assert log_sweep.sweep(connection) == 1
     with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 1, 10, K)
+        batch = label_log.read(connection, model_id, 1, 10, D, K)
     assert batch is not None
     assert (batch.labels.tolist(), batch.replaced.tolist()) == ([0], [1])
 

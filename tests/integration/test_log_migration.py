@@ -98,7 +98,7 @@ def test_each_stream_goes_on_after_what_it_has_watched(empty: Engine, revision: 
                 assert batch is not None
                 assert batch.uuids == [predictions[1][later] for later in order if later > place]
                 assert batch.rejected == {}
-            fed = label_log.read(connection, 1, row.label_position, 1000, K)
+            fed = label_log.read(connection, 1, row.label_position, 1000, D, K)
             assert fed is not None
             assert fed.ids == [labels[later] for later in label_order if later > feedback]
             assert all(tags == {"camera": str(key.int >> 80 & 1)} for key, tags in zip(fed.ids, fed.tags, strict=True))

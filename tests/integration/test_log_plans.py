@@ -108,7 +108,7 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "latest": lambda c: log.latest(c, 1, LAST - 5000, 2000, D, K),
     "between": lambda c: log.between(c, 1, SPAN, SPAN + dt.timedelta(minutes=50), 2000, D, K),
     "ends": log.ends,
-    "labels": lambda c: label_log.read(c, 1, 5000, 200, K),
+    "labels": lambda c: label_log.read(c, 1, 5000, 200, D, K),
     "rows of ids": lambda c: predictions.by_ids(c, IDS, "p.id"),
 }
 

@@ -81,7 +81,7 @@ def test_a_log_goes_on_where_it_was_after_a_restore_into_a_younger_cluster(tmp_p
             feedback.save(connection, [label(more.uuids[0], model_id)])
         with engine.connect() as connection:
             new = log.read(connection, model_id, 5, 10, D, K)
-            labels = label_log.read(connection, model_id, 1, 10, K)
+            labels = label_log.read(connection, model_id, 1, 10, D, K)
         engine.dispose()
     assert unread is not None
     assert (unread.positions.tolist(), unread.uuids) == ([4, 5], rows.uuids[3:])

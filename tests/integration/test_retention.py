@@ -70,7 +70,7 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
     with engine.connect() as connection:
         assert predictions.get(connection, old.uuids[0]) is None
         assert predictions.get(connection, new.uuids[0]) is not None
-        labels = label_log.read(connection, model_id, 0, 10, 1)
+        labels = label_log.read(connection, model_id, 0, 10, 1, 1)
     assert labels is not None
     assert labels.ids == [old.uuids[0]]
 

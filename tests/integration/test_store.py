@@ -100,14 +100,14 @@ def test_feedback_overwrites_and_is_read_once(
         }
         feedback.save(connection, [row | {"label": 1}])
     with engine.begin() as connection:
-        first = label_log.read(connection, model_id, 0, 10, 2)
+        first = label_log.read(connection, model_id, 0, 10, 1, 2)
         feedback.save(connection, [row | {"label": 0}])
     with engine.connect() as connection:
         assert first is not None
-        second = label_log.read(connection, model_id, first.last, 10, 2)
+        second = label_log.read(connection, model_id, first.last, 10, 1, 2)
         assert second is not None
         assert (second.labels.tolist(), second.predicted.tolist()) == ([0], [1])
-        assert label_log.read(connection, model_id, second.last, 10, 2) is None
+        assert label_log.read(connection, model_id, second.last, 10, 1, 2) is None
 
 
 def test_a_model_with_a_reference_is_pinned_to_its_file(engine: Engine, model_id: int) -> None:

@@ -119,7 +119,9 @@ class LogReader:
             after = chunk[-1][0]
             with self._engine.connect() as connection:
                 first = chunk[0][0] - 1
-                labels = label_log.read(connection, self._model_id, first, len(chunk), self._classes)
+                labels = label_log.read(
+                    connection, self._model_id, first, len(chunk), self._embedding_size, self._classes
+                )
             if labels is not None:
                 yield TimedLabels(labels, chunk[-1][1])
 
