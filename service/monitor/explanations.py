@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from ..store import log_rows
+from ..store.errors import is_unavailable
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
 from .background import Background
@@ -34,11 +35,21 @@ class ModelExplanation:
     explanation: Explanation
 
 
+@dataclass(frozen=True)
+class PostponedTest:
+    """A window that could not be read, since the database is unavailable; it is tested later."""
+
+    model_id: int
+    request: WindowRequest
+    prepared: PreparedReference
+
+
 class Explanations:
     """Tests windows one after the other.
 
     Windows for alarms are always tested; the others while the time that all of them took stays below a quarter of a
-    core, else they are answered as skipped.
+    core, else they are answered as skipped. A window that cannot be read while the database is unavailable is submitted
+    again at the next call of `collect`, which the monitor makes once it has reached the database.
 
     Parameters
     ----------
@@ -49,7 +60,7 @@ class Explanations:
     def __init__(self, engine: Engine, unlimited: bool = False) -> None:
         self._engine = engine
         self.unlimited = unlimited
-        self._background: Background[ModelExplanation] = Background("window-tests", inline=unlimited)
+        self._background: Background[ModelExplanation | PostponedTest] = Background("window-tests", inline=unlimited)
         self._allowance = MAX_ALLOWANCE
         self._measured_at = time.monotonic()
         self.seconds = 0.0  # processor time of all tests
@@ -64,15 +75,23 @@ class Explanations:
             self._background.submit(lambda: self._explain(model_id, request, prepared), priority)
 
     def collect(self) -> list[ModelExplanation]:
-        """Return the answers since the last call."""
-        return self._background.collect()
+        """Return the answers since the last call; submit again what was postponed."""
+        answers = []
+        for answer in self._background.collect():
+            if isinstance(answer, PostponedTest):
+                self.submit(answer.model_id, answer.request, answer.prepared)
+            else:
+                answers.append(answer)
+        return answers
 
     @property
     def idle(self) -> bool:
         """Whether no window waits and no answer is to be collected."""
         return self._background.idle
 
-    def _explain(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> ModelExplanation:
+    def _explain(
+        self, model_id: int, request: WindowRequest, prepared: PreparedReference
+    ) -> ModelExplanation | PostponedTest:
         if PRIORITIES[request.purpose] > 0 and not self._may_test():
             return ModelExplanation(model_id, _skipped(request))
         started, used = time.perf_counter(), time.thread_time()
@@ -83,6 +102,8 @@ class Explanations:
             start, end = batch.span
             explanation = Explanation(request, report, start, end, time.perf_counter() - started)
         except Exception as error:
+            if is_unavailable(error):
+                return PostponedTest(model_id, request, prepared)
             logger.warning("a window of model %d could not be tested", model_id, exc_info=True)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason)

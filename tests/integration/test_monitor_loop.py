@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
 from tests.support.predictions import new_ids, write
@@ -12,7 +12,8 @@ from tests.support.wait import until
 from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.monitor import Monitor
-from tidemark.store import models, references, streams, watching
+from tidemark.store import log_rows, models, references, streams, watching
+from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.logged import logged
 
 OTHERS = ("b", "c")
@@ -130,3 +131,23 @@ def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
     monitor.settle()
     assert fleet.seen() == {"m": 500, "b": 250, "c": 250}
     assert fleet.alerts() == []
+
+
+def test_a_window_that_cannot_be_read_while_the_database_is_unavailable_is_tested_later(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored report without a test would stay so for ever, though the predictions are there after the outage."""
+    unreachable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    read, failures = log_rows.of_ids, iter(range(3))
+
+    def fail_at_first(*arguments: Any) -> PredictionBatch | None:
+        if next(failures, None) is not None:
+            unreachable.connect()
+        return read(*arguments)
+
+    monkeypatch.setattr(log_rows, "of_ids", fail_at_first)
+    fleet.send(450)
+    windows = fleet.windows()
+    assert next(failures, None) is None
+    assert len(windows) > 1
+    assert {window.report["state"] for window in windows} == {"tested"}
