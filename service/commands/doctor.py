@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from ..alerts.receivers import Reachability, reach_all
 from ..alerts.webhook_network import WebhookNetwork
 from ..errors import TidemarkError
+from ..model_key import ModelKey
 from ..settings import Settings
 from ..spool import inspection
 from ..store import deliveries, health, schema, self_tests, streams, watching
@@ -178,7 +179,7 @@ def _self_test(connection: Connection) -> Check:
     rows = self_tests.every(connection)
     now = dt.datetime.now(dt.UTC)
     for row in rows:
-        name = f"{row.model_name}:{row.model_version}"
+        name = str(ModelKey(row.model_name, row.model_version))
         if row.reason is not None:
             advice = "run `tidemark reference build` again; if that does not help, the detector is broken"
             return Check("self-test", False, f"of {name} failed: {row.reason}", advice)

@@ -109,7 +109,7 @@ def _quality(bundle: Bundle, model: Model, labelled: LabelledImages) -> tuple[Qu
     confusion = np.zeros((p.shape[1], p.shape[1]), np.int64)
     np.add.at(confusion, (y, predicted), 1)
     quality = Quality(
-        model=f"{bundle.name}:{bundle.version}",
+        model=str(bundle.key),
         images=len(y),
         unreadable=len(labelled.unreadable),
         accuracy=float((predicted == y).mean()),

@@ -16,7 +16,7 @@ def init_model(
     bundle = init_bundle(model, out, name, version, labels, preset, hints, notes.append)
     return {
         "bundle": str(out),
-        "model": f"{bundle.name}:{bundle.version}",
+        "model": str(bundle.key),
         "input": {"size": list(bundle.input.size), "mode": bundle.input.mode},
         "labels": len(bundle.labels),
         "output": bundle.output.probabilities,

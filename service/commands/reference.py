@@ -110,7 +110,7 @@ def build_reference(
         stored = f"reference {store(built.bundle, arrays, reference, built.thumbnails)}"
     table, is_complete = _power(reference, power, time.monotonic() - started)
     return {
-        "model": f"{built.bundle.name}:{built.bundle.version}",
+        "model": str(built.bundle.key),
         "model_sha256": built.bundle.sha256,
         "rows": rows,
         "accuracy": built.accuracy,
@@ -182,6 +182,6 @@ def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, 
     pinned_size = models.pin_embedding_size(connection, model_id, size)
     if pinned_size != size:
         raise ReferenceMismatch(
-            f"embeddings have {size} columns, those observed of {bundle.name}:{bundle.version} have {pinned_size}: "
+            f"embeddings have {size} columns, those observed of {bundle.key} have {pinned_size}: "
             "give this model a new version"
         )

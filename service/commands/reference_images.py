@@ -117,4 +117,4 @@ def reference_arrays(
 
 def _progress(batches: Iterable[Any], total: int, bundle: Bundle) -> Iterable[Any]:
     steps = -(-total // 64)
-    return track(batches, f"{bundle.name}:{bundle.version}", total=steps, console=Console(stderr=True), transient=True)
+    return track(batches, str(bundle.key), total=steps, console=Console(stderr=True), transient=True)

@@ -101,8 +101,8 @@ def _check(bundle: Bundle | None, traffic: Span) -> None:
     if bundle is None:
         return
     model = model_of(traffic.stream)
-    if f"{bundle.name}:{bundle.version}" != model or bundle.sha256 != traffic.sha256:
+    if str(bundle.key) != model or bundle.sha256 != traffic.sha256:
         raise ConfigurationError(
-            f"--bundle: {bundle.folder} is {bundle.name}:{bundle.version} ({bundle.sha256[:12]}…), "
+            f"--bundle: {bundle.folder} is {bundle.key} ({bundle.sha256[:12]}…), "
             f"the span was predicted by {model} ({traffic.sha256[:12]}…)"
         )

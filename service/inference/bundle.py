@@ -10,6 +10,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import ValidationError
 
+from ..model_key import ModelKey
 from . import identity
 from .bundle_spec import BrokenBundle, InputSpec, OutputSpec, Spec, first_problem
 
@@ -44,6 +45,11 @@ class AnyBundle:
     labels: tuple[str, ...]
     output: OutputSpec
     sha256: str
+
+    @property
+    def key(self) -> ModelKey:
+        """The name and version under which its predictions are logged."""
+        return ModelKey(self.name, self.version)
 
     @property
     def former_sha256(self) -> str | None:

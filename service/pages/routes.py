@@ -13,6 +13,7 @@ from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
 from ..api.state import database_state
 from ..api.window_reports import window_report
+from ..model_key import ModelKey
 from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
@@ -148,7 +149,7 @@ def _stream(
 ) -> dict[str, Any]:
     return {
         "stream": row.stream,
-        "model": f"{row.model_name}:{row.model_version}",
+        "model": str(ModelKey(row.model_name, row.model_version)),
         "slice": row.slice,
         "state": row.state,
         "kind": row.kind,

@@ -37,7 +37,7 @@ def adopt_baselines(
         The class proportions that answers are corrected for, by name:version.
     """
     for bundle in bundles:
-        name = f"{bundle.name}:{bundle.version}"
+        name = str(bundle.key)
         baseline = read_baseline(bundle.folder) if isinstance(bundle, Bundle) else None
         if baseline is not None:
             note = f"traffic of {baseline.stream} that bundle {bundle.sha256[:12]} was made for"

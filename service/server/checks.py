@@ -90,7 +90,7 @@ def _load(options: ServeOptions) -> tuple[list[Bundle], list[AnyBundle]]:
         raise ConfigurationError("--shadow: no --bundle has a model that answers, whose images could be passed on")
     served: dict[str, AnyBundle] = {}
     for option, bundle in [*loaded, *(("--shadow", bundles.load(folder)) for folder in options.shadows)]:
-        name = f"{bundle.name}:{bundle.version}"
+        name = str(bundle.key)
         if name in served:
             raise ConfigurationError(
                 f"{option}: {served[name].folder} and {bundle.folder} are both {name}; change a version"

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from ..model_key import ModelKey
 from ..spool import search
 from ..spool.spool import Spool
 from ..store import feedback, models
@@ -86,8 +87,7 @@ class FeedbackLog:
                 feedback.save(connection, rows)
             names = {model_id: name for name, model_id in models.ids(connection).items()}
         for model_id, count in Counter(row["model_id"] for row in rows).items():
-            name, _, version = names[model_id].partition(":")
-            self._metrics.feedback_accepted(name, version, count)
+            self._metrics.feedback_accepted(*ModelKey.parse(names[model_id]), count)
         absent = [key for key in labels if key not in predictions]
         unknown = []
         for key in absent:

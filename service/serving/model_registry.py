@@ -2,24 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..errors import UnknownModel
 from ..inference.bundle import AnyBundle, Bundle
 from ..inference.predictor import Predictor
+from ..model_key import ModelKey
 from .counters import ModelMetrics
 from .prediction_logger import LoggedPredictions
 from .shadow import Shadow
-
-
-class ModelKey(NamedTuple):
-    """A model and its version, written `name:version`."""
-
-    name: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.version}"
 
 
 @dataclass(frozen=True)

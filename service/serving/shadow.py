@@ -63,7 +63,7 @@ class Shadow:
     def __init__(
         self, bundle: Bundle, default: Bundle, settings: Settings, spool: Spool, metrics: ModelMetrics
     ) -> None:
-        self.name = f"{bundle.name}:{bundle.version}"
+        self.name = str(bundle.key)
         self._metrics = metrics
         self._spec = bundle.input
         self._decodes = _decoding(bundle.input) != _decoding(default.input)

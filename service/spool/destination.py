@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from ..model_key import ModelKey
 from ..store import installation, log_writer, models
 from ..store.predictions import ensure_partitions
 from ..store.raw_connection import raw
@@ -72,8 +73,7 @@ class Destination:
             for full_name in names - ids.keys():
                 if full_name not in lost:
                     raise UnforwardableError(UNKNOWN_MODEL)
-                name, _, version = full_name.rpartition(":")
-                ids[full_name] = models.register(connection, name, version, *lost[full_name])
+                ids[full_name] = models.register(connection, *ModelKey.parse(full_name), *lost[full_name])
                 logger.warning("model %s was unknown to the database and is registered again", full_name)
         return ids
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from ..errors import ReferenceMismatch
+from ..model_key import ModelKey
 from .tables import models, references, streams
 
 
@@ -77,7 +78,7 @@ def registered(connection: Connection) -> list[RegisteredModel]:
 def ids(connection: Connection) -> dict[str, int]:
     """Return every model's id by its `name:version`."""
     rows = connection.execute(select(models.c.id, models.c.name, models.c.version))
-    return {f"{row.name}:{row.version}": row.id for row in rows}
+    return {str(ModelKey(row.name, row.version)): row.id for row in rows}
 
 
 def pin_embedding_size(connection: Connection, model_id: int, size: int) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from ...model_key import ModelKey
 from ...serving.model_registry import ModelRegistry, ServedModel
 from ..state import server_state
 
@@ -44,7 +45,7 @@ def find_model(registry: ModelRegistry, name: str, version: str | None) -> Serve
     UnknownModel
         No such model answers.
     """
-    return registry.find_answering(f"{name}:{version}" if version else name)
+    return registry.find_answering(str(ModelKey(name, version)) if version else name)
 
 
 PathModel = Annotated[ServedModel, Depends(model_of_path)]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...model_key import ModelKey
 from ...monitor.replay import ReplayCost
 from ...monitor.replayed_incident import ReplayedAlarm, ReplayedIncident
 from ...store.alerts import AlertRow
@@ -96,7 +97,7 @@ class Comparison:
 
 def stored_incidents(alerts: Sequence[AlertRow], stream: StreamRow) -> tuple[ReplayedIncident, ...]:
     """Return what happened, in the form in which a replay gives incidents."""
-    prefix = f"{stream.model_name}:{stream.model_version}"
+    prefix = str(ModelKey(stream.model_name, stream.model_version))
     return tuple(
         ReplayedIncident(
             id=alert.id,

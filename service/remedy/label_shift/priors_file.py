@@ -86,7 +86,7 @@ def read_priors(paths: Sequence[Path], bundles: Sequence[Bundle]) -> dict[str, P
     ConfigurationError
         A file cannot be read, is of a model that is not served, of another model file, or of other classes.
     """
-    served = {f"{bundle.name}:{bundle.version}": bundle for bundle in bundles}
+    served = {str(bundle.key): bundle for bundle in bundles}
     priors_by_model: dict[str, Priors] = {}
     for path in paths:
         priors = _read(path)
