@@ -9,11 +9,11 @@ demo: $(READY)
 	$(BIN)/tidemark demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The same tests, with the branch coverage of `service/`, which must not fall below the floor in pyproject.toml.
 coverage: $(READY)
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 lint: $(READY)
 	$(BIN)/ruff check .
