@@ -14,6 +14,7 @@ from tidemark.store import engine as engines
 from tidemark.store import schema
 
 DATABASES = itertools.count()
+NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")  # halves the time to make and drop a database
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,9 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an embedded Postgres that lives as long as the run."""
+    """The URL of an embedded Postgres that lives as long as the run, and need not survive a crash of the machine."""
     folder = tmp_path_factory.mktemp("data")
     with engines.database(Settings(data_dir=folder)) as url:
+        for setting in NOT_DURABLE:
+            _execute(url, f"ALTER SYSTEM SET {setting} = off")
+        _execute(url, "SELECT pg_reload_conf()")
         yield url
 
 
