@@ -8,6 +8,7 @@ from typing import Any
 
 from ..drift import WindowTest
 from ..errors import ConfigurationError, TidemarkError
+from ..folders import require_empty
 from ..inference import bundle as bundles
 from ..inference.bundle import Bundle
 from ..monitor.budget import run_time
@@ -56,8 +57,7 @@ def create_remedies(
         was asked for by name cannot be made.
     """
     chosen = _named(names)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} is not an empty folder: give --out a new one")
+    require_empty(out)
     settings = Settings.load()
     loaded = None if bundle is None else bundles.load(bundle)
     with opened(settings) as engine, engine.connect() as connection:

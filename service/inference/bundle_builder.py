@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from pydantic import ValidationError
 
+from ..folders import require_empty
 from . import onnx_inspect
 from .batch_proof import choose_batch
 from .bundle import BrokenBundle, Bundle, InputSpec, Spec, first_problem, load, write_spec
@@ -86,9 +87,10 @@ def init_bundle(
     ------
     BrokenBundle
         What was expected and what was found, in one line, with the option that helps.
+    ConfigurationError
+        `out` is not an empty folder.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BrokenBundle(f"{out} is not an empty folder: give --out a new one")
+    require_empty(out)
     preparation = _preparation(model, preset, hints)
     file = find_model(model)
     try:

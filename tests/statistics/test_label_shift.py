@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from tests.support.worlds import World
 from tidemark.drift.label_shift import (
@@ -95,3 +95,9 @@ def test_wilson_interval_equals_the_published_example() -> None:
     low, high = wilson_interval(81, 263)
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
     assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 5), (3, 7), (50, 60), (999, 1000), (1000, 1000)])
+def test_wilson_interval_equals_that_of_scipy(successes: int, n: int) -> None:
+    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson_interval(successes, n) == pytest.approx((interval.low, interval.high), abs=1e-12)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from ...drift.probability_calibration import LOG_OFFSET, PriorCorrection
+from ...folders import require_empty
 from ...inference import bundle as bundles
 from ...inference import onnx_inspect as anatomy
 from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
@@ -140,8 +141,7 @@ def _written(
     expected: Callable[[Floats, Floats], Matrix],
 ) -> Bundle:
     """Write a changed model beside its `model.toml`, and compare it with numpy on random images."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BrokenBundle(f"{out} is not an empty folder: give --out a new one")
+    require_empty(out)
     output = bundle.output.model_copy(update={"embedding": embedding})
     version = bundle.version + suffix
     spec = Spec(name=bundle.name, version=version, labels=bundle.labels, input=bundle.input, output=output)
