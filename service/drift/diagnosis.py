@@ -53,8 +53,11 @@ def diagnose(fitted: FittedReference, window: TestedWindow, drifted: bool, repea
         kind = "unknown"
     elif drifted:
         residual = fitted.residual_test(window.views, proportions.estimated)
-        estimate = fitted.performance(moved_posterior, predicted, explained=True)
-        kind = name_kind(residual, proportions, 2 - fitted.performance.accuracy - estimate.estimated_accuracy)
+        estimate = fitted.performance(moved_posterior, predicted, explained=True).estimated_accuracy
+        if fitted.rehearsed is not None:
+            # A shifted model is surer than it is right: its confidence alone would take its errors for a label shift.
+            estimate = min(estimate, fitted.rehearsed(window.sample).accuracy)
+        kind = name_kind(residual, proportions, 2 - fitted.performance.accuracy - estimate)
     elif repeats_unusual:
         kind = "repeats"
     return Diagnosis(kind, residual, proportions, _performance(fitted, window, kind, proportions))

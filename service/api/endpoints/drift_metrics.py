@@ -29,7 +29,10 @@ GAUGES = {
     "window_end_timestamp_seconds": ("Time of the last prediction in the last window", []),
     "window_seconds": ("Time to evaluate the last window", []),
     "label_proportion": ("Share of each label", ["label", "source"]),
-    "estimated_accuracy": ("Accuracy estimated without labels in the last window", []),
+    "estimated_accuracy": ("Accuracy estimated without labels in the last window, by method", ["method"]),
+    "accuracy_cost": ("Accuracy on the reference minus the estimated accuracy of the last window", []),
+    "accuracy_cost_low": ("Lower end of the interval of tidemark_accuracy_cost", []),
+    "accuracy_cost_high": ("Upper end of the interval of tidemark_accuracy_cost", []),
     "feedback_accuracy": ("Accuracy measured on labels fed back", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
@@ -193,7 +196,12 @@ def _window(row: WindowRow) -> Iterator[Sample]:
             for label, share in shift[source].items():
                 yield "label_proportion", [label, source], share
     if performance := report["performance"]:
-        yield "estimated_accuracy", [], performance["estimated_accuracy"]
+        # Reports of earlier releases do not name the method, which was the only one.
+        yield "estimated_accuracy", [performance.get("method", "confidence")], performance["estimated_accuracy"]
+        reference = performance["reference_accuracy"]
+        yield "accuracy_cost", [], reference - performance["estimated_accuracy"]
+        yield "accuracy_cost_low", [], reference - performance["high"]
+        yield "accuracy_cost_high", [], reference - performance["low"]
     for item in report["properties"]:
         yield "image_property", [item["name"], "reference"], item["reference_mean"]
         yield "image_property", [item["name"], "window"], item["window_mean"]

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from typer.main import get_command
 
 from tests.support.seed import AT, Seeded, prediction_id
+from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.cli import app
 from tidemark.pages import guidance as guidance
 from tidemark.store import tables
@@ -91,7 +92,23 @@ def test_alert_page_opens_with_its_escaped_sentence(client: TestClient, seeded: 
 def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.alert).text
     assert re.search(r"0\.99 → 0\.91</b> \(0\.89–0\.93\)\s*<small><b>An upper guess\.</b> The images themselves", page)
+    assert "Method: confidence, 95% interval." in page
     assert re.search(r"0\.90</b> \(0\.80–0\.96\) <small>The last 50 labels", page)
+
+
+def test_metrics_name_the_method_of_the_estimated_accuracy_and_what_the_shift_costs(
+    seeded: Seeded, engine: Engine
+) -> None:
+    samples = [
+        sample for family in DriftCollector(engine).collect() for sample in family.samples if "_accuracy" in sample.name
+    ]
+    values = {sample.name: sample.value for sample in samples if sample.labels["slice"] == "camera=7"}
+    methods = {sample.labels.get("method") for sample in samples if sample.name == "tidemark_estimated_accuracy"}
+    assert methods == {"confidence"}
+    assert values["tidemark_estimated_accuracy"] == pytest.approx(0.91)
+    assert values["tidemark_accuracy_cost"] == pytest.approx(0.08)
+    assert values["tidemark_accuracy_cost_low"] == pytest.approx(0.06)
+    assert values["tidemark_accuracy_cost_high"] == pytest.approx(0.10)
 
 
 def test_remedy_s_command_can_be_copied_and_run_as_it_is(client: TestClient, seeded: Seeded) -> None:
