@@ -7,6 +7,7 @@ import os
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, make_url, text
 from typer.testing import CliRunner
@@ -17,9 +18,9 @@ from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.cli import app
-from tidemark.commands.backtest import span_replay
+from tidemark.commands.backtest import log_reader, span_replay
 from tidemark.errors import TidemarkError
-from tidemark.store import streams
+from tidemark.store import feedback, streams
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
@@ -39,7 +40,7 @@ class LoggedHistory(Installation):
         self.spool = UUID(int=7)
         self.number = 1
 
-    def add(self, n: int, tags: list[bytes] | None = None, **change: Any) -> None:
+    def add(self, n: int, tags: list[bytes] | None = None, **change: Any) -> list[UUID]:
         arrays = WORLD.traffic(n, self.rng, **change)
         ids = b"".join(_id(self.at + number * PACE) for number in range(n))
         batch = logged("m:1", ids, arrays["probabilities"], arrays["embeddings"], arrays["properties"], tags)
@@ -47,6 +48,7 @@ class LoggedHistory(Installation):
             write(connection, batch, spool=self.spool, first_number=self.number)
         self.at += n * PACE
         self.number += n
+        return batch.uuids
 
     def environment(self) -> dict[str, str]:
         host = make_url(self.url).render_as_string(hide_password=False)
@@ -155,6 +157,31 @@ def test_dask_gives_what_one_process_gives(shifted: LoggedHistory) -> None:
     spread = outcomes(shifted, "--set", "expected_run_time=5000", "--dask", "local")
     for name in alone:
         assert spread[name]["incidents"] == alone[name]["incidents"]
+
+
+def test_the_log_is_read_in_pieces(shifted: LoggedHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = outcomes(shifted)["today's settings"]
+    monkeypatch.setattr(log_reader, "ROWS_AT_ONCE", 130)
+    pieces = outcomes(shifted)["today's settings"]
+    assert pieces["predictions"] == whole["predictions"]
+    assert [incident["kind"] for incident in pieces["incidents"]] == ["covariate"]
+    [first], [second] = (incident["alarms"] for one in (whole, pieces) for incident in one["incidents"])
+    assert second["position"] == pytest.approx(first["position"], abs=60)
+
+
+def test_labels_that_came_back_are_replayed(engine: Engine, url: str) -> None:
+    history = LoggedHistory(engine, url)
+    ids = history.add(600)
+    with engine.connect() as connection:
+        predicted = feedback.find(connection, ids)
+    history.label(ids, np.array([(predicted[key].predicted + 1) % 5 for key in ids]))
+    history.watch()
+    kinds = {alert.kind for alert in history.alerts()}
+    history.at = dt.datetime.now(dt.UTC)
+    happened, today = outcomes(history).values()
+    assert {incident["kind"] for incident in happened["incidents"]} == kinds
+    assert {incident["kind"] for incident in today["incidents"]} == kinds
+    assert "concept" in kinds
 
 
 def test_slices_are_tried_by_a_setting(engine: Engine, url: str) -> None:

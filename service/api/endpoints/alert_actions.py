@@ -87,7 +87,7 @@ def post_test(request: Request, by: By) -> TestStarted:
 
 @router.post("/alerts/{alert_id}/acknowledge", summary="Acknowledge an alert", responses=documented(403, 404, 422, 503))
 def acknowledge(alert_id: UUID, request: Request, by: By, body: AcknowledgeBody | None = None) -> Alert:
-    """Record that somebody takes care of an alert; Alertmanager is no longer reminded of it."""
+    """Record that somebody takes care of an alert; Alertmanager keeps it and notifies nobody of it again."""
     with database_state(request).engine.begin() as connection:
         existing_alert(connection, alert_id)
         note = body.note if body else ""
