@@ -1,4 +1,4 @@
-"""SIGKILL of every process at its worst moment and at random ones: nothing acknowledged is lost or counted twice."""
+"""SIGKILL and SIGSTOP of every process, at its worst moment and at random ones: nothing is lost or counted twice."""
 
 import os
 import random
@@ -6,8 +6,9 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
+import psutil
 import pytest
 
 from tests.support import verify
@@ -15,8 +16,12 @@ from tests.support.installation import IMAGES, Installation
 from tests.support.load import Load
 from tests.support.postgres import WAITING, OwnPostgres, holding
 
+Strike = Callable[[Installation, OwnPostgres], None]
 MODELS = ("digits:1", "digits:2")
-ROUNDS = 50
+QUICK_ROUNDS = 4
+MAX_PAUSE = 2.5  # seconds between two strikes
+HALT = 1.0  # seconds that a process is stopped
+SLOW_ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 
 def kill_server(installation: Installation, _: OwnPostgres) -> None:
@@ -27,6 +32,39 @@ def kill_server(installation: Installation, _: OwnPostgres) -> None:
 def kill_monitor(installation: Installation, _: OwnPostgres) -> None:
     installation.kill("monitor")
     installation.start("monitor")
+
+
+def halt(installation: Installation, name: str) -> None:
+    """Stop a process and its children where they are for some time, as a machine that hangs."""
+    leader = psutil.Process(installation.processes[name].pid)
+    processes = [leader, *leader.children(recursive=True)]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    time.sleep(HALT)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def halt_server(installation: Installation, _: OwnPostgres) -> None:
+    halt(installation, "serve")
+
+
+def halt_monitor(installation: Installation, _: OwnPostgres) -> None:
+    halt(installation, "monitor")
+
+
+def halt_backend(_: Installation, postgres: OwnPostgres) -> None:
+    """SIGSTOP of a session's process for some time."""
+    postgres.await_up()
+    pids = postgres.run(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidemark' ORDER BY query_start DESC"
+    )
+    if pids:
+        os.kill(pids[0][0], signal.SIGSTOP)
+        time.sleep(HALT)
+        os.kill(pids[0][0], signal.SIGCONT)
 
 
 def kill_postmaster(_: Installation, postgres: OwnPostgres) -> None:
@@ -80,14 +118,22 @@ def kill_monitor_in_transaction(installation: Installation, postgres: OwnPostgre
     installation.start("monitor")
 
 
-DIRECTED = (
+DIRECTED: tuple[Strike, ...] = (
     kill_server_between_commit_and_discard,
     kill_server_in_copy,
     kill_monitor_in_transaction,
     kill_backend,
     kill_postmaster,
 )
-RANDOM = (kill_server, kill_monitor, kill_backend, kill_postmaster)
+RANDOM: tuple[Strike, ...] = (
+    kill_server,
+    kill_monitor,
+    kill_backend,
+    kill_postmaster,
+    halt_server,
+    halt_monitor,
+    halt_backend,
+)
 
 
 def settled(installation: Installation, load: Load) -> None:
@@ -116,24 +162,31 @@ def test_five_kills_in_mid_flow_lose_nothing_and_count_nothing_twice(
     settled(installation, load)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1))
-def test_fifty_kills_at_random_moments(install: Callable[..., Installation], postgres: OwnPostgres, seed: int) -> None:
-    installation, dice = install(), random.Random(seed)
+@pytest.mark.parametrize("rounds", [QUICK_ROUNDS, pytest.param(SLOW_ROUNDS, marks=pytest.mark.slow)])
+def test_kills_and_halts_at_random_moments(
+    install: Callable[..., Installation], postgres: OwnPostgres, rounds: int
+) -> None:
+    installation, dice = install(), random.Random(rounds)
+    strikes = list(RANDOM)  # the first ones in turn, so that few rounds have each kind
+    dice.shuffle(strikes)
     installation.start("serve")
     installation.start("monitor")
     installation.ready()
     with Load(installation, models=MODELS) as load:
-        for number in range(ROUNDS):
+        load.more(20)
+        for number in range(rounds):
             load.kinds["digits:2"] = "covariate" if number // 10 % 2 else "none"
             strike = dice.choice(RANDOM) if dice.random() < 0.7 else dice.choice(DIRECTED[:3])
+            strike = strikes[number] if number < len(strikes) else strike
             if strike in DIRECTED:
                 installation.ready()
-            time.sleep(dice.uniform(0.0, 2.5))
+            time.sleep(dice.uniform(0.0, MAX_PAUSE))
             strike(installation, postgres)
+            installation.revive()
             if number % 5 == 4:
                 load.more(20)
         load.kinds["digits:2"] = "covariate"
         installation.ready()
-        load.more(500)
+        load.more(500 if rounds > QUICK_ROUNDS else 100)
+        installation.until(lambda: installation.one("SELECT count(*) FROM alerts"), "an alert")
     settled(installation, load)
