@@ -43,6 +43,7 @@ BATCH = 500  # predictions that are logged at a time
 SLICES = 20
 STREAMS = 300
 REST = 120  # predictions that are sent one by one
+FLEET, FLEET_SECONDS = 50, 30  # models with one prediction a second each, and how long they are watched
 STAGES = {
     "read": ("log.py", "read"),
     "score": ("rows_by_stream.py", "_score"),
@@ -79,6 +80,10 @@ def run(_: World) -> None:
     print()
     with _installation() as (engine, url):
         _rest(engine, url)
+    with _installation() as (engine, url):
+        _fleet(engine, url, "models", [f"m{number}" for number in range(FLEET)], ())
+    with _installation() as (engine, url):
+        _fleet(engine, url, "slices of one model", ["m"] * FLEET, ("camera",))
     with _installation() as (engine, url):
         _many_streams(engine, url)
 
@@ -160,6 +165,54 @@ def _rest(engine: Engine, url: str) -> None:
     print()
 
 
+def _fleet(engine: Engine, url: str, name: str, senders: list[str], tags: tuple[str, ...]) -> None:
+    """Print the share of a core that streams with one prediction a second each cost, Postgres' sessions included."""
+    shape = Shape("", 512, 10, 0, tags)
+    calibration = None
+    for model in dict.fromkeys(senders):
+        model_id = _model(engine, model, shape, np.random.default_rng(0))
+        with engine.begin() as connection:
+            if calibration is not None:
+                references.save_calibration(connection, model_id, calibration)
+        if calibration is None:
+            _monitor(engine, url, shape).settle()
+            with engine.begin() as connection:
+                calibration = references.load_calibration(connection, model_id)
+                watch.release(connection, [target.id for target in watch.targets(connection)], _owner(connection))
+    monitor = _monitor(engine, url, shape, monitor_poll=1.0, max_slices=FLEET)
+    spools = {model: uuid4() for model in senders}
+    first = dict.fromkeys(senders, 0)
+    rng = np.random.default_rng(1)
+
+    def send(count: int) -> None:
+        for model in spools:
+            batch = _predictions(shape, count, rng, values=FLEET, model=f"{model}:1")
+            _log(engine, spools[model], f"{model}:1", first[model], batch)
+            first[model] += count
+
+    each = senders.count(senders[0])
+    for _ in range(3):
+        send(10 * each)
+        monitor.settle()
+    seconds = 0.0
+    for _ in range(FLEET_SECONDS):
+        begun = time.monotonic()
+        send(each)
+        started = _processor(engine)
+        monitor._polled_at = -float("inf")
+        while monitor.turn():
+            pass
+        seconds += _processor(engine) - started
+        time.sleep(max(begun + 1 - time.monotonic(), 0.0))
+    print(f"{len(senders)} {name} with a prediction a second each: {seconds / FLEET_SECONDS:.1%} of a core", flush=True)
+
+
+def _owner(connection: Connection) -> Any:
+    return connection.execute(
+        text("SELECT lease_owner FROM streams WHERE lease_owner IS NOT NULL LIMIT 1")
+    ).scalar_one()
+
+
 def _many_streams(engine: Engine, url: str) -> None:
     shape = Shape("", 512, 10, 0, ("camera",))
     rng = np.random.default_rng(0)
@@ -200,11 +253,13 @@ def _model(engine: Engine, name: str, shape: Shape, rng: np.random.Generator) ->
     return model_id
 
 
-def _predictions(shape: Shape, count: int, rng: np.random.Generator, values: int = SLICES) -> Logged:
+def _predictions(
+    shape: Shape, count: int, rng: np.random.Generator, values: int = SLICES, model: str = "m:1"
+) -> Logged:
     ids = b"".join(uuid7().bytes for _ in range(count))
     tags = [b'{"camera":"%d"}' % (number % values) for number in range(count)] if shape.tags else None
     probabilities = rng.dirichlet(np.ones(shape.classes), count)
-    return logged("m:1", ids, probabilities, rng.normal(size=(count, shape.size)), None, tags)
+    return logged(model, ids, probabilities, rng.normal(size=(count, shape.size)), None, tags)
 
 
 def _log(engine: Engine, spool: Any, model: str, first: int, batch: Logged) -> None:

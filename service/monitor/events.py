@@ -14,7 +14,7 @@ from .label_step import LabelDetection
 from .stored_report import StoredReport
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
-Purpose = Literal["routine", "incident", "alarm", "labels", "further_shift"]
+Purpose = Literal["routine", "incident", "alarm", "labels", "further_shift", "on_demand"]
 
 
 @dataclass(frozen=True)

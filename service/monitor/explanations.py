@@ -21,7 +21,14 @@ from .window_explanation import explain
 SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
 MAX_ALLOWANCE = 10.0  # seconds of processor time that unused shares add up to
 MAX_WAITING = 200  # windows that may wait; further ones are skipped
-PRIORITIES: Mapping[Purpose, int] = {"alarm": 0, "further_shift": 0, "labels": 0, "incident": 1, "routine": 2}
+PRIORITIES: Mapping[Purpose, int] = {
+    "alarm": 0,
+    "further_shift": 0,
+    "labels": 0,
+    "on_demand": 0,
+    "incident": 1,
+    "routine": 2,
+}
 GONE = "its predictions are no longer in the database"
 
 logger = logging.getLogger(__name__)
@@ -47,9 +54,10 @@ class PostponedTest:
 class Explanations:
     """Tests windows one after the other.
 
-    Windows for alarms are always tested; the others while the time that all of them took stays below a quarter of a
-    core, else they are answered as skipped. A window that cannot be read while the database is unavailable is submitted
-    again at the next call of `collect`, which the monitor makes once it has reached the database.
+    Windows for alarms, and those that people request, are always tested; the others while the time that all of them
+    took stays below a quarter of a core, else they are answered as skipped. A window that cannot be read while the
+    database is unavailable is submitted again at the next call of `collect`, which the monitor makes once it has reached
+    the database.
 
     Parameters
     ----------

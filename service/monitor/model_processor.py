@@ -156,9 +156,11 @@ class ModelProcessor:
             if incident is not None and incident.id == incident_id:
                 seconds[name] = second
         explanations = list(model.explanations)
+        requested = model.requested_windows
+        model.begin_windows(requested)
         model.seconds.clear()
         model.explanations.clear()
-        return ModelInput(batch, labels, explanations, seconds)
+        return ModelInput(batch, labels, explanations, seconds, frozenset(requested))
 
     def _write(self, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
         """Store a step, with a checkpoint if one is due."""

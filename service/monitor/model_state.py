@@ -61,12 +61,15 @@ class ModelInput:
         Answers to window requests of the model's streams.
     seconds : mapping
         The prepared second detectors by the name of the slice.
+    requested_windows : set of str
+        The streams of which a person has requested a window test, by the name of the slice.
     """
 
     batch: PredictionBatch | None = None
     labels: LabelBatch | None = None
     explanations: Sequence[Explanation] = ()
     seconds: Mapping[str, SecondDetector] = field(default_factory=dict)
+    requested_windows: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

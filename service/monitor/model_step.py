@@ -76,7 +76,7 @@ class _ModelStep:
         self._inputs = {name: StreamInput(rows=part) for name, part in rows.items()}
 
     def take_rest(self, incoming: ModelInput) -> None:
-        """Give each stream its labels, the answers to its requests, and its second detector."""
+        """Give each stream its labels, the answers to its requests, its second detector, and what people request."""
         if incoming.labels is not None:
             for name, labels in labels_by_stream(incoming.labels, self._assigner, self._streams).items():
                 self._inputs[name] = replace(self._input(name), labels=labels)
@@ -86,6 +86,8 @@ class _ModelStep:
             self._inputs[name] = replace(present, explanations=(*present.explanations, explanation))
         for name, second in incoming.seconds.items():
             self._inputs[name] = replace(self._input(name), second=second)
+        for name in incoming.requested_windows:
+            self._inputs[name] = replace(self._input(name), window_requested=True)
 
     def finish(self, incoming: ModelInput, now: dt.datetime) -> ModelTransition:
         """Advance every stream for which something came in, or that is due."""

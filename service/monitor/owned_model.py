@@ -64,6 +64,7 @@ class OwnedModel:
     stepped_at: float = 0.0
     retries: StepRetries = field(default_factory=StepRetries)
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
+    _begun_windows: dict[str, dt.datetime] = field(default_factory=dict)
     _error: BaseException | None = None
     _status_at: float = -float("inf")
 
@@ -117,10 +118,21 @@ class OwnedModel:
         return state is not None and (state.position < self.written or state.label_position < self.labels_written)
 
     @property
+    def requested_windows(self) -> dict[str, dt.datetime]:
+        """The streams of which a person has requested a window test that has not begun, with the request's time."""
+        requested = {name: target.window_requested_at for name, target in self.targets.items()}
+        return {name: at for name, at in requested.items() if at is not None and at != self._begun_windows.get(name)}
+
+    def begin_windows(self, requested: dict[str, dt.datetime]) -> None:
+        """Remember the requests of window tests that a step takes over."""
+        self._begun_windows |= requested
+
+    @property
     def wakes(self) -> bool:
         """Whether a parked model has something new."""
         whole = self.whole
-        return whole.written > whole.position or whole.labels_written > whole.label_position
+        has_more = whole.written > whole.position or whole.labels_written > whole.label_position
+        return has_more or bool(self.requested_windows)
 
     def park(self) -> None:
         """Drop the stored state from memory until something new comes."""
@@ -128,7 +140,7 @@ class OwnedModel:
 
     def has_input(self, now: dt.datetime, settings: Settings) -> bool:
         """Check whether there is anything for a step to process."""
-        if self.has_more or self.explanations or self.seconds:
+        if self.has_more or self.explanations or self.seconds or self.requested_windows:
             return True
         return self.state is not None and any(is_due(item, settings, now) for item in self.state.streams.values())
 

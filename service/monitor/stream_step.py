@@ -16,7 +16,7 @@ from .prepared_reference import PreparedReference
 from .state import StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
-from .window_requests import is_overdue, request_full_windows, request_overdue_window
+from .window_requests import is_overdue, request_full_windows, request_newest, request_overdue_window
 
 CHUNK = 500  # predictions after which alarms, windows and the end of an incident are checked
 POINT_INTERVAL = dt.timedelta(seconds=2)  # time between two points of the evidence's chart
@@ -61,6 +61,8 @@ def advance_stream(
     request_second_baseline(update)
     request_alarm_window(update)
     request_overdue_window(update)
+    if incoming.window_requested:
+        request_newest(update, "on_demand", settings.window_size)
     _forget_resolved_incidents(update)
     _update_status(update, has_rows=incoming.rows is not None)
     return update.transition()

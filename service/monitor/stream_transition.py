@@ -25,12 +25,15 @@ class StreamInput:
         Answers to window requests.
     second : SecondDetector, optional
         The prepared detector against the traffic since the change.
+    window_requested : bool, default False
+        Whether a person has requested a test of the newest predictions.
     """
 
     rows: StreamRows | None = None
     labels: FedBackLabels | None = None
     explanations: tuple[Explanation, ...] = ()
     second: SecondDetector | None = None
+    window_requested: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ FORGET_MONITORS = "1 day"  # without a heartbeat, after which a monitor's row is
 TARGETS = text(
     """
     SELECT s.id, s.model_id, s.slice, s.reference_id, s.position, s.label_position, s.seen,
-        s.lease_owner, coalesce(s.lease_until > now(), false) AS leased,
+        s.lease_owner, s.window_requested_at, coalesce(s.lease_until > now(), false) AS leased,
         coalesce(p.position, 0) AS written, coalesce(l.position, 0) AS labels_written,
         (SELECT max(c.id) FROM calibrations c WHERE c.stream_id = s.id AND c.reference_id = s.reference_id)
             AS calibration_id,
@@ -97,6 +97,8 @@ class Target:
         Whether the lease of `lease_owner` holds.
     calibration_id, baseline_id : int, optional
         The newest traffic that was declared calm, and the newest that was accepted.
+    window_requested_at : datetime, optional
+        When a person requested a window test that is not stored yet.
     """
 
     id: int
@@ -112,6 +114,7 @@ class Target:
     labels_written: int
     calibration_id: int | None
     baseline_id: int | None
+    window_requested_at: dt.datetime | None
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = dt.datetime.now(dt.UTC)
-    installation.log(WORLD.bursts(6000, installation.rng))
+    installation.log(WORLD.bursts(3000, installation.rng))
     end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
     installation.watch()
     assert "tidemark calibrate" in installation.stream().status["note"]
@@ -175,10 +175,10 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
     monkeypatch.setenv("TIDEMARK_WINDOW_SIZE", "200")
     monkeypatch.setenv("TIDEMARK_EXPECTED_RUN_TIME", "20000")
     facts = calibrate("m:1", start - dt.timedelta(seconds=1), end)
-    assert facts["predictions"] == 6000
+    assert facts["predictions"] == 3000
     assert facts["design_effect"] > 5
     before = len(installation.alerts())
-    installation.log(WORLD.bursts(2000, installation.rng))
+    installation.log(WORLD.bursts(1000, installation.rng))
     installation.watch()
     assert len(installation.alerts()) == before
     assert installation.stream().status.get("note") is None

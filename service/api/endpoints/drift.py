@@ -1,12 +1,13 @@
 """The drift state of every stream, and the window reports."""
 
+import datetime as dt
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from ...alerts.schemas import BaselineSummary
-from ...store import baselines, streams, watching, windows
+from ...store import baselines, streams, watching, window_requests, windows
 from ...store.baselines import Baseline
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
@@ -27,6 +28,11 @@ class Streams(BaseModel):
 class Windows(BaseModel):
     windows: list[dict[str, Any]]
     next: int | None = Field(description="The `before` of the page after this one; null at the end.")
+
+
+class RequestedWindow(BaseModel):
+    stream: str
+    requested_at: dt.datetime
 
 
 @router.get("/drift", summary="State of every stream", responses=documented(503))
@@ -58,6 +64,31 @@ def get_windows(
         rows = windows.newest(connection, name, limit, before)
         has_more = bool(rows) and windows.has_older(connection, name, rows[-1].id)
     return Windows(windows=[window_report(row) for row in rows], next=rows[-1].id if has_more else None)
+
+
+@router.post(
+    "/drift/windows",
+    status_code=202,
+    summary="Test the newest predictions of a stream now",
+    responses=documented(404, 409, 422, 429, 503),
+)
+def request_window(request: Request, stream: str) -> RequestedWindow:
+    """Have a monitor test the newest predictions of a stream, up to a window's size, whether a window is due or not.
+
+    The report becomes the newest of `GET /drift/windows?stream=…`, usually within seconds. One request is worked on at
+    a time; one that no monitor answers is given up after two minutes.
+    """
+    with request.app.state.engine.begin() as connection:
+        names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
+        row = streams.find(connection, next(names, stream))
+        if row is None or row.retired_at is not None:
+            raise Problem(404, f"no stream {stream}")
+        if row.reference_id is None or row.seen == 0:
+            raise Problem(409, f"stream {row.stream} has no reference, or no prediction of it has been watched yet")
+        requested_at = window_requests.request(connection, row.id)
+    if requested_at is None:
+        raise Problem(429, "another window is being tested on request; ask again in some seconds", {"Retry-After": "5"})
+    return RequestedWindow(stream=row.stream, requested_at=requested_at)
 
 
 @router.get("/drift/windows/{window_id}", summary="One window report", responses=documented(404, 422, 503))

@@ -60,6 +60,7 @@ streams = Table(
     Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # evidence, threshold, rate, ...
     Column("last_success_at", DateTime(timezone=True), nullable=True),
     Column("last_window_at", DateTime(timezone=True), nullable=True),
+    Column("window_requested_at", DateTime(timezone=True), nullable=True),  # by a person, until the window is stored
     Column("tag_counts", JSONB, nullable=True),  # of the whole model's stream: the busiest values of each tag
     Column("retired_at", DateTime(timezone=True), nullable=True),  # of a slice's stream that others took the place of
     Column("position", BigInteger, nullable=False, server_default="0"),  # of the last prediction watched

@@ -18,9 +18,9 @@ from tests.support.postgres import WAITING, OwnPostgres, holding
 
 Strike = Callable[[Installation, OwnPostgres], None]
 MODELS = ("digits:1", "digits:2")
-QUICK_ROUNDS = 4
+QUICK_ROUNDS = 3
 MAX_PAUSE = 2.5  # seconds between two strikes
-HALT = 1.0  # seconds that a process is stopped
+HALT = 0.5  # seconds that a process is stopped
 SLOW_ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 

@@ -17,7 +17,7 @@ from tests.support.postgres import OwnPostgres
 from tidemark.store.engine import conninfo
 
 OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"
-QUICK, SLOW = 5.0, 60.0  # seconds away
+QUICK, SLOW = 1.0, 60.0  # seconds away, besides the time of the checks meanwhile
 REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
 BLIND = 'tidemark_stream_blind{model="digits",reason="database",slice="",version="1"} 1.0'
