@@ -1,5 +1,6 @@
 """The columns of predictions that the window test compares."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ ViewName = Literal["embedding", "log_probability", "property", "soft_label", "pr
 LOG_OFFSET = 1e-4  # added to a probability before its logarithm
 SIZES = ("width", "height", "bytes", "byte_size")  # properties that are compared by their ratios, on a log scale
 MIN_RELATIVE_SPREAD = 1e-6  # deviation, relative to the mean, below which a property counts as constant
+MIN_SIZE_SPREAD = 0.02  # the same of a size: cameras and crops differ by a pixel here and there, which says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class ViewBuilder:
         self._sizes: BoolArray = np.isin(names, SIZES)
         self.varying: BoolArray = np.zeros(len(names), dtype=bool)  # (p,) properties that are compared
         if reference.properties is not None:
-            self.varying = vary(reference.properties)
+            self.varying = vary(reference.properties, reference.property_names)
 
     def __call__(self, sample: Sample) -> PredictionViews:
         """Return the views of validated predictions."""
@@ -91,8 +93,10 @@ class ViewBuilder:
         return scaled
 
 
-def vary(properties: Float32Array) -> BoolArray:
-    """Return for each property (p,) whether its rows (n, p) differ by more than rounding."""
+def vary(properties: Float32Array, names: Sequence[str]) -> BoolArray:
+    """Return for each property (p,) whether its rows (n, p) vary: by more than rounding, and sizes by more than a pixel
+    here and there."""
     deviation = properties.std(axis=0, dtype=np.float64)
     scale = np.abs(properties).mean(axis=0, dtype=np.float64)
-    return np.asarray(deviation > MIN_RELATIVE_SPREAD * np.maximum(scale, MIN_RELATIVE_SPREAD))
+    least = np.where(np.isin(names, SIZES), MIN_SIZE_SPREAD, MIN_RELATIVE_SPREAD)
+    return np.asarray(deviation > least * np.maximum(scale, MIN_RELATIVE_SPREAD))

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from .prediction_views import vary
 from .reference import Reference
 from .samples import Sample
 from .types import Float32Array, FloatArray
@@ -57,7 +58,7 @@ class Views:
         if View.PROPERTY in raw:
             # A property that never varies in the reference, such as the size of images from an array, has no unit in
             # which a difference could be large or small.
-            self._factor[View.PROPERTY][np.ptp(raw[View.PROPERTY], axis=0) == 0] = 0
+            self._factor[View.PROPERTY][~vary(raw[View.PROPERTY], reference.property_names)] = 0
         share = reference.probabilities.mean(axis=0, dtype=np.float64)
         self._root_share = np.sqrt(np.maximum(share, MIN_SHARE)).astype(np.float32)
 
