@@ -56,8 +56,8 @@ class Explanations:
 
     Windows for alarms, and those that people request, are always tested; the others while the time that all of them
     took stays below a quarter of a core, else they are answered as skipped. A window that cannot be read while the
-    database is unavailable is submitted again at the next call of `collect`, which the monitor makes once it has reached
-    the database.
+    database is unavailable is submitted again at the next call of `collect`, which the monitor makes once it has
+    reached the database.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
-from ..api.state import database_state
+from ..api.state import database_state, server_state
 from ..api.window_reports import window_report
 from ..model_key import ModelKey
 from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
@@ -49,7 +49,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
     except DATABASE_ERRORS as error:
         if not is_unavailable(error) or "text/html" not in request.headers.get("accept", ""):
             raise
-        return render_page("unavailable.html", 503, streams=request.app.state.server.drift_collector.models)
+        return render_page("unavailable.html", 503, streams=server_state(request).drift_collector.models)
 
 
 def _overview(request: Request, model: str, slice: str) -> Response:

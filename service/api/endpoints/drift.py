@@ -78,7 +78,7 @@ def request_window(request: Request, stream: str) -> RequestedWindow:
     The report becomes the newest of `GET /drift/windows?stream=…`, usually within seconds. One request is worked on at
     a time; one that no monitor answers is given up after two minutes.
     """
-    with request.app.state.engine.begin() as connection:
+    with database_state(request).engine.begin() as connection:
         names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
         row = streams.find(connection, next(names, stream))
         if row is None or row.retired_at is not None:

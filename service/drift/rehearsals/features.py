@@ -82,7 +82,7 @@ class WindowFeatures:
         self._varying: IntArray = np.zeros(0, dtype=np.int64)
         if sample.properties is not None:
             is_size = np.isin(np.array(reference.property_names), SIZES)
-            self._varying = np.flatnonzero(vary(sample.properties) & ~is_size)
+            self._varying = np.flatnonzero(vary(sample.properties, reference.property_names) & ~is_size)
             chosen = sample.properties[:, self._varying].astype(np.float64)
             self._property_mean, self._property_deviation = chosen.mean(axis=0), chosen.std(axis=0)
 
