@@ -33,6 +33,9 @@ lock: $(READY)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra docs --universal --generate-hashes --python-version 3.11 \
 	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+	for variant in 'gpu onnxruntime-gpu[cuda,cudnn]' 'openvino onnxruntime-openvino'; do set -- $$variant; echo "$$2" | \
+	    $(BIN)/uv pip compile - --constraint requirements.lock --universal --generate-hashes --python-version 3.11 --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file docker/$$1.lock || exit 1; done
 
 # The protocol buffer compiler is not among the dependencies: its newest releases need a newer protobuf than the clients
 # that the tests use. This release generates code for protobuf 6.31 and newer.

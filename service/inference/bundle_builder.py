@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ..folders import require_empty
 from . import onnx_inspect
+from .ambiguous_scores import check_joined_heads, check_sign
 from .batch_proof import choose_batch
 from .bundle import BrokenBundle, Bundle, InputSpec, Spec, first_problem, load, write_spec
 from .embedding_choice import choose_embedding
@@ -151,7 +152,12 @@ def _examine(source: ModelSource, preparation: Preparation, named: str | None, h
     images = probe_images(spec.size, spec.channels)
     rows = {one.tensor: _finite(_alone(network, images, one.tensor)) for one in candidates}
     chosen = choose_scores(source.proto, candidates, rows, hints.output)
-    scores = choose_activation(chosen, rows[chosen.tensor].reshape(len(rows[chosen.tensor]), -1), hints.activation)
+    score_rows = rows[chosen.tensor].reshape(len(rows[chosen.tensor]), -1)
+    if hints.output is None:
+        check_joined_heads(source.proto, chosen, score_rows)
+    if hints.activation is None:
+        check_sign(chosen, score_rows)
+    scores = choose_activation(chosen, score_rows, hints.activation)
     if scores.activation == "sigmoid" and hints.activation is None:
         note(
             f"{chosen.output} is one score without a sigmoid in the graph: taken as the logit of the second class; if "

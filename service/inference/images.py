@@ -10,10 +10,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from ..errors import TidemarkError
+from . import heif
 from .bundle import InputSpec
+from .colour_profile import in_srgb
 from .image_metadata import foreign_format, scans, without_metadata
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"),
+    *(["AVIF"] if features.check("avif") else []),
+    *(["HEIF"] if heif.register() else []),
+)
 DRAFT_FACTOR = 4  # a JPEG is decoded at reduced scale only down to this multiple of the model's input
 MAX_JPEG_SCANS = 100  # scans of a JPEG; each takes 2 ms at 25 million pixels and 42 bytes, usual files have up to 12
 ORIENTATION = 0x0112  # tag number in EXIF
@@ -61,10 +67,10 @@ def allow_pixels(max_pixels: int) -> None:
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
-    """Decode an image: JPEG, PNG, WebP, BMP, TIFF, AVIF or the first frame of a GIF.
+    """Decode an image: JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC where its decoder is installed, or a GIF's first frame.
 
-    EXIF orientation is applied, 16-bit samples are scaled to 8, alpha is composited on white. An image whose pixels can
-    be decoded is accepted, whatever is in its metadata.
+    EXIF orientation is applied, colours with an ICC profile are brought to sRGB, 16-bit samples are scaled to 8, alpha
+    is composited on white. An image whose pixels can be decoded is accepted, whatever is in its metadata.
 
     Raises
     ------
@@ -95,6 +101,10 @@ def _refusal(problem: Exception, data: bytes) -> NotAnImage:
     if not isinstance(problem, UnidentifiedImageError):
         return NotAnImage(f"broken image: {problem}")
     kind = foreign_format(data)
+    if kind in ("HEIC", "HEIF"):
+        if "HEIF" in FORMATS:
+            return NotAnImage(f"broken image: {kind} that cannot be read")
+        return NotAnImage(f"{kind} is not accepted without the extra `heif` ({', '.join(FORMATS)})")
     reason = f"{kind} is not accepted" if kind else "not an image in a known format"
     return NotAnImage(f"{reason} ({', '.join(FORMATS)})")
 
@@ -117,7 +127,7 @@ def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
         if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # Pillow turns a TIFF by itself
             width, height = height, width
         upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
-        return DecodedImage(fit(in_mode(upright, spec.pixel_mode), spec), width, height)
+        return DecodedImage(fit(in_mode(in_srgb(upright), spec.pixel_mode), spec), width, height)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -41,6 +41,7 @@ def execution_providers(names: Sequence[str] | None = None) -> list[str]:
         if PROVIDERS[name] not in installed:
             available = ", ".join(short for short, long in PROVIDERS.items() if long in installed)
             raise ConfigurationError(
-                f"TIDEMARK_PROVIDERS: {name} is not in the installed ONNX Runtime, which has {available}"
+                f"TIDEMARK_PROVIDERS: {name} is not in the installed ONNX Runtime, which has {available}; "
+                "docs/models.md says how to install another"
             )
     return list(dict.fromkeys([*(PROVIDERS[name] for name in names), CPU]))

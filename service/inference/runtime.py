@@ -6,8 +6,9 @@ from pathlib import Path
 import onnxruntime
 
 from .bundle import BrokenBundle
-from .providers import CPU
+from .providers import CPU, PROVIDERS
 
+CUDA_PROVIDERS = frozenset({PROVIDERS["cuda"], PROVIDERS["tensorrt"]})
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"  # ONNX Runtime's name of the setting
 
 
@@ -38,6 +39,8 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if isinstance(model, bytes):
         options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
+    if not CUDA_PROVIDERS.isdisjoint(providers):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN out of their wheels, where the system has none
     try:
         return onnxruntime.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions have no common base of their own

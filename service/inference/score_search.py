@@ -142,7 +142,7 @@ def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested:
         return Scores(scores, classes, "none" if squashes and is_unit else "sigmoid")
     if last in LOGARITHMS:
         return Scores(scores, classes, "softmax")  # the softmax of log-probabilities are the probabilities
-    if _are_distributions(rows):
+    if are_distributions(rows):
         return Scores(scores, classes, "none")
     if last in SOFTMAXES and rows.min() >= 0 and rows.max() <= 1 and (rows.sum(axis=1) < classes / 100 + 2).all():
         return Scores(scores, classes, "normalise")
@@ -172,7 +172,8 @@ def _named(scores: ScoreTensor, words: Sequence[str]) -> bool:
     return any(word in scores.output.lower() for word in words)
 
 
-def _are_distributions(rows: NDArray[np.float64]) -> bool:
+def are_distributions(rows: NDArray[np.float64]) -> bool:
+    """Check whether each row is a probability distribution, as far as rounding allows."""
     try:
         distributions(rows.astype(np.float32))
     except ModelFailed:
@@ -184,7 +185,7 @@ def _check_activation(scores: ScoreTensor, rows: NDArray[np.float64], activation
     if activation not in ("none", "softmax", "sigmoid", "normalise"):
         raise BrokenBundle(f"--activation: expected none, softmax, sigmoid or normalise, got {activation!r}")
     made = activated(rows.astype(np.float32), activation)
-    if activation != "softmax" and not _are_distributions(np.asarray(made, np.float64)):
+    if activation != "softmax" and not are_distributions(np.asarray(made, np.float64)):
         raise BrokenBundle(
             f"--activation {activation}: {scores.output} answers {rows.min():.3g} to {rows.max():.3g}, which does not "
             "make probabilities that add up to 1"

@@ -104,7 +104,6 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("start", "name"),
     [
-        (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"<svg xmlns=", "SVG"),
         (b"%PDF-1.7", "PDF"),

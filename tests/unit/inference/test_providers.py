@@ -94,3 +94,13 @@ def test_a_provider_s_answers_are_compared_with_the_cpu_s(
             Model(bundle, 1, asked)
     else:
         assert Model(bundle, 1, asked).providers == ([CUDA, CPU] if agrees else [CPU])
+
+
+def test_openvino_answers_as_the_cpu_does(make_mlp: Make, tmp_path: Path) -> None:
+    if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("the wheel onnxruntime-openvino is not installed in the place of onnxruntime")
+    bundle = init_bundle(make_mlp(), tmp_path / "bundle")
+    pixels = np.random.default_rng(0).integers(0, 256, (5, *bundle.input.size), dtype=np.uint8)
+    model = Model(bundle, 1, ["openvino"])
+    assert model.providers[0] == "OpenVINOExecutionProvider"
+    np.testing.assert_allclose(model.predict(pixels)[0], Model(bundle, 1, ["cpu"]).predict(pixels)[0], atol=1e-3)

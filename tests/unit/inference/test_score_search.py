@@ -261,6 +261,46 @@ def test_two_heads_are_named_and_asked_for(make_graph: Make, tmp_path: Path) -> 
     assert (bundle.output.probabilities, len(bundle.labels), bundle.output.embedding) == ("age", 5, "hidden")
 
 
+@pytest.mark.parametrize("softmax", [False, True])
+def test_heads_that_are_joined_are_named_and_asked_for(make_graph: Make, tmp_path: Path, softmax: bool) -> None:
+    parts = ["age", "gender"]
+    nodes: Nodes = [*BODY, ("Gemm", ["hidden", "w5"], ["age"], {}), ("Gemm", ["hidden", "w2"], ["gender"], {})]
+    if softmax:
+        nodes += [("Softmax", [part], [f"{part}_p"], {}) for part in parts]
+        parts = [f"{part}_p" for part in parts]
+    nodes += [("Concat", parts, ["out"], {"axis": 1})]
+    model = make_graph(nodes, WEIGHTS | {"w5": random(6, 5, seed=4)}, ["out"])
+    with pytest.raises(BrokenBundle, match=rf"several heads: {parts[0]}, {parts[1]}; choose one by --output NAME"):
+        init_bundle(model, tmp_path / "bundle")
+    bundle = init_bundle(model, tmp_path / "bundle", hints=Hints(output=parts[0]))
+    assert (bundle.output.probabilities, len(bundle.labels)) == (parts[0], 5)
+    if not softmax:
+        assert len(init_bundle(model, tmp_path / "both", hints=Hints(output="out")).labels) == 9
+
+
+def test_a_softmax_over_joined_heads_is_one_set_of_classes(make_graph: Make, tmp_path: Path) -> None:
+    nodes: Nodes = [
+        *BODY,
+        ("Gemm", ["hidden", "w5"], ["first"], {}),
+        ("Gemm", ["hidden", "w2"], ["second"], {}),
+        ("Concat", ["first", "second"], ["joined"], {"axis": 1}),
+        ("Softmax", ["joined"], ["out"], {}),
+    ]
+    model = make_graph(nodes, WEIGHTS | {"w5": random(6, 5, seed=4)}, ["out"])
+    bundle = init_bundle(model, tmp_path / "bundle")
+    assert (bundle.output.activation, len(bundle.labels)) == ("none", 9)
+
+
+def test_negative_log_probabilities_are_refused_and_log_probabilities_read(make_graph: Make, tmp_path: Path) -> None:
+    nodes: Nodes = [*BODY, *HEAD, ("LogSoftmax", ["scores"], ["log_p"], {}), ("Neg", ["log_p"], ["out"], {})]
+    model = make_graph(nodes, WEIGHTS, ["out"])
+    with pytest.raises(BrokenBundle, match="answers -log p, which is smallest for the likeliest class"):
+        init_bundle(model, tmp_path / "bundle")
+    bundle = init_bundle(model, tmp_path / "bundle", hints=Hints(output="log_p"))
+    probabilities, _ = Model(bundle, threads=1).predict(PIXELS)
+    np.testing.assert_allclose(probabilities, np.exp(tensor(model, "log_p")), rtol=1e-4)
+
+
 def test_independent_sigmoids_say_what_is_needed(make_graph: Make, tmp_path: Path) -> None:
     model = make_graph([*BODY, *HEAD, ("Sigmoid", ["scores"], ["out"], {})], WEIGHTS, ["out"])
     with pytest.raises(BrokenBundle, match=r"multi-label model.*--activation normalise"):
