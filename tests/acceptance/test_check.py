@@ -41,9 +41,9 @@ def test_exit_codes_and_report(files: dict[str, Path]) -> None:
     calm = check("--reference", files["reference"], "--window", files["calm"])
     assert calm.returncode == 0, calm.stderr
     assert calm.stdout.startswith("none: p = ")
-    moved = check("--reference", files["reference"], "--window", files["moved"], "--json")
-    assert moved.returncode == 1
-    report = json.loads(moved.stdout)
+    shifted = check("--reference", files["reference"], "--window", files["moved"], "--json")
+    assert shifted.returncode == 1
+    report = json.loads(shifted.stdout)
     assert report["kind"] == "covariate"
     assert report["drifted"]
     assert report["tests"]["residual"]["p_value"] <= 0.01

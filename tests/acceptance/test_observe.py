@@ -50,8 +50,8 @@ def send_event(client: httpx.Client, arrays: Arrays, number: int) -> None:
 
 
 def stream(client: httpx.Client) -> dict[str, Any]:
-    (found,) = client.get("/drift").raise_for_status().json()["streams"]
-    return dict(found)
+    (row,) = client.get("/drift").raise_for_status().json()["streams"]
+    return dict(row)
 
 
 def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,14 +72,14 @@ def test_triton_s_client_is_answered_and_logged(port: int, bundle: Bundle, url: 
                 outputs = [
                     http.InferRequestedOutput(name, binary_data=asked_as_bytes) for name in ("probabilities", "label")
                 ]
-                found = client.infer("pets", [tensor], model_version="3", outputs=outputs, request_id="42")
-                np.testing.assert_allclose(found.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
+                result = client.infer("pets", [tensor], model_version="3", outputs=outputs, request_id="42")
+                np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
                 texts = [
-                    text.decode() if isinstance(text, bytes) else text for text in found.as_numpy("label").tolist()
+                    text.decode() if isinstance(text, bytes) else text for text in result.as_numpy("label").tolist()
                 ]
                 assert texts == [bundle.labels[row] for row in expected.argmax(axis=1)]
-                assert found.get_response()["id"] == "42"
-                ids += found.get_response()["parameters"]["ids"].split(",")
+                assert result.get_response()["id"] == "42"
+                ids += result.get_response()["parameters"]["ids"].split(",")
     with pytest.raises(http.InferenceServerException, match="no model dogs"):
         client.get_model_metadata("dogs")
     wrong = http.InferInput("image", [1, 3, 9, 9], "FP32")
@@ -123,9 +123,9 @@ def test_several_workers_answer_over_grpc_on_one_port(bundle: Bundle, tmp_path: 
             until(partial(grpc_is_ready, connected), "the server's port for gRPC")
             tensor = triton_grpc.InferInput("image", list(RAW.shape), "UINT8")
             tensor.set_data_from_numpy(RAW)
-            found = connected.infer("pets", [tensor])
-            np.testing.assert_allclose(found.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
-            ids |= set(found.get_response().parameters["ids"].string_param.split(","))
+            result = connected.infer("pets", [tensor])
+            np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
+            ids |= set(result.get_response().parameters["ids"].string_param.split(","))
         taken = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert taken.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in taken.stderr

@@ -103,8 +103,8 @@ def test_labels_of_the_reference_still_judge_the_accepted_traffic(changed: Chang
     changed.accept("all")
     ids = changed.log(WORLD.traffic(400, changed.rng, **CHANGE))
     with changed.engine.connect() as connection:
-        known = feedback.find(connection, ids)
-    wrong = np.array([(known[key].predicted + 1) % len(NAMES) for key in ids])
+        predicted = feedback.find(connection, ids)
+    wrong = np.array([(predicted[key].predicted + 1) % len(NAMES) for key in ids])
     changed.label(ids, wrong)
     changed.watching.settle()
     assert [alert.kind for alert in changed.firing()] == ["concept"]

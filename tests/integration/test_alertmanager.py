@@ -89,8 +89,8 @@ def started(folder: Path) -> Iterator[str]:
 
 
 def active(manager: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx.get(f"{manager}/api/v2/alerts", params={"active": "true"}).json()
-    return found
+    firing: list[dict[str, Any]] = httpx.get(f"{manager}/api/v2/alerts", params={"active": "true"}).json()
+    return firing
 
 
 class Fired:
@@ -108,9 +108,9 @@ class Fired:
 
 def test_an_alert_shows_is_kept_and_resolves(engine: Engine, url: str, manager: str) -> None:
     fired = Fired(engine, url, manager)
-    (shown,) = active(manager)
-    assert shown["labels"] == LABELS
-    assert shown["annotations"]["summary"] == REPORT["summary"]
+    (alert,) = active(manager)
+    assert alert["labels"] == LABELS
+    assert alert["annotations"]["summary"] == REPORT["summary"]
     for _ in range(3):
         time.sleep(1.5)
         asyncio.run(reminders.remind(engine, fired.id))

@@ -111,7 +111,7 @@ def live(app: FastAPI) -> Iterator[str]:
 
 def statuses(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, count: int, base_url: str) -> set[int]:
     """Send up to `count` requests of an operation; return the answers' statuses, which it describes."""
-    found = set()
+    observed = set()
 
     @seed(0)
     @examples(
@@ -123,11 +123,11 @@ def statuses(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, 
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Case[Any]) -> None:
-        found.add(case.call_and_validate(base_url=base_url, checks=CHECKS).status_code)
+        observed.add(case.call_and_validate(base_url=base_url, checks=CHECKS).status_code)
 
     with suppress(Unsatisfiable):  # a request without parameters cannot be invalid
         ask()
-    return found
+    return observed
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.slow)])
@@ -135,20 +135,22 @@ def test_no_request_is_answered_5xx(
     bundle: Bundle, observed: AnyBundle, settings: Settings, url: str, count: int
 ) -> None:
     app = create_app(settings, [bundle, observed], url)
-    asked: dict[str, set[int]] = {}
+    statuses_by_operation: dict[str, set[int]] = {}
     schemas = [copy.deepcopy(app.openapi()), narrowed(copy.deepcopy(app.openapi()))]
     with live(app) as base_url:
         for schema, mode in ((schemas[0], GenerationMode.NEGATIVE), (schemas[1], GenerationMode.POSITIVE)):
-            for found in schemathesis.openapi.from_dict(schema).get_all_operations():
-                operation = found.ok()
+            for candidate in schemathesis.openapi.from_dict(schema).get_all_operations():
+                operation = candidate.ok()
                 if mode is GenerationMode.NEGATIVE and operation.label.startswith("GET /v2"):
                     continue  # any text may be a name
-                asked.setdefault(operation.label, set()).update(statuses(operation, mode, count, base_url))
-    refused = {path for path, statuses in asked.items() if min(statuses) >= 400}
+                statuses_by_operation.setdefault(operation.label, set()).update(
+                    statuses(operation, mode, count, base_url)
+                )
+    refused = {path for path, statuses in statuses_by_operation.items() if min(statuses) >= 400}
     refused -= {"POST /alerts/test"}  # no receiver is configured here
     refused -= {"POST /labels/rounds", "POST /labels/skip", "POST /drift/windows"}  # no reference is there
     assert sorted(path for path in refused if "{" not in path) == []  # but what there is not
-    assert len(asked) >= 20
+    assert len(statuses_by_operation) >= 20
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe{}", b'{"by": "\xc3"}', b"[" * 100_000, b"{", b"NaN"])

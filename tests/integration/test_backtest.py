@@ -90,18 +90,18 @@ def outcomes(history: LoggedHistory, *arguments: str, stream: str = "m:1") -> di
 
 def test_a_planted_shift_is_found_with_its_kind_and_its_delay(shifted: LoggedHistory) -> None:
     change = (START + CALM * PACE).isoformat()
-    found = outcomes(shifted, "--change", change, "--set", "expected_run_time=5000")
-    assert list(found) == ["what happened", "today's settings", "expected_run_time=5000"]
+    results = outcomes(shifted, "--change", change, "--set", "expected_run_time=5000")
+    assert list(results) == ["what happened", "today's settings", "expected_run_time=5000"]
     for name in ("today's settings", "expected_run_time=5000"):
-        [detection] = found[name]["detections"]
+        [detection] = results[name]["detections"]
         assert detection["kind"] == "covariate"
         assert 0 < detection["predictions"] <= 300
         assert detection["seconds"] == pytest.approx(detection["predictions"], abs=15)
-        assert found[name]["unexplained"] == 0
-        assert found[name]["predictions"] == CALM + SHIFTED
-        assert found[name]["predictions_per_second"] > 0
-    assert found["expected_run_time=5000"]["threshold"] < found["today's settings"]["threshold"]
-    assert found["what happened"]["incidents"] == []
+        assert results[name]["unexplained"] == 0
+        assert results[name]["predictions"] == CALM + SHIFTED
+        assert results[name]["predictions_per_second"] > 0
+    assert results["expected_run_time=5000"]["threshold"] < results["today's settings"]["threshold"]
+    assert results["what happened"]["incidents"] == []
 
 
 def test_the_replay_raises_what_the_monitor_raised(engine: Engine, url: str) -> None:
@@ -188,9 +188,9 @@ def test_slices_are_tried_by_a_setting(engine: Engine, url: str) -> None:
     history = LoggedHistory(engine, url)
     cameras = [b'{"camera":"1"}', b'{"camera":"2"}']
     history.add(1000, tags=cameras * 500)
-    found = outcomes(history, "--set", "slice_tags=camera")
-    assert found["today's settings"]["incidents"] == found["slice_tags=camera"]["incidents"] == []
-    assert found["slice_tags=camera"]["expected_run_time"] == 2 * found["today's settings"]["expected_run_time"]
+    results = outcomes(history, "--set", "slice_tags=camera")
+    assert results["today's settings"]["incidents"] == results["slice_tags=camera"]["incidents"] == []
+    assert results["slice_tags=camera"]["expected_run_time"] == 2 * results["today's settings"]["expected_run_time"]
 
 
 def test_accepted_traffic_is_the_baseline_from_its_acceptance_on(shifted: LoggedHistory) -> None:
@@ -202,15 +202,15 @@ def test_accepted_traffic_is_the_baseline_from_its_acceptance_on(shifted: Logged
         acceptance.accept(connection, raiser, row, "all", span, by="a test", note="", at=accepted_at)
         connection.execute(text("UPDATE baselines SET created_at = :at"), {"at": accepted_at})
     shifted.add(SHIFTED, **CHANGE)
-    found = outcomes(shifted, "--set", "baseline=now", "--set", "baseline=reference")
-    [incident] = found["today's settings"]["incidents"]
+    results = outcomes(shifted, "--set", "baseline=now", "--set", "baseline=reference")
+    [incident] = results["today's settings"]["incidents"]
     assert incident["resolution"] == "accepted"
     assert dt.datetime.fromisoformat(incident["resolved_at"]) == accepted_at
-    [against_reference] = found["baseline=reference"]["incidents"]
+    [against_reference] = results["baseline=reference"]["incidents"]
     assert against_reference["resolved_at"] is None
     assert all(
         dt.datetime.fromisoformat(incident["alarms"][0]["at"]) < START + CALM * PACE
-        for incident in found["baseline=now"]["incidents"]
+        for incident in results["baseline=now"]["incidents"]
     )
 
 

@@ -28,8 +28,8 @@ def _database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def arrays(**changes: Any) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     labels = WORLD.labels(600, rng)
-    found = WORLD.see(labels, rng) | {"labels": labels, "class_names": np.array(LABELS)} | changes
-    return {name: values for name, values in found.items() if values is not None}
+    columns = WORLD.see(labels, rng) | {"labels": labels, "class_names": np.array(LABELS)} | changes
+    return {name: values for name, values in columns.items() if values is not None}
 
 
 def build(bundle: AnyBundle, tmp_path: Path, out: Path | None = None, **changes: Any) -> dict[str, Any]:
@@ -83,21 +83,21 @@ def test_a_file_instead_of_the_database(far: AnyBundle, tmp_path: Path, engine: 
 
 def test_arrays_of_a_model_that_runs_here_must_be_its_own(bundle: Bundle, tmp_path: Path, engine: Engine) -> None:
     rng = np.random.default_rng(0)
-    own: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "embeddings": rng.normal(size=(600, 6)),
         "probabilities": rng.dirichlet([1] * 4, 600),
         "labels": rng.integers(0, 4, 600),
         "properties": rng.random((600, len(NAMES))),
         "class_names": np.array(bundle.labels),
     }
-    assert build(bundle, tmp_path, **own)["rows"] == 600
+    assert build(bundle, tmp_path, **columns)["rows"] == 600
     with engine.connect() as connection:
         stored = newest_reference(connection, models.find(connection, "pets", "3").id)
     assert tuple(stored["property_names"].tolist()) == NAMES
     with pytest.raises(TidemarkError, match="expected properties in the columns brightness"):
-        build(bundle, tmp_path, **own | {"properties": rng.random((600, 3))})
+        build(bundle, tmp_path, **columns | {"properties": rng.random((600, 3))})
     with pytest.raises(TidemarkError, match="embeddings have 5 columns, the model's have 6"):
-        build(bundle, tmp_path, **own | {"embeddings": rng.normal(size=(600, 5))})
+        build(bundle, tmp_path, **columns | {"embeddings": rng.normal(size=(600, 5))})
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_arrays_that_are_no_reference_are_told(
 
 def test_images_or_arrays(far: AnyBundle, tmp_path: Path) -> None:
     some = tmp_path / "x.npz"
-    for images, given, limit in ((None, None, None), (some, some, None), (None, some, 100)):
+    for images, path, limit in ((None, None, None), (some, some, None), (None, some, 100)):
         with pytest.raises(TidemarkError, match="expected either --images, or else --arrays"):
-            build_reference(far.folder, images, limit, None, given=given)
+            build_reference(far.folder, images, limit, None, given=path)
     with pytest.raises(TidemarkError, match=r"model\.onnx is missing"):
         build_reference(far.folder, some, None, None)

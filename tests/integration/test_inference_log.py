@@ -27,7 +27,7 @@ NOW = dt.datetime.now(dt.UTC)
 
 def attributes(kind: str = RESPONSE, **changes: str | None) -> dict[str, str]:
     """The attributes that KServe's worker sets, in the order in which it does."""
-    found = {
+    values = {
         "specversion": "1.0",
         "id": "8d3a",
         "type": kind,
@@ -39,7 +39,7 @@ def attributes(kind: str = RESPONSE, **changes: str | None) -> dict[str, str]:
         "endpoint": "",
         "metadata": '{"X-Camera":["7"]}',
     } | changes
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def binary(data: bytes, **changes: Any) -> dict[str, Any]:
@@ -57,21 +57,21 @@ def outputs(as_bytes: bool = False, datatype: str = "FP32", **changes: Any) -> b
     """A response of the Open Inference Protocol, with an output that nobody asked us to read."""
     values = {"other": E[:, :1], "scores": P, "features": E} | changes
     dtype = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}[datatype]
-    found, rest = [], b""
+    tensors, rest = [], b""
     for name, array in values.items():
         output = {"name": name, "shape": list(array.shape), "datatype": datatype}
         part = array.astype(dtype).tobytes()
         if as_bytes:
             rest += part
-            found.append(output | {"parameters": {"binary_data_size": len(part)}})
+            tensors.append(output | {"parameters": {"binary_data_size": len(part)}})
         else:
-            found.append(output | {"data": array.ravel().tolist()})
-    return json.dumps({"model_name": "far", "model_version": "1", "id": "8d3a", "outputs": found}).encode() + rest
+            tensors.append(output | {"data": array.ravel().tolist()})
+    return json.dumps({"model_name": "far", "model_version": "1", "id": "8d3a", "outputs": tensors}).encode() + rest
 
 
 def rows() -> bytes:
-    found = [{"scores": p.tolist(), "features": e.tolist()} for p, e in zip(P, E, strict=True)]
-    return json.dumps({"predictions": found}).encode()
+    items = [{"scores": p.tolist(), "features": e.tolist()} for p, e in zip(P, E, strict=True)]
+    return json.dumps({"predictions": items}).encode()
 
 
 @pytest.fixture
@@ -114,14 +114,14 @@ def test_every_form_of_a_response_is_logged_once_however_often_it_comes(
     np.testing.assert_allclose(batch.embeddings[:5][order[0]], E[order[1]], atol=1e-2)
     np.testing.assert_allclose(batch.probabilities[:5][order[0]], P[order[1]], atol=1e-3)
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT at, tags FROM predictions WHERE tags->>'event' = 'json'")).all()
-    assert {(abs(row.at - NOW) < dt.timedelta(seconds=0.01), row.tags["X-Camera"]) for row in found} == {(True, "7")}
+        stored = connection.execute(text("SELECT at, tags FROM predictions WHERE tags->>'event' = 'json'")).all()
+    assert {(abs(row.at - NOW) < dt.timedelta(seconds=0.01), row.tags["X-Camera"]) for row in stored} == {(True, "7")}
 
 
 def test_a_request_is_accepted_and_logs_nothing(far: TestClient, engine: Engine) -> None:
-    asked = json.dumps({"inputs": [{"name": "image", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]})
+    request_body = json.dumps({"inputs": [{"name": "image", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]})
     assert far.post(URL, **binary(outputs())).status_code == 202  # the response may come first
-    for content in (asked.encode(), b"\x89PNG anything"):
+    for content in (request_body.encode(), b"\x89PNG anything"):
         answer = far.post(URL, **binary(content, kind=REQUEST))
         assert (answer.status_code, answer.content) == (202, b"")
     assert (counted(far), len(logged(engine, 5))) == (5, 5)

@@ -47,9 +47,9 @@ def test_the_list_is_drawn_once_written_filled_in_and_imported(desk: Desk, tmp_p
     lines = ["id,label", *(f"{row['id']},{desk.predicted[row['id']]}" for row in rows)]
     path.write_text("\n".join(lines))
     assert facts("import", path) == {"accepted": len(rows), "refused": 0}
-    told = run("next", "--stream", STREAM).stdout
-    assert f"{len(rows)} labelled and 0 open" in told
-    assert f"on {len(rows)} labels" in told
+    printed = run("next", "--stream", STREAM).stdout
+    assert f"{len(rows)} labelled and 0 open" in printed
+    assert f"on {len(rows)} labels" in printed
 
 
 def test_tasks_of_label_studio_hold_their_images(desk: Desk, tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ def predictions(count: int = 1, tags: dict[str, str] | None = None, model: str =
 
 def positions(connection: Connection, model_id: int, step: int = 7) -> tuple[list[int], list[UUID]]:
     """Return all positions of a model and the ids at them, read a few at a time."""
-    after, found, ids = 0, [], []
+    after, read_positions, ids = 0, [], []
     while (batch := log.read(connection, model_id, after, step, D, K)) is not None:
-        found += batch.positions.tolist()
+        read_positions += batch.positions.tolist()
         ids += batch.uuids
         after = batch.last
-    return found, ids
+    return read_positions, ids
 
 
 @pytest.fixture
@@ -100,15 +100,15 @@ def test_positions_have_no_gaps_and_follow_the_order_of_commits_of_several_write
         thread.join()
     with engine.connect() as connection:
         for name, key in (("m:1", model_id), ("other:1", other)):
-            found, ids = positions(connection, key)
-            assert found == list(range(1, len(sent[name]) + 1))
+            read_positions, ids = positions(connection, key)
+            assert read_positions == list(range(1, len(sent[name]) + 1))
             assert sorted(ids) == sorted(sent[name])
 
 
 def test_an_open_transaction_in_another_database_hides_nothing(server_url: str, engine: Engine, model_id: int) -> None:
     admin = create_engine(server_url)
-    with admin.connect() as held:
-        held.execute(text("SELECT pg_current_xact_id()"))
+    with admin.connect() as lock_holder:
+        lock_holder.execute(text("SELECT pg_current_xact_id()"))
         with engine.begin() as connection:
             write(connection, predictions(5))
         with engine.connect() as connection:
@@ -135,8 +135,8 @@ def test_two_deliveries_of_one_prediction_take_one_position(engine: Engine, mode
     with engine.begin() as connection:
         assert write(connection, rows) == 2
     with engine.connect() as connection:
-        found, ids = positions(connection, model_id)
-    assert found == [1, 2, 3, 4, 5]
+        read_positions, ids = positions(connection, model_id)
+    assert read_positions == [1, 2, 3, 4, 5]
     assert ids == rows.uuids[2:] + rows.uuids[:2]
 
 
@@ -167,8 +167,8 @@ def test_rows_of_a_server_of_an_earlier_version_get_their_positions(engine: Engi
         assert log_sweep.sweep(connection) == 0
         write(connection, predictions(1))
     with engine.connect() as connection:
-        found, ids = positions(connection, model_id)
-    assert found == [1, 2, 3, 4, 5, 6]
+        read_positions, ids = positions(connection, model_id)
+    assert read_positions == [1, 2, 3, 4, 5, 6]
     assert ids[2:5] == late.uuids
 
 
@@ -359,6 +359,6 @@ def test_a_writer_that_hangs_in_the_middle_of_its_copy_hides_and_holds_up_nothin
             log_writer._commit(raw, cursor, batches, {"m:1": model_id}, writers, runs)
     slow.dispose()
     with engine.connect() as connection:
-        found, ids = positions(connection, model_id)
-    assert found == [1, 2, 3, 4, 5, 6]
+        read_positions, ids = positions(connection, model_id)
+    assert read_positions == [1, 2, 3, 4, 5, 6]
     assert ids[1:] == late.uuids + early.uuids

@@ -62,14 +62,14 @@ def fill(connection: Connection) -> Statements:
 
 def content(connection: Connection, only: dict[str, list[str]] | None = None) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of every table of ours, as the columns named in `only` show them."""
-    found = {}
+    tables = {}
     for table in TABLES:
         if inspect(connection).has_table(table):
             reflected = Table(table, MetaData(), autoload_with=connection)
             columns = [c.label(RENAMED.get((table, c.name), c.name)) for c in reflected.c]
             columns = [c for c in columns if only is None or c.name in only.get(table, [])]
-            found[table] = [row._asdict() for row in connection.execute(select(*columns))]
-    return found
+            tables[table] = [row._asdict() for row in connection.execute(select(*columns))]
+    return tables
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -111,11 +111,11 @@ def test_an_upgrade_waits_its_turn_without_holding_writers_up(
         statement = fill(connection)["predictions"]
     slow = create_engine(empty_url)
     upgrading = threading.Thread(target=schema.migrate, args=(empty,))
-    with slow.connect() as held:
-        held.execute(text("SELECT count(*) FROM predictions"))
+    with slow.connect() as reader:
+        reader.execute(text("SELECT count(*) FROM predictions"))
         upgrading.start()
         for number in range(2, 8):
-            until(lambda: is_lock_awaited(held), "the upgrade to wait for its lock")
+            until(lambda: is_lock_awaited(reader), "the upgrade to wait for its lock")
             with empty.begin() as connection:
                 connection.execute(text("SET LOCAL statement_timeout = '3s'"))
                 connection.exec_driver_sql(statement.replace("0001'::uuid", f"{number:04d}'::uuid"))
@@ -131,8 +131,8 @@ def test_tables_that_stay_in_use_are_one_line(empty: Engine, monkeypatch: pytest
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", 1)
     monkeypatch.setattr(schema, "LOCK_ATTEMPTS", 2)
     upgrade(empty, REVISIONS[0])
-    with empty.begin() as held:
-        held.execute(text("LOCK TABLE predictions IN ACCESS SHARE MODE"))
+    with empty.begin() as reader:
+        reader.execute(text("LOCK TABLE predictions IN ACCESS SHARE MODE"))
         with pytest.raises(DatabaseError, match="in use"):
             schema.migrate(empty)
 

@@ -29,9 +29,9 @@ def make(tmp_path: Path) -> Callable[[str, str], Bundle]:
 
 def test_models_are_found_by_name_and_version(serve: Serve, make: Callable[[str, str], Bundle]) -> None:
     client = serve(make("plants", "1"), make("plants", "2"))
-    for query, found in (("", "pets:3"), ("?model=pets", "pets:3"), ("?model=plants", "plants:1")):
+    for query, expected in (("", "pets:3"), ("?model=pets", "pets:3"), ("?model=plants", "plants:1")):
         model = client.post(f"/predict{query}", content=png(), headers=PNG).json()["model"]
-        assert f"{model['name']}:{model['version']}" == found
+        assert f"{model['name']}:{model['version']}" == expected
     answer = client.post("/predict?model=plants:2", content=png(), headers=PNG)
     assert answer.json()["model"] == {"name": "plants", "version": "2"}
     unknown = client.post("/predict?model=plants:9", content=png(), headers=PNG)

@@ -101,17 +101,17 @@ def test_a_concept_shift_is_found_in_the_labels_that_come_back(installation: Ins
     assert installation.alerts()[0].state == "resolved"
 
 
-def assert_says_what_the_labels_say(found: dict[str, Any], installation: Installation) -> None:
-    assert found["high"] < found["promised"]
-    assert {item["name"] for item in found["classes"][:2]} <= {"b", "e"} != set()
-    for item in found["classes"][:2]:
+def assert_says_what_the_labels_say(labels_report: dict[str, Any], installation: Installation) -> None:
+    assert labels_report["high"] < labels_report["promised"]
+    assert {item["name"] for item in labels_report["classes"][:2]} <= {"b", "e"} != set()
+    for item in labels_report["classes"][:2]:
         assert item["high"] < item["promised"]
         assert max(item["instead"], key=item["instead"].get) == {"b": "e", "e": "b"}[item["name"]]
-    evidence = found["evidence"]
+    evidence = labels_report["evidence"]
     assert evidence["history"][-1][2] > evidence["threshold"] > evidence["history"][0][2]
     assert 480 <= evidence["change"] <= evidence["history"][-1][1] - 10
     with installation.engine.connect() as connection:
-        wrong = [predictions.get(connection, UUID(key)) for key in found["disagreeing"]]
+        wrong = [predictions.get(connection, UUID(key)) for key in labels_report["disagreeing"]]
     assert all(row is not None and row.label != row.feedback for row in wrong)
     assert [row.at for row in wrong] == sorted((row.at for row in wrong), reverse=True)
 
@@ -217,9 +217,9 @@ def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
     assert (stream.seen, stream.state) == (1000, "calm")
     assert "its evidence starts again" in caplog.text
     with engine.connect() as connection:
-        kept = references.load_calibration(connection, reference_id)
-    assert kept is not None
-    assert len(kept["ratio_start"]) != len(other.calibration()["ratio_start"])
+        calibration = references.load_calibration(connection, reference_id)
+    assert calibration is not None
+    assert len(calibration["ratio_start"]) != len(other.calibration()["ratio_start"])
     caplog.clear()
     installation.send(20)
     assert "again" not in caplog.text

@@ -57,10 +57,10 @@ def test_rows_are_logged_with_their_time_and_tags_and_can_be_fed_back(far: TestC
     assert {str(key) for key in batch.uuids} == set(ids)
     assert batch.properties is None
     np.testing.assert_array_equal(batch.embeddings, [GOOD["embedding"]] * 2)
-    found = far.get(f"/predictions/{ids[1]}").json()
-    assert dt.datetime.fromisoformat(found["at"]) == HOUR_AGO
-    assert found["tags"] == {"camera": "7", "site": "a"}
-    assert (found["label"], found["confidence"], found["feedback"]) == ("ant", 0.5, "bee")
+    stored = far.get(f"/predictions/{ids[1]}").json()
+    assert dt.datetime.fromisoformat(stored["at"]) == HOUR_AGO
+    assert stored["tags"] == {"camera": "7", "site": "a"}
+    assert (stored["label"], stored["confidence"], stored["feedback"]) == ("ant", 0.5, "bee")
     assert UUID(ids[1]).version == 7
 
 

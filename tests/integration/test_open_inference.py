@@ -30,7 +30,7 @@ def outputs(answer: Any) -> dict[str, Any]:
     """Read an answer as tritonclient does."""
     length = int(answer.headers.get(LENGTH, len(answer.content)))
     head, rest = json.loads(answer.content[:length]), answer.content[length:]
-    found = {}
+    tensors = {}
     for output in head["outputs"]:
         size = output.get("parameters", {}).get("binary_data_size")
         if size is None:
@@ -47,9 +47,9 @@ def outputs(answer: Any) -> dict[str, Any]:
             values = np.frombuffer(rest[:size], "<f4")
         if size is not None:
             rest = rest[size:]
-        found[output["name"]] = values.reshape(output["shape"])
+        tensors[output["name"]] = values.reshape(output["shape"])
     assert not rest
-    return found
+    return tensors
 
 
 def test_metadata_and_health(client: TestClient) -> None:
@@ -99,9 +99,9 @@ def test_every_form_gives_the_model_s_answer(
             body["inputs"][0]["data"] = values.ravel().tolist()
         answer = client.post(path, json=body)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["model_name"], found["model_version"], found["id"]) == ("pets", "3", "42")
-    assert len({UUID(text) for text in found["parameters"]["ids"].split(",")}) == 5
+    content = answer.json()
+    assert (content["model_name"], content["model_version"], content["id"]) == ("pets", "3", "42")
+    assert len({UUID(text) for text in content["parameters"]["ids"].split(",")}) == 5
     expected = model.predict(PIXELS)[0]
     np.testing.assert_allclose(outputs(answer)["probabilities"], expected, rtol=1e-4, atol=1e-6)
     assert outputs(answer)["label"].tolist() == [bundle.labels[row] for row in expected.argmax(axis=1)]
@@ -111,8 +111,8 @@ def test_outputs_come_as_asked(client: TestClient, bundle: Bundle) -> None:
     expected = Model(bundle).predict(PIXELS)[0]
     labels = [bundle.labels[row] for row in expected.argmax(axis=1)]
 
-    def ask(*wanted: dict[str, Any], **parameters: Any) -> Any:
-        answer = client.post(INFER, json=request(RAW, "UINT8", outputs=wanted, parameters=parameters))
+    def ask(*requested: dict[str, Any], **parameters: Any) -> Any:
+        answer = client.post(INFER, json=request(RAW, "UINT8", outputs=requested, parameters=parameters))
         assert answer.status_code == 200
         return answer
 
@@ -138,12 +138,12 @@ def test_rows_are_logged_as_predict_logs_them(client: TestClient, engine: Engine
     for body in (binary(tensor), binary(np.full((1, 3, 8, 8), 7, np.uint8), "UINT8")):
         ids.append(client.post(INFER, params={"tag": "camera:7"}, **body).json()["parameters"]["ids"])
     batch = logged(engine, 3)
-    assert [str(found) for found in batch.uuids] == ids
+    assert [str(prediction) for prediction in batch.uuids] == ids
     for values in (batch.embeddings, batch.probabilities, batch.properties):
         assert values is not None
         np.testing.assert_allclose(values, values[[0, 0, 0]], rtol=1e-3, atol=1e-3)
-    for found in ids:
-        assert client.get(f"/predictions/{found}").json()["tags"] == {"camera": "7"}
+    for prediction in ids:
+        assert client.get(f"/predictions/{prediction}").json()["tags"] == {"camera": "7"}
     label = client.get(f"/predictions/{ids[1]}").json()["label"]
     fed = client.post("/feedback", json={"items": [{"id": ids[1], "label": label}]})
     assert fed.json() == {"accepted": 1, "unknown": [], "rejected": []}

@@ -65,23 +65,23 @@ def filled(engine: Engine) -> Iterator[Connection]:
 
 def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]]:
     """Return the nodes of the plans of all statements that `ask` executes."""
-    said: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        said.append((statement, parameters))
+        statements.append((statement, parameters))
 
     event.listen(connection, "before_cursor_execute", note)
     ask()
     event.remove(connection, "before_cursor_execute", note)
     raw: Any = connection.connection.driver_connection
     nodes = []
-    for statement, parameters in said:
+    for statement, parameters in statements:
         ((answer,),) = raw.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
         waiting = [answer[0]["Plan"]]
         while waiting:
             nodes.append(node := waiting.pop())
             waiting += node.get("Plans", [])
-    assert said
+    assert statements
     return nodes
 
 

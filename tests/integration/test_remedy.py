@@ -58,8 +58,8 @@ class World:
         """Log predictions of an image of each class, and what was told of them where it is no -1; return the images
         and what the model said."""
         images = self.fresh(labels, self.rng)
-        said, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
-        batch = logged(self.stream, new_ids(len(said)), said, embeddings)
+        probabilities, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
+        batch = logged(self.stream, new_ids(len(probabilities)), probabilities, embeddings)
         with self.engine.begin() as connection:
             write(connection, batch)
             items = [
@@ -71,13 +71,13 @@ class World:
                     "probabilities": p.tobytes(),
                 }
                 for key, predicted, p, label in zip(
-                    batch.uuids, batch.labels, said, [] if told is None else told, strict=told is not None
+                    batch.uuids, batch.labels, probabilities, [] if told is None else told, strict=told is not None
                 )
                 if label >= 0
             ]
             if items:
                 feedback.save(connection, items)
-        return images, said.astype(np.float32)
+        return images, probabilities.astype(np.float32)
 
     @property
     def stream(self) -> str:
@@ -102,12 +102,12 @@ class World:
         share = np.bincount(self.arrays["labels"]) * np.where(np.arange(10) == label, factor, 1.0)
         return self.rng.choice(10, count, p=share / share.sum())
 
-    def lost(self, said: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    def lost(self, predicted: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Return the error and the log-loss beyond the reference's."""
-        known = self.arrays["probabilities"].astype(np.float32), self.arrays["labels"]
+        reference = self.arrays["probabilities"].astype(np.float32), self.arrays["labels"]
         return (
-            float(hits(*known).mean() - hits(said, labels).mean()),
-            float(log_losses(said, labels).mean() - log_losses(*known).mean()),
+            float(hits(*reference).mean() - hits(predicted, labels).mean()),
+            float(log_losses(predicted, labels).mean() - log_losses(*reference).mean()),
         )
 
 
@@ -138,11 +138,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]
     with np.load(images.split(os.pathsep)[0]) as archive:
         pixels, labels = archive["images"], archive["labels"].astype(np.int64)
     order = np.random.default_rng(1).permutation(len(labels))
-    known, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]
-    np.savez(folder / "held_out.npz", images=pixels[known], labels=labels[known])
+    reference_rows, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]
+    np.savez(folder / "held_out.npz", images=pixels[reference_rows], labels=labels[reference_rows])
 
-    def fresh(wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.asarray(pixels[[rng.choice(rest[labels[rest] == label]) for label in wanted]])
+    def fresh(true_labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(pixels[[rng.choice(rest[labels[rest] == label]) for label in true_labels]])
 
     return bundle, folder / "held_out.npz", fresh
 
@@ -165,7 +165,7 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     reference = world.arrays["probabilities"], world.arrays["labels"]
     recalls = [hits(*reference)[reference[1] == label].mean() for label in range(10)]
     labels = world.commoner(int(np.argmin(recalls)), 1500)
-    images, said = world.log(labels)
+    images, predicted = world.log(labels)
     facts = world.remedy("--out", tmp_path / "out", *world.with_model())
     assert facts["kinds"] == ["label"]
     corrected, weights = facts["remedies"]
@@ -176,14 +176,14 @@ def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: Worl
     shares = corrected["details"]["proportions"]
     assert sum(row["low"] <= share <= row["high"] for row, share in zip(shares, true, strict=True)) >= 8
     [priors] = corrections([tmp_path / "out" / "priors.json"], [world.bundle]).values()
-    before, after = world.lost(said, labels), world.lost(priors(said), labels)
+    before, after = world.lost(predicted, labels), world.lost(priors(predicted), labels)
     report_figures("label shift", before=before, after=after)
     assert all(lost > 0 for lost in before)
     assert max(1 - left / lost for lost, left in zip(before, after, strict=True)) >= 0.5
     [of_loss] = [improvement for improvement in corrected["gains"] if improvement["metric"] == "log-loss"]
     assert of_loss["low"] > 0
     written, _ = Model(bundles.load(tmp_path / "out" / "corrected-posterior"), threads=1).predict(images)
-    np.testing.assert_allclose(written, priors(said), atol=2e-2)
+    np.testing.assert_allclose(written, priors(predicted), atol=2e-2)
     assert what_is_normal_for(world, tmp_path / "out" / "corrected-posterior") == "mix"
 
 
@@ -205,7 +205,7 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     bright = world.fresh
     world.fresh = lambda labels, rng: (bright(labels, rng) * 0.4).astype(np.uint8)
     labels = world.commoner(0, 600, factor=1.0)
-    images, said = world.log(labels)
+    images, predicted = world.log(labels)
     names = ("--remedy", "renormalise", "--remedy", "augmentation")
     facts = world.remedy("--out", tmp_path / "out", *world.with_model(), *names)
     assert facts["kinds"] == ["covariate"]
@@ -213,7 +213,7 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     for made in facts["remedies"]:
         assert made["exported"]
         answered, _ = Model(bundles.load(tmp_path / "out" / made["name"]), threads=1).predict(images)
-        assert hits(answered, labels).mean() > hits(said, labels).mean() + 0.05
+        assert hits(answered, labels).mean() > hits(predicted, labels).mean() + 0.05
     [operation] = json.loads((tmp_path / "out" / "augmentation.json").read_text())["operations"]
     assert operation["name"] == "brightness"
     assert operation["low"] <= 0.4 <= operation["high"]
@@ -226,8 +226,8 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
 def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tmp_path: Path) -> None:
     labels = world.commoner(0, 1000, factor=1.0)
     swapped = np.select([labels == 3, labels == 8], [8, 3], labels)
-    told = np.where(world.rng.random(len(labels)) < 0.3, swapped, -1)
-    world.log(labels, told)
+    feedback_labels = np.where(world.rng.random(len(labels)) < 0.3, swapped, -1)
+    world.log(labels, feedback_labels)
     facts = world.remedy("--out", tmp_path / "out", *world.with_model())
     assert facts["kinds"] == ["concept"]
     recent = next(made for made in facts["remedies"] if made["name"] == "recent-labels")
@@ -245,7 +245,7 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
     report_figures("concept shift", before=hits(before, truth).mean(), after=hits(after, truth).mean())
     assert hits(after, truth).mean() > hits(before, truth).mean() + 0.1
     named = next(made for made in facts["remedies"] if made["name"] == "relabel")
-    assert named["details"]["labelled"] == (told >= 0).sum()
+    assert named["details"]["labelled"] == (feedback_labels >= 0).sum()
     rows = json.loads((tmp_path / "out" / "label_next.json").read_text())
     with (tmp_path / "out" / "label_next.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
@@ -306,12 +306,12 @@ def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path
     calm = world.remedy("--out", tmp_path / "calm")
     assert calm["kinds"] == calm["remedies"] == []
     assert "No shift was found" in (tmp_path / "calm" / "report.html").read_text()
-    asked = ["--remedy", "recent-labels", *world.with_model()]
-    [kept] = world.remedy("--out", tmp_path / "kept", *asked)["remedies"]
-    assert not any(improvement["low"] > 0 for improvement in kept["gains"])
-    assert (kept["exported"], kept["files"]) == (False, [])
+    options = ["--remedy", "recent-labels", *world.with_model()]
+    [remedy] = world.remedy("--out", tmp_path / "kept", *options)["remedies"]
+    assert not any(improvement["low"] > 0 for improvement in remedy["gains"])
+    assert (remedy["exported"], remedy["files"]) == (False, [])
     assert "It is not exported" in (tmp_path / "kept" / "report.html").read_text()
-    [forced] = world.remedy("--out", tmp_path / "forced", *asked, "--force")["remedies"]
+    [forced] = world.remedy("--out", tmp_path / "forced", *options, "--force")["remedies"]
     assert (forced["exported"], forced["files"]) == (True, ["recent-labels/"])
 
 

@@ -56,12 +56,12 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
     old, new = prediction(LONG_AGO), prediction(TODAY)
     model_id = written(old, new)
     with engine.begin() as connection:
-        known = feedback.find(connection, [old.uuids[0]])[old.uuids[0]]
+        predicted = feedback.find(connection, [old.uuids[0]])[old.uuids[0]]
         row = {
             "prediction_id": old.uuids[0],
             "model_id": model_id,
             "predicted": 0,
-            "probabilities": known.probabilities,
+            "probabilities": predicted.probabilities,
         }
         feedback.save(connection, [row | {"label": 0}])
     keep_days(engine, retention_days=30)

@@ -21,8 +21,8 @@ def installation(engine: Engine, url: str) -> Installation:
 
 def row(installation: Installation) -> self_tests.SelfTestRow:
     with installation.engine.connect() as connection:
-        [found] = self_tests.every(connection)
-    return found
+        [outcome] = self_tests.every(connection)
+    return outcome
 
 
 def calibrate(installation: Installation) -> None:
@@ -48,10 +48,10 @@ def test_a_calibrated_reference_is_tested_once_a_day(installation: Installation)
     tested = row(installation)
     assert tested.delay is not None
     assert tested.delay <= 200
-    shown = samples(installation.engine)
-    assert shown["tidemark_selftest_delay_predictions"] == tested.delay
+    metrics = samples(installation.engine)
+    assert metrics["tidemark_selftest_delay_predictions"] == tested.delay
     assert tested.succeeded_at is not None
-    assert shown["tidemark_selftest_last_success_timestamp_seconds"] == pytest.approx(tested.succeeded_at.timestamp())
+    assert metrics["tidemark_selftest_last_success_timestamp_seconds"] == pytest.approx(tested.succeeded_at.timestamp())
 
 
 def test_a_broken_detector_is_shown_and_the_last_success_is_kept(

@@ -72,11 +72,11 @@ def test_a_successor_sees_the_same_images_and_does_not_answer(
     assert answer["model"] == {"name": "pets", "version": "3"}
     for body in (binary(RAW, "UINT8"), binary(Model(successor).prepared(PIXELS))):
         assert client.post("/v2/models/pets/infer", **body).json()["model_version"] == "3"
-    own, others = rows(engine, "3", 12), rows(engine, "4", 12)
-    assert [row.tags.pop("shadow_of") for row in others] == [str(row.id) for row in own]
-    assert [row.tags for row in others] == [row.tags for row in own]
-    assert [row.at for row in others] == [row.at for row in own]
-    for one, other in zip(own, others, strict=True):  # the same network under another version
+    of_default, others = rows(engine, "3", 12), rows(engine, "4", 12)
+    assert [row.tags.pop("shadow_of") for row in others] == [str(row.id) for row in of_default]
+    assert [row.tags for row in others] == [row.tags for row in of_default]
+    assert [row.at for row in others] == [row.at for row in of_default]
+    for one, other in zip(of_default, others, strict=True):  # the same network under another version
         assert (one.probabilities, one.embedding, one.properties) == (
             other.probabilities,
             other.embedding,

@@ -63,14 +63,14 @@ def test_every_prediction_belongs_to_one_slice_of_its_tag(installation: Sliced) 
     named = cameras(900, rng, {"7": 0.5, "8": 0.3, "9": 0.1, "": 0.1})
     ids = installation.tagged(WORLD.traffic(900, rng), named)
     installation.watch()
-    found = installation.slices()
-    assert set(found) == {"", "camera=7", "camera=8", "camera=other"}
+    streams_by_slice = installation.slices()
+    assert set(streams_by_slice) == {"", "camera=7", "camera=8", "camera=other"}
     for name, camera in (("camera=7", "7"), ("camera=8", "8"), ("camera=other", "9")):
         expected = [key for key, value in zip(ids, named, strict=True) if value == camera]
         assert installation.members(name) == expected
-        assert found[name].seen == len(expected)
-        assert found[name].stream == f"m:1/{name}"
-    assert found[""].seen == 900
+        assert streams_by_slice[name].seen == len(expected)
+        assert streams_by_slice[name].stream == f"m:1/{name}"
+    assert streams_by_slice[""].seen == 900
     assert {row.stream for row in installation.windows()} == {"m:1", "m:1/camera=7"}
 
 
@@ -82,10 +82,10 @@ def test_a_shift_in_one_camera_is_found_by_its_slice_and_named(installation: Sli
     assert installation.alerts() == []
     while not installation.alerts():
         named = cameras(100, rng, shares)
-        arrays, moved = WORLD.traffic(100, rng), WORLD.traffic(100, rng, prior=[0.8, 0.05, 0.05, 0.05, 0.05])
+        arrays, shifted = WORLD.traffic(100, rng), WORLD.traffic(100, rng, prior=[0.8, 0.05, 0.05, 0.05, 0.05])
         from_seven = np.array(named) == "7"
         for key, values in arrays.items():
-            values[from_seven] = moved[key][from_seven]
+            values[from_seven] = shifted[key][from_seven]
         installation.tagged(arrays, named)
         installation.watch(monitor)
         assert installation.slices()["camera=7"].seen < 60 + 200  # a label shift is named from 150 predictions on
@@ -137,13 +137,13 @@ def test_a_busier_camera_takes_the_place_of_one_that_ended(
 
     assert set(send("old", "kept")) == {"", "camera=old", "camera=kept"}
     assert set(send("new", "kept")) == {"", "camera=new", "camera=kept", "camera=other"}
-    found = send("new", "kept")
-    assert [found[f"camera={name}"].seen for name in ("new", "kept", "other")] == [100, 300, 100]
+    streams_by_slice = send("new", "kept")
+    assert [streams_by_slice[f"camera={name}"].seen for name in ("new", "kept", "other")] == [100, 300, 100]
     for _ in range(3):
-        found = send("old", "new")
-    assert set(found) == {"", "camera=new", "camera=old", "camera=other"}
-    assert found["camera=old"].seen == 100 + 100  # in its first and in its second life
-    assert sum(row.seen for name, row in found.items() if name) == 1200 - 300  # camera=kept is gone
+        streams_by_slice = send("old", "new")
+    assert set(streams_by_slice) == {"", "camera=new", "camera=old", "camera=other"}
+    assert streams_by_slice["camera=old"].seen == 100 + 100  # in its first and in its second life
+    assert sum(row.seen for name, row in streams_by_slice.items() if name) == 1200 - 300  # camera=kept is gone
 
 
 def test_a_tag_that_is_no_longer_asked_for_retires_its_streams(installation: Sliced) -> None:

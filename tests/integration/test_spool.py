@@ -35,8 +35,8 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert len(rows.batches) == 2
     assert same(rows.batches[0].predictions, first)
     assert same(rows.batches[1].predictions, bare)
-    found = search.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
-    assert found == {
+    predictions = search.find(tmp_path, [bare.uuids[1], uuid7(), first.uuids[0]])
+    assert predictions == {
         bare.uuids[1]: ("n:2", 1, np.array([0, 1, 0], "<f2").tobytes()),
         first.uuids[0]: ("m:1", 0, np.array([0.5, 0.5], "<f2").tobytes()),
     }
@@ -68,8 +68,8 @@ def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_p
     forwarder.drain(spool)
     assert (spool.pending, stored(registered)) == (0, 7)
     with registered.connect() as connection:
-        kept = connection.execute(text("SELECT DISTINCT corrected, thumbnail, tags FROM predictions")).one()
-    assert tuple(kept) == (b"\x00\x3c", b"\xff\xd8", {"a": "b"})
+        row = connection.execute(text("SELECT DISTINCT corrected, thumbnail, tags FROM predictions")).one()
+    assert tuple(row) == (b"\x00\x3c", b"\xff\xd8", {"a": "b"})
 
 
 def test_rows_forwarded_but_not_discarded_are_not_doubled(registered: Engine, tmp_path: Path) -> None:

@@ -44,25 +44,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(spool: Spool) -> int:
     """Append until it is refused; return how many were kept."""
-    for kept in itertools.count(step=BATCH):
+    for count in itertools.count(step=BATCH):
         try:
             spool.append(batch(BATCH))
         except Overloaded:
-            return kept
+            return count
     raise AssertionError
 
 
 def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     with largest_file(200_000):
-        kept = fill(spool)
-        assert kept > 0
+        count = fill(spool)
+        assert count > 0
         with pytest.raises(Overloaded):
             spool.append(batch(20 * BATCH))
-    assert spool.pending == kept == spool.peek(1_000_000).count
+    assert spool.pending == count == spool.peek(1_000_000).count
     spool.append(batch())
     Forwarder(spool, registered).drain(spool)
-    assert (spool.pending, stored(registered)) == (0, kept + 1)
+    assert (spool.pending, stored(registered)) == (0, count + 1)
     spool.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -74,11 +74,11 @@ def test_a_disk_that_is_full_inside_a_transaction_rolls_back_and_drains(
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(2_000_000))
     spool = Spool.create(small_disk)
-    kept = fill(spool)
-    assert spool.pending == kept == spool.peek(1_000_000).count
+    count = fill(spool)
+    assert spool.pending == count == spool.peek(1_000_000).count
     ballast.unlink()
     Forwarder(spool, registered).drain(spool)
-    assert (spool.pending, stored(registered)) == (0, kept)
+    assert (spool.pending, stored(registered)) == (0, count)
     spool.append(batch())
     assert spool.pending == 1
     spool.close()

@@ -77,10 +77,10 @@ def test_partitions_are_made_once_by_several_at_a_time(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     with engine.connect() as connection:
-        found = connection.execute(
+        partitions = connection.execute(
             text("SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON oid = inhrelid AND relkind = 'r'")
         )
-        assert sorted(found.scalars()) == [f"predictions_202601{day}" for day in (10, 11)]
+        assert sorted(partitions.scalars()) == [f"predictions_202601{day}" for day in (10, 11)]
 
 
 def test_feedback_overwrites_and_is_read_once(
@@ -89,14 +89,14 @@ def test_feedback_overwrites_and_is_read_once(
     rows = [prediction() for _ in range(2)]
     written(rows)
     with engine.begin() as connection:
-        found = feedback.find(connection, [rows[0].uuids[0], uuid7()])
-        assert list(found) == [rows[0].uuids[0]]
-        known = found[rows[0].uuids[0]]
+        predictions_by_id = feedback.find(connection, [rows[0].uuids[0], uuid7()])
+        assert list(predictions_by_id) == [rows[0].uuids[0]]
+        predicted = predictions_by_id[rows[0].uuids[0]]
         row = {
             "prediction_id": rows[0].uuids[0],
             "model_id": model_id,
             "predicted": 1,
-            "probabilities": known.probabilities,
+            "probabilities": predicted.probabilities,
         }
         feedback.save(connection, [row | {"label": 1}])
     with engine.begin() as connection:
@@ -128,9 +128,9 @@ def test_a_pin_of_an_earlier_release_is_renewed(engine: Engine, model_id: int) -
             {"id": model_id, "data": b""},
         )
         models.register(connection, "m", "1", "c" * 64, LABELS, former_sha256="a" * 64)
-        known = models.find(connection, "m", "1")
-        assert known is not None
-        assert known.sha256 == "c" * 64
+        model = models.find(connection, "m", "1")
+        assert model is not None
+        assert model.sha256 == "c" * 64
 
 
 def test_an_old_schema_names_the_command(empty_url: str) -> None:

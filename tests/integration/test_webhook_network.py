@@ -131,8 +131,8 @@ def test_an_authority_of_the_settings_or_the_environment_is_trusted(
 
 
 def test_public_authorities_stay_trusted_beside_an_own_one(certificate: Path) -> None:
-    own = WebhookNetwork(ca=certificate).ssl_context.get_ca_certs()
-    assert len(own) > len(httpx.create_ssl_context().get_ca_certs())
+    authorities = WebhookNetwork(ca=certificate).ssl_context.get_ca_certs()
+    assert len(authorities) > len(httpx.create_ssl_context().get_ca_certs())
 
 
 @pytest.mark.parametrize(("name", "value"), [("WEBHOOK_PROXY", "proxy:s3cret@host"), ("WEBHOOK_CA", "/nowhere.pem")])

@@ -102,8 +102,8 @@ def test_the_back_off_doubles_to_a_bound_and_is_jittered() -> None:
         drawn = [seconds(attempts, refused) for _ in range(40)]
         assert full / 2 - 1 <= min(drawn) <= max(drawn) <= full + 1
         assert full < 8 or max(drawn) - min(drawn) > full / 8
-    asked = [seconds(0, DeliveryFailed("HTTP 429", 600.0)) for _ in range(40)]
-    assert 599 <= min(asked) < max(asked) <= 600 * (1 + delivery.JITTER) + 1
+    waits = [seconds(0, DeliveryFailed("HTTP 429", 600.0)) for _ in range(40)]
+    assert 599 <= min(waits) < max(waits) <= 600 * (1 + delivery.JITTER) + 1
     assert BackOff().get_retry_decision(exception=ZeroDivisionError(), job=JOB) is None
 
 

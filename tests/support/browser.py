@@ -106,16 +106,16 @@ class Page:
     def complaints(self) -> list[str]:
         """Errors and warnings since the page was opened: the script's, the console's and the browser's."""
         self.run("0")
-        found = []
+        messages = []
         for event in self._events:
-            said = event["params"]
+            parameters = event["params"]
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(str(said["exceptionDetails"].get("text")))
-            elif event["method"] == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning"):
-                found.append(str(said["args"]))
-            elif event["method"] == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
-                found.append(f"{said['entry']['text']} {said['entry'].get('url', '')}")
-        return found
+                messages.append(str(parameters["exceptionDetails"].get("text")))
+            elif event["method"] == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):
+                messages.append(str(parameters["args"]))
+            elif event["method"] == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+                messages.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
+        return messages
 
     @property
     def requested(self) -> list[str]:

@@ -50,8 +50,8 @@ class Drifting:
         return self.client.post(f"/alerts/{self.alert_id}/{action}", json=body, **options)
 
     def streams(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.client.get("/drift").json()["streams"]
-        return found
+        rows: list[dict[str, Any]] = self.client.get("/drift").json()["streams"]
+        return rows
 
     def stream(self) -> dict[str, Any]:
         return self.streams()[0]

@@ -39,26 +39,28 @@ class World:
         return see(self.bundle, shift(images)), labels
 
     def context(self, sample: Sample, out: Path, labels: np.ndarray | None = None, force: bool = False) -> Context:
-        known = np.full(len(sample), UNKNOWN) if labels is None else labels
-        span = Span(f"{self.bundle.name}:1", NOW, NOW, self.reference, sample, (), known, self.bundle.sha256)
-        found = WindowTest(self.reference, window_size=len(sample))(
+        span_labels = np.full(len(sample), UNKNOWN) if labels is None else labels
+        span = Span(f"{self.bundle.name}:1", NOW, NOW, self.reference, sample, (), span_labels, self.bundle.sha256)
+        report = WindowTest(self.reference, window_size=len(sample))(
             sample.embeddings, sample.probabilities, sample.properties
         )
-        return Context(span, found, frozenset({"covariate"}), out, self.bundle, self.images, force)
+        return Context(span, report, frozenset({"covariate"}), out, self.bundle, self.images, force)
 
 
 def see(bundle: Bundle, images: np.ndarray) -> Sample:
     model = Model(bundle, threads=1)
     parts = [model.predict(images[first : first + 256]) for first in range(0, len(images), 256)]
-    said, embeddings = (np.concatenate(rows).astype(np.float16).astype(np.float32) for rows in zip(*parts, strict=True))
+    probabilities, embeddings = (
+        np.concatenate(rows).astype(np.float16).astype(np.float32) for rows in zip(*parts, strict=True)
+    )
     sizes = np.full((2, len(images)), [[images.shape[2]], [images.shape[1]]])
-    return Sample(embeddings, said, measure(images, *sizes))
+    return Sample(embeddings, probabilities, measure(images, *sizes))
 
 
 def world(
-    bundle: Bundle, known: tuple[np.ndarray, np.ndarray], fresh: tuple[np.ndarray, np.ndarray], at: Path
+    bundle: Bundle, labelled: tuple[np.ndarray, np.ndarray], fresh: tuple[np.ndarray, np.ndarray], at: Path
 ) -> World:
-    images, labels = (rows[:REFERENCE_ROWS] for rows in known)
+    images, labels = (rows[:REFERENCE_ROWS] for rows in labelled)
     sample = see(bundle, images)
     reference = Reference(sample.embeddings, sample.probabilities, labels, sample.properties, property_names=NAMES)
     np.savez(at / "images.npz", images=images, labels=labels)
@@ -93,8 +95,8 @@ def digits_world(folder: Path) -> World:
     _, held_out = halves()
     half, rng = len(held_out.labels) // 2, np.random.default_rng(0)
     images = scan(held_out.images, rng)
-    known, fresh = ((images[rows], held_out.labels[rows]) for rows in (slice(0, half), slice(half, None)))
-    return world(init_bundle(DIGITS, folder / "bundle", name="digits"), known, fresh, folder)
+    labelled, fresh = ((images[rows], held_out.labels[rows]) for rows in (slice(0, half), slice(half, None)))
+    return world(init_bundle(DIGITS, folder / "bundle", name="digits"), labelled, fresh, folder)
 
 
 def world_from_environment(folder: Path) -> World:

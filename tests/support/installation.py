@@ -102,7 +102,7 @@ class Installation:
         self.receiver = Receiver(204)
         self.engine: Engine = engines.connect(url)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
-        own = {
+        defaults = {
             "DATABASE_URL": url,
             "DATA_DIR": folder / "data",
             "WINDOW_SIZE": WINDOW,
@@ -114,7 +114,7 @@ class Installation:
             "WEBHOOK_URLS": self.receiver.url,
             "WEBHOOK_SECRET": SECRET,
         } | settings
-        self.environment |= {f"TIDEMARK_{name}": str(value) for name, value in own.items()}
+        self.environment |= {f"TIDEMARK_{name}": str(value) for name, value in defaults.items()}
         self.settings = Settings(window_size=WINDOW, window_min_size=50, expected_run_time=RUN_TIME)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
@@ -181,12 +181,12 @@ class Installation:
 
     def workers(self, name: str = "serve") -> list[int]:
         """Return the process ids of a server's workers."""
-        found = []
+        pids = []
         for child in psutil.Process(self.processes[name].pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
                 if "spawn_main" in " ".join(child.cmdline()):
-                    found.append(child.pid)
-        return found
+                    pids.append(child.pid)
+        return pids
 
     def close(self) -> None:
         for name in self.processes:

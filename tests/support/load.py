@@ -49,8 +49,8 @@ class Load:
 
     def more(self, count: int) -> None:
         """Wait until so many more predictions were acknowledged."""
-        wanted = len(self.ids) + count
-        self._installation.until(lambda: len(self.ids) >= wanted, f"{count} more answers, got {self.statuses}")
+        target = len(self.ids) + count
+        self._installation.until(lambda: len(self.ids) >= target, f"{count} more answers, got {self.statuses}")
 
     def _send(self, model: str) -> None:
         clients = [self._installation.client(name) for name in self._servers]

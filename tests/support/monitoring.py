@@ -25,8 +25,8 @@ class Installation:
 
     def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
         self.engine, self.url = engine, url
-        own: dict[str, Any] = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000}
-        self.settings = Settings(**own | {"window_interval": 0} | settings)
+        defaults: dict[str, Any] = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000}
+        self.settings = Settings(**defaults | {"window_interval": 0} | settings)
         self.rng = np.random.default_rng(0)
         reference = WORLD.reference(1500, self.rng)
         arrays: dict[str, Any] = {
@@ -39,8 +39,8 @@ class Installation:
         }
         with engine.begin() as connection:
             self.model_id = models.register(connection, "m", "1", "a" * 64, NAMES)
-            shown = dict.fromkeys(range(0, 1500, 10), b"a picture")
-            references.save(connection, self.model_id, arrays, shown)
+            thumbnails = dict.fromkeys(range(0, 1500, 10), b"a picture")
+            references.save(connection, self.model_id, arrays, thumbnails)
             self.stream_id = int(streams.every(connection)[0].id)
 
     def monitor(self) -> Monitor:
@@ -63,8 +63,8 @@ class Installation:
             connection.execute(text("UPDATE monitors SET heartbeat_at = now() - interval '1 minute'"))
 
     def log(self, arrays: Arrays, tags: list[bytes] | None = None) -> list[UUID]:
-        said, embeddings, properties = (arrays[name] for name in ("probabilities", "embeddings", "properties"))
-        batch = logged("m:1", new_ids(len(said)), said, embeddings, properties, tags)
+        probabilities, embeddings, properties = (arrays[name] for name in ("probabilities", "embeddings", "properties"))
+        batch = logged("m:1", new_ids(len(probabilities)), probabilities, embeddings, properties, tags)
         with self.engine.begin() as connection:
             write(connection, batch)
         return batch.uuids
@@ -75,13 +75,13 @@ class Installation:
 
     def label(self, ids: list[UUID], labels: np.ndarray) -> None:
         with self.engine.begin() as connection:
-            known = feedback.find(connection, ids)
+            predicted = feedback.find(connection, ids)
             rows = [
                 {
                     "prediction_id": key,
-                    "model_id": known[key].model_id,
-                    "predicted": known[key].predicted,
-                    "probabilities": known[key].probabilities,
+                    "model_id": predicted[key].model_id,
+                    "predicted": predicted[key].predicted,
+                    "probabilities": predicted[key].probabilities,
                     "label": int(label),
                 }
                 for key, label in zip(ids, labels, strict=True)

@@ -22,5 +22,5 @@ def logged(engine: Engine, count: int, name: str = "far") -> PredictionBatch:
 
 def counted(client: TestClient, model: str = "far") -> float:
     lines = client.get("/metrics").text.splitlines()
-    own = [line for line in lines if line.startswith("tidemark_predictions_total{") and f'model="{model}"' in line]
-    return sum(float(line.rpartition(" ")[2]) for line in own)
+    counters = [line for line in lines if line.startswith("tidemark_predictions_total{") and f'model="{model}"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in counters)

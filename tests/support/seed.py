@@ -74,8 +74,8 @@ def seed(engine: Engine) -> Seeded:
             ),
         ):
             since = values["fired_at"] - dt.timedelta(seconds=25)  # type: ignore[operator]
-            known = common | {"id": alert_id, "since": since, "window_id": window_id, "report": report()} | values
-            connection.execute(insert(tables.alerts).values(known))
+            row = common | {"id": alert_id, "since": since, "window_id": window_id, "report": report()} | values
+            connection.execute(insert(tables.alerts).values(row))
     pages = (f"/alerts/{alert_id}/page" for alert_id in (ALERT, LONG_AGO, CONCEPT))
     return Seeded("mnist:1/camera=7", window_id, *pages)
 
@@ -88,7 +88,7 @@ def prediction_id(row: int) -> UUID:
 def report() -> dict[str, Any]:
     """Return a window report with every part that the pages show."""
     edges = [step / 24 for step in range(25)]
-    moved = {**SHARES, "3": 0.31}
+    shifted = {**SHARES, "3": 0.31}
     tests = (("mmd", 1e-5), ("ks", 0.02), ("mean", 0.001), ("proportions", 0.4), ("residual", 0.0004))
     return {
         "state": "tested",
@@ -101,13 +101,13 @@ def report() -> dict[str, Any]:
         "tests": {name: {"statistic": 0.04, "p_value": p, "effect": 0.3} for name, p in tests},
         "label_shift": {
             "reference": SHARES,
-            "estimated": moved,
-            "low": {name: share - 0.03 for name, share in moved.items()},
-            "high": {name: share + 0.03 for name, share in moved.items()},
+            "estimated": shifted,
+            "low": {name: share - 0.03 for name, share in shifted.items()},
+            "high": {name: share + 0.03 for name, share in shifted.items()},
             "weights": SHARES,
-            "moment_estimate": moved,
+            "moment_estimate": shifted,
         },
-        "proportions": moved,
+        "proportions": shifted,
         "performance": {
             "estimated_accuracy": 0.91,
             "low": 0.89,
@@ -166,14 +166,20 @@ def _log(connection: Connection, model_id: int) -> None:
     ids = [prediction_id(row).bytes for row in range(IMAGES) if row != DROPPED]
     m = len(ids)
     properties = np.tile([0.4, 0.125, 28], (m, 1))
-    said = np.tile(np.where(np.arange(10) == 3, 0.75, 0.25 / 9), (m, 1))
+    probabilities = np.tile(np.where(np.arange(10) == 3, 0.75, 0.25 / 9), (m, 1))
     batch = logged(
-        "mnist:1", b"".join(ids), said, np.zeros((m, 10)), properties, [b'{"camera":"7"}'] * m, thumbnails=[PICTURE] * m
+        "mnist:1",
+        b"".join(ids),
+        probabilities,
+        np.zeros((m, 10)),
+        properties,
+        [b'{"camera":"7"}'] * m,
+        thumbnails=[PICTURE] * m,
     )
     write(connection, batch)
     halves = batch.probabilities[0].tobytes()
-    known = {"prediction_id": prediction_id(0), "model_id": model_id, "predicted": 3, "probabilities": halves}
-    connection.execute(insert(tables.feedback).values(**known, label=8))
+    row = {"prediction_id": prediction_id(0), "model_id": model_id, "predicted": 3, "probabilities": halves}
+    connection.execute(insert(tables.feedback).values(**row, label=8))
 
 
 def _stream(connection: Connection, model_id: int) -> int:
@@ -206,12 +212,12 @@ def _stream(connection: Connection, model_id: int) -> int:
 
 
 def _window(connection: Connection, stream_id: int, first: int, size: int, drifted: bool) -> int:
-    found = {"drifted": True, "kind": "covariate", "p_value": 1e-5}
+    drifted_values = {"drifted": True, "kind": "covariate", "p_value": 1e-5}
     calm = {"drifted": False, "kind": "none", "p_value": 0.4}
-    said = found if drifted else calm
+    outcome = drifted_values if drifted else calm
     values = {
         "stream_id": stream_id,
-        "report": report() | said | {"size": size},
+        "report": report() | outcome | {"size": size},
         "start": AT + dt.timedelta(seconds=first / 2),
         "end": AT + dt.timedelta(seconds=(first + size) / 2),
         "first": first,
@@ -219,7 +225,7 @@ def _window(connection: Connection, stream_id: int, first: int, size: int, drift
         "evidence": 6.0 if drifted else 0.5,
         "threshold": 4.9,
         "seconds": 0.2,
-        **said,
+        **outcome,
     }
     statement = insert(tables.windows).values(values).returning(tables.windows.c.id)
     return int(connection.execute(statement).scalar_one())

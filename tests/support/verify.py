@@ -70,8 +70,8 @@ def alerts_told(installation: Installation, at_least: int = 1) -> None:
     assert fired >= at_least
     assert len({(row.alert_id, row.event) for row in rows}) == len(rows) >= fired
     assert {row.outcome for row in rows} <= {"delivered"}
-    told = {(key, body["data"]["alert_id"], body["type"]) for key, body in installation.webhooks()}
-    assert told == {(str(row.id), str(row.alert_id), row.event) for row in rows}
+    received = {(key, body["data"]["alert_id"], body["type"]) for key, body in installation.webhooks()}
+    assert received == {(str(row.id), str(row.alert_id), row.event) for row in rows}
 
 
 def in_log_order(installation: Installation, model_id: int) -> PredictionBatch:

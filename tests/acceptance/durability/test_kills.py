@@ -87,14 +87,14 @@ def kill_server_between_commit_and_discard(installation: Installation, postgres:
     postgres.await_up()
     installation.until(lambda: installation.spooled() < 4 * IMAGES, "a forwarder that does not back off")
     path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as held:
-        held.execute("BEGIN IMMEDIATE")
-        (waiting,) = held.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        (waiting,) = writer.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()
         if waiting:
             query = "SELECT substr(ids, 1, 16) FROM batches ORDER BY seq LIMIT 1"
-            first = held.execute(query).fetchone()[0].hex()
-            found = f"SELECT count(*) FROM predictions WHERE id = '{first}'"
-            installation.until(lambda: installation.one(found), "the forwarder's commit", 4)
+            first = writer.execute(query).fetchone()[0].hex()
+            query = f"SELECT count(*) FROM predictions WHERE id = '{first}'"
+            installation.until(lambda: installation.one(query), "the forwarder's commit", 4)
         installation.kill("serve")
     assert installation.spooled() >= waiting
     installation.start("serve")

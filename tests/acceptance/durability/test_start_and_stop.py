@@ -29,8 +29,8 @@ END = 10.0  # seconds from the end of the grace to the end of the process
 
 def environment(folder: Path, **settings: object) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
-    own = {"DATA_DIR": folder / "data"} | settings
-    return inherited | {f"TIDEMARK_{name}": str(value) for name, value in own.items()}
+    defaults = {"DATA_DIR": folder / "data"} | settings
+    return inherited | {f"TIDEMARK_{name}": str(value) for name, value in defaults.items()}
 
 
 def up(assets: Assets, port: int, *prefix: str) -> list[str]:

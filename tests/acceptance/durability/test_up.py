@@ -28,13 +28,13 @@ def environment(folder: Path) -> dict[str, str]:
 
 def children(word: str, port: int) -> list[psutil.Process]:
     """Return the `serve` or `monitor` of the `up` on a port; none while it is being started again."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess):
             above = process.parent()
             if word in process.cmdline() and above and {"up", str(port)} <= set(above.cmdline()):
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def predict(client: httpx.Client, body: bytes) -> list[str]:

@@ -49,8 +49,8 @@ def test_docker_compose_takes_the_file(program: list[str], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "GRAFANA_PASSWORD"])
 def test_docker_compose_refuses_to_start_without_a_password(program: list[str], missing: str, tmp_path: Path) -> None:
-    given = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} - {missing}
-    done = configured(program, f"{given.pop()}=abc\n{missing}=\n", tmp_path)
+    present = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} - {missing}
+    done = configured(program, f"{present.pop()}=abc\n{missing}=\n", tmp_path)
     assert done.returncode != 0
     assert "copy .env.example to .env and fill it in" in done.stderr
 
@@ -61,13 +61,13 @@ def test_the_services(compose: dict[str, Any]) -> None:
 
 def test_what_is_asked_for_has_a_health_check(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
-        for other, wanted in service.get("depends_on", {}).items():
+        for other, condition in service.get("depends_on", {}).items():
             check = compose["services"][other].get("healthcheck", {})
-            if wanted["condition"] == "service_healthy":
+            if condition["condition"] == "service_healthy":
                 assert check.get("test") or "build" in compose["services"][other], f"{name} waits for {other}"
                 assert not check.get("disable")
             else:
-                assert (wanted["condition"], other) == ("service_completed_successfully", "migrate")
+                assert (condition["condition"], other) == ("service_completed_successfully", "migrate")
 
 
 def test_the_order_of_the_start(compose: dict[str, Any]) -> None:
@@ -107,9 +107,9 @@ def test_no_password_has_a_default() -> None:
 
 
 def test_every_setting_is_passed_on(compose: dict[str, Any]) -> None:
-    wanted = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields} - SET_BY_THE_IMAGE
+    variables = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields} - SET_BY_THE_IMAGE
     for name in OWN:
-        assert wanted <= compose["services"][name]["environment"].keys()
+        assert variables <= compose["services"][name]["environment"].keys()
 
 
 def test_only_the_api_can_be_reached_from_outside(compose: dict[str, Any]) -> None:

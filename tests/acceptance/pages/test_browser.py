@@ -54,8 +54,12 @@ def test_the_checks_see_planted_faults(live: Live, page: Page) -> None:
     page.run(f"if (!window.axe) {{ {AXE} }}")
     page.run("document.images[0].removeAttribute('alt'); document.querySelector('.dim').style.color = '#ccc'")
     page.run("document.querySelector('table').style.width = '400px'")
-    assert {said.partition(":")[0] for said in page.run(VIOLATIONS)} == {"color-contrast", "image-alt", "link-name"}
-    assert any(said.startswith("beyond the edge") for said in page.run(f"({AUDIT})(360)"))
+    assert {violation.partition(":")[0] for violation in page.run(VIOLATIONS)} == {
+        "color-contrast",
+        "image-alt",
+        "link-name",
+    }
+    assert any(violation.startswith("beyond the edge") for violation in page.run(f"({AUDIT})(360)"))
 
 
 def test_a_logged_prediction_is_told_behind_its_id(live: Live, page: Page) -> None:

@@ -27,14 +27,16 @@ def truth(live: Live) -> Iterator[dict[str, str]]:
     labels = rng.integers(0, 10, COUNT)
     predicted = np.where(rng.random(COUNT) < 0.9, labels, (labels + 1) % 10)
     confidence = rng.uniform(0.5, 1, COUNT)
-    said = np.full((COUNT, 10), 0.0) + ((1 - confidence) / 9)[:, None]
-    said[np.arange(COUNT), predicted] = confidence
+    probabilities = np.full((COUNT, 10), 0.0) + ((1 - confidence) / 9)[:, None]
+    probabilities[np.arange(COUNT), predicted] = confidence
     pictures = [thumbnail(np.full((28, 28), 25 * label, np.uint8)) for label in labels.tolist()]
     with live.engine.begin() as connection:
         stream = streams.find(connection, STREAM)
         assert stream is not None
-        references.save(connection, stream.model_id, {"embeddings": np.zeros((60, 4)), "probabilities": said[:60]})
-        batch = logged(STREAM, new_ids(COUNT), said, np.zeros((COUNT, 4)), thumbnails=pictures)
+        references.save(
+            connection, stream.model_id, {"embeddings": np.zeros((60, 4)), "probabilities": probabilities[:60]}
+        )
+        batch = logged(STREAM, new_ids(COUNT), probabilities, np.zeros((COUNT, 4)), thumbnails=pictures)
         write(connection, batch)
     yield {str(key): str(label) for key, label in zip(batch.uuids, labels.tolist(), strict=True)}
     with live.engine.begin() as connection:

@@ -25,11 +25,11 @@ HOUR = dt.timedelta(hours=1)
 def test_acknowledging_records_who_when_and_why(drifting: Drifting) -> None:
     answer = drifting.post("acknowledge", {"note": "seen"})
     assert answer.status_code == 200
-    shown = drifting.client.get(f"/alerts/{drifting.alert_id}").json()
-    assert shown == answer.json()
-    assert (shown["acknowledged"]["by"], shown["acknowledged"]["note"]) == ("anonymous", "seen")
-    assert dt.datetime.fromisoformat(shown["acknowledged"]["at"]) >= drifting.started
-    assert shown["history"][-1]["event"] == "acknowledged"
+    alert = drifting.client.get(f"/alerts/{drifting.alert_id}").json()
+    assert alert == answer.json()
+    assert (alert["acknowledged"]["by"], alert["acknowledged"]["note"]) == ("anonymous", "seen")
+    assert dt.datetime.fromisoformat(alert["acknowledged"]["at"]) >= drifting.started
+    assert alert["history"][-1]["event"] == "acknowledged"
 
 
 @pytest.mark.parametrize("body", [None, {}])
@@ -196,6 +196,6 @@ def test_only_an_admin_acts_and_the_key_is_recorded(serve: Callable[..., TestCli
     for action in ("acknowledge", "mute", "accept", "deliver"):
         assert drifting.post(action, {"for": "1h"}, headers=reader).status_code == 403
     assert client.post("/alerts/test", json={}, headers=reader).status_code == 403
-    shown = drifting.post("acknowledge", {"note": "seen"}, headers=admin).json()
+    alert = drifting.post("acknowledge", {"note": "seen"}, headers=admin).json()
     digest = hashlib.sha256(KEYS["admin"].encode()).hexdigest()
-    assert shown["acknowledged"]["by"] == f"key {digest[:8]} (admin)"
+    assert alert["acknowledged"]["by"] == f"key {digest[:8]} (admin)"

@@ -33,30 +33,38 @@ def corrected(serve: Serve) -> TestClient:
 
 
 def test_an_answer_is_corrected_and_says_what_the_model_said(corrected: TestClient, serve: Serve) -> None:
-    [moved] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
+    [corrected_answer] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
     [plain] = serve().post("/predict", content=png(), headers=PNG).json()["predictions"]
-    assert moved["raw"] == {name: plain[name] for name in ("label", "index", "confidence")}
+    assert corrected_answer["raw"] == {name: plain[name] for name in ("label", "index", "confidence")}
     assert "raw" not in plain
     order = ["ant", "bee", "cat", "Löwe"]
-    said = {entry["label"]: entry["confidence"] for entry in plain["top"]}
-    expected = CORRECTION(np.array([[said[name] for name in order]], np.float32))[0]
-    assert [entry["label"] for entry in moved["top"]] == [order[i] for i in np.argsort(-expected)]
-    np.testing.assert_allclose([entry["confidence"] for entry in moved["top"]], np.sort(expected)[::-1], rtol=1e-5)
-    assert (moved["label"], moved["index"]) == (order[int(expected.argmax())], int(expected.argmax()))
-    assert moved["confidence"] == moved["top"][0]["confidence"]
-    assert moved["label"] != plain["label"], "the correction is meant to change this answer"
+    confidences = {entry["label"]: entry["confidence"] for entry in plain["top"]}
+    expected = CORRECTION(np.array([[confidences[name] for name in order]], np.float32))[0]
+    assert [entry["label"] for entry in corrected_answer["top"]] == [order[i] for i in np.argsort(-expected)]
+    np.testing.assert_allclose(
+        [entry["confidence"] for entry in corrected_answer["top"]], np.sort(expected)[::-1], rtol=1e-5
+    )
+    assert (corrected_answer["label"], corrected_answer["index"]) == (
+        order[int(expected.argmax())],
+        int(expected.argmax()),
+    )
+    assert corrected_answer["confidence"] == corrected_answer["top"][0]["confidence"]
+    assert corrected_answer["label"] != plain["label"], "the correction is meant to change this answer"
 
 
 def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient, engine: Engine) -> None:
     [answer] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
-    found = stored_prediction(corrected, answer["id"])
-    assert (found["label"], found["confidence"]) == (answer["raw"]["label"], pytest.approx(answer["raw"]["confidence"]))
-    assert found["corrected"]["label"] == answer["label"]
-    assert found["corrected"]["confidence"] == pytest.approx(answer["confidence"], abs=1e-3)
+    stored = stored_prediction(corrected, answer["id"])
+    assert (stored["label"], stored["confidence"]) == (
+        answer["raw"]["label"],
+        pytest.approx(answer["raw"]["confidence"]),
+    )
+    assert stored["corrected"]["label"] == answer["label"]
+    assert stored["corrected"]["confidence"] == pytest.approx(answer["confidence"], abs=1e-3)
     with engine.connect() as connection:
         row = connection.execute(select(predictions)).one()
-    raw, moved = (np.frombuffer(data, HALF).astype(np.float32) for data in (row.probabilities, row.corrected))
-    np.testing.assert_allclose(CORRECTION(raw[None])[0], moved, atol=2e-3)
+    raw, corrected_row = (np.frombuffer(data, HALF).astype(np.float32) for data in (row.probabilities, row.corrected))
+    np.testing.assert_allclose(CORRECTION(raw[None])[0], corrected_row, atol=2e-3)
     assert row.label == raw.argmax()
 
 
@@ -72,11 +80,13 @@ def test_the_open_inference_protocol_answers_both(corrected: TestClient, bundle:
     answer = corrected.post("/v2/models/pets/infer", json={"inputs": [tensor]}).json()
     outputs = {output["name"]: output for output in answer["outputs"]}
     raw = np.reshape(outputs["raw_probabilities"]["data"], (3, 4))
-    said, _ = Model(bundle).predict(pixels.transpose(0, 2, 3, 1))
-    np.testing.assert_allclose(raw, said, rtol=1e-5)
-    np.testing.assert_allclose(np.reshape(outputs["probabilities"]["data"], (3, 4)), CORRECTION(said), rtol=1e-4)
-    assert outputs["label"]["data"] == [bundle.labels[i] for i in CORRECTION(said).argmax(axis=1)]
-    assert outputs["raw_label"]["data"] == [bundle.labels[i] for i in said.argmax(axis=1)]
+    probabilities, _ = Model(bundle).predict(pixels.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(raw, probabilities, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.reshape(outputs["probabilities"]["data"], (3, 4)), CORRECTION(probabilities), rtol=1e-4
+    )
+    assert outputs["label"]["data"] == [bundle.labels[i] for i in CORRECTION(probabilities).argmax(axis=1)]
+    assert outputs["raw_label"]["data"] == [bundle.labels[i] for i in probabilities.argmax(axis=1)]
     described = corrected.get("/v2/models/pets").json()["outputs"]
     assert [(output["name"], output["shape"]) for output in described] == [
         ("probabilities", [-1, 4]), ("label", [-1]), ("raw_probabilities", [-1, 4]), ("raw_label", [-1])

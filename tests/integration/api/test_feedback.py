@@ -28,10 +28,10 @@ def test_unknown_labels_are_listed_and_the_others_are_stored(client: TestClient)
     first, second = predicted(client), predicted(client)
     answer = fed(client, (first, "bee"), (second, "eleven"), (UNKNOWN, "bee"), ("no-uuid", "bee"))
     assert answer.status_code == 202
-    found = answer.json()
-    assert (found["accepted"], found["unknown"]) == (1, [UNKNOWN])
-    assert [(item["id"], item["label"]) for item in found["rejected"]] == [("no-uuid", "bee"), (second, "eleven")]
-    assert "no such label" in found["rejected"][1]["reason"]
+    content = answer.json()
+    assert (content["accepted"], content["unknown"]) == (1, [UNKNOWN])
+    assert [(item["id"], item["label"]) for item in content["rejected"]] == [("no-uuid", "bee"), (second, "eleven")]
+    assert "no such label" in content["rejected"][1]["reason"]
     text = client.get("/metrics").text
     assert 'tidemark_feedback_rejected_total{reason="rejected"} 2.0' in text
     assert 'tidemark_feedback_rejected_total{reason="unknown_id"} 1.0' in text

@@ -106,8 +106,8 @@ def test_numbers_and_booleans_are_tags(client: TestClient) -> None:
     body = {"images": [BASE64], "tags": {"camera": 7, "ratio": 0.5, "night": True, "whole": 3.0}}
     answer = client.post("/predict", json=body)
     assert answer.status_code == 200, answer.text
-    found = _tags(client, answer.json()["predictions"][0]["id"])
-    assert found == {"camera": "7", "ratio": "0.5", "night": "true", "whole": "3"}
+    tags = _tags(client, answer.json()["predictions"][0]["id"])
+    assert tags == {"camera": "7", "ratio": "0.5", "night": "true", "whole": "3"}
 
 
 @pytest.mark.parametrize(

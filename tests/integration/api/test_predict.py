@@ -48,12 +48,12 @@ def test_a_model_that_is_busy_is_a_503_that_says_when_to_come_again(
     client = serve(max_batch=1, batch_wait_ms=0.01, **changes)  # which has a thread run the model
     begun, free, run = threading.Event(), threading.Event(), Model.run
 
-    def held(model: Model, tensor: np.ndarray) -> object:
+    def run_when_free(model: Model, tensor: np.ndarray) -> object:
         begun.set()
         assert free.wait(10)
         return run(model, tensor)
 
-    monkeypatch.setattr(Model, "run", held)
+    monkeypatch.setattr(Model, "run", run_when_free)
 
     def ask() -> Response:
         answer: Response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})

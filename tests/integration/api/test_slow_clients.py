@@ -67,19 +67,19 @@ def test_a_head_that_does_not_end_is_cut_off(address: tuple[str, int], part: byt
 def test_so_is_that_of_a_second_request(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        found = b""
-        while b'"ok"}' not in found:
-            found += connection.recv(65536)
-        assert b"200 OK" in found
+        received = b""
+        while b'"ok"}' not in received:
+            received += connection.recv(65536)
+        assert b"200 OK" in received
         time.sleep(2 * SECONDS)  # idle in between
         connection.sendall(b"GET /hea")
         assert connection.recv(65536) == b""
 
 
 def test_a_body_that_trickles_is_answered_with_408(address: tuple[str, int]) -> None:
-    found = answer(address, head(len(png())), png()[:20])
-    assert b"408" in found.split(b"\r\n", 1)[0]
-    assert b"application/problem+json" in found
+    response = answer(address, head(len(png())), png()[:20])
+    assert b"408" in response.split(b"\r\n", 1)[0]
+    assert b"application/problem+json" in response
 
 
 def test_a_head_that_is_too_large_is_431(address: tuple[str, int]) -> None:
@@ -91,12 +91,12 @@ def test_a_head_that_is_too_large_is_431(address: tuple[str, int]) -> None:
 def test_a_head_without_end_is_431_before_it_is_held(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
-        found = b""
+        received = b""
         with suppress(OSError):
             for number in range(200):
                 connection.sendall(b"X-%d: " % number + b"a" * 4_000 + b"\r\n")
-            found = connection.recv(65536)
-        assert found == b"" or found.startswith(b"HTTP/1.1 431 ")
+            received = connection.recv(65536)
+        assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_body_that_nobody_reads_is_cut_off_after_the_answer(
@@ -105,10 +105,10 @@ def test_a_body_that_nobody_reads_is_cut_off_after_the_answer(
     monkeypatch.setattr(slow_clients, "UNREAD_BODY_SECONDS", SECONDS)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
-        found = b""
-        while not found.endswith(b"}"):
-            found += connection.recv(65536)
-        assert b"404" in found.split(b"\r\n", 1)[0]
+        received = b""
+        while not received.endswith(b"}"):
+            received += connection.recv(65536)
+        assert b"404" in received.split(b"\r\n", 1)[0]
         connection.sendall(b"a")  # which stops the timer of idle connections
         assert connection.recv(65536) == b""
 

@@ -68,17 +68,17 @@ def test_reference_images_are_kept_of_every_class_and_served(
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
     facts = build_reference(bundle.folder, images, limit=None, out=None, thumbnails=True)
     with engine.connect() as connection:
-        kept = references.load_thumbnails(connection, 1)
+        thumbnails = references.load_thumbnails(connection, 1)
         labels = references.load(connection, 1)["labels"]
-    assert np.bincount(labels[list(kept)]).tolist() == [MAX_THUMBNAILS // 4] * 3 + [60]
-    assert facts["thumbnails"] == len(kept)
+    assert np.bincount(labels[list(thumbnails)]).tolist() == [MAX_THUMBNAILS // 4] * 3 + [60]
+    assert facts["thumbnails"] == len(thumbnails)
     client = serve()
-    for row in list(kept)[:5]:
+    for row in list(thumbnails)[:5]:
         answer = client.get(f"/references/1/thumbnails/{row}")
-        assert answer.content == kept[row]
+        assert answer.content == thumbnails[row]
         with Image.open(io.BytesIO(answer.content)) as image:
             assert abs(np.asarray(image, np.float32).mean() - labels[row] * 60 - 10) < 10
-    missing = next(row for row in range(len(labels)) if row not in kept)
+    missing = next(row for row in range(len(labels)) if row not in thumbnails)
     for path in (f"/references/1/thumbnails/{missing}", "/references/2/thumbnails/0"):
         assert client.get(path).status_code == 404
     assert client.get("/references/1/thumbnails/9999999999").status_code == 422

@@ -113,11 +113,11 @@ def test_metrics_name_the_method_of_the_estimated_accuracy_and_what_the_shift_co
 
 def test_remedy_s_command_can_be_copied_and_run_as_it_is(client: TestClient, seeded: Seeded) -> None:
     command = re.findall("<code>(tidemark remedy .*?)</code>", client.get(seeded.alert).text, re.S)[0]
-    asked = ["tidemark", "remedy", "--stream", "mnist:1/camera=7", "--since", "2026-01-02T14:26:35Z", "--out", "remedy"]
-    assert shlex.split(command.replace("\\\n", "")) == asked
+    words = ["tidemark", "remedy", "--stream", "mnist:1/camera=7", "--since", "2026-01-02T14:26:35Z", "--out", "remedy"]
+    assert shlex.split(command.replace("\\\n", "")) == words
     commands: Any = get_command(app)
-    given = commands.commands["remedy"].make_context("remedy", asked[2:]).params
-    assert given["since"].isoformat() == "2026-01-02T14:26:35+00:00"
+    parameters = commands.commands["remedy"].make_context("remedy", words[2:]).params
+    assert parameters["since"].isoformat() == "2026-01-02T14:26:35+00:00"
 
 
 def test_the_manual_has_what_the_pages_link_to() -> None:
@@ -127,10 +127,10 @@ def test_the_manual_has_what_the_pages_link_to() -> None:
 
 def test_concept_alert_says_what_the_labels_say(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.concept_alert).text
-    said = (
+    advice = (
         "disagree with the model, most where the model says 3 since 2 Jan 14:01 UTC; accuracy 0.98 → 0.80 (0.68–0.88)"
     )
-    assert said in page
+    assert advice in page
     assert re.search(r'<th scope="row">3</th><td>20</td><td>40% <small>22%–61%</small></td><td>98%</td>', page)
     assert "5 ×10, 8 ×2" in page
     assert "10.0 nats after 600 labels; alarm above 9.2; change estimated at label 420" in page
@@ -225,9 +225,9 @@ def test_every_chart_has_a_text_alternative(client: TestClient, seeded: Seeded) 
 def test_page_of_a_window_that_was_not_tested(
     client: TestClient, engine: Engine, seeded: Seeded, report: dict[str, object]
 ) -> None:
-    known = {"size": 20, "p_value": 1.0, "kind": "none", "summary": "Warming up"} | report
+    content = {"size": 20, "p_value": 1.0, "kind": "none", "summary": "Warming up"} | report
     with engine.begin() as connection:
-        connection.execute(update(tables.windows).values(report=known))
+        connection.execute(update(tables.windows).values(report=content))
     page = client.get(f"/windows/{seeded.window}")
     assert (page.status_code, "not tested" in page.text) == (200, True)
 

@@ -47,9 +47,9 @@ def in_bytes(datatype: str, size: object, shape: list[int] | None = None) -> Inp
 def test_json_values_may_be_nested_or_flat(data: list[Any], datatype: str, dtype: type) -> None:
     if datatype == "UINT8":
         data = np.array(data).astype(int).tolist()
-    found = array(tensor(datatype=datatype, data=data), ROW, 64, EMPTY)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, VALUES)
+    values = array(tensor(datatype=datatype, data=data), ROW, 64, EMPTY)
+    assert values.dtype == dtype
+    np.testing.assert_array_equal(values, VALUES)
 
 
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP32", "<f4"), ("UINT8", "u1")])
@@ -57,9 +57,9 @@ def test_binary_values_are_the_bytes_behind_the_json(datatype: str, dtype: str) 
     values = VALUES.astype(dtype)
     head = orjson.dumps({"inputs": [in_bytes(datatype, values.nbytes).model_dump()]})
     body, binary = split(head + values.tobytes(), str(len(head)))
-    found = array(body.inputs[0], ROW, 64, binary)
-    assert found.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(found, values)
+    decoded = array(body.inputs[0], ROW, 64, binary)
+    assert decoded.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(decoded, values)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_whatever_comes_is_a_tensor_or_a_told_problem(
 ) -> None:
     given_tensor = tensor(shape=shape, datatype=datatype, data=data, parameters=parameters)
     with suppress(Problem):
-        found = array(given_tensor, ROW, 64, memoryview(binary))
-        assert list(found.shape) == shape
-        assert np.isfinite(found).all()
+        values = array(given_tensor, ROW, 64, memoryview(binary))
+        assert list(values.shape) == shape
+        assert np.isfinite(values).all()
 
 
 def test_outputs_as_json_and_as_bytes() -> None:

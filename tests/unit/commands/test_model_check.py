@@ -150,10 +150,10 @@ def test_the_reference_is_written_before_its_table_which_stops_in_time(
 ) -> None:
     def table(_reference: Any, proceed: Callable[[], bool]) -> tuple[()]:
         assert (tmp_path / "reference.npz").is_file()
-        asked = 0
+        calls = 0
         while proceed():
-            asked += 1
-        assert asked > 0
+            calls += 1
+        assert calls > 0
         return ()
 
     monkeypatch.setattr("tidemark.commands.reference.power_table", table)

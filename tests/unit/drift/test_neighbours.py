@@ -14,19 +14,19 @@ SHOWN = np.arange(0, 300, 3)
 def test_neighbours_are_the_nearest_shown_rows_in_deviations() -> None:
     sample = REFERENCE.sample.rows(np.array([1, 50, 100]))
     standard = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
-    for query, found in zip((1, 50, 100), Neighbours(REFERENCE, SHOWN)(sample, count=4), strict=True):
+    for query, neighbours in zip((1, 50, 100), Neighbours(REFERENCE, SHOWN)(sample, count=4), strict=True):
         distances = np.sqrt(((standard[SHOWN] - standard[query]) ** 2).mean(axis=1))
-        assert [one.row for one in found] == SHOWN[np.argsort(distances)][:4].tolist()
-        assert np.allclose([one.distance for one in found], np.sort(distances)[:4], rtol=1e-3)
-        assert [one.label for one in found] == [["cat", "dog"][LABELS[one.row]] for one in found]
+        assert [one.row for one in neighbours] == SHOWN[np.argsort(distances)][:4].tolist()
+        assert np.allclose([one.distance for one in neighbours], np.sort(distances)[:4], rtol=1e-3)
+        assert [one.label for one in neighbours] == [["cat", "dog"][LABELS[one.row]] for one in neighbours]
 
 
 def test_fewer_shown_rows_than_asked_for() -> None:
-    (found,) = Neighbours(REFERENCE, np.array([7]))(REFERENCE.sample.rows(np.array([0])), count=3)
-    assert [one.row for one in found] == [7]
+    (neighbours,) = Neighbours(REFERENCE, np.array([7]))(REFERENCE.sample.rows(np.array([0])), count=3)
+    assert [one.row for one in neighbours] == [7]
 
 
 def test_a_reference_without_labels_names_none() -> None:
     reference = Reference(ROWS, REFERENCE.probabilities)
-    (found,) = Neighbours(reference, SHOWN)(reference.sample.rows(np.array([0])), count=1)
-    assert (found[0].row, found[0].label, found[0].distance) == (0, None, 0.0)
+    (neighbours,) = Neighbours(reference, SHOWN)(reference.sample.rows(np.array([0])), count=1)
+    assert (neighbours[0].row, neighbours[0].label, neighbours[0].distance) == (0, None, 0.0)

@@ -21,11 +21,11 @@ def test_window_sums_after_the_buffer_was_moved() -> None:
     blocks = np.random.default_rng(0).normal(size=(3 * CAPACITY + 64, 5)).astype(np.float32)
     sums, steps = fed(blocks)
     assert steps == len(blocks) // COARSE
-    found = sums.window_sums(3, LENGTHS, 4)
+    window_sums = sums.window_sums(3, LENGTHS, 4)
     for back in range(3):
         end = len(blocks) - 2 + back
         expected = [blocks[end - w : end, :4].sum(axis=0, dtype=np.float64) for w in LENGTHS]
-        np.testing.assert_allclose(found[back], expected, atol=1e-6)
+        np.testing.assert_allclose(window_sums[back], expected, atol=1e-6)
 
 
 def test_long_windows_are_sums_of_coarse_steps() -> None:

@@ -32,8 +32,8 @@ def test_a_working_detector_finds_the_planted_shift_soon(calibration: Mapping[st
 
 def test_a_reference_without_properties_and_labels_is_tested(calibration: Mapping[str, Any]) -> None:
     bare = Reference(REFERENCE.embeddings, REFERENCE.probabilities)
-    own = StreamDetector(bare).calibration()
-    assert self_test(detector(own, bare), bare).reason is None
+    bare_calibration = StreamDetector(bare).calibration()
+    assert self_test(detector(bare_calibration, bare), bare).reason is None
 
 
 def test_a_detector_that_ignores_predictions_fails(

@@ -120,9 +120,9 @@ def test_transparency_is_composited_on_white(mode: str) -> None:
 def test_every_mode_becomes_the_model_s(mode: str) -> None:
     image = scene(28, 28).convert("L").convert("I") if mode == "I" else scene(28, 28).convert(mode)
     data = encoded(image, "TIFF" if mode in ("CMYK", "YCbCr", "I") else "PNG")
-    for wanted in ("L", "RGB"):
-        pixels = decode(data, spec(mode=wanted), MANY).pixels.astype(float)
-        expected = np.asarray(scene(28, 28).convert("L").convert(wanted))
+    for target in ("L", "RGB"):
+        pixels = decode(data, spec(mode=target), MANY).pixels.astype(float)
+        expected = np.asarray(scene(28, 28).convert("L").convert(target))
         assert np.abs(pixels.mean() - expected.mean()) < 12
 
 

@@ -100,16 +100,16 @@ def test_arrays_come_out_at_the_model_s_size_and_remember_their_own(
 def test_labels_stay_with_their_images(bundle: Bundle, tmp_path: Path) -> None:
     labels = RNG.integers(0, 4, 150)
     stored = np.repeat(np.repeat(labels[:, None, None] * 50, 8, axis=1), 8, axis=2).astype(np.uint8)
-    pixels, found = read(LabelledImages(bundle, archive(tmp_path / "a.npz", images=stored, labels=labels)))
-    np.testing.assert_array_equal(pixels[:, 0, 0], 50 * found)
+    pixels, label_indices = read(LabelledImages(bundle, archive(tmp_path / "a.npz", images=stored, labels=labels)))
+    np.testing.assert_array_equal(pixels[:, 0, 0], 50 * label_indices)
 
 
 def test_a_limit_keeps_each_class_s_share_and_is_the_same_each_time(bundle: Bundle, tmp_path: Path) -> None:
     labels = np.repeat([0, 1, 2], [600, 300, 100])
     stored = RNG.integers(0, 256, (1000, 8, 8), dtype=np.uint8)
     path = archive(tmp_path / "a.npz", images=stored, labels=labels)
-    pixels, found = read(LabelledImages(bundle, path, limit=100))
-    assert np.abs(np.bincount(found) - [60, 30, 10]).max() <= 1
+    pixels, label_indices = read(LabelledImages(bundle, path, limit=100))
+    assert np.abs(np.bincount(label_indices) - [60, 30, 10]).max() <= 1
     again, _ = read(LabelledImages(bundle, path, limit=100))
     np.testing.assert_array_equal(pixels, again)
     other, _ = read(LabelledImages(bundle, path, limit=100, seed=1))

@@ -55,8 +55,8 @@ def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bund
             await predictor.close()
         return [*single, several]
 
-    found = asyncio.run(scenario())
-    assert [len(predictions) for predictions in found] == [1] * 10 + [10]
+    answer = asyncio.run(scenario())
+    assert [len(predictions) for predictions in answer] == [1] * 10 + [10]
     probabilities, embeddings = Model(bundle, threads=1).predict(PIXELS)
     expected = {
         "probabilities": probabilities,
@@ -66,7 +66,7 @@ def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bund
         "pixels": PIXELS,
     }
     for name, values in expected.items():
-        together = np.concatenate([getattr(predictions, name) for predictions in found])
+        together = np.concatenate([getattr(predictions, name) for predictions in answer])
         np.testing.assert_allclose(together, values, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
@@ -74,16 +74,16 @@ def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bund
 def test_large_images_take_the_other_road_to_the_same_place(bundle: Bundle, image: bytes) -> None:
     async def scenario() -> Predictions:
         predictor = predictor_of(bundle)
-        found = await predictor.predict([image], {})
+        answer = await predictor.predict([image], {})
         await predictor.close()
-        return found
+        return answer
 
-    found = asyncio.run(scenario())
+    answer = asyncio.run(scenario())
     with Image.open(io.BytesIO(image)) as opened:
         small = np.asarray(opened.resize((8, 8), Image.Resampling.BILINEAR))
         size = opened.size
-    np.testing.assert_allclose(found.probabilities, Model(bundle).predict(small[None])[0], rtol=1e-4)
-    assert tuple(found.properties[0, -2:]) == size
+    np.testing.assert_allclose(answer.probabilities, Model(bundle).predict(small[None])[0], rtol=1e-4)
+    assert tuple(answer.properties[0, -2:]) == size
 
 
 @pytest.mark.parametrize("filler", [png(PIXELS[0]), LARGE])
@@ -146,16 +146,16 @@ def test_tensors_are_predicted_as_the_pixels_they_stand_for(
         predictor = predictor_of(bundle, threads=1)
         raw = pixels.transpose(0, 3, 1, 2)
         tensor = predictor._model.prepared(pixels)
-        found = [await predictor.predict_tensor(given, {}) for given in (raw, tensor)]
+        answer = [await predictor.predict_tensor(given, {}) for given in (raw, tensor)]
         await predictor.close()
-        return found
+        return answer
 
     probabilities, embeddings = Model(bundle, threads=1).predict(pixels)
     measured = measure(pixels, [8] * rows, [8] * rows)
-    for found in asyncio.run(scenario()):
-        np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found.embeddings, embeddings, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found.properties, measured, rtol=1e-5, atol=1e-6)
+    for answer in asyncio.run(scenario()):
+        np.testing.assert_allclose(answer.probabilities, probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(answer.embeddings, embeddings, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(answer.properties, measured, rtol=1e-5, atol=1e-6)
 
 
 def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> None:

@@ -19,12 +19,12 @@ SIDE = 1000  # pixels of the photographs; the model reads 28
 
 def photographs(count: int) -> list[bytes]:
     _, held_out = halves()
-    found = []
+    sizes = []
     for pixels in scan(held_out.images[:count], np.random.default_rng(3)):
         buffer = io.BytesIO()
         Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
-        found.append(buffer.getvalue())
-    return found
+        sizes.append(buffer.getvalue())
+    return sizes
 
 
 def test_reduced_scale_gives_the_same_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,9 +34,9 @@ def test_reduced_scale_gives_the_same_prediction(tmp_path: Path, monkeypatch: py
     draft = JpegImagePlugin.JpegImageFile.draft
 
     def watched(image: JpegImagePlugin.JpegImageFile, mode: str | None, size: tuple[int, int]) -> object:
-        found = draft(image, mode, size)
+        drafted = draft(image, mode, size)
         scales.append(SIDE // image.size[0])
-        return found
+        return drafted
 
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", watched)
     reduced = [decode(image, bundle.input, 10**8) for image in data]

@@ -64,11 +64,11 @@ def test_batches_and_restarts_change_nothing(step: int) -> None:
     values = [f"{v}" for v in np.random.default_rng(1).zipf(1.3, 3 * REVIEW) % 500]
     whole = HeavyHitters(5, [], {})
     expected = [whole.place(value) for value in values]
-    own: set[str] = set()
+    tracked: set[str] = set()
     state: dict[str, object] = {}
-    found = []
+    places = []
     for first in range(0, len(values), step):
-        part = HeavyHitters(5, sorted(own), state)
-        found += [part.place(value) for value in values[first : first + step]]
-        own, state = part.tracked_values, json.loads(json.dumps(part.state, sort_keys=True))
-    assert found == expected
+        part = HeavyHitters(5, sorted(tracked), state)
+        places += [part.place(value) for value in values[first : first + step]]
+        tracked, state = part.tracked_values, json.loads(json.dumps(part.state, sort_keys=True))
+    assert places == expected

@@ -105,9 +105,9 @@ def test_another_last_layer(bundle: Bundle, tmp_path: Path) -> None:
     k = len(bundle.labels)
     head = Head(random(embeddings.shape[1], k, seed=5).astype(np.float64), np.linspace(-1, 1, k))
     written = with_head(bundle, head, tmp_path / "adapted")
-    said, same = Model(written).predict(pixels(bundle))
+    probabilities, same = Model(written).predict(pixels(bundle))
     room = 2e-3 if "float16" in str(io(bundle)) else 1e-5
-    np.testing.assert_allclose(said, head.probabilities(embeddings), atol=room)
+    np.testing.assert_allclose(probabilities, head.probabilities(embeddings), atol=room)
     np.testing.assert_array_equal(same, embeddings)
     assert (written.name, written.version) == (bundle.name, "1+adapted")
     assert io(written)[0] == io(bundle)[0]

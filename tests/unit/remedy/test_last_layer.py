@@ -71,7 +71,7 @@ def test_the_penalty_is_chosen_by_what_is_held_back() -> None:
 
 
 def test_it_learns() -> None:
-    known, fresh = rows(300, 8), rows(1000, 9)
-    head = fit(*known, np.ones(300), BLANK, 1e-3)
+    training, fresh = rows(300, 8), rows(1000, 9)
+    head = fit(*training, np.ones(300), BLANK, 1e-3)
     assert hits(head.probabilities(fresh[0]), fresh[1]).mean() > 0.8
     assert log_losses(head.probabilities(fresh[0]), fresh[1]).mean() < 0.6

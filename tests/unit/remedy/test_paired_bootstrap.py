@@ -18,20 +18,20 @@ def test_each_fold_has_its_share_of_every_class() -> None:
 
 def test_a_gain_is_a_weighted_mean_whatever_the_metric_s_direction() -> None:
     before, after, weights = np.array([1.0, 0, 0, 0]), np.array([1.0, 1, 0, 0]), np.array([1.0, 2, 3, 4])
-    found = paired_bootstrap("accuracy", before, after, "here", True, weights)
-    assert (found.before, found.after, found.amount) == pytest.approx((0.1, 0.3, 0.2))
+    improvement = paired_bootstrap("accuracy", before, after, "here", True, weights)
+    assert (improvement.before, improvement.after, improvement.amount) == pytest.approx((0.1, 0.3, 0.2))
     assert paired_bootstrap("log-loss", after, before, "here", True, weights).amount == pytest.approx(0.2)
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    held = 0
+    covered = 0
     for seed in range(40):
         before, weights = rng.random(500) < 0.7, rng.uniform(0, 2, 500)
         after = np.where(rng.random(500) < 0.2, True, before)  # 0.2 of the 0.3 wrong
-        found = paired_bootstrap("accuracy", before.astype(float), after.astype(float), "", False, weights, seed)
-        held += found.low <= 0.06 <= found.high
-    assert held >= 34  # P(fewer | 95 %) < 0.004
+        improvement = paired_bootstrap("accuracy", before.astype(float), after.astype(float), "", False, weights, seed)
+        covered += improvement.low <= 0.06 <= improvement.high
+    assert covered >= 34  # P(fewer | 95 %) < 0.004
 
 
 def test_both_metrics_are_measured() -> None:
@@ -47,18 +47,18 @@ def test_both_metrics_are_measured() -> None:
 def test_the_further_labels_are_those_that_show_the_gain() -> None:
     rng = np.random.default_rng(2)
 
-    def shown(n: int) -> Improvement:
+    def improvement(n: int) -> Improvement:
         difference = rng.normal(0.1, 1.0, n)
         return paired_bootstrap("log-loss", difference, np.zeros(n), "", False, seed=int(rng.integers(1 << 30)))
 
-    first = shown(100)
+    first = improvement(100)
     while first.is_significant or first.amount <= 0.05:
-        first = shown(100)
+        first = improvement(100)
     further = further_labels(first, 100)
     assert further is not None
     true = (2.8 / first.amount) ** 2 - 100
     assert further == pytest.approx(true, rel=0.35)
-    assert further_labels(shown(5_000), 5_000) == 0
+    assert further_labels(improvement(5_000), 5_000) == 0
     assert further_labels(paired_bootstrap("accuracy", np.ones(9), np.zeros(9), "", False), 9) is None
 
 

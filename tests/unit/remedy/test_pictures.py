@@ -53,8 +53,8 @@ def test_thumbnails_are_shown_where_the_log_has_them(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(images[0]).save(file, "PNG")
     without = gallery([("reference", images), ("augmented", images)], (), tmp_path / "a.png")
-    shown = gallery([("reference", images), ("augmented", images)], (file.getvalue(), b"broken"), tmp_path / "b.png")
+    markup = gallery([("reference", images), ("augmented", images)], (file.getvalue(), b"broken"), tmp_path / "b.png")
     assert 'alt="Images in rows: reference, augmented"' in without
-    assert 'alt="Images in rows: reference, augmented, span"' in shown
+    assert 'alt="Images in rows: reference, augmented, span"' in markup
     with Image.open(tmp_path / "a.png") as two, Image.open(tmp_path / "b.png") as three:
         assert three.height * 2 == two.height * 3

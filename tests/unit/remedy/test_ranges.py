@@ -20,16 +20,16 @@ def fitted(world: World, shift: Shift) -> Fit:
 
 
 def test_planted_darkness_is_found(digits: World) -> None:
-    found = fitted(digits, lambda images: darker(images, 0.5))
-    [brightness] = found.ranges
+    ranges = fitted(digits, lambda images: darker(images, 0.5))
+    [brightness] = ranges.ranges
     assert brightness.operation.name == "brightness"
     assert brightness.low <= 0.5 <= brightness.high
     assert brightness.high - brightness.low < 0.3
-    assert np.quantile(found.reductions, 0.01) > 0
-    assert found.after < 0.05 * found.before
+    assert np.quantile(ranges.reductions, 0.01) > 0
+    assert ranges.after < 0.05 * ranges.before
 
 
 def test_nothing_is_found_where_nothing_was_planted(digits: World) -> None:
-    found = fitted(digits, lambda images: images)
-    assert found.ranges == ()
-    assert found.after == found.before
+    ranges = fitted(digits, lambda images: images)
+    assert ranges.ranges == ()
+    assert ranges.after == ranges.before

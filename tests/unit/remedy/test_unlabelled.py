@@ -35,9 +35,9 @@ def test_judge_favours_neither_side() -> None:
 def test_transport_carries_mean_and_covariance() -> None:
     target = RNG.normal(size=(4000, 3)) @ RNG.normal(size=(3, 3)) + 5
     source = RNG.normal(size=(4000, 3)) @ (2 * np.eye(3)) - 1
-    moved = transport(source.astype(np.float32), target.astype(np.float32)).scores(source)
-    assert np.allclose(moved.mean(axis=0), target.mean(axis=0), atol=1e-3)
-    assert np.linalg.norm(np.cov(moved.T) - np.cov(target.T)) < 0.15 * np.linalg.norm(np.cov(target.T))
+    transported = transport(source.astype(np.float32), target.astype(np.float32)).scores(source)
+    assert np.allclose(transported.mean(axis=0), target.mean(axis=0), atol=1e-3)
+    assert np.linalg.norm(np.cov(transported.T) - np.cov(target.T)) < 0.15 * np.linalg.norm(np.cov(target.T))
 
 
 def test_transport_of_the_same_rows_moves_nothing() -> None:
@@ -76,8 +76,8 @@ def test_renormalised_digits_gain_as_claimed_and_are_served(digits: World, tmp_p
     written = bundles.load(tmp_path / "unlabelled" / "renormalise")
     assert written.version == "1+adapted"
     images = darker(digits.fresh[0], 0.4)
-    said, _ = Model(written, threads=1).predict(images)
-    assert (said.argmax(axis=1) == labels).mean() > measured.before + 0.1
+    probabilities, _ = Model(written, threads=1).predict(images)
+    assert (probabilities.argmax(axis=1) == labels).mean() > measured.before + 0.1
 
 
 def test_calm_spans_are_left_alone(digits: World, tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_adversarial_training_is_deterministic_and_does_not_lose_the_classes() -
     one, two = (train(rows[:300], labels[:300], window, start, 1.0, 0) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(one.window.head, two.window.head, strict=True))
     unadapted = (start.probabilities(window).argmax(axis=1) == labels[300:]).mean()
-    said = one.window.head.probabilities(one.window.adapter(window)).argmax(axis=1)
-    assert (said == labels[300:]).mean() > unadapted + 0.05
+    predicted = one.window.head.probabilities(one.window.adapter(window)).argmax(axis=1)
+    assert (predicted == labels[300:]).mean() > unadapted + 0.05
     assert reverse_accuracy(one, rows[:300], labels[:300], window) > 0.8
 
 
@@ -115,6 +115,8 @@ def test_adversarial_bundle_answers_as_trained(digits: World, tmp_path: Path) ->
     pytest.importorskip("torch", reason="torch is not installed")
     sample, labels = digits.span(lambda images: darker(images, 0.4))
     remedy = domain_adversarial(digits.context(sample, tmp_path, labels, force=True))
-    said, _ = Model(bundles.load(tmp_path / "domain-adversarial"), threads=1).predict(darker(digits.fresh[0], 0.4))
+    probabilities, _ = Model(bundles.load(tmp_path / "domain-adversarial"), threads=1).predict(
+        darker(digits.fresh[0], 0.4)
+    )
     assert remedy.exported
-    assert abs((said.argmax(axis=1) == labels).mean() - remedy.improvements[0].after) < 0.05
+    assert abs((probabilities.argmax(axis=1) == labels).mean() - remedy.improvements[0].after) < 0.05
