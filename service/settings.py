@@ -204,7 +204,7 @@ class Settings(BaseSettings):
 
 
 def warn_of_unknown_variables() -> None:
-    """Warn of variables of the environment that look like settings and are none."""
+    """Warn of variables of the environment that look like settings and are not."""
     names = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and name.upper() not in names | INTERNAL_VARIABLES:

@@ -1,5 +1,5 @@
 """Predictions keep their posterior at other class proportions, and a thumbnail, where there are such; what is known of
-labels that came back is learnt anew, for it now says which they were."""
+labels that came back is learnt again, for it now says which they were."""
 
 from alembic import op
 

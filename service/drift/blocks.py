@@ -14,7 +14,7 @@ def block_length(series: FloatArray) -> int:
     """Return the mean block length of the stationary bootstrap for rows (n, features) in their own order.
 
     The automatic choice for each feature, and the largest of them, since one bootstrap serves all. It looks at about
-    sqrt(n) lags only; means of 8, 64, ... rows are looked at as well, so that a block can hold a slow cycle.
+    sqrt(n) lags only; means of 8, 64, ... rows are taken as well, so that a block can hold a slow cycle.
 
     References
     ----------

@@ -15,7 +15,7 @@ ERROR_MARGIN = 2.0  # factor by which a shifted model's own estimate of its erro
 
 @dataclass(frozen=True, eq=False)
 class Proportions:
-    """Class proportions of a window beside the reference's, each (k,).
+    """Class proportions of a window and of the reference, each (k,).
 
     Attributes
     ----------

@@ -126,7 +126,7 @@ class Agreement(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelEvidence:
-    """Labels that came back beside what calibrated confidence promised; intervals at 95 % (Wilson).
+    """Labels that came back, compared with the calibrated confidence; intervals at 95 % (Wilson).
 
     `classes` are the predicted classes that carry the evidence, strongest first; `disagreeing` counts labels back
     from the last one, which is 0.

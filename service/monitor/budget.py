@@ -8,7 +8,7 @@ DETECTOR_SHARE = 0.8  # share of a stream's false alarms that its detector of pr
 def run_time(settings: Settings) -> float:
     """Return the expected run time of each stream of a model, in the stream's own predictions.
 
-    What is promised is one false alarm in ERT predictions of the model, over all its streams: the whole model's, and
+    The budget is one false alarm in ERT predictions of the model, over all its streams: the whole model's, and
     for each of K slice tags the streams of its values. Let stream s see a share f_s of the model's predictions and
     run ERT_s of its own predictions between false alarms. By the renewal theorem it alarms f_s / ERT_s times a
     prediction of the model. Rates add up whatever the dependence between streams, so that the promise is
@@ -17,7 +17,7 @@ def run_time(settings: Settings) -> float:
 
     The values of one tag part the predictions: their shares add up to at most one (to less where the tag is missing).
     With (K + 1) ERT for every stream the left side is therefore at most (1 + K) / ((K + 1) ERT) = 1 / ERT: a
-    prediction is looked at by K + 1 detectors at the most, and each look may cost a (K + 1)th of the budget. This
+    prediction is processed by at most K + 1 detectors, and each of them may cost a (K + 1)th of the budget. This
     holds for any shares, so that nothing changes when a slice appears, grows, or is retired, nor with the number of
     slices. The price is ln(K + 1) nats of evidence: 0.7 with one tag, 1.1 with two.
 

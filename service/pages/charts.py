@@ -216,7 +216,7 @@ def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
 
 
 def _text_next_to(x: float, y: float, content: str) -> str:
-    """Write beside a vertical line, on the side that has room."""
+    """Write next to a vertical line, on the side that has room."""
     return _text(x - 4, y, content, "end") if x > WIDTH / 2 else _text(x + 4, y, content)
 
 

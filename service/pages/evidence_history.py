@@ -26,7 +26,7 @@ class EvidenceHistory:
     threshold: float | None
     change: int | None = None
     change_range: tuple[int, int] | None = None
-    span: tuple[int, int] | None = None  # of the window that is looked at
+    span: tuple[int, int] | None = None  # of the window that the page shows
     alarm: int | None = None
     counted: Literal["predictions", "labels"] = "predictions"
 

@@ -16,7 +16,7 @@ class Size(NamedTuple):
     heap: int  # bytes
     indexes: int
     toast: int
-    vacuumed: dt.datetime | None  # last, by whomever
+    vacuumed: dt.datetime | None  # time of the last manual or automatic vacuum
     analysed: dt.datetime | None
 
     @property

@@ -19,7 +19,7 @@ class MeasuredAccuracy:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """What a monitor reports of a stream beside the stream's own columns.
+    """What a monitor reports of a stream in addition to the stream's own columns.
 
     Parameters
     ----------

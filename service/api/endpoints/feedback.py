@@ -1,4 +1,4 @@
-"""True labels coming back, and the look-up of a logged prediction."""
+"""True labels coming back, and the query of a logged prediction."""
 
 from typing import Annotated, Any
 from uuid import UUID

@@ -64,7 +64,7 @@ class OriginCheck:
         if "*" in self._origins or text in self._origins:
             return None
         if scope["method"] in SAFE_METHODS:
-            # Whoever follows a link from a chat may read; a script, a frame or an image of another page may not.
+            # A person who follows a link from a chat may read; a script, a frame or an image of another page may not.
             is_foreign = site in FOREIGN_SITES and head.get(b"sec-fetch-mode") != b"navigate"
         else:
             is_foreign = site in FOREIGN_SITES or (site is None and not _same_host(text, head))

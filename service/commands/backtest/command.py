@@ -28,7 +28,7 @@ def backtest(
     dask: str | None = None,
     parts: int = 1,
 ) -> Comparison:
-    """Replay a stream's logged traffic through today's settings and through others, beside what happened.
+    """Replay a stream's logged traffic through today's settings and through others, and compare their results.
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ def _written(
     embedding: str | None,
     expected: Callable[[Floats, Floats], Matrix],
 ) -> Bundle:
-    """Write a changed model beside its `model.toml`, and compare it with numpy on random images."""
+    """Write a changed model next to its `model.toml`, and compare it with numpy on random images."""
     require_empty(out)
     output = bundle.output.model_copy(update={"embedding": embedding})
     version = bundle.version + suffix

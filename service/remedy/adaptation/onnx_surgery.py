@@ -1,4 +1,4 @@
-"""Changes at the end of an ONNX graph: takes an old last layer off, and adds operators that give an output anew."""
+"""Changes at the end of an ONNX graph: takes an old last layer off, and adds operators that give an output again."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ class Ending:
     Parameters
     ----------
     proto : changed in place.
-    output : the graph output that is to be made anew. Its name is free once this is made: `old` is what made it.
+    output : the graph output that is to be made again. Its name is free once this is made: `old` is what made it.
     """
 
     def __init__(self, proto: ModelProto, output: str) -> None:

@@ -17,7 +17,7 @@ from .discrepancy import Distance, Target
 Embedder = Callable[[Pixels], Sample]  # runs the model and measures the properties
 
 MAX_OPERATIONS = 4
-SEARCHED = 200  # images and window rows that magnitudes are looked for with
+SEARCHED = 200  # images and window rows on which magnitudes are searched for
 MAX_SWAP_ROUNDS = 2  # rounds of swaps for each set of operations
 REFINING = 20  # evaluations for each magnitude that is refined
 MATCH_P_VALUE = 0.05  # p-value above which images and window count as alike

@@ -1,4 +1,4 @@
-"""Remedy of prior shift for whoever retrains: class weights, as JSON and as code, and indices of a resample."""
+"""Remedy of prior shift for retraining: class weights, as JSON and as code, and indices of a resample."""
 
 import json
 from typing import Any

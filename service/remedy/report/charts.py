@@ -45,7 +45,7 @@ def shares(rows: Sequence[dict[str, Any]]) -> Markup:
 
 
 def draw_improvement(improvement: Improvement) -> Markup:
-    """Draw the interval of an improvement beside zero."""
+    """Draw the interval of an improvement next to zero."""
     reach = max(abs(improvement.low), abs(improvement.high), 1e-12) * 1.1
     middle = 60.0
     style = "better" if improvement.is_significant else "unsure"

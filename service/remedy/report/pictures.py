@@ -1,4 +1,4 @@
-"""Pictures of a span beside its reference, as SVG: embeddings by class and by witness score, and properties."""
+"""Pictures of a span next to its reference, as SVG: embeddings by class and by witness score, and properties."""
 
 from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ from . import programs
 from .account import Account
 
 SUPERUSER = "postgres"
-NEW_SUFFIX = ".new"  # folder in which initdb works, beside the final one
+NEW_SUFFIX = ".new"  # folder in which initdb works, next to the final one
 INCOMPLETE_SUFFIX = ".incomplete"  # what an interrupted initdb of an earlier version of Tidemark left
 LAST_CREATED = Path("base", "5")  # database `postgres`, which initdb creates last and which holds Tidemark's tables
 TELLING = re.compile("error:|fatal:|panic:|hint:|could not|cannot", re.I)  # marks lines that name a cause

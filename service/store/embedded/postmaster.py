@@ -76,7 +76,7 @@ def stop(postmaster: Postmaster) -> None:
 
 
 def _ends_within(process: psutil.Process, seconds: float) -> bool:
-    """Wait for the end of a process; a zombie has ended, whoever has to collect it."""
+    """Wait for the end of a process; a zombie has ended, although its parent has not collected it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
