@@ -27,6 +27,8 @@ API_KEY = re.compile(
     rf"(?P<scopes>(?:{'|'.join(SCOPES)})(?:\+(?:{'|'.join(SCOPES)}))*):(?P<sha256>[0-9a-f]{{64}})", re.I
 )
 TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions between two false alarms, as the detector accepts them
+SHORTEST_RUN_TIME = dt.timedelta(hours=1)  # between two false alarms
 MAX_SLICE_TAGS = 8  # tag keys, each of which adds up to max_slices + 1 streams to a model
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,22 @@ logger = logging.getLogger(__name__)
 
 def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
+
+
+def _run_time(value: Any) -> Any:
+    """Return a duration, or a number of predictions as a float."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = parse_duration(value)
+    if isinstance(value, int):
+        value = float(value)
+    if isinstance(value, float) and not MIN_RUN_TIME <= value <= MAX_RUN_TIME:
+        raise ValueError(f"expected {MIN_RUN_TIME} to {MAX_RUN_TIME:.0e} predictions, or a duration such as 30d")
+    if isinstance(value, dt.timedelta) and value < SHORTEST_RUN_TIME:
+        raise ValueError("expected a duration of at least 1h, or a number of predictions")
+    return value
 
 
 class WebhookReceiver(BaseModel, frozen=True):
@@ -62,7 +80,7 @@ class Settings(BaseSettings):
     window_min_size: int = Field(100, ge=20)
     window_max_age: float = Field(3600, gt=0)  # seconds
     window_interval: float = Field(600, ge=0)  # seconds between the tests of two windows of a calm stream
-    expected_run_time: int = Field(100_000, ge=1000, le=10_000_000)  # predictions
+    expected_run_time: Annotated[dt.timedelta | float, BeforeValidator(_run_time)] = dt.timedelta(days=30)
     slice_tags: Annotated[tuple[str, ...], NoDecode] = ()
     max_slices: int = Field(20, ge=1, le=1000)  # of a tag, without the one that pools the others
     resolve_after: int = Field(3, ge=1)  # strides without an alarm, at least, that end an incident

@@ -4,6 +4,7 @@ import datetime as dt
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
@@ -18,7 +19,7 @@ from .alert_draft import CHANGED
 from .lifecycle import Alerts
 
 MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against
-MAX_ROWS = 20_000  # predictions that a baseline keeps, the newest of its span
+MAX_ROWS = 20_000  # predictions that a baseline keeps; of a longer span, runs of 200 spread over all of it
 MAX_BYTES = 50_000_000  # bytes of a baseline's stored embeddings and probabilities, so that a wide model has fewer rows
 
 
@@ -62,7 +63,8 @@ def accept(
             f"needs {MIN_ROWS}, {MIN_ROWS - available} more"
         )
     limit = rows_within(width + first.probabilities.shape[1])
-    batch = traffic.between(connection, stream, *span, limit, width) or first
+    spread = traffic.spread(connection, stream, *span, limit, width)
+    batch, share = (first, 1.0) if spread is None else spread
     streams.lock_model(connection, stream.model_id)
     before = baselines.current(connection, stream.id)
     if what == "mix" and before is not None and before.what != "mix":
@@ -72,6 +74,7 @@ def accept(
         "embeddings": batch.embeddings.astype(HALF),
         "probabilities": batch.probabilities.astype(HALF),
         "properties": batch.properties,
+        "share": np.array(share),
     }
     baseline = baselines.save(
         connection,

@@ -19,6 +19,7 @@ def event_data(alert: AlertRow, public_url: str) -> dict[str, Any]:
         "since": alert.since.isoformat(),
         "p_value": alert.p_value,
         "summary": alert.summary,
+        "recurrence": alert.report.get("recurrence"),
         "acknowledged": acknowledgement(alert),
         "muted_until": alert.muted_until.isoformat() if alert.muted_until else None,
         "report": alert.report,

@@ -67,6 +67,7 @@ class AlertSummary(BaseModel):
     window: int | None
     p_value: float
     summary: str
+    recurrence: "Recurrence | None" = Field(None, description="Earlier incidents that looked like this one.")
     url: str = Field(description="The address of the alert's page.")
 
     @classmethod
@@ -88,6 +89,15 @@ class Alert(AlertSummary):
         deliveries = [Delivery.of(delivery) for delivery in sent if delivery.alert_id == row.id]
         more = {"report": row.report, "history": row.history, "deliveries": deliveries}
         return cls(**_values(row, public_url, now), **more)
+
+
+class Recurrence(BaseModel):
+    """The earlier incidents of the stream that an alert resembles in kind, direction and size."""
+
+    count: int
+    first: dt.datetime
+    last: dt.datetime = Field(description="When the last of them began.")
+    text: str
 
 
 class BaselineSummary(BaseModel):
@@ -129,6 +139,7 @@ def _values(row: AlertRow, public_url: str, now: dt.datetime) -> dict[str, Any]:
             "window": row.window_id,
             "p_value": row.p_value,
             "summary": row.summary,
+            "recurrence": row.report.get("recurrence"),
             "url": page_url(public_url, row.id),
         }
     )

@@ -133,6 +133,10 @@ def reference_build(
     print_facts(facts, as_json, "reference of {model}: {rows} rows" + accuracy + ", stored as {stored}")
     if not as_json and facts["rehearsals"]:
         print("\n".join(survival_lines(facts["rehearsals"])))
+    if not as_json:
+        print("when the detector would see another mix of classes:")
+        for row in facts["detectable"]:
+            print(f"  {row['text']}")
     if not as_json and facts["power"]:
         print("smallest shift that four of five windows show at level .01:")
         for row in facts["power"]:

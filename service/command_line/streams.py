@@ -19,15 +19,20 @@ def calibrate(
     stream: Annotated[str, typer.Option("--stream", help="model:version[/tag=value], as `/drift` names it.")],
     since: Annotated[dt.datetime, typer.Option("--since", formats=TIMES, help="Start of the calm span, in UTC.")],
     until: Annotated[dt.datetime, typer.Option("--until", formats=TIMES, help="End of the calm span, in UTC.")],
+    context: Annotated[
+        str, typer.Option("--context", help="auto: what is normal at each hour is learnt from two days or more; none.")
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Declare a span of logged traffic calm: its bursts and cycles no longer raise alarms."""
     from ..commands.calibrate import calibrate as learn
 
-    facts = learn(stream, utc(since), utc(until))
+    facts = learn(stream, utc(since), utc(until), context)
     if "warning" in facts:
         print(f"warning: {facts['warning']}", file=sys.stderr)
-    print_facts(facts, as_json, "{stream}: calm over {predictions} predictions, {design_effect} of which count as one")
+    learnt = "; what is normal depends on {context}" if facts["context"] else ""
+    text = "{stream}: calm over {predictions} predictions, {design_effect} of which count as one"
+    print_facts(facts, as_json, text + learnt)
 
 
 @commands.command()

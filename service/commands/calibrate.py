@@ -4,27 +4,38 @@ import datetime as dt
 from typing import Any
 
 from ..drift import StreamDetector, WindowTest
-from ..errors import TidemarkError
+from ..errors import ConfigurationError, TidemarkError
 from ..monitor.baseline_preparation import load
-from ..monitor.budget import detector_run_time
+from ..monitor.budget import pace_of, stream_budget
+from ..monitor.context_columns import MIN_CYCLES, ContextColumns
 from ..monitor.missing_properties import fill_missing
 from ..settings import Settings
 from ..store import baselines, calibrations, streams, traffic
 from ..store.opened import opened
+from ..store.stream_status import StreamStatus
 
-MAX_ROWS = 20_000  # of the span, the newest
+MAX_ROWS = 20_000  # predictions that are used; of a longer span, runs of 200 spread over all of it
 MIN_ROWS = 2_000
 FEW_INDEPENDENT = 200  # predictions that the span counts for: below, its own error makes the detector slow
+CONTEXTS = ("auto", "none")
 
 
-def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, Any]:
+def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str = "auto") -> dict[str, Any]:
     """Calibrate a stream's null distribution on its traffic between two times; the reference stays.
+
+    Parameters
+    ----------
+    context : {"auto", "none"}
+        Whether what is normal at each hour, and for each frequent value of the slice tags, is learnt from a span of at
+        least two days. The level of the traffic in each context is then accepted with it.
 
     Raises
     ------
     TidemarkError
         No such stream, no reference, or too few predictions in the span.
     """
+    if context not in CONTEXTS:
+        raise ConfigurationError(f"--context: expected one of {', '.join(CONTEXTS)}, got {context!r}")
     settings = Settings.load()
     with opened(settings) as engine:
         with engine.connect() as connection:
@@ -35,26 +46,53 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime) -> dict[str, 
                     "already: accept another span with `tidemark accept`, or undo the acceptance first"
                 )
             reference = load(connection, reference_id)
-            width = reference.embeddings.shape[1]
-            batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
-        count = 0 if batch is None else len(batch)
+            spread = traffic.spread(connection, row, since, until, MAX_ROWS, reference.embeddings.shape[1])
+        count = 0 if spread is None else len(spread.batch)
         needed = max(MIN_ROWS, 10 * settings.window_size)
-        if batch is None or count < needed:
+        if spread is None or count < needed:
             raise TidemarkError(f"{count} predictions of {stream} in that span; at least {needed} are needed")
+        batch = spread.batch
         calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
         if reference.properties is not None:
             calm["properties"] = fill_missing(reference, batch.ids, batch.properties)
-        detector = StreamDetector(reference, detector_run_time(settings), calm=calm)
-        report = WindowTest(reference, settings.window_size, calm=calm)(
-            **{name: values[: settings.window_size] for name, values in calm.items()}
-        )
-        effect = report.design_effect or 1.0
+        pace = pace_of(StreamStatus.from_json(row.status))
+        calm["share"] = min(spread.share / pace.watched_share, 1.0)
+        columns = ContextColumns.of_traffic(batch.times, batch.tags, settings.slice_tags) if context == "auto" else None
+        if columns is not None:
+            calm["context"] = columns.of(batch.times, batch.tags)
+        detector = StreamDetector(reference, stream_budget(settings, pace).detector, calm=calm)
+        effect = _design_effect(reference, settings.window_size, calm)
+        calibration = detector.calibration() | ({} if columns is None else columns.to_arrays())
         with engine.begin() as connection:
-            calibrations.save(connection, row.id, reference_id, (since, until), effect, calm, detector.calibration())
-    facts = {"stream": stream, "predictions": count, "design_effect": round(effect, 2), "threshold": detector.threshold}
-    if count / effect < FEW_INDEPENDENT:
-        facts["warning"] = (
-            f"the span counts for {count / effect:.0f} independent predictions only: declare a longer one, "
-            "or detection will be slow"
+            calibrations.save(connection, row.id, reference_id, (since, until), effect, calm, calibration)
+    facts = {
+        "stream": stream,
+        "predictions": count,
+        "share": round(spread.share, 6),
+        "context": None if columns is None else columns.text,
+        "design_effect": round(effect, 2),
+        "threshold": detector.threshold,
+    }
+    return facts | _warning(count / effect, columns is None and context == "auto")
+
+
+def _design_effect(reference: Any, window_size: int, calm: dict[str, Any]) -> float:
+    arrays = {name: values for name, values in calm.items() if name in ("embeddings", "probabilities", "properties")}
+    window = {name: values[:window_size] for name, values in arrays.items()}
+    return WindowTest(reference, window_size, calm=arrays)(**window).design_effect or 1.0
+
+
+def _warning(independent: float, is_short: bool) -> dict[str, str]:
+    """Return what the user should know of a weak span."""
+    texts = []
+    if independent < FEW_INDEPENDENT:
+        texts.append(
+            f"the span counts for {independent:.0f} independent predictions only: declare a longer one, or detection "
+            "will be slow"
         )
-    return facts
+    if is_short:
+        texts.append(
+            f"the span is shorter than {MIN_CYCLES} days: what is normal at each hour of the day is not learnt; the "
+            f"day of the week needs {MIN_CYCLES} weeks"
+        )
+    return {"warning": "; ".join(texts)} if texts else {}

@@ -19,11 +19,13 @@ from ..drift.power import Detectable
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
+from ..monitor.budget import stream_budget
 from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
 from ..store.opened import opened
 from .reference_arrays import given_arrays
+from .reference_detectable import detectable_at_rates
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
@@ -117,6 +119,7 @@ def build_reference(
         **built.counts,
         "thumbnails": len(built.thumbnails),
         "rehearsals": None if rehearsed is None else rehearsed.facts(),
+        "detectable": detectable_at_rates(rows, Settings.load()),
         "power": [row._asdict() for row in table],
         "power_complete": is_complete,
         "stored": stored,
@@ -165,7 +168,7 @@ def store(
 ) -> int:
     """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
     settings = Settings.load()
-    calibration = StreamDetector(reference, settings.expected_run_time).calibration()
+    calibration = StreamDetector(reference, stream_budget(settings).detector).calibration()
     with opened(settings) as engine, engine.begin() as connection:
         labels = list(bundle.labels)
         model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256)

@@ -11,7 +11,7 @@ from ..errors import ConfigurationError, TidemarkError
 from ..folders import require_empty
 from ..inference import bundle as bundles
 from ..inference.bundle import Bundle
-from ..monitor.budget import run_time
+from ..monitor.budget import pace_of, stream_budget
 from ..remedy import span
 from ..remedy.context import Context
 from ..remedy.kinds import kinds_of
@@ -23,7 +23,9 @@ from ..remedy.report.report import Picture, Skipped
 from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
 from ..settings import Settings
+from ..store import streams
 from ..store.opened import opened
+from ..store.stream_status import StreamStatus
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +64,14 @@ def create_remedies(
     loaded = None if bundle is None else bundles.load(bundle)
     with opened(settings) as engine, engine.connect() as connection:
         traffic = span.load(connection, stream, since, until)
+        status = StreamStatus.from_json(streams.named(connection, stream).status)
+    run_time = stream_budget(settings, pace_of(status)).labels
     _check(loaded, traffic)
     logger.info("testing %d predictions of %s", len(traffic), stream)
     sample = traffic.sample
     test = WindowTest(traffic.reference, window_size=len(traffic))
     report = test(sample.embeddings, sample.probabilities, sample.properties)
-    kinds = kinds_of(traffic, report, run_time(settings))
+    kinds = kinds_of(traffic, report, run_time)
     out.mkdir(parents=True, exist_ok=True)
     context = Context(traffic, report, kinds, out, loaded, images, force)
     return _made(context, chosen or [entry for entry in REMEDIES if entry.kinds & kinds], named=bool(names))

@@ -57,15 +57,18 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
     Parameters
     ----------
     traffic : predictions in their own order (`embeddings`, `probabilities`, `properties`), and their `context` (n, c)
-        if what is normal depends on covariates.
+        if what is normal depends on covariates. Of a long span these can be runs of consecutive rows, with the `share`
+        of the span's predictions that they are, default 1.
 
     Raises
     ------
     ValueError
-        As `Reference.check`; fewer than 1,000 rows; a context that does not fit.
+        As `Reference.check`; fewer than 1,000 rows; a context that does not fit; a share outside of 0..1.
     """
     arrays = dict(traffic)
-    covariates = arrays.pop("context", None)
+    covariates, share = arrays.pop("context", None), float(np.asarray(arrays.pop("share", 1.0)))
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in 0..1, got {share}")
     sample = scores.reference.check(**arrays)
     if len(sample) < MIN_CALM_ROWS:
         raise ValueError(f"calm traffic needs at least {MIN_CALM_ROWS} rows, got {len(sample)}")
@@ -88,7 +91,7 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
         rows = scores.widen(calm - model.expected(context))
         blocks = len(context) // BLOCK
         means = context[: blocks * BLOCK].reshape(blocks, BLOCK, -1).mean(axis=1)
-        streams = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means)
+        streams = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means, share=share)
         size = len(calm)
     return _calibrate_dependent(scores, size, streams, model)
 

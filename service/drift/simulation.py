@@ -61,6 +61,8 @@ class DependentStreams:
     reference : float32 (n, columns), default None. The rows of the reference, if calm traffic is compared with its
         mean, whose error is then part of the null; else the baseline is the calm traffic's own mean, and the error is
         its own.
+    share : float, default 1. The share of its span's predictions that the calm traffic holds: while a simulated stream
+        passes a number of predictions, its context moves on by that share of them.
 
     References
     ----------
@@ -74,8 +76,10 @@ class DependentStreams:
         rng: np.random.Generator,
         context: FloatArray | None = None,
         reference: Float32Array | None = None,
+        share: float = 1.0,
     ) -> None:
         self._calm = calm
+        self._share = share
         self._centre = calm.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._mean_block = mean_block
         self._rng = rng
@@ -88,7 +92,7 @@ class DependentStreams:
         """Return block sums (count, length, columns)."""
         blocks = len(self._calm)
         start = self._rng.integers(0, blocks, count)
-        path = (start[:, None] + np.arange(length)) % blocks
+        path = (start[:, None] + (np.arange(length) * self._share).astype(np.int64)) % blocks
         drawn = block_walk(blocks, path, self._mean_block, self._rng, self._neighbours)
         error = self._error()
         if self._context is None:
@@ -101,7 +105,7 @@ class DependentStreams:
         context = None if self._context is None else self._context[drawn]
         calm = self._calm[drawn]
         calm += self._centre - calm.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return DependentStreams(calm, self._mean_block, self._rng, context, self._reference)
+        return DependentStreams(calm, self._mean_block, self._rng, context, self._reference, self._share)
 
     def _error(self) -> FloatArray:
         """Return one draw of the baseline's error per block (1 + c, columns): of its mean, or its coefficients."""

@@ -9,7 +9,7 @@ from .calibration import calibrate, calibrate_calm, load_calibration
 from .reference import Reference
 from .scores import DetectorScores
 from .stream_processor import StreamProcessor
-from .types import Float32Array
+from .types import Float32Array, IntArray
 from .views import Leading
 
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions
@@ -33,7 +33,8 @@ class StreamDetector:
     seed : int, default 0, of the calibration's simulation.
     calm : mapping, default None. Traffic in its own order that is declared calm: `embeddings`, `probabilities`,
         `properties` and, if what is normal depends on covariates such as the hour, `context` (m, c). The null is then
-        a block bootstrap of it: around the reference's mean, or around what the context lets expect.
+        a block bootstrap of it: around the reference's mean, or around what the context lets expect. Of a long span
+        runs of consecutive rows can be given, with the `share` of the span's rows that they are (default 1).
     calibration : mapping, default None. What `calibration()` of a detector with the same reference and calm traffic
         returned; saves the simulation.
     scores : DetectorScores of the same reference, default None. One object serves every detector of a reference, such
@@ -82,9 +83,7 @@ class StreamDetector:
         calibration: Mapping[str, Any] | None = None,
         scores: DetectorScores | None = None,
     ) -> None:
-        if not MIN_RUN_TIME <= expected_run_time <= MAX_RUN_TIME:
-            limits = f"{MIN_RUN_TIME}..{MAX_RUN_TIME:.0e}"
-            raise ValueError(f"expected_run_time must lie in {limits} predictions, got {expected_run_time}")
+        expected_run_time = _checked_run_time(expected_run_time)
         if scores is not None and scores.reference is not reference:
             raise ValueError("the scores were fitted to another reference")
         self._reference = reference
@@ -96,8 +95,7 @@ class StreamDetector:
             self._calibration = calibrate_calm(self._scores, calm, seed)
         else:
             self._calibration = calibrate(self._scores, seed)
-        self.expected_run_time = float(expected_run_time)
-        self.threshold = self._calibration.threshold(expected_run_time)
+        self.change_run_time(expected_run_time)
         self._processor = StreamProcessor(self._scores, self._calibration)
 
     @property
@@ -139,7 +137,9 @@ class StreamDetector:
         """Process predictions in their order, any number of them: `update_scored` of their `score`, with its errors."""
         self.update_scored(self.score(embeddings, probabilities, properties), context)
 
-    def update_scored(self, rows: Float32Array, context: ArrayLike | None = None) -> None:
+    def update_scored(
+        self, rows: Float32Array, context: ArrayLike | None = None, times: IntArray | None = None
+    ) -> None:
         """Process predictions by the rows (m, D) that `score` returned, in their order.
 
         Parameters
@@ -147,6 +147,8 @@ class StreamDetector:
         rows : float32 (m, D).
         context : float (m, c), default None. The covariates of the predictions, if calm traffic was declared with a
             context; they are ignored otherwise.
+        times : int64 (m,), default None. When the predictions were made, in microseconds of the Unix epoch: tells
+            whether the scores follow the hour of the day.
 
         Raises
         ------
@@ -155,7 +157,22 @@ class StreamDetector:
         """
         if rows.ndim != 2 or rows.shape[1] != self._layout.row_width:
             raise ValueError(f"score rows must have shape (m, {self._layout.row_width}), got {rows.shape}")
-        self._processor.process(rows, self._calibration.expected(context, len(rows)), self.threshold)
+        self._processor.process(rows, self._calibration.expected(context, len(rows)), self.threshold, times)
+
+    def change_run_time(self, expected_run_time: float) -> None:
+        """Ask for another expected run time from now on: the threshold changes, the evidence stays.
+
+        Parameters
+        ----------
+        expected_run_time : float. Predictions between two false alarms, 100 to 10¹².
+
+        Raises
+        ------
+        ValueError
+            The run time is out of range.
+        """
+        self.expected_run_time = _checked_run_time(expected_run_time)
+        self.threshold = self._calibration.threshold(self.expected_run_time)
 
     def reset(self) -> None:
         """Forget all evidence, as after a change that was dealt with; the count of predictions continues."""
@@ -194,6 +211,11 @@ class StreamDetector:
         return self._processor.dispersion.design_effect
 
     @property
+    def follows_hour(self) -> bool:
+        """Whether the scores of a stream without declared calm traffic follow the hour of the day."""
+        return not self._calibration.calibrated and self._processor.cycle.follows_hour
+
+    @property
     def repeat_share(self) -> float:
         """The share of the last 5,000 predictions whose embedding came before."""
         return self._processor.repeats.share
@@ -202,6 +224,11 @@ class StreamDetector:
     def context_columns(self) -> int:
         """The number of covariates that `update` requires; 0 where calm traffic was declared without a context."""
         return 0 if self._calibration.context is None else len(self._calibration.context.location)
+
+    @property
+    def baseline_rows(self) -> int:
+        """The number of predictions that the baseline was estimated from."""
+        return self._calibration.size
 
     @property
     def change_point(self) -> int | None:
@@ -247,3 +274,10 @@ class StreamDetector:
         detector = cls(reference, float(state["expected_run_time"]), calibration=state, scores=scores)
         detector._processor.restore(state)
         return detector
+
+
+def _checked_run_time(expected_run_time: float) -> float:
+    if not MIN_RUN_TIME <= expected_run_time <= MAX_RUN_TIME:
+        limits = f"{MIN_RUN_TIME}..{MAX_RUN_TIME:.0e}"
+        raise ValueError(f"expected_run_time must lie in {limits} predictions, got {expected_run_time}")
+    return float(expected_run_time)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .change_point import ChangePoint
+from .daily_cycle import DailyCycle
 from .detector_calibration import DetectorCalibration
 from .detector_state import DetectorState
 from .overdispersion import Overdispersion
@@ -34,6 +35,7 @@ class StreamProcessor:
     ----------
     state : DetectorState.
     dispersion : how much the stream varies more than independent predictions.
+    cycle : whether the stream follows the hour of the day.
     repeats : the recent repeats and their evidence.
     """
 
@@ -43,13 +45,20 @@ class StreamProcessor:
         self._evidence = StreamEvidence(scores, calibration)
         starts = [group.columns.start for group in scores.groups]
         self.dispersion = Overdispersion(starts, self._layout.grouped, *scores.dispersion)
+        self.cycle = DailyCycle(starts, self._layout.grouped, *scores.dispersion, calibration.size)
         self.repeats = RecentRepeats(scores.repeat_share)
         self.state = self._fresh_state(0)
         self.reset()
 
-    def process(self, rows: Float32Array, expected: Float32Array | None, threshold: float) -> None:
+    def process(
+        self,
+        rows: Float32Array,
+        expected: Float32Array | None,
+        threshold: float,
+        times: IntArray | None = None,
+    ) -> None:
         """Process score rows (m, D) in their order, less the expected ones where there are any; alarm at the first
-        evidence beyond the threshold in nats."""
+        evidence beyond the threshold in nats. Times (m,) in microseconds tell whether the rows follow the hour."""
         repeated, alarm = self.repeats.mark(joined_keys(rows[:, self._layout.row["key"]]), threshold)
         ends = np.arange(self.state.count + 1, self.state.count + len(rows) + 1)
         self.state.count += len(rows)
@@ -57,7 +66,12 @@ class StreamProcessor:
             rows = rows - expected
         if repeated.any():
             rows, ends = rows[~repeated], ends[~repeated]
+            times = None if times is None else times[~repeated]
+        completing = BLOCK - 1 - len(self.state.pending)  # index of the row that completes the first block
         blocks, block_ends = self._complete_blocks(rows, ends)
+        if times is not None and not self._calibrated:
+            for block, time in zip(blocks, times[completing::BLOCK].tolist(), strict=False):
+                self.cycle.add(time, block[: self._layout.grouped])
         if alarm is None:
             self._add_blocks(blocks, block_ends, threshold)
             return
@@ -74,7 +88,13 @@ class StreamProcessor:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that is stored, as arrays and scalars."""
-        return self.state.to_dict() | self._sums.state() | self.dispersion.state() | self.repeats.state()
+        return (
+            self.state.to_dict()
+            | self._sums.state()
+            | self.dispersion.state()
+            | self.cycle.state()
+            | self.repeats.state()
+        )
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Continue where the object that gave `values` stopped.
@@ -87,6 +107,7 @@ class StreamProcessor:
         self.state = DetectorState.from_dict(values)
         self._sums.restore(values)
         self.dispersion.restore(values)
+        self.cycle.restore(values)
         self.repeats.restore(values)
 
     def _fresh_state(self, count: int) -> DetectorState:

@@ -11,10 +11,11 @@ from ..drift import StreamDetector
 from . import alert_rules
 from .events import AlertFired, AlertReopened, Explanation
 from .incident_state import Alarm, Incident, incident_id
+from .recurrence import recurrence_of, recurrence_values, signature_of
 from .stored_report import StoredReport
 from .stream_transition import StreamUpdate
 from .summaries import alarm_summary, untested_report
-from .window_requests import request_newest
+from .window_requests import SMALLEST_WINDOW, request_newest
 
 FIRST_ROWS = 50  # predictions of a stream before which a change counts as there from the first one on
 
@@ -83,12 +84,12 @@ def request_alarm_window(update: StreamUpdate) -> None:
         elif alarm.requested_at is None and alert_rules.enough_rows(since_change, alarm.detected_at, now):
             has_more = since_change - alarm.explained >= alert_rules.MIN_ALARM_ROWS
             if not alarm.explained or has_more or now - alarm.detected_at >= alert_rules.MAX_WAIT_FOR_ROWS:
-                request_newest(update, "alarm", max(since_change, alert_rules.MIN_ALARM_ROWS))
+                request_newest(update, "alarm", max(since_change, SMALLEST_WINDOW))
                 update.replace_state(alarm=replace(alarm, requested_at=now, explained=since_change))
     elif (further := state.second_alarm) is not None and further.requested_at is None:
         since_change = predictions_since(update, further)
         if alert_rules.enough_rows(since_change, further.detected_at, now):
-            request_newest(update, "further_shift", max(since_change, alert_rules.MIN_ALARM_ROWS))
+            request_newest(update, "further_shift", max(since_change, SMALLEST_WINDOW))
             update.replace_state(second_alarm=replace(further, requested_at=now))
 
 
@@ -111,6 +112,9 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
         return
     report = explanation.report if explanation else None
     kind, certainty, severity, values = assess(update, alarm, report, alarm_summary)
+    previous, signature = state.incident, signature_of(report, kind, alarm.view)
+    recurrence = previous.recurrence if previous is not None else recurrence_of(state.patterns, signature)
+    values |= recurrence_values(values["summary"], recurrence)
     if report is None or not report.tested:
         values["p_value"] = math.exp(-alarm.evidence)
     since_change = predictions_since(update, alarm)
@@ -126,8 +130,10 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
         change=alarm.change,
         change_range=alarm.change_range,
         accuracy=report.estimated_accuracy if report else None,
+        signature=signature,
+        recurrence=recurrence,
     )
-    if (previous := state.incident) is not None:
+    if previous is not None:
         incident = replace(incident, id=previous.id, since=previous.since, reopened=previous.reopened + 1)
         update.add_event(
             AlertReopened(state.slice, incident.id, kind, certainty, severity, report=values, explanation=explanation)

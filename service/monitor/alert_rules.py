@@ -14,6 +14,8 @@ MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
 MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # wait after a detection until the alarm is sent with fewer predictions
 MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # wait after the request of a window until the alarm is sent without it
 QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
+QUIET_OF_SLOW_STREAMS = dt.timedelta(days=7)  # longest time for which the least number of predictions is waited
+MIN_QUIET = 20  # predictions of quiet that every incident's end needs
 MAX_QUIET = 50_000  # predictions of quiet that an incident's end needs at the most
 LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
 REOPEN_WITHIN = dt.timedelta(hours=1)  # time after its resolution in which an incident that returns is reopened
@@ -76,6 +78,20 @@ def severity_of_labels(harmful: bool, low: float, page_below: float | None) -> S
     """
     is_page = harmful if page_below is None else low < page_below
     return "page" if is_page else "ticket"
+
+
+def least_quiet(usual: int, rate: float) -> int:
+    """Return the predictions without an alarm that end an incident at the least: the usual number, or those of a week
+    if the model is so slow that it makes fewer.
+
+    Parameters
+    ----------
+    usual : int
+        The number for a stream that is not slow.
+    rate : float
+        The watched predictions of the model in a second.
+    """
+    return min(usual, max(round(rate * QUIET_OF_SLOW_STREAMS.total_seconds()), MIN_QUIET))
 
 
 def quiet_needed(delay: int, reopened: int, minimum: int) -> int:

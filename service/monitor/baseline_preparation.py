@@ -11,13 +11,13 @@ from ..settings import Settings
 from ..store import baselines, calibrations, log_rows, references
 from ..store.baselines import AcceptedTraffic
 from ..store.log_batch import PredictionBatch
-from .budget import detector_run_time
+from ..store.prediction_id import times_of
+from .budget import SECOND_SHARE, stream_budget
+from .context_columns import ContextColumns
 from .events import BaselineRequest
 from .missing_properties import fill_missing
 from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
 from .state import SecondDetector
-
-SECOND_SHARE = 2.0  # expected run time of the detector of further shifts, over that of the stream: half its budget
 
 
 def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedReference:
@@ -27,6 +27,7 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     calibration is stored next to what it is of.
     """
     calm: Mapping[str, Any] | None = None
+    context: ContextColumns | None = None
     with engine.connect() as connection:
         reference = load(connection, key.reference_id)
         calibration = references.load_calibration(connection, key.reference_id)
@@ -35,18 +36,23 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
             accepted = baselines.load(connection, key.baseline_id)
             reference, calibration = accepted_reference(reference, accepted), accepted.calibration
             thumbnails = ()  # They show rows of the reference, not of the baseline.
+            context = accepted_context(accepted)
         elif key.calibration_id is not None:
             calm, calibration = calibrations.load(connection, key.calibration_id)
+            context = ContextColumns.from_arrays(calibration)
     scores = DetectorScores(reference)
+    window_test = _window_test(reference, settings, calm)
+    if key.baseline_id is not None and context is not None:
+        calm = accepted_calm(reference, accepted, context)
     if calibration is None or not _fits(reference, calibration, scores):
-        detector = StreamDetector(reference, detector_run_time(settings), SEED, calm, scores=scores)
+        detector = StreamDetector(reference, stream_budget(settings).detector, SEED, calm, scores=scores)
         calibration = detector.calibration()
         with engine.begin() as connection:
             if key.baseline_id is not None:
                 baselines.save_calibration(connection, key.baseline_id, calibration)
             elif calm is None:
                 references.save_calibration(connection, key.reference_id, calibration)
-    return PreparedReference(key, reference, scores, calibration, _window_test(reference, settings, calm), thumbnails)
+    return PreparedReference(key, reference, scores, calibration, window_test, thumbnails, context)
 
 
 def second_detector(batch: PredictionBatch, prepared: PreparedReference, settings: Settings) -> SecondDetector:
@@ -63,7 +69,7 @@ def second_detector(batch: PredictionBatch, prepared: PreparedReference, setting
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
-    detector = StreamDetector(shifted, SECOND_SHARE * detector_run_time(settings), SEED, scores=scores)
+    detector = StreamDetector(shifted, SECOND_SHARE * stream_budget(settings).detector, SEED, scores=scores)
     made = PreparedReference(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )
@@ -94,6 +100,31 @@ def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Refer
     arrays = accepted.arrays
     properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
     return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, accepted.what)
+
+
+def accepted_context(accepted: AcceptedTraffic) -> ContextColumns | None:
+    """Return the covariates on which depends what is normal in accepted traffic, or None.
+
+    Only if all of it was accepted is the level of each hour normal; a mix or images alone keep a part of the
+    reference.
+    """
+    if accepted.what != "all":
+        return None
+    return ContextColumns.of_traffic(times_of(accepted.arrays["ids"]), [], ())
+
+
+def accepted_calm(reference: Reference, accepted: AcceptedTraffic, context: ContextColumns) -> dict[str, Any]:
+    """Return accepted traffic with its covariates as the calm traffic that the detector is calibrated on."""
+    arrays, properties = accepted.arrays, None
+    if reference.properties is not None:
+        properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
+    return {
+        "embeddings": arrays["embeddings"],
+        "probabilities": arrays["probabilities"],
+        "properties": properties,
+        "context": context.of(times_of(arrays["ids"]), [{}] * len(arrays["ids"])),
+        "share": arrays.get("share", 1.0),
+    }
 
 
 def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:

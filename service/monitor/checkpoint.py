@@ -15,7 +15,9 @@ from ..store.stream_status import StreamStatus
 from .incident_state import Alarm, Incident
 from .label_regimes import Regime
 from .labels import LabelState, start_labels
+from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
+from .recurrence import Pattern
 from .state import StreamState, WindowSchedule
 
 VERSION = 1
@@ -46,6 +48,12 @@ class Checkpoint:
         counts: dict[str, Any] = self.values["counts"]
         return counts
 
+    @property
+    def pace(self) -> Pace:
+        """The rate of the model, of its whole stream only; that of a new model if an earlier version wrote it."""
+        values = self.values.get("pace")
+        return Pace.from_json(values) if values else Pace()
+
     @classmethod
     def of(cls, data: bytes) -> "Checkpoint | None":
         """Return the checkpoint that `to_bytes` gave, or None if another version wrote it."""
@@ -56,7 +64,13 @@ class Checkpoint:
         return cls(BaselineKey(*values["key"]), values, arrays)
 
 
-def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], rejected: Mapping[str, int]) -> bytes:
+def to_bytes(
+    state: StreamState,
+    key: BaselineKey,
+    counts: Mapping[str, Any],
+    rejected: Mapping[str, int],
+    pace: Pace | None = None,
+) -> bytes:
     """Return a stream's state; the calibration of its detector is left out, for it belongs to the baseline."""
     detector = state.detector.state()
     calibration = state.detector.calibration().keys()
@@ -73,6 +87,7 @@ def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], re
         "key": list(key),
         "counts": counts,
         "rejected": rejected,
+        "pace": pace.to_json() if pace else None,
         "key_text": state.key,
         "slice": state.slice,
         "seen": state.seen,
@@ -83,6 +98,7 @@ def to_bytes(state: StreamState, key: BaselineKey, counts: Mapping[str, Any], re
         "windows": asdict(state.windows),
         "proportions": state.proportions,
         "regimes": [regime.to_json() for regime in state.regimes],
+        "patterns": [pattern.to_json() for pattern in state.patterns],
         "rate_points": state.rate_points,
         "status": state.status.to_json(),
     }
@@ -129,6 +145,7 @@ def restore_state(
         ),
         proportions=tuple(values["proportions"]) if values["proportions"] and same else None,
         regimes=tuple(Regime.from_json(item) for item in values.get("regimes", ())),
+        patterns=tuple(Pattern.from_json(item) for item in values.get("patterns", ())),
         rate_points=tuple((float(time), int(seen)) for time, seen in values["rate_points"]),
         status=StreamStatus.from_json(values["status"]),
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty, Severity
+from .recurrence import Recurrence, Signature
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Incident:
         Of an incident that labels raised: whether they show that the model became worse.
     baseline_ids : uint8 (m, 16), optional
         The predictions since the change that the second detector is compared with, once it is being prepared.
+    signature : Signature, optional
+        What it looks like, by which later incidents are compared with it.
+    recurrence : Recurrence, optional
+        The earlier incidents that it resembles.
     """
 
     id: UUID
@@ -81,6 +86,8 @@ class Incident:
     resolved_at: dt.datetime | None = None
     harmful: bool = False
     baseline_ids: NDArray[np.uint8] | None = None
+    signature: Signature | None = None
+    recurrence: Recurrence | None = None
 
     @property
     def open(self) -> bool:
@@ -105,12 +112,15 @@ class Incident:
             "accuracy": self.accuracy,
             "harmful": self.harmful,
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
+            "signature": self.signature.to_json() if self.signature else None,
+            "recurrence": self.recurrence.to_json() if self.recurrence else None,
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Incident":
         """Return the incident that `to_json` gave."""
         resolved_at, between = values["resolved_at"], values["change_range"]
+        signature, recurrence = values.get("signature"), values.get("recurrence")
         return cls(
             **values
             | {
@@ -118,6 +128,8 @@ class Incident:
                 "since": dt.datetime.fromisoformat(values["since"]),
                 "change_range": (between[0], between[1]) if between else None,
                 "resolved_at": dt.datetime.fromisoformat(resolved_at) if resolved_at else None,
+                "signature": Signature.from_json(signature) if signature else None,
+                "recurrence": Recurrence.from_json(recurrence) if recurrence else None,
             }
         )
 

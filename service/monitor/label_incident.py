@@ -19,9 +19,15 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
     state = update.state
     if state.labels is None:
         return
+    share = update.pace.watched_share  # labels come back for all predictions, also for those that are not watched
     try:
         step = process_labels(
-            state.labels, labels, regimes=state.regimes, run_time=update.run_time, seen=state.seen, now=update.now
+            state.labels,
+            labels,
+            regimes=state.regimes,
+            run_time=update.budget.labels / share,
+            seen=round(state.seen / share),
+            now=update.now,
         )
     except Exception as error:
         update.count_error("labels", error)

@@ -11,11 +11,12 @@ from ..settings import Settings
 from ..store import alerts, watch
 from ..store.alerts import LABEL_KINDS, AlertRow
 from ..store.watch import Target
-from .budget import detector_run_time
+from .budget import stream_budget
 from .checkpoint import Checkpoint, restore_state
 from .incident_state import Incident
 from .labels import start_labels
 from .model_state import REFERENCE, WHOLE, ModelState, new_stream
+from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
 from .state import StreamState, WindowSchedule
 
@@ -47,6 +48,7 @@ def load_model(
     counts = {}
     rejected: Mapping[str, int] = {}
     has_checkpoint = True
+    pace = Pace()
     for name, target in sorted(targets.items()):
         stored = watch.load_checkpoint(connection, target.id)
         checkpoint = Checkpoint.of(stored.state) if stored is not None else None
@@ -55,19 +57,19 @@ def load_model(
             if stored is not None:
                 logger.warning("stream %d: its evidence starts again: another version stored it", target.id)
             has_checkpoint = False
-            fresh = new_stream(model_id, name, baseline, settings, target.seen)
+            fresh = new_stream(model_id, name, baseline, settings, target.seen, pace)
             state = replace(fresh, windows=WindowSchedule(start=target.seen, covered=target.seen))
         else:
-            state, reason = restore_state(
-                checkpoint, keys[name], baseline, detector_run_time(settings), settings.accuracy_tolerance
-            )
+            if name == WHOLE:  # comes before its slices
+                counts, rejected, pace = checkpoint.counts, checkpoint.values["rejected"], checkpoint.pace
+                position, label_position = stored.position, stored.label_position
+            run_time = stream_budget(settings, pace).detector
+            state, reason = restore_state(checkpoint, keys[name], baseline, run_time, settings.accuracy_tolerance)
             if reason is not None:
                 logger.warning("stream %d: its evidence starts again: %s", target.id, reason)
-            if name == WHOLE:
-                counts, rejected = checkpoint.counts, checkpoint.values["rejected"]
-                position, label_position = stored.position, stored.label_position
         streams[name] = _reconciled(state, alerts.firing(connection, target.id))
-    return LoadedModel(ModelState(model_id, position, label_position, streams, counts, rejected), has_checkpoint)
+    loaded = ModelState(model_id, position, label_position, streams, counts, rejected, pace)
+    return LoadedModel(loaded, has_checkpoint)
 
 
 def rebase_state(
@@ -82,17 +84,24 @@ def rebase_state(
     Their detectors start again. An incident ends with the baseline that was accepted.
     """
     streams: dict[str, StreamState] = {}
+    run_time = stream_budget(settings, state.pace).detector
     for name, stream in state.streams.items():
         if name not in after:
             continue
         if name in before and before[name] != after[name]:
-            stream = _with_baseline(stream, before[name], after[name], prepared[name], settings)
+            run_time = stream_budget(settings, state.pace).detector
+            stream = _with_baseline(stream, before[name], after[name], prepared[name], settings, run_time)
         streams[name] = stream
     return replace(state, streams=streams)
 
 
 def _with_baseline(
-    state: StreamState, before: BaselineKey, after: BaselineKey, prepared: PreparedReference, settings: Settings
+    state: StreamState,
+    before: BaselineKey,
+    after: BaselineKey,
+    prepared: PreparedReference,
+    settings: Settings,
+    run_time: float,
 ) -> StreamState:
     accepted = before.baseline_id != after.baseline_id
     labels = state.labels
@@ -100,7 +109,7 @@ def _with_baseline(
         labels = start_labels(prepared, settings.accuracy_tolerance)
     return replace(
         state,
-        detector=prepared.detector(detector_run_time(settings)),
+        detector=prepared.detector(run_time),
         labels=labels,
         alarm=None,
         second=None,

@@ -7,9 +7,10 @@ from typing import Any
 from ..settings import Settings
 from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
-from .budget import detector_run_time
+from .budget import stream_budget
 from .events import BaselineRequest, Event, Explanation, WindowRequest
 from .labels import start_labels
+from .pace import Pace
 from .prepared_reference import PreparedReference
 from .state import SecondDetector, StreamState
 
@@ -32,6 +33,8 @@ class ModelState:
         The counters that assign predictions to slices.
     rejected : dict
         Predictions that could not be processed, by reason.
+    pace : Pace
+        The rate of the model's predictions, from which its expected run time and its thinning follow.
     """
 
     model_id: int
@@ -40,6 +43,7 @@ class ModelState:
     streams: dict[str, StreamState]
     counts: Mapping[str, Any] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def whole(self) -> StreamState:
@@ -99,11 +103,34 @@ class ModelTransition:
     retired: tuple[str, ...]
     changed: frozenset[str]
 
+    @classmethod
+    def joined(cls, transitions: Sequence["ModelTransition"]) -> "ModelTransition":
+        """Return steps that follow each other as one; there is at least one."""
+        if len(transitions) == 1:
+            return transitions[0]
+        return cls(
+            transitions[-1].state,
+            tuple(event for item in transitions for event in item.events),
+            tuple(request for item in transitions for request in item.requests),
+            tuple(request for item in transitions for request in item.baselines),
+            tuple(sorted({name for item in transitions for name in item.retired})),
+            frozenset().union(*(item.changed for item in transitions)),
+        )
 
-def new_stream(model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0) -> StreamState:
-    """Return the state of a stream that has processed nothing."""
+
+def new_stream(
+    model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0, pace: Pace | None = None
+) -> StreamState:
+    """Return the state of a stream that has processed nothing.
+
+    Parameters
+    ----------
+    pace : Pace, optional
+        That of the model; that of a new model by default.
+    """
     labels = start_labels(prepared, settings.accuracy_tolerance)
-    return StreamState(f"{model_id}/{name}", name, seen, prepared.detector(detector_run_time(settings)), labels=labels)
+    detector = prepared.detector(stream_budget(settings, pace).detector)
+    return StreamState(f"{model_id}/{name}", name, seen, detector, labels=labels)
 
 
 def baseline_of(prepared: Mapping[str, PreparedReference], name: str) -> PreparedReference:

@@ -2,13 +2,14 @@
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..settings import Settings
 from ..store.log_batch import PredictionBatch
-from .budget import detector_run_time, run_time
+from .budget import stream_budget
 from .model_state import WHOLE, ModelInput, ModelState, ModelTransition, baseline_of, new_stream
+from .pace import Pace, watched
 from .prepared_reference import PreparedReference
 from .rows_by_stream import Members, labels_by_stream, score_rows
 from .slices import SliceAssigner
@@ -39,20 +40,44 @@ def advance(
     now : datetime
         The time of the step.
     """
-    step = _ModelStep(state, prepared, settings)
-    if incoming.batch is not None:
-        step.take_predictions(incoming.batch)
-    step.take_rest(incoming)
-    return step.finish(incoming, now)
+    transitions: list[ModelTransition] = []
+    for part, pace in _parts(incoming, state.pace):
+        step = _ModelStep(state, prepared, settings, pace)
+        if part.batch is not None:
+            step.take_predictions(part.batch)
+        step.take_rest(part)
+        transitions.append(step.finish(part, now))
+        state = transitions[-1].state
+    return ModelTransition.joined(transitions)
+
+
+def _parts(incoming: ModelInput, pace: Pace) -> Iterator[tuple[ModelInput, Pace]]:
+    """Yield the predictions in parts within which the pace does not change, thinned; all else comes with the last."""
+    batch = incoming.batch
+    if batch is None or not len(batch):
+        yield incoming, pace
+        return
+    parts = list(pace.parts(batch.times))
+    for at, (rows, following) in enumerate(parts, start=1):
+        part = batch if len(parts) == 1 else batch.select(rows)
+        if following.watched_share < 1:
+            part = part.select(watched(part.ids, following.watched_share))
+        if at == len(parts):
+            yield replace(incoming, batch=part), following
+        else:
+            yield ModelInput(batch=replace(part, rejected={})), following
 
 
 class _ModelStep:
     """The streams of a model within one step, and what came in for each of them."""
 
-    def __init__(self, state: ModelState, prepared: Mapping[str, PreparedReference], settings: Settings) -> None:
+    def __init__(
+        self, state: ModelState, prepared: Mapping[str, PreparedReference], settings: Settings, pace: Pace
+    ) -> None:
         self._before = state
         self._prepared = prepared
         self._settings = settings
+        self._pace = pace
         self._streams = dict(state.streams)
         self._rejected = dict(state.rejected)
         self._retired: set[str] = set()
@@ -69,7 +94,7 @@ class _ModelStep:
             del self._streams[name]
         for name in members.keys() - self._streams.keys():
             baseline = baseline_of(self._prepared, name)
-            self._streams[name] = new_stream(self._before.model_id, name, baseline, self._settings)
+            self._streams[name] = new_stream(self._before.model_id, name, baseline, self._settings, pace=self._pace)
         rows, failures = score_rows(batch, members, self._prepared, self._streams)
         if WHOLE in failures:
             self._rejected[UNSCORED] = self._rejected.get(UNSCORED, 0) + len(batch)
@@ -97,7 +122,7 @@ class _ModelStep:
                 self._inputs[name] = StreamInput()
         transitions = {
             name: _advance_isolated(
-                self._streams[name], stream_input, baseline_of(self._prepared, name), self._settings, now
+                self._streams[name], stream_input, baseline_of(self._prepared, name), self._settings, self._pace, now
             )
             for name, stream_input in self._inputs.items()
             if name in self._streams
@@ -109,6 +134,7 @@ class _ModelStep:
             streams=self._streams | {name: transition.state for name, transition in transitions.items()},
             counts=before.counts if batch is None else self._assigner.state,
             rejected=self._rejected,
+            pace=self._pace,
         )
         return ModelTransition(
             after,
@@ -135,17 +161,22 @@ class _ModelStep:
 
 
 def _advance_isolated(
-    state: StreamState, incoming: StreamInput, prepared: PreparedReference, settings: Settings, now: dt.datetime
+    state: StreamState,
+    incoming: StreamInput,
+    prepared: PreparedReference,
+    settings: Settings,
+    pace: Pace,
+    now: dt.datetime,
 ) -> StreamTransition:
     """Advance a stream; if that fails, count the error and start its detector again, so that the others continue."""
     try:
-        return advance_stream(state, incoming, prepared, settings, run_time(settings), now)
+        return advance_stream(state, incoming, prepared, settings, pace, now)
     except Exception as error:
         logger.exception("stream %s: its detector starts again after an error", state.key)
         count = 0 if incoming.rows is None else len(incoming.rows)
         restarted = replace(
             state,
-            detector=prepared.detector(detector_run_time(settings)),
+            detector=prepared.detector(stream_budget(settings, pace).detector),
             seen=state.seen + count,
             alarm=None,
             second=None,

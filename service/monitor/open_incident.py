@@ -6,6 +6,7 @@ from typing import Literal
 from . import alert_rules
 from .alarms import assess, new_alarm
 from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
+from .recurrence import recurrence_values, signature_of
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
 
@@ -22,7 +23,8 @@ def follow_incident(update: StreamUpdate) -> None:
         update.replace_state(incident=replace(incident, alarmed_at=state.seen, evidence=detector.evidence))
         detector.reset()
     else:
-        minimum = update.settings.resolve_after * update.settings.stride
+        usual = update.settings.resolve_after * update.settings.stride
+        minimum = alert_rules.least_quiet(usual, update.pace.watched_rate)
         quiet = state.seen - incident.alarmed_at
         is_over = quiet >= alert_rules.quiet_needed(incident.delay, incident.reopened, minimum)
         if is_over and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
@@ -88,7 +90,11 @@ def refine_kind(update: StreamUpdate, explanation: Explanation) -> None:
         severity = alert_rules.severity_of(report, update.settings.page_below)
         refined = replace(refined, kind=other_kind or incident.kind, certainty="sure", severity=severity)
         values = report.to_json() | {"kind": refined.kind}
+        values |= recurrence_values(values["summary"], incident.recurrence)
         update.add_event(
             AlertChanged(update.state.slice, incident.id, reason, refined.kind, "sure", severity, values, explanation)
         )
+    if incident.signature is not None and report.window.drifted and window_kind == refined.kind:
+        signature = signature_of(report, refined.kind, incident.signature.view)
+        refined = replace(refined, signature=incident.signature.clearer(signature))
     update.replace_state(incident=refined)

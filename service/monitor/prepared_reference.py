@@ -11,6 +11,7 @@ import numpy as np
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..drift.label_clusters import ClusterScale
 from ..drift.neighbours import Neighbours
+from .context_columns import ContextColumns
 
 SEED = 0
 LEVEL = 0.01  # level at which a single window is called drifted; alarms are the detector's
@@ -40,6 +41,8 @@ class PreparedReference:
         Returns the window test.
     thumbnails : tuple of int
         The rows of the reference that can be shown.
+    context : ContextColumns, optional
+        The covariates on which depends what is normal, where the calibration learnt that.
     """
 
     key: BaselineKey
@@ -48,6 +51,7 @@ class PreparedReference:
     calibration: Mapping[str, Any]
     make_test: Callable[[], WindowTest]
     thumbnails: tuple[int, ...] = ()
+    context: ContextColumns | None = None
 
     @property
     def reference_id(self) -> int:

@@ -82,7 +82,8 @@ def _score(batch: PredictionBatch, baseline: PreparedReference, stream: StreamSt
     except Exception:
         logger.exception("stream %s: %d predictions cannot be scored", stream.key, len(batch))
         return None
-    return StreamRows(batch.ids, scores, batch.embeddings, batch.probabilities, properties)
+    context = None if baseline.context is None else baseline.context.of(batch.times, batch.tags)
+    return StreamRows(batch.ids, scores, batch.embeddings, batch.probabilities, properties, context, batch.times)
 
 
 def _source(tags: Mapping[str, str]) -> int:

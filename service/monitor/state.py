@@ -15,6 +15,7 @@ from .incident_state import Alarm, Incident
 from .label_regimes import Regime
 from .labels import LabelState
 from .prepared_reference import PreparedReference
+from .recurrence import Pattern
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
 Floats = NDArray[np.float32]
@@ -34,6 +35,10 @@ class StreamRows:
     scores : float32 (m, D)
         The rows that the detector adds up.
     embeddings, probabilities, properties : float32 (m, d), (m, k), (m, p) or None
+    context : float64 (m, c), optional
+        The covariates, where what is normal depends on the hour or on tags.
+    times : int64 (m,), optional
+        Microseconds of the Unix epoch.
     """
 
     ids: IdRows
@@ -41,15 +46,22 @@ class StreamRows:
     embeddings: Floats
     probabilities: Floats
     properties: Floats | None
+    context: NDArray[np.float64] | None = None
+    times: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, index: slice | NDArray[np.int64]) -> "StreamRows":
         """Return the predictions at `index`."""
-        properties = None if self.properties is None else self.properties[index]
         return StreamRows(
-            self.ids[index], self.scores[index], self.embeddings[index], self.probabilities[index], properties
+            self.ids[index],
+            self.scores[index],
+            self.embeddings[index],
+            self.probabilities[index],
+            None if self.properties is None else self.properties[index],
+            None if self.context is None else self.context[index],
+            None if self.times is None else self.times[index],
         )
 
 
@@ -108,6 +120,8 @@ class StreamState:
         When the images had drifted, and how.
     concept : Incident, optional
         The incident that labels raised.
+    patterns : tuple of Pattern
+        What the incidents that are over looked like, the newest last.
     """
 
     key: str
@@ -124,6 +138,7 @@ class StreamState:
     windows: WindowSchedule = WindowSchedule()
     proportions: tuple[float, ...] | None = None
     regimes: tuple[Regime, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
     rate_points: tuple[tuple[float, int], ...] = ()
     point_at: dt.datetime | None = None
     status: StreamStatus = field(default_factory=StreamStatus)

@@ -4,15 +4,19 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ..drift import StreamDetector
 from ..settings import Settings
 from ..store.stream_status import StreamStatus
 from . import alert_rules
 from .alarms import explain_alarm, new_alarm, request_alarm_window
+from .budget import SECOND_SHARE, alarm_budget
 from .events import EvidencePoint, Explanation, WindowStored
 from .label_incident import label_values, take_label_report, take_labels
 from .label_regimes import with_regime
 from .open_incident import follow_incident, refine_kind, report_further_shift, request_second_baseline
+from .pace import Pace
 from .prepared_reference import PreparedReference
+from .recurrence import remembered
 from .state import StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
@@ -24,6 +28,10 @@ OVERDISPERSED = (
     "This traffic is not independent: {:.1f} predictions count as one, so that false alarms come more often than "
     "asked. Declare a calm span of it with `tidemark calibrate`."
 )
+FOLLOWS_HOUR = (
+    "This traffic follows the hour of the day, so that false alarms come more often than asked. Declare at least two "
+    "calm days of it, better two weeks, with `tidemark calibrate`: what is normal at each hour is learnt from them."
+)
 
 
 def advance_stream(
@@ -31,7 +39,7 @@ def advance_stream(
     incoming: StreamInput,
     prepared: PreparedReference,
     settings: Settings,
-    run_time: float,
+    pace: Pace,
     now: dt.datetime,
 ) -> StreamTransition:
     """Process what came in for a stream.
@@ -42,16 +50,17 @@ def advance_stream(
         The state after the last step; it must not be used again, for its detectors move forward.
     prepared : PreparedReference
         The baseline of the stream.
-    run_time : float
-        The expected run time in predictions of the stream.
+    pace : Pace
+        The rate of the model, from which the expected run times of the stream follow.
     now : datetime
         The time of the step.
     """
-    update = StreamUpdate(state, prepared, settings, run_time, now)
+    update = StreamUpdate(state, prepared, settings, pace, now)
     for explanation in incoming.explanations:
         _take_explanation(update, explanation)
     if incoming.second is not None and update.has_open_incident:
         update.replace_state(second=incoming.second)
+    _keep_budget(update)
     if incoming.rows is not None:
         for chunk in _chunks(incoming.rows):
             _take_rows(update, chunk)
@@ -77,10 +86,19 @@ def is_due(state: StreamState, settings: Settings, now: dt.datetime) -> bool:
     return is_overdue(state, settings, now)
 
 
+def _keep_budget(update: StreamUpdate) -> None:
+    """Give the detectors other thresholds where the rate of the model has moved; their evidence stays."""
+    state, run_time = update.state, update.budget.detector
+    if state.detector.expected_run_time != run_time:
+        state.detector.change_run_time(run_time)
+    if state.second is not None and state.second.detector.expected_run_time != SECOND_SHARE * run_time:
+        state.second.detector.change_run_time(SECOND_SHARE * run_time)
+
+
 def _take_rows(update: StreamUpdate, rows: StreamRows) -> None:
     """Process at most CHUNK predictions."""
     state = update.state
-    state.detector.update_scored(rows.scores)
+    state.detector.update_scored(rows.scores, rows.context, rows.times)
     if state.second is not None:
         state.second.detector.update(rows.embeddings, rows.probabilities, rows.properties)
     update.state = replace(state.with_recent(rows.ids), seen=state.seen + len(rows))
@@ -130,9 +148,12 @@ def _record_regime(update: StreamUpdate) -> None:
 
 
 def _forget_resolved_incidents(update: StreamUpdate) -> None:
-    """Drop incidents that are over and cannot be reopened any more."""
+    """Drop incidents that are over and cannot be reopened any more; what they looked like is remembered."""
     incident, concept = update.state.incident, update.state.concept
     if incident is not None and incident.resolved_at and update.now - incident.resolved_at > alert_rules.REOPEN_WITHIN:
+        if incident.signature is not None:
+            patterns = remembered(update.state.patterns, incident.signature, incident.since)
+            update.replace_state(patterns=patterns)
         update.replace_state(incident=None)
     if concept is not None and not concept.open:
         update.replace_state(concept=None)
@@ -145,17 +166,26 @@ def _update_status(update: StreamUpdate, has_rows: bool) -> None:
     status = replace(
         _with_evidence(state),
         threshold=detector.threshold,
-        expected_run_time=update.run_time,
+        expected_run_time=detector.expected_run_time,
+        budget=alarm_budget(update.settings, update.pace),
+        baseline_rows=detector.baseline_rows,
         rate=rate_of(points),
         kinds=state.kinds,
         repeats=detector.repeat_share if detector.repeat_share > 0 else None,
-        note=OVERDISPERSED.format(detector.design_effect) if detector.overdispersed else None,
+        note=_note(detector),
     )
     update.replace_state(rate_points=points, status=status)
     has_news = any(not isinstance(event, WindowStored) for event in update.events)
     if has_rows and (state.point_at is None or has_news or now - state.point_at >= POINT_INTERVAL):
         update.add_event(EvidencePoint(state.slice, now, state.seen, status.evidence or 0.0, detector.threshold))
         update.replace_state(point_at=now)
+
+
+def _note(detector: StreamDetector) -> str | None:
+    """Return what a reader should know of traffic that is not independent, or None."""
+    if detector.follows_hour:
+        return FOLLOWS_HOUR
+    return OVERDISPERSED.format(detector.design_effect) if detector.overdispersed else None
 
 
 def _with_evidence(state: StreamState) -> StreamStatus:

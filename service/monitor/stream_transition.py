@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..settings import Settings
+from .budget import stream_budget
 from .events import BaselineRequest, Event, Explanation, WindowRequest
 from .labels import FedBackLabels
+from .pace import Pace
 from .prepared_reference import PreparedReference
 from .state import SecondDetector, StreamRows, StreamState
 
@@ -68,19 +70,20 @@ class StreamUpdate:
     prepared : PreparedReference
         The baseline of the stream.
     settings : Settings
-    run_time : float
-        The expected run time in predictions of the stream.
+    pace : Pace
+        The rate of the model, from which the expected run times of the stream follow.
     now : datetime
         The time of the step.
     """
 
     def __init__(
-        self, state: StreamState, prepared: PreparedReference, settings: Settings, run_time: float, now: dt.datetime
+        self, state: StreamState, prepared: PreparedReference, settings: Settings, pace: Pace, now: dt.datetime
     ) -> None:
         self.state = state
         self.prepared = prepared
         self.settings = settings
-        self.run_time = run_time
+        self.pace = pace
+        self.budget = stream_budget(settings, pace)
         self.now = now
         self.events: list[Event] = []
         self.requests: list[WindowRequest] = []

@@ -105,7 +105,8 @@ def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelStat
     size = 0
     for name in sorted({WHOLE, *model.unstored, *(state.streams.keys() - model.ids.keys())} & state.streams.keys()):
         key = model.loaded_keys.get(name, BaselineKey(model.reference_id))
-        data = to_bytes(state.streams[name], key, state.counts if name == WHOLE else {}, state.rejected)
+        of_model = (state.counts, state.rejected, state.pace) if name == WHOLE else ({}, state.rejected)
+        data = to_bytes(state.streams[name], key, *of_model)
         watch.save_checkpoint(connection, ids[name], state.position, state.label_position, data)
         evidence.trim(connection, ids[name])
         size += len(data)

@@ -10,6 +10,8 @@ from .label_step import LabelDetection
 from .state import StreamState
 from .stream_transition import StreamUpdate
 
+SMALLEST_WINDOW = 20  # predictions of the smallest window that is tested
+SLOWEST_WINDOW = dt.timedelta(days=7)  # age at which the window of a slow stream is tested although it is small
 FIRST_WINDOWS = 10  # windows of a new stream that are tested as soon as they are full
 
 
@@ -45,11 +47,14 @@ def request_newest(update: StreamUpdate, purpose: Purpose, rows: int, detection:
 
 
 def is_overdue(state: StreamState, settings: Settings, now: dt.datetime) -> bool:
-    """Check whether enough untested predictions have waited for the maximum age of a window."""
+    """Check whether enough untested predictions have waited for the maximum age of a window; of a slow stream fewer
+    are enough after a week."""
     schedule = state.windows
-    if schedule.requested_at is None or state.seen - schedule.covered < settings.window_min_size:
+    untested = state.seen - schedule.covered
+    if schedule.requested_at is None or untested < SMALLEST_WINDOW:
         return False
-    return (now - schedule.requested_at).total_seconds() > settings.window_max_age
+    age = dt.timedelta(seconds=settings.window_max_age)
+    return now - schedule.requested_at > (age if untested >= settings.window_min_size else max(age, SLOWEST_WINDOW))
 
 
 def _is_tested(update: StreamUpdate) -> bool:

@@ -73,6 +73,8 @@ def short_time(iso: str) -> str:
 def headline(report: dict[str, Any], since: str | None = None) -> str:
     """Say in one sentence what changed, since when, and what it does to the accuracy, with its interval."""
     summary, labels, guess = str(report["summary"]), report.get("labels"), report.get("performance")
+    recurrence = f"; {report['recurrence']['text']}" if report.get("recurrence") else ""
+    summary = summary.removesuffix(recurrence)
     if labels:
         change, _, _ = summary.partition(": accuracy")
         before = labels["reference_accuracy"] if report.get("kind") == "harm" else labels["promised"]
@@ -83,7 +85,7 @@ def headline(report: dict[str, Any], since: str | None = None) -> str:
         figures += after
         if figures and guess:
             figures += f" {interval(guess)}"
-    return PROPERTY_VALUES.sub("", change) + (f" since {short_time(since)}" if since else "") + figures
+    return PROPERTY_VALUES.sub("", change) + (f" since {short_time(since)}" if since else "") + figures + recurrence
 
 
 def interval(estimate: dict[str, Any]) -> str:
@@ -116,16 +118,6 @@ def prediction_rate(per_second: float) -> str:
         if per_second * seconds >= 1:
             return f"{per_second * seconds:,.1f} predictions a {unit}"
     return f"{per_second * 86400:,.1f} predictions a day"
-
-
-def false_alarm_budget(status: dict[str, Any]) -> str:
-    """Say how often a stream may alarm falsely."""
-    expected, per_second = status.get("expected_run_time"), status.get("rate")
-    if not expected:
-        return "false-alarm budget not known yet"
-    if not per_second:
-        return f"at most one false alarm in {expected:,} predictions"
-    return f"at most one false alarm in {duration(expected / per_second)} at today's traffic"
 
 
 def monitor_lag(count: int, looked_at: str | None) -> str:

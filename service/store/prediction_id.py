@@ -3,6 +3,9 @@
 import datetime as dt
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 ID_BYTES = 16
 LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 
@@ -10,6 +13,11 @@ LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9
 def time_of(prediction_id: UUID) -> dt.datetime:
     """Return the moment inside a UUIDv7 (RFC 9562), to the millisecond; of any other id, some moment."""
     return dt.datetime.fromtimestamp(min(prediction_id.int >> 80, LATEST) / 1000, tz=dt.UTC)
+
+
+def times_of(ids: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the moments inside UUIDv7s (m, 16) in microseconds of the Unix epoch, to the millisecond."""
+    return np.asarray(ids[:, :6].astype(np.int64) @ (256 ** np.arange(5, -1, -1)) * 1000)
 
 
 def id_at(milliseconds: int, noise: bytes) -> UUID:

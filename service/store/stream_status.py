@@ -18,6 +18,34 @@ class MeasuredAccuracy:
 
 
 @dataclass(frozen=True)
+class AlarmBudget:
+    """The false alarms that the streams of a model have together, their labels included: about one in a time.
+
+    Parameters
+    ----------
+    seconds : float
+        The time.
+    predictions : float
+        The same in predictions of the model, thinned ones included.
+    rate : float
+        The predictions a second by which one follows from the other.
+    is_assumed : bool
+        Whether the rate is not yet that of a whole day.
+    watched_share : float
+        The share of the predictions that is watched; those of a fast model are thinned by id.
+    is_duration : bool
+        Whether a time was asked for, not a number of predictions.
+    """
+
+    seconds: float
+    predictions: float
+    rate: float
+    is_assumed: bool
+    watched_share: float = 1.0
+    is_duration: bool = True
+
+
+@dataclass(frozen=True)
 class StreamStatus:
     """What a monitor reports of a stream in addition to the stream's own columns.
 
@@ -28,9 +56,13 @@ class StreamStatus:
     threshold : float, optional
         The evidence at which it alarms.
     expected_run_time : float, optional
-        Predictions of the stream between two false alarms.
+        Watched predictions of the stream between two false alarms of its detector.
+    budget : AlarmBudget, optional
+        The false alarms that all streams of the model have together.
+    baseline_rows : int, optional
+        The rows that the detector's baseline was estimated from.
     rate : float, optional
-        Predictions a second.
+        Watched predictions a second, lately.
     kinds : tuple of str
         The kinds of drift that are firing.
     change_point, change_range : int and pair of int, optional
@@ -54,6 +86,8 @@ class StreamStatus:
     evidence: float | None = None
     threshold: float | None = None
     expected_run_time: float | None = None
+    budget: AlarmBudget | None = None
+    baseline_rows: int | None = None
     rate: float | None = None
     kinds: tuple[str, ...] = ()
     change_point: int | None = None
@@ -87,4 +121,6 @@ class StreamStatus:
             fields_present["change_range"] = (between[0], between[1])
         if measured := fields_present.get("feedback"):
             fields_present["feedback"] = MeasuredAccuracy(**measured)
+        if budget := fields_present.get("budget"):
+            fields_present["budget"] = AlarmBudget(**budget)
         return cls(**fields_present | {"kinds": tuple(fields_present.get("kinds", ()))})

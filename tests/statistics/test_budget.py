@@ -6,7 +6,7 @@ from scipy import stats
 
 from tests.support.worlds import World, rows
 from tidemark.drift import StreamDetector
-from tidemark.monitor.budget import run_time
+from tidemark.monitor.budget import DETECTOR_SHARE, stream_budget
 from tidemark.settings import Settings
 
 WORLD = World()
@@ -18,8 +18,8 @@ def test_the_rates_of_all_streams_add_up_to_what_was_asked() -> None:
     for tags in ((), ("camera",), ("camera", "site", "client")):
         settings = Settings(slice_tags=tags, expected_run_time=50_000)
         shares = [share for _ in tags for share in rng.dirichlet(np.full(21, 0.3))]
-        rate = (1 + sum(shares)) / run_time(settings)
-        assert rate == pytest.approx(1 / 50_000)
+        rate = (1 + sum(shares)) / stream_budget(settings).detector
+        assert rate == pytest.approx(DETECTOR_SHARE / 50_000)
 
 
 def test_a_model_with_slices_keeps_its_expected_run_time() -> None:
@@ -31,9 +31,11 @@ def test_a_model_with_slices_keeps_its_expected_run_time() -> None:
     whole, of_slices = 0, 0
     for seed in range(6):
         reference = WORLD.reference(1500, rng)
-        first = StreamDetector(reference, expected_run_time=run_time(settings), seed=seed)
+        first = StreamDetector(reference, expected_run_time=stream_budget(settings).detector, seed=seed)
         calibration = first.calibration()
-        detectors = [StreamDetector(reference, run_time(settings), calibration=calibration) for _ in range(4)]
+        detectors = [
+            StreamDetector(reference, stream_budget(settings).detector, calibration=calibration) for _ in range(4)
+        ]
         for _ in range(0, total, step):
             traffic, camera = WORLD.traffic(step, rng), rng.choice(4, step, p=[0.6, 0.25, 0.1, 0.05])
             first.update(**traffic)
@@ -45,7 +47,7 @@ def test_a_model_with_slices_keeps_its_expected_run_time() -> None:
             for detector in (first, *detectors):
                 if detector.drift_detected:
                     detector.reset()
-    expected = 6 * total / asked
+    expected = 6 * total * DETECTOR_SHARE / asked
     for found, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
         low, high = expected * share / 1.5, expected * share / 0.8
         assert stats.poisson.ppf(0.005, low) <= found <= stats.poisson.ppf(0.995, high), (whole, of_slices)

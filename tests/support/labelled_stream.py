@@ -12,6 +12,7 @@ from tidemark.monitor.events import AlertChanged, AlertFired, AlertResolved, Eve
 from tidemark.monitor.incident_state import Incident, incident_id
 from tidemark.monitor.labels import FedBackLabels
 from tidemark.monitor.model_state import new_stream
+from tidemark.monitor.pace import Pace
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.monitor.state import StreamState
 from tidemark.monitor.stream_step import advance_stream
@@ -50,7 +51,7 @@ class LabelledStream:
     """A stream that one of ten predictions of is labelled, in batches of ten labels."""
 
     def __init__(self, prepared: PreparedReference, seed: int = 1, **settings: Any) -> None:
-        self.prepared, self.settings = prepared, Settings(**settings)
+        self.prepared, self.settings = prepared, Settings(**{"expected_run_time": RUN_TIME} | settings)
         self.rng = np.random.default_rng(seed)
         self.state: StreamState = replace(
             new_stream(1, "", prepared, self.settings), recent=np.zeros((50, 16), np.uint8), seen=50
@@ -133,7 +134,7 @@ class LabelledStream:
         return [names[type(event)](event) for event in self.events if type(event) in names]
 
     def _step(self, given: StreamInput) -> Any:
-        transition = advance_stream(self.state, given, self.prepared, self.settings, RUN_TIME, self.now)
+        transition = advance_stream(self.state, given, self.prepared, self.settings, Pace(), self.now)
         self.state = transition.state
         self.events += transition.events
         return transition

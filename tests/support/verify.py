@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from tests.support.installation import Installation
 from tidemark.monitor.baseline_preparation import prepare
-from tidemark.monitor.budget import run_time
+from tidemark.monitor.budget import stream_budget
 from tidemark.monitor.prepared_reference import BaselineKey
 from tidemark.monitor.window_explanation import explain
 from tidemark.store import log
@@ -51,7 +51,7 @@ def evidence_as_undisturbed(installation: Installation, stream_name: str) -> Non
     """The evidence of a stream that was never reset is, bit for bit, that of one process over the same rows."""
     stream = installation.stream(stream_name)
     prepared = prepare(installation.engine, BaselineKey(stream.reference_id), installation.settings)
-    detector = prepared.detector(run_time(installation.settings))
+    detector = prepared.detector(stream_budget(installation.settings).detector)
     logged = in_log_order(installation, stream.model_id)
     assert len(logged) == stream.seen
     detector.update(logged.embeddings, logged.probabilities, logged.properties)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from ...alerts.schemas import BaselineSummary
+from ...pages.budget import detectable_in, false_alarm_budget
 from ...store import baselines, streams, watching, window_requests, windows
 from ...store.baselines import Baseline
 from ...store.stream_status import StreamStatus
@@ -105,7 +106,6 @@ def _stream(
     row: StreamRow, watch: Watching | None, last: WindowRow | None, accepted: Baseline | None
 ) -> dict[str, Any]:
     status = StreamStatus.from_json(row.status)
-    rate, expected = status.rate, status.expected_run_time
     return {
         "stream": row.stream,
         "model": {"name": row.model_name, "version": row.model_version},
@@ -121,11 +121,8 @@ def _stream(
         "evidence": status.evidence,
         "threshold": status.threshold,
         "change_point": status.change_point,
-        "false_alarm_budget": {
-            "expected_run_time": expected,
-            "rate": rate,
-            "seconds": expected / rate if expected and rate else None,
-        },
+        "false_alarm_budget": _budget(status),
+        "detectable": _detectable(status),
         "feedback": vars(status.feedback) if status.feedback else None,
         "note": status.note,
         "rejected": dict(row.rejected),
@@ -134,6 +131,35 @@ def _stream(
         "last_error": status.last_error,
         "last_window": window_report(last) if last else None,
     }
+
+
+def _budget(status: StreamStatus) -> dict[str, Any]:
+    """Return the expected run time of the stream's detector in its predictions, and what all streams of the model and
+    their labels may raise together: about one false alarm in `seconds`."""
+    budget = status.budget
+    values = {"expected_run_time": status.expected_run_time, "rate": status.rate}
+    if budget is None:
+        return values | {"seconds": None}
+    return values | {
+        "seconds": budget.seconds,
+        "model_predictions": budget.predictions,
+        "model_rate": budget.rate,
+        "assumed_rate": budget.is_assumed,
+        "watched_share": budget.watched_share,
+        "text": false_alarm_budget(budget),
+    }
+
+
+def _detectable(status: StreamStatus) -> list[dict[str, Any]]:
+    """Return when changes of a class share would be seen, in predictions and at the stream's rate in seconds."""
+    return [
+        {
+            "class_share": [change.before, change.after],
+            "predictions": change.predictions,
+            "seconds": change.predictions / status.rate if change.predictions and status.rate else None,
+        }
+        for change in detectable_in(status)
+    ]
 
 
 def _watching(watch: Watching) -> dict[str, Any]:

@@ -26,6 +26,8 @@ GAUGES = {
     "drift_detected": ("1 while drift of this kind is detected", ["kind"]),
     "drift_evidence": ("Evidence of the sequential detector", []),
     "drift_threshold": ("Evidence at which the sequential detector alarms", []),
+    "false_alarm_interval_seconds": ("Time in which all streams of the model raise about one false alarm", []),
+    "watched_share": ("Share of the predictions that is watched; those of a fast model are thinned by id", []),
     "window_end_timestamp_seconds": ("Time of the last prediction in the last window", []),
     "window_seconds": ("Time to evaluate the last window", []),
     "label_proportion": ("Share of each label", ["label", "source"]),
@@ -168,6 +170,9 @@ def _stream(
         yield "drift_evidence", [], status.evidence
     if status.threshold is not None:
         yield "drift_threshold", [], status.threshold
+    if status.budget is not None:
+        yield "false_alarm_interval_seconds", [], status.budget.seconds
+        yield "watched_share", [], status.budget.watched_share
     if status.feedback is not None:
         yield "feedback_accuracy", [], status.feedback.accuracy
     if last:

@@ -23,8 +23,10 @@ JSON = {"Accept": "application/json"}
 def test_overview_says_state_budget_and_alert(client: TestClient, seeded: Seeded) -> None:
     page = client.get("/").text
     assert "1 of 2 streams drifting" in page
-    assert "at most one false alarm in 14 hours at today&#39;s traffic" in page
-    assert "2.0 predictions a second" in page
+    assert "about one false alarm in 30 days, by all streams of the model and their labels together" in page
+    assert "4.0 predictions a second" in page
+    assert "1 in 2 predictions is watched, chosen by id; all of them are logged" in page
+    assert "a class from 10% to 15% of traffic: in about 20 minutes at today&#39;s rate" in page
     assert "accuracy 0.90 on the last 50 labels" in page
     assert "<code>tidemark calibrate</code>" in page
     assert seeded.alert in page

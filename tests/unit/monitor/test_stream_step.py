@@ -23,6 +23,7 @@ from tidemark.monitor.events import (
 )
 from tidemark.monitor.labels import FedBackLabels
 from tidemark.monitor.model_state import new_stream
+from tidemark.monitor.pace import Pace
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.monitor.state import StreamRows, StreamState
 from tidemark.monitor.stream_step import advance_stream
@@ -36,6 +37,7 @@ from tidemark.store.prediction_id import id_at
 WORLD = World()
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 RUN_TIME = 20_000.0
+PACE = Pace()
 SETTINGS = Settings(window_size=200, window_min_size=50, expected_run_time=20_000)
 
 
@@ -48,10 +50,11 @@ def prepared() -> PreparedReference:
 
 
 class Stream:
-    """A stream whose clock moves a second a prediction, and whose windows are tested at once unless told otherwise."""
+    """A stream whose clock moves as its pace says, and whose windows are tested at once unless told otherwise."""
 
-    def __init__(self, prepared: PreparedReference, settings: Settings = SETTINGS) -> None:
-        self.prepared, self.settings = prepared, settings
+    def __init__(self, prepared: PreparedReference, settings: Settings = SETTINGS, pace: Pace = PACE) -> None:
+        self.prepared, self.settings, self.pace = prepared, settings, pace
+        self.interval = dt.timedelta(seconds=1 / pace.rate)
         self.state: StreamState = new_stream(1, "", prepared, settings)
         self.rng = np.random.default_rng(1)
         self.now = START
@@ -66,7 +69,7 @@ class Stream:
 
     def take(self, arrays: Arrays) -> None:
         m = len(arrays["embeddings"])
-        self.now += dt.timedelta(seconds=m)
+        self.now += m * self.interval
         ids = np.stack([self._id(row, m) for row in range(m)])
         for row, key in enumerate(ids):
             self.batches[key.tobytes()] = {name: values[row : row + 1] for name, values in arrays.items()}
@@ -76,7 +79,7 @@ class Stream:
     def advance(self, **incoming: Any) -> None:
         explanations, self.pending = tuple(self.pending), []
         given = StreamInput(explanations=explanations, **incoming)
-        transition = advance_stream(self.state, given, self.prepared, self.settings, RUN_TIME, self.now)
+        transition = advance_stream(self.state, given, self.prepared, self.settings, self.pace, self.now)
         self.state = transition.state
         self.events += [event for event in transition.events if not isinstance(event, EvidencePoint)]
         self.pending = [self.explained(request) for request in transition.requests] if self.explains else []
@@ -102,7 +105,7 @@ class Stream:
         return [event for event in self.events if isinstance(event, kinds)]
 
     def _id(self, row: int, count: int) -> np.ndarray:
-        moment = self.now - dt.timedelta(seconds=count - 1 - row)
+        moment = self.now - (count - 1 - row) * self.interval
         return np.frombuffer(id_at(int(moment.timestamp() * 1000), self.rng.bytes(10)).bytes, np.uint8)
 
 
@@ -266,3 +269,57 @@ def test_a_frozen_camera_is_one_alert_of_repeats_until_it_ends(prepared: Prepare
     assert "again and again" in fired.report["summary"]
     assert stream.of(AlertResolved, AlertReopened) == []
     assert stream.state.status.repeats is not None
+
+
+def test_a_drift_that_comes_back_is_told_as_such_and_another_one_is_not(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(300)
+    for times in range(3):
+        stream.send(500, move=0.6)
+        fired = stream.of(AlertFired)[-1]
+        assert len(stream.of(AlertFired)) == times + 1
+        if times:
+            assert fired.report["recurrence"]["count"] == times
+            assert fired.report["summary"].endswith(fired.report["recurrence"]["text"])
+            assert (
+                f"as on 1 January 2026, {'once before' if times == 1 else '2 times so far'}" in fired.report["summary"]
+            )
+        else:
+            assert "recurrence" not in fired.report
+        assert fired.severity == "ticket"
+        stream.send(2500)
+        assert not stream.state.kinds
+        stream.now += dt.timedelta(hours=2)
+        stream.advance()
+    assert len(stream.state.patterns) == 1
+    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    assert stored is not None
+    restored, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)
+    assert restored.patterns == stream.state.patterns
+    stream.send(500, move=-0.6)
+    assert len(stream.of(AlertFired)) == 4
+    assert "recurrence" not in stream.of(AlertFired)[-1].report
+
+
+def test_ten_images_a_day_are_watched_in_months(prepared: PreparedReference) -> None:
+    slow = Pace(hours=(1,) * 30, rate=10 / 86_400)
+    stream = Stream(prepared, Settings(), slow)
+    stream.send(60, step=5)
+    windows = stream.of(WindowStored)
+    assert len(windows) == 0
+    stream.send(60, step=5)
+    assert (
+        1 <= len(stream.of(WindowStored)) <= 2
+    )  # one of a week's predictions, though fewer than TIDEMARK_WINDOW_MIN_SIZE
+    assert stream.of(AlertFired) == []
+    assert stream.state.status.budget is not None
+    assert stream.state.status.budget.predictions == pytest.approx(300)
+    planted = stream.now
+    stream.send(60, step=5, move=1.0)
+    (fired,) = stream.of(AlertFired)
+    assert fired.kind == "covariate"
+    assert abs(fired.since - planted) < dt.timedelta(days=2)
+    assert fired.explanation.request.ids.shape[0] < 50  # predictions since the change, without those before it
+    stream.send(150, step=5)
+    (resolved,) = stream.of(AlertResolved)
+    assert resolved.resolution == "recovered"

@@ -25,12 +25,6 @@ def test_numbers_are_never_minus_nothing() -> None:
     assert formatting.number(None) == formatting.measured_value(float("nan")) == "–"
 
 
-def test_budget_in_plain_words() -> None:
-    status = {"expected_run_time": 2_000_000, "rate": 1.0}
-    assert formatting.false_alarm_budget(status) == "at most one false alarm in 23 days at today's traffic"
-    assert formatting.false_alarm_budget({}) == "false-alarm budget not known yet"
-
-
 @pytest.mark.parametrize(
     ("rate", "said"), [(68.4, "68.4 predictions a second"), (0.5, "30.0 predictions a minute"), (1e-5, "0.9")]
 )
@@ -74,3 +68,10 @@ def test_verdict_gives_no_size_to_chance() -> None:
 def test_every_kind_but_none_has_steps() -> None:
     assert {kind for kind in guidance.KINDS if not guidance.steps(kind)} == {"none"}
     assert guidance.remedy("none", "m:1", "2026-01-01T00:00:00+00:00") is None
+
+
+def test_headline_ends_with_the_earlier_times_of_a_drift_that_comes_back() -> None:
+    text = "as on 3 May 2026, 40 times so far"
+    summary = f"Images are darker (brightness 0.31 → 0.22); estimated accuracy 0.99 → 0.91; {text}"
+    report = {"summary": summary, "performance": {"low": 0.89, "high": 0.93}, "recurrence": {"text": text}}
+    assert formatting.headline(report) == f"Images are darker; estimated accuracy 0.99 → 0.91 (0.89–0.93); {text}"

@@ -1,0 +1,59 @@
+"""What a stream's page says of its false alarms and of what can be seen by when."""
+
+from typing import Any
+
+from ..drift.detectable import DetectableShare, detectable_shares
+from ..store.stream_status import AlarmBudget, StreamStatus
+from .formatting import duration, prediction_rate
+
+SHARED = "by all streams of the model and their labels together"
+
+
+def facts(status: dict[str, Any]) -> list[str]:
+    """Return the sentences of a stream's page about its rate, its false alarms and what it can see."""
+    return facts_of(StreamStatus.from_json(status))
+
+
+def facts_of(status: StreamStatus) -> list[str]:
+    """Return the sentences for a typed status."""
+    texts = []
+    budget = status.budget
+    if status.rate:
+        share = budget.watched_share if budget else 1.0
+        texts.append(prediction_rate(status.rate / share))
+        if share < 1:
+            texts.append(f"1 in {round(1 / share)} predictions is watched, chosen by id; all of them are logged")
+    if budget is None:
+        return [*texts, "false-alarm budget not known yet"]
+    texts.append(f"{false_alarm_budget(budget)}, {SHARED}")
+    return texts + [text for change in detectable_in(status) if (text := _detectable_text(change, status.rate))]
+
+
+def false_alarm_budget(budget: AlarmBudget) -> str:
+    """Say how often a model may alarm falsely."""
+    if not budget.is_duration:
+        time = f" ({duration(budget.seconds)} at the model's rate)" if not budget.is_assumed else ""
+        return f"about one false alarm in {budget.predictions:,.0f} predictions{time}"
+    assumed = f", assuming {prediction_rate(budget.rate)} until a day of traffic is known" if budget.is_assumed else ""
+    return f"about one false alarm in {duration(budget.seconds)}{assumed}"
+
+
+def detectable_in(status: StreamStatus) -> tuple[DetectableShare, ...]:
+    """Return the changes of a class share with the watched predictions until their alarm."""
+    if status.expected_run_time is None or status.baseline_rows is None:
+        return ()
+    return detectable_shares(status.expected_run_time, status.baseline_rows)
+
+
+def detectable_text(change: DetectableShare, rate: float) -> str:
+    """Say when a change of a class share is seen at a rate of watched predictions a second."""
+    shares = f"a class from {change.before:.0%} to {change.after:.0%} of traffic"
+    if change.predictions is None:
+        return f"{shares}: never, the baseline has too few rows"
+    return f"{shares}: in about {duration(change.predictions / rate)}"
+
+
+def _detectable_text(change: DetectableShare, rate: float | None) -> str | None:
+    if not rate:
+        return None
+    return detectable_text(change, rate) + (" at today's rate" if change.predictions is not None else "")
