@@ -16,7 +16,8 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from ..api.caller import caller_of
 from ..api.endpoints.feedback import feedback_answer
-from ..api.endpoints.labels import LabelDesk, named_stream, queried_stream
+from ..api.endpoints.labels import named_stream, queried_stream
+from ..api.label_schemas import LabelDesk
 from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, problem_of
 from ..api.state import database_state, server_state
