@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -19,13 +19,11 @@ from .loading import rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, baseline_of, new_stream
 from .model_step import advance
 from .prepared_reference import BaselineKey, PreparedReference
+from .replay_steps import in_order, steps_of
 from .replayed_incident import IncidentLog, ReplayedIncident
 from .state import SecondDetector, WindowSchedule
 from .window_explanation import explain
 
-MAX_STEP_ROWS = 500  # predictions of one step, after which the monitor checks for alarms, too
-MIN_STEP_ROWS = 10  # predictions of a step of slow traffic: the detector decides once in as many
-MAX_STEP_TIME = dt.timedelta(seconds=60)  # time that a step of more predictions covers
 INCIDENT_WINDOWS = 20  # windows of an incident that are tested as soon as they are full; later ones once an interval
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -134,7 +132,7 @@ class Replay:
     def process(self, batch: PredictionBatch) -> None:
         """Process predictions in the order of the log."""
         started = time.process_time()
-        for part in _steps(batch):
+        for part in steps_of(batch):
             now = part.span[1] if len(part) else self._now
             self._pass_time(part.span[0] if len(part) else now)
             self._note_moments(now, part.times)
@@ -249,39 +247,3 @@ class Replay:
     def _second(self, request: BaselineRequest) -> SecondDetector | None:
         batch = self._read_rows(request.ids)
         return None if batch is None else second_detector(batch, self._baseline(request.slice), self._settings)
-
-
-def in_order(batch: PredictionBatch | None, ids: NDArray[np.uint8]) -> PredictionBatch:
-    """Return predictions in the order of their ids (m, 16) in a stream.
-
-    Raises
-    ------
-    LookupError
-        None of them is left.
-    """
-    if batch is None or not len(batch):
-        raise LookupError("its predictions are no longer in the log")
-    places = {row.tobytes(): place for place, row in enumerate(ids)}
-    order = [places[row.tobytes()] for row in batch.ids]
-    return batch.select(np.argsort(order, kind="stable"))
-
-
-def _steps(batch: PredictionBatch) -> Iterator[PredictionBatch]:
-    """Cut a batch into steps as a monitor that keeps up would make them; rejected predictions come with the first."""
-    count = len(batch)
-    if not count:
-        yield batch
-        return
-    longest = MAX_STEP_TIME // dt.timedelta(microseconds=1)
-    first = 0
-    while first < count:
-        within = int(np.searchsorted(batch.times[first : first + MAX_STEP_ROWS], batch.times[first] + longest, "right"))
-        last = min(first + max(within, MIN_STEP_ROWS), count)
-        part = batch.select(slice(first, last))
-        yield replace(
-            part,
-            first=int(part.positions[0]),
-            last=batch.last if last == count else int(part.positions[-1]),
-            rejected=batch.rejected if first == 0 else {},
-        )
-        first = last

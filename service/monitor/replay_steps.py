@@ -1,0 +1,50 @@
+"""Logged predictions as a monitor that keeps up would have processed them."""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.log_batch import PredictionBatch
+
+MAX_STEP_ROWS = 500  # predictions of one step, after which the monitor checks for alarms, too
+MIN_STEP_ROWS = 10  # predictions of a step of slow traffic: the detector decides once in as many
+MAX_STEP_TIME = dt.timedelta(seconds=60)  # time that a step of more predictions covers
+
+
+def steps_of(batch: PredictionBatch) -> Iterator[PredictionBatch]:
+    """Cut a batch into steps as a monitor that keeps up would make them; rejected predictions come with the first."""
+    count = len(batch)
+    if not count:
+        yield batch
+        return
+    longest = MAX_STEP_TIME // dt.timedelta(microseconds=1)
+    first = 0
+    while first < count:
+        within = int(np.searchsorted(batch.times[first : first + MAX_STEP_ROWS], batch.times[first] + longest, "right"))
+        last = min(first + max(within, MIN_STEP_ROWS), count)
+        part = batch.select(slice(first, last))
+        yield replace(
+            part,
+            first=int(part.positions[0]),
+            last=batch.last if last == count else int(part.positions[-1]),
+            rejected=batch.rejected if first == 0 else {},
+        )
+        first = last
+
+
+def in_order(batch: PredictionBatch | None, ids: NDArray[np.uint8]) -> PredictionBatch:
+    """Return predictions in the order of their ids (m, 16) in a stream.
+
+    Raises
+    ------
+    LookupError
+        None of them is left.
+    """
+    if batch is None or not len(batch):
+        raise LookupError("its predictions are no longer in the log")
+    places = {row.tobytes(): place for place, row in enumerate(ids)}
+    order = [places[row.tobytes()] for row in batch.ids]
+    return batch.select(np.argsort(order, kind="stable"))
