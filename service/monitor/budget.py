@@ -10,8 +10,6 @@ from .pace import Pace
 DETECTOR_SHARE = 0.8  # share of a stream's false alarms that its detector may raise; its labels have the rest
 SECOND_SHARE = 2.0  # expected run time of the detector of further shifts, over that of the stream: half its budget
 
-DETECTOR_SHARE = 0.8  # share of a stream's false alarms that its detector of predictions may raise
-
 
 @dataclass(frozen=True)
 class StreamBudget:
