@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from ..drift.detectable import detectable_shares
-from ..monitor.budget import stream_budget
+from ..monitor.budget import detectable_changes, stream_budget
 from ..monitor.pace import Pace
 from ..pages.budget import detectable_text
 from ..pages.formatting import prediction_rate
@@ -24,7 +23,7 @@ def detectable_at_rates(rows: int, settings: Settings) -> list[dict[str, Any]]:
     for rate in RATES:
         pace = Pace(rate=rate)
         run_time = stream_budget(settings, pace).detector
-        for change in detectable_shares(run_time, rows):
+        for change in detectable_changes(run_time, rows):
             watched_rate = rate * pace.watched_share
             table.append(
                 {

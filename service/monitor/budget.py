@@ -3,8 +3,9 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from ..drift.detectable import detectable_shares
 from ..settings import Settings
-from ..store.stream_status import AlarmBudget, StreamStatus
+from ..store.stream_status import AlarmBudget, DetectableChange, StreamStatus
 from .pace import Pace
 
 DETECTOR_SHARE = 0.8  # share of a stream's false alarms that its detector may raise; its labels have the rest
@@ -53,6 +54,11 @@ def stream_budget(settings: Settings, pace: Pace | None = None) -> StreamBudget:
     """
     asked = (pace or Pace()).run_time(settings.expected_run_time) * (len(settings.slice_tags) + 1)
     return StreamBudget(asked / DETECTOR_SHARE, asked)
+
+
+def detectable_changes(run_time: float, baseline_rows: int) -> tuple[DetectableChange, ...]:
+    """Return when changes of a class share would be seen by a detector with an expected run time."""
+    return tuple(DetectableChange(*change) for change in detectable_shares(run_time, baseline_rows))
 
 
 def pace_of(status: StreamStatus) -> Pace:

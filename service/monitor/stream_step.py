@@ -9,7 +9,7 @@ from ..settings import Settings
 from ..store.stream_status import StreamStatus
 from . import alert_rules
 from .alarms import explain_alarm, new_alarm, request_alarm_window
-from .budget import SECOND_SHARE, alarm_budget
+from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
 from .label_incident import label_values, take_label_report, take_labels
 from .label_regimes import with_regime
@@ -168,7 +168,7 @@ def _update_status(update: StreamUpdate, has_rows: bool) -> None:
         threshold=detector.threshold,
         expected_run_time=detector.expected_run_time,
         budget=alarm_budget(update.settings, update.pace),
-        baseline_rows=detector.baseline_rows,
+        detectable=detectable_changes(detector.expected_run_time, detector.baseline_rows),
         rate=rate_of(points),
         kinds=state.kinds,
         repeats=detector.repeat_share if detector.repeat_share > 0 else None,

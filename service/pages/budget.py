@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from ..drift.detectable import DetectableShare, detectable_shares
-from ..store.stream_status import AlarmBudget, StreamStatus
+from ..store.stream_status import AlarmBudget, DetectableChange, StreamStatus
 from .formatting import duration, prediction_rate
 
 SHARED = "by all streams of the model and their labels together"
@@ -26,7 +25,7 @@ def facts_of(status: StreamStatus) -> list[str]:
     if budget is None:
         return [*texts, "false-alarm budget not known yet"]
     texts.append(f"{false_alarm_budget(budget)}, {SHARED}")
-    return texts + [text for change in detectable_in(status) if (text := _detectable_text(change, status.rate))]
+    return texts + [text for change in status.detectable if (text := _detectable_text(change, status.rate))]
 
 
 def false_alarm_budget(budget: AlarmBudget) -> str:
@@ -38,14 +37,7 @@ def false_alarm_budget(budget: AlarmBudget) -> str:
     return f"about one false alarm in {duration(budget.seconds)}{assumed}"
 
 
-def detectable_in(status: StreamStatus) -> tuple[DetectableShare, ...]:
-    """Return the changes of a class share with the watched predictions until their alarm."""
-    if status.expected_run_time is None or status.baseline_rows is None:
-        return ()
-    return detectable_shares(status.expected_run_time, status.baseline_rows)
-
-
-def detectable_text(change: DetectableShare, rate: float) -> str:
+def detectable_text(change: DetectableChange, rate: float) -> str:
     """Say when a change of a class share is seen at a rate of watched predictions a second."""
     shares = f"a class from {change.before:.0%} to {change.after:.0%} of traffic"
     if change.predictions is None:
@@ -53,7 +45,7 @@ def detectable_text(change: DetectableShare, rate: float) -> str:
     return f"{shares}: in about {duration(change.predictions / rate)}"
 
 
-def _detectable_text(change: DetectableShare, rate: float | None) -> str | None:
+def _detectable_text(change: DetectableChange, rate: float | None) -> str | None:
     if not rate:
         return None
     return detectable_text(change, rate) + (" at today's rate" if change.predictions is not None else "")

@@ -46,6 +46,15 @@ class AlarmBudget:
 
 
 @dataclass(frozen=True)
+class DetectableChange:
+    """A change of a class share, and the watched predictions until its alarm; None if the baseline cannot show it."""
+
+    before: float
+    after: float
+    predictions: int | None
+
+
+@dataclass(frozen=True)
 class StreamStatus:
     """What a monitor reports of a stream in addition to the stream's own columns.
 
@@ -59,8 +68,8 @@ class StreamStatus:
         Watched predictions of the stream between two false alarms of its detector.
     budget : AlarmBudget, optional
         The false alarms that all streams of the model have together.
-    baseline_rows : int, optional
-        The rows that the detector's baseline was estimated from.
+    detectable : tuple of DetectableChange
+        When changes of a class share would be seen.
     rate : float, optional
         Watched predictions a second, lately.
     kinds : tuple of str
@@ -87,7 +96,7 @@ class StreamStatus:
     threshold: float | None = None
     expected_run_time: float | None = None
     budget: AlarmBudget | None = None
-    baseline_rows: int | None = None
+    detectable: tuple[DetectableChange, ...] = ()
     rate: float | None = None
     kinds: tuple[str, ...] = ()
     change_point: int | None = None
@@ -123,4 +132,5 @@ class StreamStatus:
             fields_present["feedback"] = MeasuredAccuracy(**measured)
         if budget := fields_present.get("budget"):
             fields_present["budget"] = AlarmBudget(**budget)
+        fields_present["detectable"] = tuple(DetectableChange(**item) for item in fields_present.get("detectable", ()))
         return cls(**fields_present | {"kinds": tuple(fields_present.get("kinds", ()))})

@@ -192,7 +192,7 @@ def _stream(connection: Connection, model_id: int) -> int:
         "change_range": [2920, 2970],
         "rate": 2.0,
         "expected_run_time": 100_000,
-        "baseline_rows": 4000,
+        "detectable": [{"before": 0.1, "after": 0.15, "predictions": 2415}],
         "budget": {
             "seconds": 2_592_000,
             "predictions": 5_184_000,

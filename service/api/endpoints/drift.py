@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from ...alerts.schemas import BaselineSummary
-from ...pages.budget import detectable_in, false_alarm_budget
+from ...pages.budget import false_alarm_budget
 from ...store import baselines, streams, watching, window_requests, windows
 from ...store.baselines import Baseline
 from ...store.stream_status import StreamStatus
@@ -158,7 +158,7 @@ def _detectable(status: StreamStatus) -> list[dict[str, Any]]:
             "predictions": change.predictions,
             "seconds": change.predictions / status.rate if change.predictions and status.rate else None,
         }
-        for change in detectable_in(status)
+        for change in status.detectable
     ]
 
 

@@ -1,5 +1,6 @@
 """What a page says of false alarms, thinning, and what is detectable by when."""
 
+from tidemark.monitor.budget import detectable_changes
 from tidemark.pages import budget
 from tidemark.store.stream_status import AlarmBudget, StreamStatus
 
@@ -25,7 +26,7 @@ def test_a_number_of_predictions_is_translated_at_the_rate_of_the_model() -> Non
 
 def test_a_slow_stream_is_told_in_days_what_it_can_see() -> None:
     status = StreamStatus(
-        expected_run_time=375, baseline_rows=4000, rate=10 / 86_400, budget=AlarmBudget(MONTH, 300, 10 / 86_400, False)
+        detectable=detectable_changes(375, 4000), rate=10 / 86_400, budget=AlarmBudget(MONTH, 300, 10 / 86_400, False)
     )
     assert budget.facts_of(status) == [
         "10.0 predictions a day",
@@ -36,7 +37,7 @@ def test_a_slow_stream_is_told_in_days_what_it_can_see() -> None:
 
 
 def test_a_small_baseline_is_said_to_hide_small_changes() -> None:
-    status = StreamStatus(expected_run_time=1e5, baseline_rows=1000, rate=1.0, budget=AlarmBudget(1e5, 1e5, 1.0, False))
+    status = StreamStatus(detectable=detectable_changes(1e5, 1000), rate=1.0, budget=AlarmBudget(1e5, 1e5, 1.0, False))
     assert "a class from 10% to 15% of traffic: never, the baseline has too few rows at today's rate" not in (
         budget.facts_of(status)
     )
