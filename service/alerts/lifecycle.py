@@ -177,8 +177,8 @@ class Alerts:
     def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
         """Return the configured receivers and those that were told of an incident before: another process of the
         installation may have other settings, and who was told of the beginning is told of the end."""
-        told = [WebhookReceiver(url=url, format=name) for url, name in deliveries.receivers(connection, alert_id)]
-        return list(dict.fromkeys([*self._receivers, *told]))
+        addressed = [WebhookReceiver(url=url, format=name) for url, name in deliveries.receivers(connection, alert_id)]
+        return list(dict.fromkeys([*self._receivers, *addressed]))
 
     def _deliver(
         self,

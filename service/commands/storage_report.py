@@ -90,21 +90,21 @@ def _bound(table: Size) -> str | None:
 
 
 def _advice(tables: Sequence[Size], logged: Sequence[Size], retention_days: int, today: dt.date) -> list[str]:
-    found = []
+    advice = []
     days = {day for table in logged if (day := retention.day_of(table.name))}
     limit = today - dt.timedelta(days=retention_days + GRACE_DAYS)
     if old := [day for day in days if day < limit]:
-        found.append(
+        advice.append(
             f"{len(old)} days are older than TIDEMARK_RETENTION_DAYS={retention_days}: is a `tidemark monitor` "
             "running? It drops them once an hour, unless a long transaction reads them."
         )
     if logged and today + dt.timedelta(days=1) not in days:
-        found.append("tomorrow has no partition yet: is a server or a monitor running? Either makes it in time.")
+        advice.append("tomorrow has no partition yet: is a server or a monitor running? Either makes it in time.")
     for table in tables:
         if table.dead >= max(MIN_DEAD, DEAD_SHARE * table.rows):
-            found.append(
+            advice.append(
                 f"{table.name} has {table.dead:,} dead rows: run VACUUM {table.name}, or let autovacuum do more"
             )
         elif table.rows >= MIN_DEAD and table.analysed is None:
-            found.append(f"{table.name} was never analysed: run ANALYZE {table.name}, or is autovacuum off?")
-    return found
+            advice.append(f"{table.name} was never analysed: run ANALYZE {table.name}, or is autovacuum off?")
+    return advice

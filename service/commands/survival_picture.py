@@ -45,8 +45,8 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
 
 
 def _cell(row: SurvivalRow, left: float, top: int, width: float, unchanged: float) -> str:
-    kept = min(row.accuracy / max(unchanged, 1e-9), 1)
-    hue = HUES[0] + (HUES[1] - HUES[0]) * kept**2
+    share = min(row.accuracy / max(unchanged, 1e-9), 1)
+    hue = HUES[0] + (HUES[1] - HUES[0]) * share**2
     return (
         f'<rect x="{left:.1f}" y="{top}" width="{width - 2:.1f}" height="{ROW_HEIGHT - 2}" '
         f'fill="hsl({hue:.0f} 55% 78%)"><title>{escape(row.shift)} {row.magnitude:g}, {escape(row.unit)}</title></rect>'

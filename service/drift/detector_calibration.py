@@ -44,14 +44,14 @@ class DetectorCalibration(NamedTuple):
         """
         usual, excess = self._usual_draws()
         maxima = np.sort(usual, axis=None)
-        wanted = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
-        if wanted >= EXCEEDING:
-            typical = float(np.quantile(maxima, 1 - wanted))
+        alarm_probability = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
+        if alarm_probability >= EXCEEDING:
+            typical = float(np.quantile(maxima, 1 - alarm_probability))
         else:
             start = float(np.quantile(maxima, 1 - EXCEEDING))
             beyond = maxima[maxima > start] - start
             slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
-            typical = start + float(slope * np.log(EXCEEDING / wanted))
+            typical = start + float(slope * np.log(EXCEEDING / alarm_probability))
         return typical * (1 + excess / float(maxima.mean()))
 
     def expected(self, context: ArrayLike | None, m: int) -> Float32Array | None:
@@ -81,8 +81,8 @@ class DetectorCalibration(NamedTuple):
         reliability = max(1 - noise / total, 0.0)
         last = float(np.quantile(means, PROMISED_SHARE))
         usual = means <= last
-        moved = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
-        return np.asarray(moved), float(np.sqrt(reliability) * (last - median))
+        centred = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
+        return np.asarray(centred), float(np.sqrt(reliability) * (last - median))
 
     def to_dict(self) -> dict[str, Any]:
         """Return arrays by name."""

@@ -69,15 +69,20 @@ def _performance(fitted: FittedReference, window: TestedWindow, kind: Kind, prop
     predicted = window.views.predicted
     if kind in ("none", "repeats"):
         return fitted.performance(posterior, predicted, explained=True)
-    moved = at_proportions(posterior, proportions.reference, proportions.estimated)
+    posterior_at_estimate = at_proportions(posterior, proportions.reference, proportions.estimated)
     if kind == "label":
-        return fitted.performance(moved, predicted, explained=True, method="reweighted")
+        return fitted.performance(posterior_at_estimate, predicted, explained=True, method="reweighted")
     if fitted.rehearsed is None:
-        return fitted.performance(moved if kind == "both" else posterior, predicted, explained=False)
+        return fitted.performance(posterior_at_estimate if kind == "both" else posterior, predicted, explained=False)
     accuracy = fitted.performance.accuracy
     if kind == "both":
         return combined_performance(
-            fitted.rehearsed, window.sample, moved, proportions.reference, proportions.estimated, accuracy
+            fitted.rehearsed,
+            window.sample,
+            posterior_at_estimate,
+            proportions.reference,
+            proportions.estimated,
+            accuracy,
         )
     return shifted_performance(fitted.rehearsed, window.sample, accuracy)
 

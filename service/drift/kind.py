@@ -49,6 +49,6 @@ def name_kind(residual: Residual, shares: Proportions, errors: float) -> Kind:
         return "label"
     prior = shares.reference
     certain = np.where(shares.low > prior, shares.low - prior, np.maximum(prior - shares.high, 0))
-    moved = min(total_variation(shares.moments, prior), total_variation(shares.estimated, prior))
+    distance = min(total_variation(shares.moments, prior), total_variation(shares.estimated, prior))
     noise = float((shares.high - shares.low).sum() / 4)  # total variation that half of each interval's width allows
-    return "both" if certain.sum() > 0 and moved > ERROR_MARGIN * errors + noise else "covariate"
+    return "both" if certain.sum() > 0 and distance > ERROR_MARGIN * errors + noise else "covariate"

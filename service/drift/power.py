@@ -52,14 +52,14 @@ def power_table(
     half = len(order) // 2
     if half < MIN_REFERENCE_ROWS:
         return ()
-    known, fresh = _part(reference, order[:half][:MAX_ROWS]), _part(reference, order[half:])
+    reference_part, fresh = _part(reference, order[:half][:MAX_ROWS]), _part(reference, order[half:])
     table = []
     for size in window_sizes:
         if size > len(fresh) or size < MIN_WINDOW:
             continue
         if not proceed():
             break
-        test = WindowTest(known, window_size=size, seed=seed, level=LEVEL)
+        test = WindowTest(reference_part, window_size=size, seed=seed, level=LEVEL)
         try:
             for shift, unit, plant, sizes in SHIFTS:
                 table.append(Detectable(shift, unit, size, _smallest(test, fresh, size, plant, sizes, rng, proceed)))
@@ -81,12 +81,12 @@ def _smallest(
     low, high = 0, len(sizes)
     while low < high:
         middle = (low + high) // 2
-        found = 0
+        detections = 0
         for _ in range(WINDOWS):
             if not proceed():
                 raise _Stopped
-            found += _drifted(test, plant(fresh, size, sizes[middle], rng))
-        if found >= POWER * WINDOWS:
+            detections += _drifted(test, plant(fresh, size, sizes[middle], rng))
+        if detections >= POWER * WINDOWS:
             high = middle
         else:
             low = middle + 1

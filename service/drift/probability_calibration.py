@@ -48,9 +48,9 @@ def corrected(probabilities: NDArray[np.floating], weights: FloatArray) -> Float
     `weights` (k,) are the target's proportions over the reference's (Saerens, Latinne and Decaestecker 2002, eq. 2.4);
     a row that they leave nothing of stays as it is.
     """
-    moved = np.asarray(probabilities, dtype=np.float64) * weights
-    total = moved.sum(axis=1, keepdims=True)
-    return np.where(total > 0, moved / np.where(total > 0, total, 1.0), probabilities)
+    weighted = np.asarray(probabilities, dtype=np.float64) * weights
+    total = weighted.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weighted / np.where(total > 0, total, 1.0), probabilities)
 
 
 @dataclass(frozen=True, eq=False)

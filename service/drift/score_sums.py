@@ -35,8 +35,11 @@ class ScoreSums:
         """Add at most 256 block sums (b, columns), and the predictions at the end of each; return whether a coarse
         step was completed. Blocks must not go beyond the end of a coarse step."""
         if self._last + len(blocks) > CAPACITY:
-            kept = slice(self._last - LONGEST, self._last + 1)
-            self._prefix[: LONGEST + 1], self._ends[: LONGEST + 1] = self._prefix[kept].copy(), self._ends[kept].copy()
+            recent = slice(self._last - LONGEST, self._last + 1)
+            self._prefix[: LONGEST + 1], self._ends[: LONGEST + 1] = (
+                self._prefix[recent].copy(),
+                self._ends[recent].copy(),
+            )
             self._last = LONGEST
         rows = slice(self._last + 1, self._last + 1 + len(blocks))
         self._prefix[rows] = blocks
@@ -86,12 +89,12 @@ class ScoreSums:
 
     def state(self) -> dict[str, Any]:
         """Return everything that is known, as arrays and scalars."""
-        kept = slice(max(self._last - LONGEST, 0), self._last + 1)
+        recent = slice(max(self._last - LONGEST, 0), self._last + 1)
         return {
             "sum_blocks": self.blocks,
             "sum_start": self.start,
-            "sums": self._prefix[kept],
-            "sum_ends": self._ends[kept],
+            "sums": self._prefix[recent],
+            "sum_ends": self._ends[recent],
             "coarse_sums": self._coarse[: self.blocks // COARSE + 1],
             "coarse_ends": self._coarse_ends[: self.blocks // COARSE + 1],
         }

@@ -57,8 +57,8 @@ def summarise_for_alert(findings: Findings) -> str:
     strongest = [item for item in findings.properties if not item.constant][:1]
     if strongest and abs(strongest[0].effect) >= MIN_EFFECT / 2:
         parts.append(f"the largest difference is in {strongest[0].name}: they are {_described(strongest[0])}")
-    if moved := _moved_shares(findings.classes_moved):
-        parts.append(_predicted_classes(moved))
+    if shares := _moved_shares(findings.classes_moved):
+        parts.append(_predicted_classes(shares))
     return "; ".join(parts)
 
 
@@ -86,8 +86,8 @@ def _changes(findings: Findings) -> str:
         parts.append(_images(findings.properties))
     if findings.kind in ("label", "both"):
         parts.append(_proportions(findings.label_shift))
-    elif findings.kind in ("covariate", "unknown") and (moved := _moved_shares(findings.classes_moved)):
-        parts.append(_predicted_classes(moved))
+    elif findings.kind in ("covariate", "unknown") and (shares := _moved_shares(findings.classes_moved)):
+        parts.append(_predicted_classes(shares))
     if findings.performance is not None:
         before, after = findings.performance.reference_accuracy, findings.performance.estimated_accuracy
         parts.append(f"estimated accuracy {before:.2f} → {after:.2f}")
@@ -101,12 +101,12 @@ def _repeats(repeats: RepeatShare) -> str:
 
 
 def _images(properties: Sequence[PropertyShift]) -> str:
-    moved = [item for item in properties if _is_named(item)][:NAMED_PROPERTIES]
-    if not moved:
+    shifted = [item for item in properties if _is_named(item)][:NAMED_PROPERTIES]
+    if not shifted:
         return "Images look different to the model, though none of their measured properties moved much"
     order = list(WORDS)
-    moved = sorted(moved, key=lambda item: order.index(item.name) if item.name in order else len(order))
-    return f"Images are {', '.join(_described(item) for item in moved)} than in training"
+    shifted = sorted(shifted, key=lambda item: order.index(item.name) if item.name in order else len(order))
+    return f"Images are {', '.join(_described(item) for item in shifted)} than in training"
 
 
 def _is_named(item: PropertyShift) -> bool:
@@ -130,8 +130,8 @@ def _proportions(shift: LabelShift | None) -> str:
     if shift is None:
         return "Class proportions moved"
     order = sorted(shift.reference, key=lambda name: -abs(shift.estimated[name] - shift.reference[name]))
-    moved = [name for name in order if not shift.low[name] <= shift.reference[name] <= shift.high[name]]
-    words = [f"{name} {shift.reference[name]:.0%} → {shift.estimated[name]:.0%}" for name in moved or order[:1]]
+    shifted = [name for name in order if not shift.low[name] <= shift.reference[name] <= shift.high[name]]
+    words = [f"{name} {shift.reference[name]:.0%} → {shift.estimated[name]:.0%}" for name in shifted or order[:1]]
     return f"Class proportions moved: {', '.join(words[:NAMED_CLASSES])}"
 
 

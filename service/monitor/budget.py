@@ -52,8 +52,8 @@ def stream_budget(settings: Settings, pace: Pace | None = None) -> StreamBudget:
     pace : Pace, optional
         That of the model, by which a duration becomes predictions; that of a new model by default.
     """
-    asked = (pace or Pace()).run_time(settings.expected_run_time) * (len(settings.slice_tags) + 1)
-    return StreamBudget(asked / DETECTOR_SHARE, asked)
+    run_time_of_model = (pace or Pace()).run_time(settings.expected_run_time) * (len(settings.slice_tags) + 1)
+    return StreamBudget(run_time_of_model / DETECTOR_SHARE, run_time_of_model)
 
 
 def detectable_changes(run_time: float, baseline_rows: int) -> tuple[DetectableChange, ...]:
@@ -68,9 +68,14 @@ def pace_of(status: StreamStatus) -> Pace:
 
 def alarm_budget(settings: Settings, pace: Pace) -> AlarmBudget:
     """Return what all streams of a model may raise together, as its pages say it."""
-    asked, share = settings.expected_run_time, pace.watched_share
-    if isinstance(asked, dt.timedelta):
+    requested, share = settings.expected_run_time, pace.watched_share
+    if isinstance(requested, dt.timedelta):
         return AlarmBudget(
-            asked.total_seconds(), pace.run_time(asked) / share, pace.rate, pace.is_assumed, share, is_duration=True
+            requested.total_seconds(),
+            pace.run_time(requested) / share,
+            pace.rate,
+            pace.is_assumed,
+            share,
+            is_duration=True,
         )
-    return AlarmBudget(asked / pace.rate, asked, pace.rate, pace.is_assumed, share, is_duration=False)
+    return AlarmBudget(requested / pace.rate, requested, pace.rate, pace.is_assumed, share, is_duration=False)

@@ -25,13 +25,13 @@ def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport
     rows = [witness.row for witness in report.witnesses]
     witnesses: list[dict[str, Any]] = []
     for witness in report.witnesses:
-        shown = witness._asdict()
-        shown["id"] = str(batch.uuids[shown.pop("row")])
-        witnesses.append(shown)
+        fields = witness._asdict()
+        fields["id"] = str(batch.uuids[fields.pop("row")])
+        witnesses.append(fields)
     if prepared.neighbours is not None and rows:
         sample = reference.check(batch.embeddings[rows], batch.probabilities[rows])
-        for shown, nearest in zip(witnesses, prepared.neighbours(sample, NEIGHBOURS), strict=True):
-            shown["neighbours"] = [neighbour._asdict() for neighbour in nearest]
+        for fields, nearest in zip(witnesses, prepared.neighbours(sample, NEIGHBOURS), strict=True):
+            fields["neighbours"] = [neighbour._asdict() for neighbour in nearest]
     predicted = np.bincount(batch.probabilities.argmax(axis=1), minlength=reference.classes) / len(batch)
     return StoredReport(
         window=report,

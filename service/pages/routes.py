@@ -61,17 +61,17 @@ def _overview(request: Request, model: str, slice: str) -> Response:
             _stream(row, watched.get(row.model_id), points.get(row.id, []), accepted.get(row.id)) for row in listed
         ]
         rows = alerts.newest(connection, ALERTS)
-    shown = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
-    shown.sort(key=lambda s: STATE_ORDER.index(s["state"]))
-    names = {s["stream"] for s in shown}
-    found = [_alert_summary(row, request) for row in rows if row.stream in names]
+    visible = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
+    visible.sort(key=lambda s: STATE_ORDER.index(s["state"]))
+    names = {s["stream"] for s in visible}
+    alert_rows = [_alert_summary(row, request) for row in rows if row.stream in names]
     if _wants_json(request):
-        return JSONResponse({"streams": shown, "alerts": found})
+        return JSONResponse({"streams": visible, "alerts": alert_rows})
     models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
     return render_page(
         "overview.html",
-        streams=shown,
-        alerts=found,
+        streams=visible,
+        alerts=alert_rows,
         refused=database_state(request).refusals.shares(),
         may_label=caller_of(request).may_label,
         models=models,
@@ -87,10 +87,10 @@ def stream_windows(request: Request, stream: str, before: int | None = None) -> 
     with database_state(request).engine.connect() as connection:
         if streams.find(connection, stream) is None:
             return _not_found(request, f"no stream {stream}")
-        found = [window_report(row) for row in windows.newest(connection, stream, WINDOWS, before)]
+        reports = [window_report(row) for row in windows.newest(connection, stream, WINDOWS, before)]
     if _wants_json(request):
-        return JSONResponse({"windows": found})
-    return render_page("windows.html", stream=stream, windows=found, more=len(found) == WINDOWS)
+        return JSONResponse({"windows": reports})
+    return render_page("windows.html", stream=stream, windows=reports, more=len(reports) == WINDOWS)
 
 
 @router.get("/windows/{window_id}")
@@ -106,8 +106,8 @@ def window(window_id: int, request: Request) -> Response:
         least, pictures = images.describe(connection, report)
     if _wants_json(request):
         return JSONResponse(report | {"past": asdict(seen), "images": least})
-    shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": report["start"]}
-    return render_page("window.html", status=stream.status, **shown)
+    details = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": report["start"]}
+    return render_page("window.html", status=stream.status, **details)
 
 
 @router.get("/alerts/{alert_id}/page")
@@ -118,18 +118,18 @@ def alert(alert_id: UUID, request: Request) -> Response:
         if row is None:
             return _not_found(request, f"no alert {alert_id}")
         sent = deliveries.of_alerts(connection, [row.id])
-        found = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
+        content = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
         stream = streams.get(connection, row.stream_id)
         seen = evidence_history.at_alert(connection, stream, row)
-        report = {**found["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
+        report = {**content["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
         controls = alert_actions.controls(request, connection, row)
         children = alerts.children(connection, row.id)
     if _wants_json(request):
-        return JSONResponse(found | {"past": asdict(seen), "images": least})
-    shown = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": found["since"]}
+        return JSONResponse(content | {"past": asdict(seen), "images": least})
+    details = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": content["since"]}
     response = render_page(
-        "alert.html", alert=found, status=stream.status, controls=controls, children=children, **shown
+        "alert.html", alert=content, status=stream.status, controls=controls, children=children, **details
     )
     set_token(request, response, controls.token if controls else None)
     return response

@@ -105,13 +105,13 @@ class DriftCollector(Collector):
                 rows = streams.every(connection)
                 self._models |= {(row.model_name, row.model_version) for row in rows}
                 for row in rows:
-                    own = [row.model_name, row.model_version, row.slice]
+                    labels = [row.model_name, row.model_version, row.slice]
                     status = StreamStatus.from_json(row.status)
                     for name, more, value in _counts(row, status):
-                        counters[name].add_metric([*own, *more], value)
+                        counters[name].add_metric([*labels, *more], value)
                     samples = _stream(row, status, firing.get(row.id, ()), models.get(row.model_id), last.get(row.id))
                     for name, more, value in samples:
-                        gauges[name].add_metric([*own, *more], value)
+                        gauges[name].add_metric([*labels, *more], value)
                 for test in self_tests.every(connection):
                     for name, value in _self_test(test):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)

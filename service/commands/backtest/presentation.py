@@ -77,7 +77,7 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 def _note(item: Outcome) -> str:
     count = len(item.incidents)
-    delays = [found.seconds for found in item.detections if found is not None]
+    delays = [detection.seconds for detection in item.detections if detection is not None]
     note = f"{count} incident{'' if count == 1 else 's'}"
     if item.detections:
         note += f", {len(delays)} of {len(item.detections)} changes found"
