@@ -17,6 +17,11 @@ SCRIPTS = {
     match[1]: match[0].removeprefix("```python\n")
     for match in re.finditer(r"```python\n# (\w+)\n.*?(?=^```$)", README.read_text("utf-8"), re.M | re.S)
 }
+# MobileNetV2 with random weights answers the same to every image: its activations vanish.
+SMALL_KERAS = (
+    "keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Conv2D(8, 3, strides=4, activation='relu'), "
+    "keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation='softmax')])"
+)
 RANDOM_WEIGHTS = {
     "torchvision": [('weights="DEFAULT"', "weights=None")],
     "timm": [("pretrained=True", "pretrained=False")],
@@ -35,7 +40,7 @@ RANDOM_WEIGHTS = {
         ),
         ("AutoImageProcessor.from_pretrained(name)", "ConvNextImageProcessor()"),
     ],
-    "keras": [('weights="imagenet"', "weights=None")],
+    "keras": [('keras.applications.MobileNetV2(weights="imagenet")', SMALL_KERAS)],
     "skl2onnx": [],
 }
 IMAGES, CLASSES = 60, 3  # of the reference of a model whose script has no images
