@@ -15,7 +15,8 @@ from benchmarks.year.world import Condition, Predictions, predictions, reference
 from tidemark.drift import DetectorScores, Reference, StreamDetector, WindowTest
 from tidemark.monitor.model_state import REFERENCE, WHOLE
 from tidemark.monitor.prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
-from tidemark.monitor.replay import EPOCH, Replay, ReplayCost
+from tidemark.monitor.replay import Replay, ReplayCost
+from tidemark.monitor.replay_steps import microseconds
 from tidemark.monitor.replayed_incident import ReplayedIncident
 from tidemark.settings import Settings
 from tidemark.store.label_log import NONE_REPLACED, LabelBatch
@@ -79,7 +80,7 @@ class Recent:
     def newest(self, count: int, since: dt.datetime) -> PredictionBatch:
         """Return the newest predictions after a time."""
         whole = joined(list(self.batches))
-        return whole.select(np.flatnonzero(whole.times >= _microseconds(since))[-count:])
+        return whole.select(np.flatnonzero(whole.times >= microseconds(since))[-count:])
 
 
 class Version:
@@ -129,7 +130,7 @@ class Version:
         self.replay.rebase({REFERENCE: prepared, WHOLE: prepared}, {REFERENCE: key, WHOLE: key}, at)
 
     def _batch(self, seen: Predictions, times: NDArray[np.float64], day: int) -> PredictionBatch:
-        moments = _microseconds(START + day * DAY) + (times * HOUR.total_seconds() * 1e6).astype(np.int64)
+        moments = microseconds(START + day * DAY) + (times * HOUR.total_seconds() * 1e6).astype(np.int64)
         first = self._position + 1
         self._position += len(times)
         return PredictionBatch(
@@ -237,7 +238,3 @@ def _prepared(key: BaselineKey, made: Reference, settings: Settings) -> Prepared
         calibration,
         lambda: WindowTest(made, window_size=settings.window_size, seed=SEED, level=LEVEL),
     )
-
-
-def _microseconds(moment: dt.datetime) -> int:
-    return (moment - EPOCH) // dt.timedelta(microseconds=1)

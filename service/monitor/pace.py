@@ -61,6 +61,14 @@ class Pace:
     received: int = 0
     rate: float = ASSUMED_RATE
 
+    @classmethod
+    def steady(cls, rate: float, at: int) -> "Pace":
+        """Return the pace of a model that has had a rate, in predictions a second, for a week before a time in
+        microseconds of the Unix epoch."""
+        totals = np.floor(rate * 3600 * np.arange(DAYS * HOURS_A_DAY + 2)).astype(np.int64)
+        hours = tuple(np.diff(totals).tolist())
+        return cls(hours, at // HOUR, at - DAYS * HOURS_A_DAY * HOUR, sum(hours), rate)
+
     @property
     def is_assumed(self) -> bool:
         """Whether the rate is not yet that of a whole day."""

@@ -18,14 +18,14 @@ from .events import BaselineRequest, Event, EvidencePoint, Explanation, IdRows, 
 from .loading import rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, baseline_of, new_stream
 from .model_step import advance
+from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
-from .replay_steps import in_order, steps_of
+from .replay_steps import EPOCH, in_order, microseconds, steps_of
 from .replayed_incident import IncidentLog, ReplayedIncident
 from .state import SecondDetector, WindowSchedule
 from .window_explanation import explain
 
 INCIDENT_WINDOWS = 20  # windows of an incident that are tested as soon as they are full; later ones once an interval
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 ReadRows = Callable[[IdRows], PredictionBatch | None]
 
@@ -71,6 +71,8 @@ class Replay:
         Returns the predictions with the given ids (m, 16), in any order, or None where they have gone.
     moments : sequence of datetime
         Times at which the number of predictions of every stream is noted in `seen_at`.
+    pace : Pace, optional
+        That of the model at the beginning; that of a new model by default.
     """
 
     def __init__(
@@ -81,14 +83,16 @@ class Replay:
         settings: Settings,
         read_rows: ReadRows,
         moments: Sequence[dt.datetime] = (),
+        pace: Pace | None = None,
     ) -> None:
         self._prepared = dict(prepared)
         self._keys = dict(keys)
         self._settings = settings
         self._read_rows = read_rows
         self._moments = sorted(set(moments), reverse=True)
-        whole = new_stream(model_id, WHOLE, self._baseline(WHOLE), settings)
-        self._state = ModelState(model_id, 0, 0, {WHOLE: whole})
+        pace = pace or Pace()
+        whole = new_stream(model_id, WHOLE, self._baseline(WHOLE), settings, pace=pace)
+        self._state = ModelState(model_id, 0, 0, {WHOLE: whole}, pace=pace)
         self._incidents = IncidentLog()
         self._tested: dict[UUID, list[dt.datetime]] = {}
         self._windows = 0
@@ -164,7 +168,7 @@ class Replay:
         for name in self._state.streams:
             self._incidents.retire(name, at)
         seen = self._state.whole.seen
-        whole = new_stream(self._state.model_id, WHOLE, self._baseline(WHOLE), self._settings)
+        whole = new_stream(self._state.model_id, WHOLE, self._baseline(WHOLE), self._settings, pace=self._state.pace)
         whole = replace(whole, seen=seen, windows=WindowSchedule(start=seen, covered=seen))
         self._state = replace(self._state, streams={WHOLE: whole})
 
@@ -192,7 +196,7 @@ class Replay:
             moment = self._moments.pop()
             counts = self.seen
             if times is not None:
-                counts[WHOLE] += int(np.count_nonzero(times < (moment - EPOCH) // dt.timedelta(microseconds=1)))
+                counts[WHOLE] += int(np.count_nonzero(times < microseconds(moment)))
             self.seen_at[moment] = counts
 
     def _advance(self, incoming: ModelInput, now: dt.datetime) -> None:

@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from ..store.log_batch import PredictionBatch
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MAX_STEP_ROWS = 500  # predictions of one step, after which the monitor checks for alarms, too
 MIN_STEP_ROWS = 10  # predictions of a step of slow traffic: the detector decides once in as many
 MAX_STEP_TIME = dt.timedelta(seconds=60)  # time that a step of more predictions covers
+
+
+def microseconds(moment: dt.datetime) -> int:
+    """Return a moment in microseconds of the Unix epoch, as the log has it."""
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)
 
 
 def steps_of(batch: PredictionBatch) -> Iterator[PredictionBatch]:

@@ -4,6 +4,7 @@ import datetime as dt
 import html
 import json
 import os
+import shlex
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from tidemark.alerts.queue import open_queue
 from tidemark.cli import app
 from tidemark.commands.backtest import log_reader, span_replay
 from tidemark.errors import TidemarkError
+from tidemark.pages import guidance
 from tidemark.store import feedback, streams
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
@@ -136,6 +138,19 @@ def test_what_happened_stands_next_to_the_replay_with_the_delay_that_the_alert_e
     assert before["seconds"] == pytest.approx((fired - alert.since).total_seconds(), abs=1)
     assert before["predictions"] == pytest.approx(before["seconds"], abs=2)
     assert today["detections"][0] is not None
+
+
+def test_the_command_on_the_page_of_an_incident_works_as_written(shifted: LoggedHistory) -> None:
+    shifted.watch()
+    [alert] = shifted.alerts()
+    program, *words = shlex.split(guidance.backtest(alert.stream, alert.since.isoformat()).replace("\\\n", " "))
+    assert program == "tidemark"
+    result = CliRunner().invoke(app, [*words, "--json"], env=shifted.environment(), catch_exceptions=False)
+    assert result.exit_code == 0
+    [_, today, other] = json.loads(result.output)["outcomes"]
+    assert other["name"] == "expected_run_time=90d"
+    assert other["threshold"] > today["threshold"]
+    assert [incident["kind"] for incident in other["incidents"]] == ["covariate"]
 
 
 def test_a_log_in_parts_finds_the_same_change(shifted: LoggedHistory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from ...errors import ConfigurationError, TidemarkError
 from ...settings import Settings
 from ...store import alerts, streams
 from ...store.opened import opened_with_url
+from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from .cluster import run_tasks
 from .comparison import HAPPENED, Comparison, known_changes, outcome, stored_incidents
@@ -70,6 +71,7 @@ def _compare(
     with engine.connect() as connection:
         row, reference_id = streams.with_reference(connection, name)
         positions = divided(connection, row.model_id, *span, parts)
+        rate = _measured_rate(streams.named(connection, f"{row.model_name}:{row.model_version}"))
         stored = stored_incidents(alerts.fired_between(connection, row.model_id, *span), row)
     if not positions:
         raise TidemarkError(f"no predictions of {name} from {span[0].isoformat()} to {span[1].isoformat()}")
@@ -77,7 +79,7 @@ def _compare(
     changes = known_changes(given, happened, span[1])
     moments = {change.at for change in changes} | {alarm.at for incident in happened for alarm in incident.alarms}
     tasks = [
-        SpanTask(url, row, reference_id, variant, part, span, tuple(sorted(moments)[:MAX_MOMENTS]))
+        SpanTask(url, row, reference_id, variant, part, span, tuple(sorted(moments)[:MAX_MOMENTS]), rate)
         for variant in compared
         for part in positions
     ]
@@ -88,6 +90,12 @@ def _compare(
         incidents = [incident for incident in whole.incidents if _is_of(incident.slice, row)]
         outcomes.append(outcome(variant.name, incidents, changes, whole.seen_at, whole))
     return Comparison(name, span, changes, tuple(outcomes))
+
+
+def _measured_rate(whole: StreamRow) -> float | None:
+    """Return the predictions a second of a model that its monitor has measured over a day, or None."""
+    budget = StreamStatus.from_json(whole.status).budget
+    return None if budget is None or budget.is_assumed else budget.rate
 
 
 def _is_of(slice_name: str, stream: StreamRow) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from ...monitor.events import IdRows
-from ...monitor.replay import EPOCH
+from ...monitor.replay_steps import microseconds
 from ...store import label_log, log, log_rows
 from ...store.label_log import LabelBatch
 from ...store.log_batch import PredictionBatch
@@ -95,7 +95,7 @@ class LogReader:
         self, positions: tuple[int, int], span: tuple[dt.datetime, dt.datetime]
     ) -> Iterator[PredictionBatch]:
         after, last = positions[0] - 1, positions[1]
-        since, until = ((moment - EPOCH) // dt.timedelta(microseconds=1) for moment in span)
+        since, until = map(microseconds, span)
         while after < last:
             limit = min(ROWS_AT_ONCE, last - after)
             with self._engine.connect() as connection:
@@ -128,8 +128,7 @@ class LogReader:
 
 def _split(batch: PredictionBatch, at: dt.datetime) -> tuple[PredictionBatch, PredictionBatch]:
     """Return the predictions up to a time, and the others; rejected ones stay with the first."""
-    moment = (at - EPOCH) // dt.timedelta(microseconds=1)
-    count = int(np.searchsorted(np.maximum.accumulate(batch.times), moment, "right"))
+    count = int(np.searchsorted(np.maximum.accumulate(batch.times), microseconds(at), "right"))
     head, tail = batch.select(slice(None, count)), batch.select(slice(count, None))
     if not count:
         return head, tail

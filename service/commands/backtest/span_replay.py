@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from ...monitor.baseline_preparation import prepare
+from ...monitor.pace import Pace
 from ...monitor.prepared_reference import BaselineKey, PreparedReference
 from ...monitor.replay import Replay, ReplayCost
+from ...monitor.replay_steps import microseconds
 from ...monitor.replayed_incident import ReplayedIncident
 from ...store import baseline_history, segments
 from ...store import engine as engines
@@ -60,6 +62,9 @@ class SpanTask:
         The whole backtest's, for the cells of `evidence`.
     moments : tuple of datetime
         Times at which the number of predictions is noted.
+    rate : float, optional
+        The model's predictions a second as the monitor has measured them, from which a duration becomes a run time
+        until the replay has measured its own; a new model's without it.
     """
 
     url: str
@@ -69,6 +74,7 @@ class SpanTask:
     positions: SpanPositions
     span: tuple[dt.datetime, dt.datetime]
     moments: tuple[dt.datetime, ...]
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,8 @@ class _SpanReplay:
         baselines = self._prepared(keys)
         reference = next(iter(baselines.values())).reference
         reader = LogReader(self._engine, task.stream.model_id, reference.embeddings.shape[1], reference.classes)
-        replay = Replay(task.stream.model_id, baselines, keys, self._settings, reader.by_ids, task.moments)
+        pace = None if task.rate is None else Pace.steady(task.rate, microseconds(begins_at))
+        replay = Replay(task.stream.model_id, baselines, keys, self._settings, reader.by_ids, task.moments, pace)
         seen_at_begin: Counts = {}
         first, last = task.positions.first, task.positions.last
         border = first + task.positions.warm_up

@@ -23,6 +23,7 @@ REPLAYED = (
     "max_slices",
     "resolve_after",
     "page_below",
+    "accuracy_tolerance",
     "retire_after",
 )  # settings that decide what a monitor alarms about
 TODAY = "today's settings"
