@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.world import World
 from benchmarks.year.script import START, Planted, Script, year
 from benchmarks.year.simulation import Course, simulate
-from tidemark.monitor.replayed_incident import ReplayedIncident
+from tidemark.monitor.replayed_incident import ReplayedAlarm, ReplayedIncident
 from tidemark.pages.timeline import Bar, Lane, Mark, timeline
 from tidemark.settings import Settings
 
@@ -47,12 +47,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class FalseAlarm:
+    """An alarm that no planted change explains: an incident opened or opened again, or met a further shift."""
+
+    incident: ReplayedIncident
+    alarm: ReplayedAlarm
+
+
+@dataclass(frozen=True)
 class Result:
     """A course judged by its script."""
 
     answers: tuple[Answer, ...]
-    false: tuple[ReplayedIncident, ...]
-    after_acceptance: tuple[ReplayedIncident, ...]
+    false: tuple[FalseAlarm, ...]
+    after_acceptance: tuple[FalseAlarm, ...]
 
     def of(self, role: str) -> list[Answer]:
         """Return the answers to the changes of a role."""
@@ -60,7 +68,7 @@ class Result:
 
 
 def judge(script: Script, course: Course) -> Result:
-    """Return which incidents tell which change, and which tell none.
+    """Return which alarms tell which change, and which tell none.
 
     An accepted change ends, for the monitor, with its acceptance: what is raised afterwards without another change is
     a false alarm, and listed as one after the acceptance, too.
@@ -71,24 +79,26 @@ def judge(script: Script, course: Course) -> Result:
         else change.end + SLACK
         for change in script.planted
     }
-    answers, told = [], set()
+    raised = [
+        (alarm.at, number, alarm) for number, incident in enumerate(course.incidents) for alarm in incident.alarms
+    ]
+    answers = []
     for change in script.planted:
-        alarms = [
-            (alarm.at, number, alarm.kind, alarm.position)
-            for number, incident in enumerate(course.incidents)
-            for alarm in incident.alarms
-            if change.start <= alarm.at <= ends[change.name]
-        ]
+        alarms = [(at, number, alarm) for at, number, alarm in raised if change.start <= at <= ends[change.name]]
         if not alarms:
             answers.append(Answer(change, None, None, None, False))
             continue
-        told |= {number for _, number, _, _ in alarms}
-        at, number, _, position = min(alarms)
-        kinds = {kind for _, _, kind, _ in alarms} | {course.incidents[number].kind for _, number, _, _ in alarms}
+        at, number, first = min(alarms, key=lambda entry: entry[:2])
+        kinds = {alarm.kind for _, _, alarm in alarms} | {course.incidents[number].kind for _, number, _ in alarms}
         named = not change.kind or change.kind in kinds
-        answers.append(Answer(change, course.incidents[number], at, position - course.seen_at[change.start], named))
-    false = [incident for number, incident in enumerate(course.incidents) if number not in told]
-    after = [incident for incident in false if any(incident.fired_at > at for at in course.accepted_at)]
+        count = first.position - course.seen_at[change.start]
+        answers.append(Answer(change, course.incidents[number], at, count, named))
+    false = [
+        FalseAlarm(course.incidents[number], alarm)
+        for at, number, alarm in raised
+        if not any(change.start <= at <= ends[change.name] for change in script.planted)
+    ]
+    after = [item for item in false if any(item.alarm.at > at for at in course.accepted_at)]
     return Result(tuple(answers), tuple(false), tuple(after))
 
 
@@ -105,7 +115,7 @@ def draw(script: Script, course: Course, result: Result) -> str:
     lanes = [
         Lane("planted drifts", f"{found} of {len(drifts)} found, {sum(a.named for a in drifts)} named", planted),
         Lane("rain that comes back", f"{sum(answer.at is not None for answer in rains)} of {len(rains)} found", rain),
-        Lane("incidents", f"{len(raised)}, {len(result.false)} of them false", raised, course.evidence.tolist()),
+        Lane("incidents", f"{len(raised)}, {len(result.false)} false alarms", raised, course.evidence.tolist()),
     ]
     marks = [Mark(at, "accepted") for at in course.accepted_at]
     if script.version_ends is not None:
@@ -141,9 +151,9 @@ def run(_: World) -> None:
     PICTURE.write_text(draw(script, course, result), encoding="utf-8")
 
 
-def _line(incident: ReplayedIncident) -> str:
-    day = (incident.fired_at - START) / dt.timedelta(days=1)
-    return f"- day {day:.1f}: {incident.kind}, {incident.summary}"
+def _line(item: FalseAlarm) -> str:
+    day = (item.alarm.at - START) / dt.timedelta(days=1)
+    return f"- day {day:.1f}: {item.alarm.kind}, {item.incident.summary}"
 
 
 def _days(delay: dt.timedelta) -> str:

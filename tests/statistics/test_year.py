@@ -51,5 +51,15 @@ def test_the_picture_shows_what_was_planted_and_what_was_raised(course: Course, 
     assert "1 of 1 found, 1 named" in picture
 
 
-def test_an_incident_that_no_change_explains_is_false(course: Course) -> None:
-    assert judge(Script(days=SCRIPT.days, per_day=SCRIPT.per_day), course).false == course.incidents
+def test_an_alarm_that_no_change_explains_is_false(course: Course) -> None:
+    false = judge(Script(days=SCRIPT.days, per_day=SCRIPT.per_day), course).false
+    assert [item.alarm for item in false] == [alarm for incident in course.incidents for alarm in incident.alarms]
+
+
+def test_a_false_alarm_whose_incident_meets_a_planted_change_later_is_still_one(course: Course) -> None:
+    first, *others = course.incidents
+    early = dataclasses.replace(first.alarms[0], at=START + dt.timedelta(days=2))
+    opened_early = dataclasses.replace(first, alarms=(early, *first.alarms))
+    result = judge(SCRIPT, dataclasses.replace(course, incidents=(opened_early, *others)))
+    assert [item.alarm for item in result.false] == [early]
+    assert [answer.named for answer in result.of("drift")] == [True]
