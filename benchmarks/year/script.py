@@ -114,7 +114,7 @@ def shares(day: int) -> NDArray[np.float64]:
     return hourly
 
 
-def year(predictions: int = 1_000_000) -> Script:
+def year(predictions: int = 250_000) -> Script:
     """Return the year: three drifts, one change that is accepted, rain that comes back, a version that is retired."""
     rain = [
         Planted(f"rain {number}", "", day + 0.5, day + 0.75, Condition(noise=0.9), "rain")
