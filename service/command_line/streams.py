@@ -111,6 +111,10 @@ def remedy(
     facts["report"] = str(out / "report.html")
     facts["found"] = " and ".join(facts["kinds"]) or "no"
     print_facts(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
+    if not as_json and facts["accuracy_lost"]:
+        print(
+            "  accuracy lost {accuracy:+.4f} ({low:+.4f} to {high:+.4f}), by {method}".format(**facts["accuracy_lost"])
+        )
     for made in facts["remedies"] if not as_json else ():
         improvements = ", ".join(
             f"{improvement['metric']} {improvement['improvement']:+.4f}" for improvement in made["gains"]

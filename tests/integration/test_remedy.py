@@ -265,8 +265,11 @@ def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp
     assert not re.search(r"(src|href)=[\"'](?!#|data:)|url\(|@import|<script", page)
     for made in facts["remedies"]:
         assert f'id="{made["name"]}"' in page
+        assert made["accuracy"]["lost"] == facts["accuracy_lost"]
         for lines in made["code"].values():
             assert lines.strip() in unescape(page)
+    assert facts["accuracy_lost"]["method"] == "labels"
+    assert "In short: accuracy lost" in page
     assert "Estimated." in page
     [corrected] = [made for made in facts["remedies"] if made["name"] == "corrected-posterior"]
     assert {improvement["estimated"] for improvement in corrected["gains"]} == {True, False}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
+from ..accuracy_balance import accuracy_balance, accuracy_loss
 from ..context import Context
 from ..result import Improvement, RemedyResult
 from . import charts
@@ -57,6 +58,8 @@ def write(
     reasons : why each remedy was chosen, by its name.
     """
     span = context.span
+    lost = accuracy_loss(context)
+    balances = {remedy.name: accuracy_balance(lost, remedy.improvements) for remedy in remedies}
     content = {
         "stream": span.stream,
         "since": span.since.isoformat(),
@@ -65,7 +68,11 @@ def write(
         "labelled": int(span.labelled.sum()),
         "kinds": sorted(context.kinds),
         "window": context.report.to_dict(),
-        "remedies": [{**remedy.to_dict(), "why": reasons[remedy.name]} for remedy in remedies],
+        "accuracy_lost": accuracy_balance(lost, ()).to_dict()["lost"],
+        "remedies": [
+            {**remedy.to_dict(), "why": reasons[remedy.name], "accuracy": balances[remedy.name].to_dict()}
+            for remedy in remedies
+        ],
         "skipped": [entry._asdict() for entry in skipped],
     }
     (context.out / JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -75,6 +82,7 @@ def write(
         span=span,
         kinds=[KINDS[kind] for kind in sorted(context.kinds)],
         remedies=remedies,
+        balances=balances,
         reasons=reasons,
         skipped=skipped,
         pictures=[(picture.title, Markup(picture.markup)) for picture in pictures],  # noqa: S704 - made by us

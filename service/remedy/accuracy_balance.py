@@ -1,0 +1,98 @@
+"""What a shift costs in accuracy, and how much of it a remedy regains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..drift.performance import wilson_interval
+from .context import Context
+from .result import Improvement
+
+MIN_LABELS = 50  # labels of the span from which its accuracy is measured instead of estimated
+LABELS = "labels"  # name of the method by which an accuracy is measured
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyLoss:
+    """The accuracy on the reference minus that on the span.
+
+    Attributes
+    ----------
+    amount, low, high : float, the loss and its interval; negative where the span's accuracy is higher.
+    method : "labels" if it was measured on labels that came back, else the method of the window report's estimate.
+    """
+
+    amount: float
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyBalance:
+    """The accuracy that the span lost, and what one remedy regains.
+
+    Attributes
+    ----------
+    lost : None if the reference has no labels, so that its accuracy is not known.
+    regained : the remedy's improvement of the accuracy; None if it was not measured.
+    """
+
+    lost: AccuracyLoss | None
+    regained: Improvement | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both as JSON values."""
+        lost, regained = self.lost, self.regained
+        return {
+            "lost": lost and {"accuracy": lost.amount, "low": lost.low, "high": lost.high, "method": lost.method},
+            "regained": regained
+            and {
+                "accuracy": regained.amount,
+                "low": regained.low,
+                "high": regained.high,
+                "measured_on": regained.measured_on,
+                "estimated": regained.estimated,
+            },
+        }
+
+    def __str__(self) -> str:
+        parts = []
+        if self.lost is not None:
+            parts.append(
+                f"accuracy lost {_points(self.lost.amount, self.lost.low, self.lost.high)} ({self.lost.method})"
+            )
+        if self.regained is not None:
+            parts.append(f"regained {_points(self.regained.amount, self.regained.low, self.regained.high)}")
+        return ", ".join(parts)
+
+
+def accuracy_loss(context: Context) -> AccuracyLoss | None:
+    """Return what the span lost: measured on at least 50 labels that came back, else as the window report estimates."""
+    performance = context.report.performance
+    if performance is None:
+        return None
+    reference = performance.reference_accuracy
+    labelled = context.span.labelled
+    if labelled.sum() >= MIN_LABELS:
+        predicted = context.span.sample.probabilities[labelled].argmax(axis=1)
+        right = int((predicted == context.span.labels[labelled]).sum())
+        low, high = wilson_interval(right, int(labelled.sum()))
+        return AccuracyLoss(reference - right / int(labelled.sum()), reference - high, reference - low, LABELS)
+    return AccuracyLoss(
+        reference - performance.estimated_accuracy,
+        reference - performance.high,
+        reference - performance.low,
+        performance.method,
+    )
+
+
+def accuracy_balance(lost: AccuracyLoss | None, improvements: Sequence[Improvement]) -> AccuracyBalance:
+    """Return the balance of one remedy: its improvement of the accuracy on labels rather than an estimated one."""
+    accuracies = [improvement for improvement in improvements if improvement.metric == "accuracy"]
+    measured = [improvement for improvement in accuracies if not improvement.estimated]
+    return AccuracyBalance(lost, next(iter([*measured, *accuracies]), None))
+
+
+def _points(amount: float, low: float, high: float) -> str:
+    return f"{amount * 100:.1f} points ({low * 100:.1f} to {high * 100:.1f})"
