@@ -3,7 +3,7 @@
 import numpy as np
 
 from .label_shift import share_ratios
-from .rehearsals.estimator import INTERVAL_LEVEL, RehearsalEstimate, RehearsalEstimator
+from .rehearsals.estimator import INTERVAL_LEVEL, MAX_HALF_WIDTH, RehearsalEstimate, RehearsalEstimator
 from .report import AccuracyMethod, Performance
 from .samples import Sample
 from .types import FloatArray
@@ -36,9 +36,10 @@ def combined_performance(
 ) -> Performance:
     """Return the estimate for a window whose images and class proportions changed.
 
-    Rehearsals have the class proportions of the reference. So the window is thinned to these proportions, its
-    accuracy estimated, and the difference that the proportions make to the mean confidence added. The interval is
-    wider by that difference.
+    Rehearsals have the class proportions of the reference. Taken as it is, a window of few classes looks as if the
+    model had collapsed, so that the estimate is too low. Thinned to the reference's proportions by its predictions,
+    it loses the rows that the model gets wrong, so that the estimate is too high. The mean of the two is the
+    estimate, and the interval spans both of theirs.
 
     Parameters
     ----------
@@ -47,22 +48,20 @@ def combined_performance(
     """
     weights = np.minimum(posterior @ share_ratios(prior, estimated), LARGEST_WEIGHT)
     weights /= weights.sum()
-    rows = _systematic_rows(weights)
     confidence = posterior[np.arange(len(posterior)), sample.probabilities.argmax(axis=1)]
     difference = float(confidence.mean() - confidence @ weights)
-    estimate = estimator(sample.rows(rows))
+    whole, thinned = estimator(sample), estimator(sample.rows(_systematic_rows(weights)))
     low, middle, high = np.clip(
         [
-            estimate.low + difference - abs(difference),
-            estimate.accuracy + difference,
-            estimate.high + difference + abs(difference),
+            min(whole.low, thinned.low + difference),
+            (whole.accuracy + thinned.accuracy + difference) / 2,
+            max(whole.high, thinned.high + difference),
         ],
         0,
         1,
     ).tolist()
-    method: AccuracyMethod = "unknown" if estimate.method == "unknown" else "combined"
-    combined = RehearsalEstimate(middle, low, high, estimate.method, estimate.operations)
-    return _performance(combined, reference_accuracy, method)
+    method: AccuracyMethod = "unknown" if high - low > 2 * MAX_HALF_WIDTH else "combined"
+    return _performance(RehearsalEstimate(middle, low, high, "regression", ()), reference_accuracy, method)
 
 
 def _performance(

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from tidemark.drift import Reference
+from tidemark.drift.label_shift import estimate_proportions
+from tidemark.drift.performance import at_proportions
 from tidemark.drift.rehearsals.estimator import RehearsalEstimator
 from tidemark.drift.rehearsals.features import NAMES, WindowFeatures
 from tidemark.drift.rehearsals.gaussian_process import GaussianProcess
 from tidemark.drift.rehearsals.matching import match_mixture
 from tidemark.drift.rehearsals.record import AppliedOperation, Rehearsal, Rehearsals
 from tidemark.drift.rehearsals.recording import Recorder
+from tidemark.drift.shifted_performance import combined_performance
 
 ROWS, REHEARSED = 600, 200
 
@@ -130,6 +133,27 @@ def test_the_accuracy_under_a_severity_that_was_not_rehearsed_is_estimated(
         assert estimate.low <= truth <= estimate.high
         assert estimate.method in ("recreated", "regression")
     assert np.abs(errors).mean() < 0.03
+
+
+def test_an_interval_under_label_and_covariate_shift_together_covers_the_accuracy(reference: Reference) -> None:
+    assert reference.rehearsals is not None
+    estimator = RehearsalEstimator(reference, reference.rehearsals)
+    rng = np.random.default_rng(6)
+    prior = np.bincount(np.asarray(reference.labels), minlength=3) / len(reference)
+    for shares in ([0.8, 0.1, 0.1], [0.1, 0.3, 0.6], [0.05, 0.05, 0.9]):
+        labels = rng.choice(3, 800, p=shares)
+        window = world(rng, labels, 0.5)
+        sample = reference.check(**window)
+        posterior = reference.calibration(sample.probabilities)
+        estimated = estimate_proportions(posterior, prior)
+        moved = at_proportions(posterior, prior, estimated)
+        performance = combined_performance(estimator, sample, moved, prior, estimated, 0.95)
+        truth = float((window["probabilities"].argmax(axis=1) == labels).mean())
+        assert performance.low <= truth <= performance.high
+        assert performance.low <= performance.estimated_accuracy <= performance.high
+        assert abs(performance.estimated_accuracy - truth) < 0.1
+        wide = performance.high - performance.low > 0.3
+        assert performance.method == ("unknown" if wide else "combined")
 
 
 def test_a_window_unlike_all_rehearsals_has_an_unknown_accuracy(reference: Reference) -> None:
