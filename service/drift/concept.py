@@ -58,6 +58,7 @@ class ConceptMonitor:
     ----------
     harm_tolerance : float. Share of errors beyond the reference's that is accepted.
     reference_accuracy : float. Accuracy on the reference.
+    harmless : float. Error rate up to which there is no harm.
 
     Raises
     ------
@@ -99,8 +100,8 @@ class ConceptMonitor:
         self._prior = np.bincount(reference.labels, minlength=reference.classes) / len(reference)
         wrong = int((reference.probabilities.argmax(axis=1) != reference.labels).sum())
         self.reference_accuracy = 1 - wrong / len(reference)
-        self._harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
-        self._history = LabelHistory(reference.classes, self._harmless)
+        self.harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
+        self._history = LabelHistory(reference.classes, self.harmless)
 
     @property
     def count(self) -> int:
@@ -151,7 +152,7 @@ class ConceptMonitor:
         confidence = posterior[np.arange(m), chosen]
         null_error = np.clip(1 - confidence + tolerance, *ERROR_RANGE)
         trace = np.empty((2, m))
-        factors = log_factors(chosen != truth, null_error, self._harmless)
+        factors = log_factors(chosen != truth, null_error, self.harmless)
         for row in range(m):
             self._history.add(
                 Label(
@@ -222,6 +223,15 @@ class ConceptMonitor:
         """
         recent = self._history.recent[-last:]
         return measured_accuracy(LabelColumns.of(recent)) if recent else None
+
+    def confidence(self, probabilities: ArrayLike) -> FloatArray:
+        """Return the calibrated probability (m,) of the predicted class of each row of probabilities (m, k)."""
+        answers = self._reference.check_probabilities(probabilities)
+        return np.asarray(self._reference.calibration(answers)[np.arange(len(answers)), answers.argmax(axis=1)])
+
+    def recent_labels(self, last: int = RECENT) -> LabelColumns:
+        """Return the last labels as arrays."""
+        return LabelColumns.of(self._history.recent[-last:])
 
     def agreement(self, last: int = RECENT) -> LabelEvidence | None:
         """Return the accuracy of the last labels next to calibrated confidence, or None before the first label."""

@@ -78,6 +78,7 @@ def to_bytes(
         DETECTOR + name: value for name, value in detector.items() if name not in calibration
     }
     arrays["recent"] = state.recent
+    arrays["confidences"] = state.confidences
     labels: dict[str, Any] | None = None
     if state.labels is not None:
         label_arrays, labels = state.labels.to_arrays()
@@ -144,6 +145,7 @@ def restore_state(
             **schedule | {"requested_at": dt.datetime.fromisoformat(requested_at) if requested_at else None}
         ),
         proportions=tuple(values["proportions"]) if values["proportions"] and same else None,
+        confidences=np.asarray(arrays.get("confidences", ()), dtype=np.float32),
         regimes=tuple(Regime.from_json(item) for item in values.get("regimes", ())),
         patterns=tuple(Pattern.from_json(item) for item in values.get("patterns", ())),
         rate_points=tuple((float(time), int(seen)) for time, seen in values["rate_points"]),

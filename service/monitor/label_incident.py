@@ -7,8 +7,8 @@ from ..alerts.alert_draft import SEVERITIES, ChangeReason, Severity
 from . import alert_rules
 from .events import AlertChanged, AlertFired, AlertResolved, Explanation
 from .incident_state import Incident, incident_id
-from .label_step import MIN_LABELS, LabelDetection, process_labels
-from .labels import FedBackLabels, LabelState
+from .label_step import MIN_LABELS, LabelDetection, LabelStep, process_labels
+from .labels import FedBackLabels
 from .stream_transition import StreamUpdate
 from .summaries import untested_report
 from .window_requests import request_newest
@@ -25,6 +25,7 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
             state.labels,
             labels,
             regimes=state.regimes,
+            population=state.confidences,
             run_time=update.budget.labels / share,
             seen=round(state.seen / share),
             now=update.now,
@@ -32,13 +33,13 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
     except Exception as error:
         update.count_error("labels", error)
         return
-    update.replace_state(labels=step.state, status=replace(state.status, feedback=step.state.accuracy))
+    update.replace_state(labels=step.state, status=replace(state.status, feedback=step.accuracy))
     incident, detection = state.concept, step.detection
     is_open = incident is not None and incident.open
     if detection is not None and (incident is None or not is_open or _is_news(incident, detection)):
         request_newest(update, "labels", update.settings.window_size, detection)
     elif detection is None and incident is not None and is_open:
-        _follow(update, incident, step.state)
+        _follow(update, incident, step)
 
 
 def take_label_report(update: StreamUpdate, explanation: Explanation) -> None:
@@ -142,17 +143,17 @@ def _change(
     )
 
 
-def _follow(update: StreamUpdate, incident: Incident, labels: LabelState) -> None:
+def _follow(update: StreamUpdate, incident: Incident, step: LabelStep) -> None:
     """End an incident whose end the labels show; raise its severity when the measured accuracy falls further."""
+    labels, population = step.state, update.state.confidences
     if labels.is_over(incident.kind, incident.harmful):
         update.add_event(AlertResolved(update.state.slice, incident.id, "recovered"))
         update.replace_state(concept=replace(incident, resolved_at=update.now))
         return
-    measured = labels.monitor.accuracy(max(labels.unquiet, MIN_LABELS))
+    measured = labels.accuracy(population, max(labels.unquiet, MIN_LABELS))
     if measured is None or incident.severity == "page":
         return
-    _, low, _, count = measured
-    if count >= MIN_LABELS and _severity(update, incident.harmful, low) == "page":
+    if measured.n >= MIN_LABELS and _severity(update, incident.harmful, measured.low) == "page":
         update.replace_state(concept=replace(incident, severity="page"))
         update.add_event(
             AlertChanged(

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty
 from ..drift.label_history import RECENT
 from ..drift.tolerance import tolerance_of
+from ..store.stream_status import MeasuredAccuracy
 from .label_regimes import Regime, runs_by_regime
 from .labels import FedBackLabels, LabelState
 
@@ -54,9 +56,10 @@ class LabelDetection:
 
 
 class LabelStep(NamedTuple):
-    """The state after a step of labels, and the alarm that they raise."""
+    """The state after a step of labels, the accuracy that they measure, and the alarm that they raise."""
 
     state: LabelState
+    accuracy: MeasuredAccuracy | None
     detection: LabelDetection | None
 
 
@@ -65,6 +68,7 @@ def process_labels(
     batch: FedBackLabels,
     *,
     regimes: Sequence[Regime],
+    population: NDArray[np.float32],
     run_time: float,
     seen: int,
     now: dt.datetime,
@@ -75,6 +79,8 @@ def process_labels(
     ----------
     regimes : sequence of Regime
         When the images had drifted, and how: what confidence was worth at the time of each prediction.
+    population : float32 (N,)
+        Calibrated confidence of a part of the recent predictions: it tells whether the labelled ones are a random part.
     run_time : float
         The expected run time in predictions of the stream.
     seen : int
@@ -103,33 +109,48 @@ def process_labels(
     m = int(batch.is_first.sum())
     rate = state.rate.with_labels(m, seen)
     threshold = monitor.threshold(run_time, rate.share)
-    strongest = max(highest, highest_harm)
+    measured = state.accuracy(population)
+    if measured is not None and measured.is_corrected and measured.high > 1 - monitor.harmless:
+        highest_harm = -np.inf  # labels of doubtful predictions only are wrong more often, and show no harm
+    strongest = max(highest, highest_harm, 0.0)
     state = replace(
         state,
         ids=np.concatenate([state.ids, batch.ids[batch.is_first]])[-RECENT:],
-        history=(*state.history, (now.isoformat(), monitor.count, max(strongest, 0.0)))[-HISTORY:],
+        history=(*state.history, (now.isoformat(), monitor.count, strongest))[-HISTORY:],
         unquiet=state.unquiet + m,
         rate=rate,
     )
     if strongest < QUIET * threshold:
         state = replace(state, quiet_at=now, unquiet=0)
     if strongest <= threshold:
-        return LabelStep(state, None)
+        return LabelStep(state, measured, None)
     is_named = highest > NAMING_SHARE * threshold
     certainty: Certainty = "sure" if highest > threshold or not is_named else "likely"
     detection = _describe(
-        state, "concept" if is_named else "harm", certainty, harmful=highest_harm > threshold, threshold=threshold
+        state,
+        population,
+        "concept" if is_named else "harm",
+        certainty,
+        harmful=highest_harm > threshold,
+        threshold=threshold,
     )
     monitor.reset()
-    return LabelStep(state, detection)
+    return LabelStep(state, measured, detection)
 
 
 def _describe(
-    state: LabelState, kind: str, certainty: Certainty, *, harmful: bool, threshold: float
+    state: LabelState,
+    population: NDArray[np.float32],
+    kind: str,
+    certainty: Certainty,
+    *,
+    harmful: bool,
+    threshold: float,
 ) -> LabelDetection | None:
     monitor = state.monitor
-    agreement = monitor.agreement(max(state.unquiet, MIN_LABELS))
-    if agreement is None:
+    last = max(state.unquiet, MIN_LABELS)
+    agreement, measured = monitor.agreement(last), state.accuracy(population, last)
+    if agreement is None or measured is None:
         return None
     newest = agreement.disagreeing[:DISAGREEING]
     labels = agreement.to_dict() | {
@@ -142,6 +163,8 @@ def _describe(
             "change": monitor.count - state.unquiet,
         },
     }
+    if measured.is_corrected:
+        labels |= {name: getattr(measured, name) for name in ("accuracy", "low", "high", "on_labels")}
     figures = f"accuracy {monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
     classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
     where = f", most where the model says {classes}" if classes else ""

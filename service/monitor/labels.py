@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..drift import ConceptMonitor, Reference
 from ..drift.label_clusters import ClusterScale, LabelClusters
+from ..drift.label_history import RECENT
+from ..drift.selective_labels import LEVEL, corrected_accuracy, selection_p_value
 from ..store.prediction_id import time_of
 from ..store.stream_status import MeasuredAccuracy
 from .label_rate import LabelRate
@@ -104,11 +106,24 @@ class LabelState:
         """
         return cls(ConceptMonitor(reference, tolerance), LabelClusters(scale), np.zeros((0, 16), np.uint8))
 
-    @property
-    def accuracy(self) -> MeasuredAccuracy | None:
-        """The accuracy on the last labels, or None before the first label."""
-        measured = self.monitor.accuracy()
-        return None if measured is None else MeasuredAccuracy(*measured)
+    def accuracy(self, population: NDArray[np.float32], last: int = RECENT) -> MeasuredAccuracy | None:
+        """Return the accuracy measured on the last labels, or None before the first label.
+
+        Parameters
+        ----------
+        population : float32 (N,)
+            Calibrated confidence of a part of the recent predictions. Where the labelled ones are no random part of
+            them the accuracy is corrected for that.
+        """
+        measured = self.monitor.accuracy(last)
+        if measured is None:
+            return None
+        labels = self.monitor.recent_labels(last)
+        p_value = selection_p_value(labels, population)
+        if p_value is None or p_value >= LEVEL:
+            return MeasuredAccuracy(*measured)
+        corrected = corrected_accuracy(labels, population)
+        return MeasuredAccuracy(*corrected, n=measured[3], on_labels=measured[0])
 
     def is_over(self, kind: str, harmful: bool) -> bool:
         """Check whether the labels since the last detection show that an incident has ended.

@@ -21,6 +21,8 @@ IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
 Floats = NDArray[np.float32]
 
 MAX_RECENT = 5000  # predictions whose ids are kept, to explain an alarm and to date its change
+CONFIDENCE_STRIDE = 5  # predictions for each one whose confidence is stored
+MAX_CONFIDENCES = 2000  # predictions whose confidence is stored, the newest
 RATE_POINTS = 30  # times that the rate is measured over
 RATE_INTERVAL = dt.timedelta(seconds=10)  # between two of them
 
@@ -118,6 +120,8 @@ class StreamState:
         The class proportions that the last window estimated.
     regimes : tuple of Regime
         When the images had drifted, and how.
+    confidences : float32 (at most 2000,)
+        Calibrated confidence of each fifth of the newest predictions, for streams whose reference has true labels.
     concept : Incident, optional
         The incident that labels raised.
     patterns : tuple of Pattern
@@ -139,6 +143,7 @@ class StreamState:
     proportions: tuple[float, ...] | None = None
     regimes: tuple[Regime, ...] = ()
     patterns: tuple[Pattern, ...] = ()
+    confidences: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     rate_points: tuple[tuple[float, int], ...] = ()
     point_at: dt.datetime | None = None
     status: StreamStatus = field(default_factory=StreamStatus)
@@ -157,6 +162,17 @@ class StreamState:
     def with_recent(self, ids: IdRows) -> "StreamState":
         """Return the state with further predictions among the newest."""
         return replace(self, recent=np.concatenate([self.recent, ids])[-MAX_RECENT:])
+
+    def with_confidences(self, probabilities: Floats) -> "StreamState":
+        """Return the state with the calibrated confidence of each `CONFIDENCE_STRIDE`-th of the next predictions,
+        whatever the steps in which they come."""
+        if self.labels is None:
+            return self
+        chosen = probabilities[-self.seen % CONFIDENCE_STRIDE :: CONFIDENCE_STRIDE]
+        if not len(chosen):
+            return self
+        confidence = self.labels.monitor.confidence(chosen).astype(np.float32)
+        return replace(self, confidences=np.concatenate([self.confidences, confidence])[-MAX_CONFIDENCES:])
 
     def newest(self, count: int, back: int = 0) -> IdRows:
         """Return the ids of the newest `count` predictions, leaving out the last `back` of them."""

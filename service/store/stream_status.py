@@ -9,12 +9,27 @@ VERSION = 2  # version of the JSON; version 1 had no such key, and held the evid
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """The accuracy measured on the last labels that were fed back, with its 95 % interval."""
+    """The accuracy measured on the last labels that were fed back, with its 95 % interval.
+
+    Parameters
+    ----------
+    n : int
+        The number of labels.
+    on_labels : float, optional
+        The share of right predictions among the labelled ones, where these are no random part of all and `accuracy` is
+        corrected for that; None where they may be one.
+    """
 
     accuracy: float
     low: float
     high: float
     n: int
+    on_labels: float | None = None
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the labelled predictions are no random part of all."""
+        return self.on_labels is not None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ GAUGES = {
     "accuracy_cost": ("Accuracy on the reference minus the estimated accuracy of the last window", []),
     "accuracy_cost_low": ("Lower end of the interval of tidemark_accuracy_cost", []),
     "accuracy_cost_high": ("Upper end of the interval of tidemark_accuracy_cost", []),
-    "feedback_accuracy": ("Accuracy measured on labels fed back", []),
+    "feedback_accuracy": ("Accuracy measured on labels fed back, corrected if they are no random part", []),
+    "feedback_corrected": ("1 if labels fed back are of no random part of the predictions", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
     "incidents_open": (
@@ -175,6 +176,7 @@ def _stream(
         yield "watched_share", [], status.budget.watched_share
     if status.feedback is not None:
         yield "feedback_accuracy", [], status.feedback.accuracy
+        yield "feedback_corrected", [], float(status.feedback.is_corrected)
     if last:
         yield from _window(last)
 

@@ -65,8 +65,7 @@ def test_a_burst_weighs_as_one_label_in_the_measured_accuracy(prepared: Prepared
     stream.send(np.repeat(probabilities, 100, axis=0), wrong, embeddings=np.repeat(one, 100, axis=0))
     probabilities, _ = answers(9, stream.rng)
     stream.send(probabilities, probabilities.argmax(axis=1))
-    assert stream.state.labels is not None
-    measured = stream.state.labels.accuracy
+    measured = stream.state.status.feedback
     assert measured is not None
     assert measured.n == 10
     assert measured.accuracy == pytest.approx(0.9)
@@ -90,6 +89,5 @@ def test_images_of_another_day_that_only_look_alike_are_independent(prepared: Pr
     stream.now += DAY
     stream.send(probabilities, labels, embeddings=image - step)
     stream.send(probabilities, labels, embeddings=image)
-    assert stream.state.labels is not None
-    assert stream.state.labels.accuracy is not None
-    assert stream.state.labels.accuracy.n == 2
+    assert stream.state.status.feedback is not None
+    assert stream.state.status.feedback.n == 2

@@ -145,5 +145,5 @@ def test_the_checkpoint_of_an_earlier_version_is_restored(prepared: PreparedRefe
     assert restored.labels is not None
     assert stream.state.labels is not None
     assert restored.labels.monitor.count == stream.state.labels.monitor.count
-    assert restored.labels.accuracy == stream.state.labels.accuracy
+    assert restored.labels.monitor.accuracy() == stream.state.labels.monitor.accuracy()
     assert restored.kinds == stream.state.kinds

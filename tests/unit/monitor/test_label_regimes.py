@@ -73,7 +73,7 @@ def test_a_correction_replaces_the_bet_of_the_label_that_it_corrects(prepared: P
     clean.send(probabilities, labels)
     assert stream.state.labels is not None
     assert clean.state.labels is not None
-    assert stream.state.labels.accuracy == clean.state.labels.accuracy
+    assert stream.state.status.feedback == clean.state.status.feedback
     assert stream.state.labels.monitor.count == 40
 
 
