@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.support.monitoring import NAMES, WORLD, Installation
+from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.worlds import World
 from tidemark.alerts import acceptance
 from tidemark.alerts.retirement import retire
@@ -182,6 +182,19 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
     installation.watch()
     assert len(installation.alerts()) == before
     assert installation.stream().status.get("note") is None
+
+
+def test_a_reference_is_calibrated_once_and_keeps_the_calibration(installation: Installation) -> None:
+    def stored() -> dict[str, Any] | None:
+        with installation.engine.connect() as connection:
+            return references.load_calibration(connection, installation.stream().reference_id)
+
+    with installation.engine.begin() as connection:
+        connection.execute(text('UPDATE "references" SET calibration = NULL'))
+    installation.send(100)
+    found, expected = stored(), calibration()
+    assert found is not None
+    assert all(np.allclose(found[name], expected[name]) for name in expected if name != "expected_run_time")
 
 
 def test_a_monitor_that_dies_loses_its_model_to_another(installation: Installation) -> None:

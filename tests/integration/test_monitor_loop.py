@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from tests.support.monitoring import NAMES, WORLD, Installation
+from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.predictions import new_ids, write
 from tests.support.wait import until
 from tidemark.monitor import model_processor, model_step, step_retries
@@ -27,7 +27,8 @@ class Fleet(Installation):
         with engine.begin() as connection:
             arrays = references.load(connection, 1)
             for name in OTHERS:
-                references.save(connection, models.register(connection, name, "1", "a" * 64, NAMES), arrays)
+                model_id = models.register(connection, name, "1", "a" * 64, NAMES)
+                references.save_calibration(connection, references.save(connection, model_id, arrays), calibration())
 
     def send_to(self, name: str, n: int, **change: Any) -> None:
         arrays = WORLD.traffic(n, self.rng, **change)

@@ -1,5 +1,6 @@
 """A model with a reference on a real Postgres, and a monitor that processes its traffic."""
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from tests.support.predictions import new_ids, write
 from tests.support.worlds import Arrays, World
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
+from tidemark.drift import Reference, StreamDetector
 from tidemark.monitor.monitor import Monitor
+from tidemark.monitor.prepared_reference import SEED
 from tidemark.settings import Settings
 from tidemark.store import alerts, feedback, models, references, streams, windows
 from tidemark.store.engine import conninfo
@@ -18,6 +21,25 @@ from tidemark.store.logged import HALF, logged
 
 WORLD = World()
 NAMES = ["a", "b", "c", "d", "e"]
+
+
+def reference_arrays(reference: Reference) -> dict[str, Any]:
+    """Return a reference as it is stored."""
+    return {
+        "embeddings": reference.embeddings.astype(HALF),
+        "probabilities": reference.probabilities.astype(HALF),
+        "labels": reference.labels,
+        "properties": reference.properties,
+        "class_names": np.array(NAMES),
+        "property_names": np.array(reference.property_names),
+    }
+
+
+@cache
+def calibration() -> dict[str, Any]:
+    """Return the calibration of the reference that all installations have, made once."""
+    reference = Reference.of(reference_arrays(WORLD.reference(1500, np.random.default_rng(0))))
+    return StreamDetector(reference, seed=SEED).calibration()
 
 
 class Installation:
@@ -28,19 +50,12 @@ class Installation:
         defaults: dict[str, Any] = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000}
         self.settings = Settings(**defaults | {"window_interval": 0} | settings)
         self.rng = np.random.default_rng(0)
-        reference = WORLD.reference(1500, self.rng)
-        arrays: dict[str, Any] = {
-            "embeddings": reference.embeddings.astype(HALF),
-            "probabilities": reference.probabilities.astype(HALF),
-            "labels": reference.labels,
-            "properties": reference.properties,
-            "class_names": np.array(NAMES),
-            "property_names": np.array(reference.property_names),
-        }
+        arrays = reference_arrays(WORLD.reference(1500, self.rng))
         with engine.begin() as connection:
             self.model_id = models.register(connection, "m", "1", "a" * 64, NAMES)
             thumbnails = dict.fromkeys(range(0, 1500, 10), b"a picture")
-            references.save(connection, self.model_id, arrays, thumbnails)
+            reference_id = references.save(connection, self.model_id, arrays, thumbnails)
+            references.save_calibration(connection, reference_id, calibration())
             self.stream_id = int(streams.every(connection)[0].id)
 
     def monitor(self) -> Monitor:
