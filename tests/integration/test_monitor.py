@@ -189,8 +189,7 @@ def test_a_reference_is_calibrated_once_and_keeps_the_calibration(installation: 
         with installation.engine.connect() as connection:
             return references.load_calibration(connection, installation.stream().reference_id)
 
-    with installation.engine.begin() as connection:
-        connection.execute(text('UPDATE "references" SET calibration = NULL'))
+    installation.forget_calibrations()
     installation.send(100)
     found, expected = stored(), calibration()
     assert found is not None

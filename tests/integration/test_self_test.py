@@ -16,7 +16,9 @@ from tidemark.store import references, self_tests
 
 @pytest.fixture
 def installation(engine: Engine, url: str) -> Installation:
-    return Installation(engine, url)
+    made = Installation(engine, url)
+    made.forget_calibrations()
+    return made
 
 
 def row(installation: Installation) -> self_tests.SelfTestRow:

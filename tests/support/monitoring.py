@@ -58,6 +58,11 @@ class Installation:
             references.save_calibration(connection, reference_id, calibration())
             self.stream_id = int(streams.every(connection)[0].id)
 
+    def forget_calibrations(self) -> None:
+        """Leave the references as they are right after they were stored."""
+        with self.engine.begin() as connection:
+            connection.execute(text('UPDATE "references" SET calibration = NULL'))
+
     def monitor(self) -> Monitor:
         alerts = Alerts(open_queue(conninfo(self.url)), (), "http://x")
         return Monitor(self.settings, self.engine, alerts, inline=True)
