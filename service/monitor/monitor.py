@@ -26,6 +26,11 @@ MAX_BASELINE_BYTES = 2_000_000_000  # bytes of the baselines of loaded models, b
 MAX_UNAVAILABLE_BACKOFF = 10.0  # seconds between attempts while the database is unavailable
 MAX_ERROR_BACKOFF = 60.0  # seconds between attempts after an error of the loop itself
 
+UNDELAYED_MODELS = 10  # models of a monitor up to which each is processed at every poll
+STEP_INTERVAL = 0.125  # seconds between two steps of a model for each further model: a step costs some milliseconds
+MAX_STEP_INTERVAL = 10.0  # seconds that a few predictions wait at most until they are processed together
+DELAYED_ROWS = 100  # predictions of a model that do not wait
+
 logger = logging.getLogger(__name__)
 
 
@@ -140,7 +145,16 @@ class Monitor:
             return False
         if model.state is None:
             return model.wakes or not model.parked
-        return model.keys_changed or model.has_input(dt.datetime.now(dt.UTC), self._settings)
+        if model.keys_changed:
+            return True
+        return not self._can_wait(model) and model.has_input(dt.datetime.now(dt.UTC), self._settings)
+
+    def _can_wait(self, model: OwnedModel) -> bool:
+        """Check whether the next step can wait: a monitor of many models processes a few predictions together."""
+        if model.explanations or model.seconds or model.requested_windows or model.backlog >= DELAYED_ROWS:
+            return False
+        interval = STEP_INTERVAL * max(len(self._leases.models) - UNDELAYED_MODELS, 0)
+        return time.monotonic() - model.stepped_at < min(interval, MAX_STEP_INTERVAL)
 
     def _bound_memory(self) -> None:
         """Park the models that rest longest while the baselines in use need too much memory; drop unused baselines."""

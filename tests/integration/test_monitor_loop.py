@@ -118,6 +118,23 @@ def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_ski
     assert fleet.watching()["m"] is None
 
 
+def test_a_monitor_of_many_models_processes_a_few_predictions_together(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = fleet.monitor()
+    fleet.send_to("m", 20)
+    monitor.settle()
+    monkeypatch.setattr(loop, "UNDELAYED_MODELS", 0)
+    monkeypatch.setattr(loop, "STEP_INTERVAL", 1000.0)
+    monkeypatch.setattr(loop, "MAX_STEP_INTERVAL", 1000.0)
+    fleet.send_to("m", 20)
+    monitor.settle()
+    assert fleet.seen()["m"] == 20
+    fleet.send_to("m", loop.DELAYED_ROWS)
+    monitor.settle()
+    assert fleet.seen()["m"] == 40 + loop.DELAYED_ROWS
+
+
 def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
