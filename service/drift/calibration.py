@@ -31,7 +31,7 @@ def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
     The rows of an accepted baseline are traffic in its own order, so that they are simulated as such.
     """
     rng = np.random.default_rng(seed)
-    n = len(scores.reference)
+    n = scores.size
     rows = scores.widen(scores.of_reference)
     if scores.reference.is_traffic:
         sums = _block_sums(rows)
@@ -85,7 +85,7 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
             rng,
             reference=scores.widen(scores.of_reference),
         )
-        size = len(scores.reference)
+        size = scores.size
     else:
         model = ContextModel.fit(context, calm - expected)
         rows = scores.widen(calm - model.expected(context))
@@ -107,7 +107,10 @@ def load_calibration(scores: DetectorScores, values: Mapping[str, Any]) -> Detec
     widths = int(values.get("columns", -1)), int(values.get("row_columns", -1))
     if widths != (scores.layout.block_width, scores.layout.row_width) or "size" not in values:
         raise ValueError("the calibration is of another reference, or of an earlier version")
-    return DetectorCalibration.from_dict(values)
+    calibration = DetectorCalibration.from_dict(values)
+    if not calibration.calibrated and calibration.size != scores.size:
+        raise ValueError("the calibration counts more rows of the reference than take part, as earlier versions did")
+    return calibration
 
 
 def _calibrate_dependent(

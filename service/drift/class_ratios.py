@@ -1,39 +1,43 @@
 """Log-likelihood ratios that a class, or a group of rare classes, became rarer or commoner."""
 
 import numpy as np
+from scipy import special
 
-from .probability_calibration import LOG_OFFSET
+from .probability_calibration import LOG_OFFSET, Calibration
 from .rare_classes import rare_class_groups
-from .reference import Reference
 from .types import Float32Array, IntArray
 
 ODDS = (0.05, 0.4, 2 / 3, 1.5, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
-SHARE_MARGIN = 2.0  # standard errors of a class share towards the alternative, from which the alternative is tested
+SHARE_OFF = 0.05  # share of references of which some class share is farther off than the margin that is left for it
 
 
 class ClassRatios:
     """For each class or group c and factor r on its odds log((1 + (r - 1) p(c|x)) / (1 + (r - 1) pi_c)).
 
     Where the posterior is calibrated, this is the log-likelihood ratio of that label shift. There pi_c is the share on
-    the reference, moved by two standard errors towards the alternative, since of many classes one share is always off.
+    the reference, moved towards the alternative by as many standard errors as the largest error of all classes has in
+    one reference of twenty: of many classes one share is always off, and a ratio whose drift is positive for the
+    reference's sake would alarm for ever.
 
     Parameters
     ----------
-    reference : Reference, or an accepted baseline.
+    calibration : of the model's probabilities.
+    probabilities : float32 (n, k), of the reference's rows.
 
     Attributes
     ----------
     count : int, number of ratios.
     """
 
-    def __init__(self, reference: Reference) -> None:
-        self._slope, self._bias = np.float32(reference.calibration.slope), reference.calibration.bias.astype(np.float32)
-        posterior = self._posterior(reference.probabilities)
+    def __init__(self, calibration: Calibration, probabilities: Float32Array) -> None:
+        self._slope, self._bias = np.float32(calibration.slope), calibration.bias.astype(np.float32)
+        posterior = self._posterior(probabilities)
         members = rare_class_groups(posterior.astype(np.float64))
         self._classes, self._first = _grouped_classes(members)
         self.count = members.shape[1] * len(ODDS)
         shares = self._group_shares(posterior).astype(np.float64)
-        margin = SHARE_MARGIN * shares.std(axis=0)[:, None] / np.sqrt(len(reference))
+        errors = shares.std(axis=0)[:, None] / np.sqrt(len(probabilities))
+        margin = special.ndtri(1 - SHARE_OFF / (2 * max(members.shape[1], 1))) * errors
         self._factors = (np.array(ODDS) - 1).astype(np.float32)
         nearest = np.clip(shares.mean(axis=0)[:, None] + np.sign(self._factors) * margin, 0, 1)
         self._floors = np.log1p(nearest * self._factors).astype(np.float32)

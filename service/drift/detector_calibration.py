@@ -44,7 +44,9 @@ class DetectorCalibration(NamedTuple):
         """
         usual, excess = self._usual_draws()
         maxima = np.sort(usual, axis=None)
-        alarm_probability = -np.expm1(-EPOCH * BLOCK / (expected_run_time * FRESH_RATIO))
+        # Scales of calm traffic are evaluated on other stretches of it than they are fitted to, as on new rows.
+        fresh_ratio = 1.0 if self.calibrated else FRESH_RATIO
+        alarm_probability = -np.expm1(-EPOCH * BLOCK / (expected_run_time * fresh_ratio))
         if alarm_probability >= EXCEEDING:
             typical = float(np.quantile(maxima, 1 - alarm_probability))
         else:

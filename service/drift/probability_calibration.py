@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from .samples import fitted_rows
 from .types import Float32Array, FloatArray, IntArray
 
 LOG_OFFSET = 1e-6  # added to a probability before its logarithm
@@ -15,11 +16,13 @@ BIAS_PENALTY = 1.0  # nats for each squared bias: keeps the biases of rare class
 class Calibration:
     """Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar 2020, section 3.2), fitted on labels.
 
-    Calibrated posteriors are softmax(log(p) / T + b), T and b by maximum likelihood on the reference.
+    Calibrated posteriors are softmax(log(p) / T + b), T and b by maximum likelihood on the reference, of which at most
+    20,000 rows are used.
     """
 
     def __init__(self, probabilities: Float32Array, labels: IntArray) -> None:
-        logs = _logs(probabilities)
+        used = fitted_rows(len(labels))
+        logs, labels = _logs(probabilities[used]), labels[used]
         n, k = logs.shape
         rows = np.arange(n)
         truth = np.bincount(labels, minlength=k)

@@ -12,6 +12,7 @@ from .types import BoolArray, Float32Array, IntArray
 MEMORY = 5000  # predictions within which one that comes again is a repeat
 KEY_COLUMNS = 2  # float32 columns that hold a row's key of 48 bits, 24 bits each, which float32 holds exactly
 KEY_BITS = 24
+HASHED_ROWS = 1000  # rows whose keys are computed at a time, which bounds the memory
 KEY_SEED = 48  # seed of the multipliers; it must not change, because keys are part of stored states
 MIN_SHARE = 0.01  # share of repeats that is normal in any traffic (retries, health probes)
 REFERENCE_FACTOR = 2.0  # times the reference's own share that is normal, too
@@ -31,11 +32,13 @@ def row_keys(*parts: Float32Array) -> Float32Array:
     parts : float32 (m, any number of columns) each, whose columns together make up the rows.
     """
     multipliers = _multipliers(sum(part.shape[1] for part in parts))
-    mixed, first = np.zeros(len(parts[0]), dtype=np.uint64), 0
-    for part in parts:
-        bits = (part + np.float32(0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
-        mixed += np.einsum("ij,j->i", bits.astype(np.uint64), multipliers[first : first + part.shape[1]])
-        first += part.shape[1]
+    mixed = np.zeros(len(parts[0]), dtype=np.uint64)
+    for start in range(0, len(mixed), HASHED_ROWS):
+        rows, first = slice(start, start + HASHED_ROWS), 0
+        for part in parts:
+            bits = (part[rows] + np.float32(0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
+            mixed[rows] += np.einsum("ij,j->i", bits.astype(np.uint64), multipliers[first : first + part.shape[1]])
+            first += part.shape[1]
     high, low = mixed >> np.uint64(64 - KEY_BITS), (mixed >> np.uint64(64 - 2 * KEY_BITS)) & np.uint64(2**KEY_BITS - 1)
     return np.stack([high, low], axis=1).astype(np.float32)
 

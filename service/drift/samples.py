@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .types import Float32Array, IntArray
 
+MAX_FITTED_ROWS = 20_000  # rows of a reference that scales, scores and calibrations are fitted to: bounds the memory
+FITTED_SEED = 20_000  # seed of their choice; it must not change, because states hold scores that were fitted to them
 SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
 
 
@@ -27,6 +29,13 @@ class Sample:
         """Return the predictions at `index`."""
         properties = None if self.properties is None else self.properties[index]
         return Sample(self.embeddings[index], self.probabilities[index], properties)
+
+
+def fitted_rows(n: int) -> IntArray:
+    """Return the rows of a reference of n that are fitted to, ascending: all, or 20,000 drawn at random."""
+    if n <= MAX_FITTED_ROWS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(FITTED_SEED).choice(n, MAX_FITTED_ROWS, replace=False))
 
 
 def check_sample(embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:

@@ -10,7 +10,7 @@ from .class_ratios import ClassRatios
 from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .reference import Reference
 from .row_products import row_products
-from .samples import Sample
+from .samples import Sample, fitted_rows
 from .score_layout import ColumnLayout
 from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
@@ -23,6 +23,7 @@ EMBEDDING_RANK_ROWS = 5  # reference rows for each whitened component of the emb
 PROBABILITY_RANK_ROWS = 20  # the same for the log-probabilities, whose tails are longer
 MAX_EMBEDDING = 192  # dimensions of the embedding compared as they are; more are projected at random to this number
 SKETCH_SEED = 192  # seed of the random projection; it must not change, because states hold projected sums
+LONGER = 1e-3  # share of normal rows that are longer than the longest whitened row: one prediction must not decide
 OUTLYING = 0.1  # share of outlying predictions under the alternative tested
 OUTLYING_POWER = 0.1  # exponent of their tail probabilities p, whose density is then 0.1 p^(0.1 - 1)
 
@@ -38,10 +39,12 @@ class DetectorScores:
 
     Parameters
     ----------
-    reference : Reference, or the accepted baseline that `Reference.accept` returned.
+    reference : Reference, or the accepted baseline that `Reference.accept` returned. Of more than 20,000 rows as many
+        are used, drawn at random.
 
     Attributes
     ----------
+    size : rows of the reference that are used.
     layout : ColumnLayout of rows and block sums.
     groups : groups of a block sum's columns.
     ratio_views : what each ratio is about.
@@ -50,10 +53,11 @@ class DetectorScores:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self._sample = reference.sample.rows(fitted_rows(len(reference)))
+        self.size = n = len(self._sample)
         self._views = Views(reference)
-        n = len(reference)
         names = CLIPPED if reference.properties is not None else CLIPPED[:-1]
-        views = {view: self._clipped(view, reference.sample) for view in names}
+        views = {view: self._clipped(view, self._sample) for view in names}
         whiten_embedding = whitening(views[View.EMBEDDING], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
         self._sketch = _sketch(reference.embeddings.shape[1])
         self._projections = whiten_embedding if self._sketch is None else np.hstack([whiten_embedding, self._sketch])
@@ -70,7 +74,7 @@ class DetectorScores:
         self._lengths = {
             view: np.sort(_squared_lengths(views[view])) * self._own_length_factor for view in self._outlying_views
         }
-        self._class_ratios = ClassRatios(reference)
+        self._class_ratios = ClassRatios(reference.calibration, self._sample.probabilities)
         outlying = len(self._outlying_views)
         widths = {
             "embedding": reference.embeddings.shape[1],
@@ -98,8 +102,8 @@ class DetectorScores:
 
     @cached_property
     def of_reference(self) -> Float32Array:
-        """The score rows (n, layout.row_width) of the reference's own rows."""
-        return self._rows(self.reference.sample, self._own_length_factor)
+        """The score rows (size, layout.row_width) of the reference's own rows."""
+        return self._rows(self._sample, self._own_length_factor)
 
     @cached_property
     def dispersion(self) -> tuple[FloatArray, FloatArray]:
@@ -125,7 +129,7 @@ class DetectorScores:
         rows[:, part["embedding"]] = views[View.EMBEDDING]
         for view, whitening_matrix in self._whiten.items():
             views[view] = self._clipped(view, sample)
-            rows[:, part[view]] = row_products(views[view], whitening_matrix)
+            rows[:, part[view]] = _shortened(row_products(views[view], whitening_matrix))
         tails = self._tails(views, length_factor)
         rows[:, part["lengths"]] = special.ndtri(1 - tails)
         rows[:, self._centred] -= self._centre
@@ -158,6 +162,13 @@ def _sketch(d: int) -> Float32Array | None:
         return None
     normal = np.random.default_rng(SKETCH_SEED).normal(size=(d, MAX_EMBEDDING))
     return np.asarray(np.linalg.qr(normal)[0], dtype=np.float32)
+
+
+def _shortened(rows: Float32Array) -> Float32Array:
+    """Return whitened rows (m, r), those that are longer than all but a thousandth of normal ones made as long."""
+    longest = np.float32(special.chdtri(rows.shape[1], LONGER))
+    lengths = np.maximum(_squared_lengths(rows), longest)
+    return rows * np.sqrt(longest / lengths)[:, None]
 
 
 def _squared_lengths(rows: Float32Array) -> Float32Array:

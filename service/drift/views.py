@@ -6,7 +6,7 @@ import numpy as np
 
 from .prediction_views import vary
 from .reference import Reference
-from .samples import Sample
+from .samples import Sample, fitted_rows
 from .types import Float32Array, FloatArray
 
 
@@ -51,7 +51,7 @@ class Views:
     """
 
     def __init__(self, reference: Reference) -> None:
-        sample = reference.sample
+        sample = reference.sample.rows(fitted_rows(len(reference)))
         raw = {view: _raw(view, sample) for view in _standardised_views(sample)}
         self._location = {view: rows.mean(axis=0, dtype=np.float64).astype(np.float32) for view, rows in raw.items()}
         self._factor = {view: (1 / _deviations(rows)).astype(np.float32) for view, rows in raw.items()}
@@ -59,7 +59,7 @@ class Views:
             # A property that never varies in the reference, such as the size of images from an array, has no unit in
             # which a difference could be large or small.
             self._factor[View.PROPERTY][~vary(raw[View.PROPERTY], reference.property_names)] = 0
-        share = reference.probabilities.mean(axis=0, dtype=np.float64)
+        share = sample.probabilities.mean(axis=0, dtype=np.float64)
         self._root_share = np.sqrt(np.maximum(share, MIN_SHARE)).astype(np.float32)
 
     def __call__(self, sample: Sample) -> dict[View, Float32Array]:

@@ -1,0 +1,56 @@
+"""The memory of detectors and window tests is bounded, however many rows references and windows have."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.support.worlds import Arrays, World, rows
+from tidemark.drift import DetectorScores, Reference, WindowTest
+from tidemark.drift.samples import MAX_FITTED_ROWS
+
+WORLD = World(k=3, d=8)
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Arrays:
+    """Four times as many rows as are fitted to, two thirds of them exact repeats of others, which costs little."""
+    labels = WORLD.labels(MAX_FITTED_ROWS, np.random.default_rng(0))
+    few = WORLD.see(labels, np.random.default_rng(1)) | {"labels": labels}
+    return rows(few, np.arange(4 * MAX_FITTED_ROWS) % MAX_FITTED_ROWS)
+
+
+def peak(action: Callable[[], object]) -> int:
+    """Return the bytes that NumPy and Python hold at most while something is done."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def tested(reference: Reference) -> None:
+    assert WindowTest(reference)(**WORLD.traffic(400, np.random.default_rng(2), move=1.0)).kind == "covariate"
+
+
+@pytest.mark.parametrize("use", [DetectorScores, tested])
+def test_memory_does_not_grow_with_the_reference(arrays: Arrays, use: Callable[[Reference], object]) -> None:
+    few = Reference(**rows(arrays, slice(0, MAX_FITTED_ROWS)))
+    many = Reference(**arrays)
+    assert peak(lambda: use(many)) < 1.3 * peak(lambda: use(few)) + 5e6
+
+
+def test_memory_does_not_grow_with_the_window(arrays: Arrays) -> None:
+    test = WindowTest(Reference(**rows(arrays, slice(0, 2000))))
+    window = {name: values for name, values in arrays.items() if name != "labels"}
+    few, many = (peak(lambda w=w: test(**w)) for w in (rows(window, slice(0, 20_000)), window))
+    assert many < 1.3 * few + 5e6
+
+
+def test_a_thinned_reference_is_told_to_be_as_large_as_it_is(arrays: Arrays) -> None:
+    """The error of the mean of 20,000 rows is in the null distribution, not that of all of them."""
+    scores = DetectorScores(Reference(**arrays))
+    assert (scores.size, len(scores.of_reference)) == (MAX_FITTED_ROWS, MAX_FITTED_ROWS)
+    assert len(DetectorScores(Reference(**rows(arrays, slice(0, 900)))).of_reference) == 900
