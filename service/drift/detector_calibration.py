@@ -14,9 +14,11 @@ from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
 
 PROMISED_SHARE = 0.9  # share of references whose run time is at least the requested one
-FRESH_RATIO = 1.4  # times as often new rows alarm as a finite reference's own; measured by benchmarks/tails.py
+FRESH_RATIO = 1.4  # times as often new rows alarm as a finite reference's own; measured by benchmarks/run_time.py
 EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
-THEORY_WEIGHT = 50.0  # maxima that the theoretical slope of the tail, one nat per nat, counts as
+TAIL_SLOPE = 1.1  # nats of threshold for each nat of run time on new rows: theory says 1, benchmarks/run_time.py this
+TAIL_WEIGHT = 50.0  # maxima that this slope counts as
+MIN_RELIABILITY = 0.5  # least share of the differences between draws that is taken as real: few epochs show none
 
 
 class DetectorCalibration(NamedTuple):
@@ -32,7 +34,8 @@ class DetectorCalibration(NamedTuple):
         """Return the evidence that nine references of ten reach at most once in `expected_run_time` predictions.
 
         Evidence is a logarithm of a tail probability, so that beyond the simulated epochs the threshold rises by one
-        nat per nat of the run time; the slope fitted to the largest maxima is shrunk to that. A reference that is off
+        nat per nat of the run time, a little more on new rows; the slope fitted to the largest maxima is shrunk to
+        that. A reference that is off
         makes all tails heavier by a factor on their exponent, so that thresholds differ between references in
         proportion to their height. The factor's spread is estimated from the mean maxima of the draws of the
         baseline, less what their finite number of epochs adds.
@@ -52,7 +55,7 @@ class DetectorCalibration(NamedTuple):
         else:
             start = float(np.quantile(maxima, 1 - EXCEEDING))
             beyond = maxima[maxima > start] - start
-            slope = (beyond.sum() + THEORY_WEIGHT) / (len(beyond) + THEORY_WEIGHT)
+            slope = (beyond.sum() + TAIL_WEIGHT * TAIL_SLOPE) / (len(beyond) + TAIL_WEIGHT)
             typical = start + float(slope * np.log(EXCEEDING / alarm_probability))
         return typical * (1 + excess / float(maxima.mean()))
 
@@ -74,13 +77,13 @@ class DetectorCalibration(NamedTuple):
         """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median
         draw's level, and by how many nats the last of these draws exceeds the median one.
 
-        Both are shrunk by what the finite number of epochs adds to the differences between draws.
+        Both are shrunk by what the finite number of epochs adds to the differences between draws, by half at most.
         """
         means = self.maxima.mean(axis=1)
         low, median, high = np.quantile(means, [0.25, 0.5, 0.75])
         noise = float(np.median(self.maxima.var(axis=1, ddof=1))) / self.maxima.shape[1]
         total = max(float((high - low) / (ndtri(0.75) - ndtri(0.25))) ** 2, 1e-12)
-        reliability = max(1 - noise / total, 0.0)
+        reliability = max(1 - noise / total, MIN_RELIABILITY)
         last = float(np.quantile(means, PROMISED_SHARE))
         usual = means <= last
         centred = self.maxima[usual] - reliability * (means[usual] - median)[:, None]

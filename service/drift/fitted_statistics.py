@@ -16,6 +16,7 @@ from .statistic import Statistic, Values
 from .types import Float32Array, IntArray
 
 KERNEL_STREAM = 2  # number of the random stream of the kernels, which no other use of a seed shares
+FINE_RIDGE = 1e-3  # a second, smaller ridge for the few properties: little noise moves one against all others
 KS_CLASSES = 32  # most frequent classes whose log-probability has a KS distance
 
 Columns = Mapping[ViewName, Float32Array]
@@ -61,7 +62,9 @@ class FittedStatistics:
         if "property" in columns:
             rows = columns["property"]
             every = np.eye(rows.shape[1], dtype=np.float32)
+            statistics.append(KernelMean("property", rows, rng))
             statistics.append(WhitenedMean("property", Spectrum(rows)))
+            statistics.append(WhitenedMean("property", Spectrum(rows, FINE_RIDGE), name="fine mean"))
             statistics.append(KolmogorovSmirnov("property", rows, every, family="properties"))
         self.statistics: tuple[Statistic, ...] = tuple(statistics)
 

@@ -62,8 +62,8 @@ class WhitenedMean:
 
     family = "mean"
 
-    def __init__(self, view: ViewName, spectrum: "Spectrum") -> None:
-        self.name, self.view = f"mean {view}", view
+    def __init__(self, view: ViewName, spectrum: "Spectrum", name: str = "mean") -> None:
+        self.name, self.view = f"{name} {view}", view
         self._root = spectrum.root
 
     def features(self, columns: Float32Array) -> Float32Array:
@@ -77,14 +77,19 @@ class WhitenedMean:
 
 
 class Spectrum:
-    """Eigenvalues and axes of the covariance of pooled columns (rows, c)."""
+    """Eigenvalues and axes of the covariance of pooled columns (rows, c).
 
-    def __init__(self, columns: Float32Array) -> None:
+    Parameters
+    ----------
+    ridge : float, default 0.01. Share of the largest eigenvalue that is added to all.
+    """
+
+    def __init__(self, columns: Float32Array, ridge: float = RIDGE) -> None:
         centred = columns - columns.mean(axis=0, dtype=np.float64).astype(np.float32)
         values, vectors = linalg.eigh((centred.T @ centred).astype(np.float64) / max(len(columns) - 1, 1))
         values = np.maximum(values, 0)
-        ridge = RIDGE * values[-1] if values[-1] > 0 else 1.0
-        self.root: FloatArray = vectors / np.sqrt(values + ridge)  # (c, c), turns columns into whitened components
+        added = ridge * values[-1] if values[-1] > 0 else 1.0
+        self.root: FloatArray = vectors / np.sqrt(values + added)  # (c, c), turns columns into whitened components
         self.leading: Float32Array = vectors[:, ::-1][:, :LEADING_COMPONENTS].astype(np.float32)
 
 
