@@ -31,11 +31,11 @@ def peak(action: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def tested(reference: Reference) -> None:
+def explain_a_window(reference: Reference) -> None:
     assert WindowTest(reference)(**WORLD.traffic(400, np.random.default_rng(2), move=1.0)).kind == "covariate"
 
 
-@pytest.mark.parametrize("use", [DetectorScores, tested])
+@pytest.mark.parametrize("use", [DetectorScores, explain_a_window])
 def test_memory_does_not_grow_with_the_reference(arrays: Arrays, use: Callable[[Reference], object]) -> None:
     few = Reference(**rows(arrays, slice(0, MAX_FITTED_ROWS)))
     many = Reference(**arrays)
