@@ -36,7 +36,7 @@ class Streams(NamedTuple):
 
     def rows(self, index: NDArray[np.int64]) -> "Streams":
         """Return the streams at `index`."""
-        return Streams(*(values[index] for values in self))
+        return Streams(self.past[index], self.cumulated[index], self.time[index], self.evidence[index])
 
 
 class TailEstimate(NamedTuple):
@@ -103,7 +103,8 @@ class StreamSimulator:
 
 def joined(parts: Sequence[Streams]) -> Streams:
     """Return all streams of the parts."""
-    return Streams(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    past, cumulated, time, evidence = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return Streams(past, cumulated, time, evidence)
 
 
 def estimate_tail(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.importance_splitting import StreamSimulator, estimate_tail
 from benchmarks.run_time import NewRows
@@ -11,10 +12,11 @@ from tidemark.drift.calibration import calibrate
 from tidemark.drift.detector_calibration import DetectorCalibration
 
 WORLD = World(k=4, d=8)
+Detector = tuple[DetectorScores, DetectorCalibration, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def detector() -> tuple[DetectorScores, DetectorCalibration, np.ndarray]:
+def detector() -> Detector:
     """Scores and calibration of a reference, and block rows that it does not hold."""
     rng = np.random.default_rng(0)
     reference = WORLD.reference(1500, rng)
@@ -23,7 +25,7 @@ def detector() -> tuple[DetectorScores, DetectorCalibration, np.ndarray]:
     return scores, calibrate(scores, 0), new_rows
 
 
-def test_splitting_finds_the_tail_that_is_counted(detector) -> None:
+def test_splitting_finds_the_tail_that_is_counted(detector: Detector) -> None:
     """Probabilities down to about .05: by splitting, and in 300 streams that are followed to their end."""
     scores, calibration, new_rows = detector
     simulator = StreamSimulator(scores, calibration, NewRows(new_rows, np.random.default_rng(1)))
@@ -39,7 +41,7 @@ def test_splitting_finds_the_tail_that_is_counted(detector) -> None:
 
 
 @pytest.mark.parametrize("run_time", [1e5, 1e6, 1e7])
-def test_long_run_times_hold_on_new_rows(detector, run_time: float) -> None:
+def test_long_run_times_hold_on_new_rows(detector: Detector, run_time: float) -> None:
     """Rates of false alarms over those asked for; the estimate is right to a factor of two or so."""
     scores, calibration, new_rows = detector
     rng = np.random.default_rng(3)
