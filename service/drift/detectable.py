@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 MEASURED_FACTORS = (  # share before and after; ratio of the median delay to the limit, the largest that was measured
-    (0.10, 0.15, 1.6),
-    (0.10, 0.20, 2.6),
+    (0.10, 0.15, 1.8),
+    (0.10, 0.20, 2.3),
 )
 
 
@@ -22,9 +22,9 @@ def detectable_shares(expected_run_time: float, baseline_rows: int) -> tuple[Det
     """Return for two changes of a class share how many predictions pass until the alarm, at the median.
 
     No detector is quicker than log(expected run time) / KL predictions (Lorden 1971). The measured factor over that is
-    1.2 to 1.6 for a class from 10 % to 15 %, and 1.8 to 2.6 from 10 % to 20 % (five and ten classes, references of
-    1,500 and 4,000 rows, run times of 10⁴ and 10⁶). A baseline of n rows is itself off, so that w predictions count
-    as 1 / (1/w + 1/n); what needs n or more is never seen.
+    .9 to 1.8 for a class from 10 % to 15 %, and .9 to 2.3 from 10 % to 20 % (ten classes, nearer and farther apart,
+    references of 1,500 and 4,000 rows, run times of 10⁴ and 10⁶). A baseline of n rows is itself off, so that w
+    predictions count as 1 / (1/w + 1/n); what needs n or more is never seen.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def detectable_shares(expected_run_time: float, baseline_rows: int) -> tuple[Det
     Examples
     --------
     >>> [round(row.predictions, -2) for row in detectable_shares(100_000, 4000)]
-    [2400, 800]
+    [2900, 700]
     >>> detectable_shares(100_000, 1000)[0].predictions is None
     True
     """

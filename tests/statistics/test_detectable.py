@@ -1,0 +1,29 @@
+"""The delays that are told in advance are those that a detector has."""
+
+import numpy as np
+
+from tests.support.worlds import World
+from tidemark.drift import StreamDetector
+from tidemark.drift.detectable import detectable_shares
+
+STEP = 50  # predictions between two questions for an alarm
+
+
+def test_a_doubled_class_is_seen_within_the_predictions_that_are_told() -> None:
+    """The median of nine delays is at most what is told, and not far below it."""
+    world, rng = World(k=10, spread=2.0), np.random.default_rng(0)
+    reference = world.reference(4000, rng)
+    start = StreamDetector(reference, expected_run_time=10_000, seed=0).state()
+    (told,) = (row.predictions for row in detectable_shares(10_000, 4000) if row.after == 0.20)
+    assert told is not None
+    prior = np.full(10, 0.8 / 9)
+    prior[0] = 0.2
+    delays = []
+    for _ in range(9):
+        detector, delay = StreamDetector.restore(reference, start), 0
+        while not detector.drift_detected and delay < 10 * told:
+            traffic = world.traffic(STEP, rng, prior)
+            detector.update(traffic["embeddings"], traffic["probabilities"], traffic["properties"])
+            delay += STEP
+        delays.append(delay)
+    assert told / 4 <= float(np.median(delays)) <= told
