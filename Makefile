@@ -9,11 +9,11 @@ demo: $(READY)
 	$(BIN)/tidemark demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(if $(COVERAGE),--cov --cov-report=term)
 
 # The same tests, with the branch coverage of `service/`, which must not fall below the floor in pyproject.toml.
-coverage: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+coverage:
+	$(MAKE) test COVERAGE=1
 
 lint: $(READY)
 	$(BIN)/ruff check .
