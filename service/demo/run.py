@@ -112,7 +112,8 @@ class _Script:
             data = firing[0].body["data"]
             alert = self._client.get(f"/alerts/{data['alert_id']}").json()
             result.kind, result.summary = data["kind"], data["summary"]
-            result.predictions = alert["position"] - planted_at
+            first_alarm = alert["position"] - planted_at  # before the stage if an earlier incident opened again
+            result.predictions = first_alarm if first_alarm > 0 else self._sent - planted_at
         return result
 
     def _send(self, stage: Stage) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.command import tidemark
 from tests.support.processes import free_port
+from tidemark.demo.stages import LIMIT
 
 pytest.importorskip("sklearn", reason="the demo's images are scikit-learn's")
 
@@ -20,3 +21,5 @@ def test_each_planted_shift_is_named_and_delivered_and_calm_traffic_raises_nothi
     assert [stage["found"] for stage in outcome["stages"]] == [stage["planted"] for stage in outcome["stages"]]
     assert {stage["planted"] for stage in outcome["stages"]} == {"none", "covariate", "label", "concept"}
     assert all((stage["alerts"] > 0) == (stage["planted"] != "none") for stage in outcome["stages"])
+    delays = [stage["predictions_until_alarm"] for stage in outcome["stages"] if stage["planted"] != "none"]
+    assert all(0 < delay <= LIMIT for delay in delays)
