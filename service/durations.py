@@ -1,4 +1,4 @@
-"""Durations as people write them: `90s`, `2h`, `30d`."""
+"""Durations and rates as people write them: `90s`, `2h`, `30d`; "2 days", "3.5 predictions a minute"."""
 
 import datetime as dt
 import re
@@ -28,3 +28,20 @@ def parse_duration(text: str) -> dt.timedelta:
     if days > MAX_DURATION.days:
         raise ValueError(f"expected at most {MAX_DURATION.days} days, got {text[:40]!r}")
     return dt.timedelta(days=days)
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time in its largest fitting unit."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            count = round(seconds / size)
+            return f"{count:,} {unit}{'s' if count != 1 else ''}"
+    return "1 second"
+
+
+def prediction_rate(per_second: float) -> str:
+    """Write a stream's rate in the unit that keeps it above one."""
+    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
+        if per_second * seconds >= 1:
+            return f"{per_second * seconds:,.1f} predictions a {unit}"
+    return f"{per_second * 86400:,.1f} predictions a day"

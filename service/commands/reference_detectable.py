@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from ..durations import prediction_rate
 from ..monitor.budget import detectable_changes, stream_budget
 from ..monitor.pace import Pace
 from ..pages.budget import detectable_text
-from ..pages.formatting import prediction_rate
 from ..settings import Settings
 
 RATES = 10 / 86_400, 1 / 60, 1.0, 100.0  # predictions a second: 10 a day, 1 a minute, 1 a second, 100 a second

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..store.stream_status import AlarmBudget, DetectableChange, StreamStatus
-from .formatting import duration, prediction_rate
+from ..api.budget_text import false_alarm_budget
+from ..durations import duration, prediction_rate
+from ..store.stream_status import DetectableChange, StreamStatus
 
 SHARED = "by all streams of the model and their labels together"
 
@@ -26,15 +27,6 @@ def facts_of(status: StreamStatus) -> list[str]:
         return [*texts, "false-alarm budget not known yet"]
     texts.append(f"{false_alarm_budget(budget)}, {SHARED}")
     return texts + [text for change in status.detectable if (text := _detectable_text(change, status.rate))]
-
-
-def false_alarm_budget(budget: AlarmBudget) -> str:
-    """Say how often a model may alarm falsely."""
-    if not budget.is_duration:
-        time = f" ({duration(budget.seconds)} at the model's rate)" if not budget.is_assumed else ""
-        return f"about one false alarm in {budget.predictions:,.0f} predictions{time}"
-    assumed = f", assuming {prediction_rate(budget.rate)} until a day of traffic is known" if budget.is_assumed else ""
-    return f"about one false alarm in {duration(budget.seconds)}{assumed}"
 
 
 def detectable_text(change: DetectableChange, rate: float) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ..durations import duration
+
 PROPERTY_VALUES = re.compile(r" \([^()]* → [^()]*\)")  # the values of a property inside a summary
 MONITOR_TIMEOUT_SECONDS = (
     60.0  # seconds without progress while predictions wait, after which the monitor seems to be stopped
@@ -98,26 +100,9 @@ def clock_time(iso: str) -> str:
     return dt.datetime.fromisoformat(iso).astimezone(dt.UTC).strftime("%H:%M:%S")
 
 
-def duration(seconds: float) -> str:
-    """Write a span of time in its largest fitting unit."""
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        if seconds >= size:
-            count = round(seconds / size)
-            return f"{count:,} {unit}{'s' if count != 1 else ''}"
-    return "1 second"
-
-
 def time_ago(iso: str) -> str:
     """Say how long ago a moment was."""
     return f"{duration((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(iso)).total_seconds())} ago"
-
-
-def prediction_rate(per_second: float) -> str:
-    """Write a stream's rate in the unit that keeps it above one."""
-    for seconds, unit in ((1, "second"), (60, "minute"), (3600, "hour")):
-        if per_second * seconds >= 1:
-            return f"{per_second * seconds:,.1f} predictions a {unit}"
-    return f"{per_second * 86400:,.1f} predictions a day"
 
 
 def monitor_lag(count: int, looked_at: str | None) -> str:

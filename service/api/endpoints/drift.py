@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from ...alerts.schemas import BaselineSummary
-from ...pages.budget import false_alarm_budget
 from ...store import baselines, streams, watching, window_requests, windows
 from ...store.baselines import Baseline
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from ...store.watching import Watching
 from ...store.windows import WindowRow
+from ..budget_text import false_alarm_budget
 from ..problems import Problem, documented
 from ..query_names import names_in_query
 from ..state import database_state

@@ -1,5 +1,6 @@
 """What a page says of false alarms, thinning, and what is detectable by when."""
 
+from tidemark.api.budget_text import false_alarm_budget
 from tidemark.monitor.budget import detectable_changes
 from tidemark.pages import budget
 from tidemark.store.stream_status import AlarmBudget, StreamStatus
@@ -8,11 +9,11 @@ MONTH = 30 * 86_400.0
 
 
 def test_a_duration_is_stated_as_asked() -> None:
-    assert budget.false_alarm_budget(AlarmBudget(MONTH, 300, 10 / 86_400, False)) == "about one false alarm in 30 days"
+    assert false_alarm_budget(AlarmBudget(MONTH, 300, 10 / 86_400, False)) == "about one false alarm in 30 days"
 
 
 def test_an_assumed_rate_is_named() -> None:
-    text = budget.false_alarm_budget(AlarmBudget(MONTH, MONTH, 1.0, True))
+    text = false_alarm_budget(AlarmBudget(MONTH, MONTH, 1.0, True))
     assert text == (
         "about one false alarm in 30 days, assuming 1.0 predictions a second until a day of traffic is known"
     )
@@ -20,7 +21,7 @@ def test_an_assumed_rate_is_named() -> None:
 
 def test_a_number_of_predictions_is_translated_at_the_rate_of_the_model() -> None:
     budget_of_number = AlarmBudget(200_000.0, 100_000, 0.5, False, is_duration=False)
-    text = budget.false_alarm_budget(budget_of_number)
+    text = false_alarm_budget(budget_of_number)
     assert text == "about one false alarm in 100,000 predictions (2 days at the model's rate)"
 
 
@@ -31,8 +32,8 @@ def test_a_slow_stream_is_told_in_days_what_it_can_see() -> None:
     assert budget.facts_of(status) == [
         "10.0 predictions a day",
         "about one false alarm in 30 days, by all streams of the model and their labels together",
-        "a class from 10% to 15% of traffic: in about 96 days at today's rate",
-        "a class from 10% to 20% of traffic: in about 38 days at today's rate",
+        "a class from 10% to 15% of traffic: in about 112 days at today's rate",
+        "a class from 10% to 20% of traffic: in about 33 days at today's rate",
     ]
 
 

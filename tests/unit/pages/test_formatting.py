@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from tidemark.durations import prediction_rate
 from tidemark.pages import formatting as formatting
 from tidemark.pages import guidance as guidance
 
@@ -29,7 +30,7 @@ def test_numbers_are_never_minus_nothing() -> None:
     ("rate", "said"), [(68.4, "68.4 predictions a second"), (0.5, "30.0 predictions a minute"), (1e-5, "0.9")]
 )
 def test_rate_in_a_unit_that_fits(rate: float, said: str) -> None:
-    assert formatting.prediction_rate(rate).startswith(said)
+    assert prediction_rate(rate).startswith(said)
 
 
 def test_lag_says_when_the_monitor_seems_gone() -> None:
