@@ -157,6 +157,9 @@ def test_the_reference_is_written_before_its_table_which_stops_in_time(
         return ()
 
     monkeypatch.setattr("tidemark.commands.reference.power_table", table)
+    monkeypatch.setattr(
+        "tidemark.commands.reference.POWER_SHARE", 0.6
+    )  # else a few milliseconds, which may be over at once
     pixels, labels = colours()
     facts = make_reference("auto", images=pixels, labels=labels)
     assert not facts["power_complete"]
