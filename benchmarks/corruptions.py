@@ -14,7 +14,7 @@ Corruption = Callable[[Images, float, np.random.Generator], Images]
 
 ELASTIC_GRAIN = 0.14  # deviation of the smoothing of elastic displacements, as a share of the side
 SPATTER_GRAIN = 0.05  # the same for drops
-DIRT_SEED = 3  # of the places of dirt, which are the same in all images
+DIRT_SEED = 3  # seed of the places of dirt, which are the same in all images
 
 
 def _salt_and_pepper(images: Images, share: float, rng: np.random.Generator) -> Images:

@@ -55,10 +55,10 @@ def run(world: World) -> None:
 def _ratios(world: World, seen: dict[str, NDArray[np.float32]], n: int, seed: int) -> list[float]:
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(world.labels))
-    own = reference(rows(seen, order[:n]), world.labels[order[:n]])
-    scores = DetectorScores(own)
+    subsample = reference(rows(seen, order[:n]), world.labels[order[:n]])
+    scores = DetectorScores(subsample)
     calibration = calibrate(scores, seed)
-    traffic = NewRows(scores.widen(scores(own.check(**rows(seen, order[n:])))), rng)
+    traffic = NewRows(scores.widen(scores(subsample.check(**rows(seen, order[n:])))), rng)
     thresholds = [calibration.threshold(run_time) for run_time in RUN_TIMES]
     lowest = float(np.quantile(calibration.maxima, 0.7))
     tail = estimate_tail(StreamSimulator(scores, calibration, traffic), lowest, max(thresholds), rng)

@@ -28,7 +28,7 @@ API_KEY = re.compile(
 )
 TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions between two false alarms, as the detector accepts them
-SHORTEST_RUN_TIME = dt.timedelta(hours=1)  # between two false alarms
+SHORTEST_RUN_TIME = dt.timedelta(hours=1)  # shortest run time between two false alarms that can be asked
 MAX_SLICE_TAGS = 8  # tag keys, each of which adds up to max_slices + 1 streams to a model
 
 logger = logging.getLogger(__name__)

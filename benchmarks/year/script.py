@@ -95,12 +95,12 @@ class Script:
                 condition = change.condition
         for change in self.planted:
             if change.role != "accepted" and change.begins <= days < change.ends:
-                own = change.condition
+                change_condition = change.condition
                 condition = condition.with_values(
-                    mix=own.mix if own.mix != Condition().mix else condition.mix,
-                    shift=condition.shift + own.shift,
-                    noise=own.noise,
-                    swapped=own.swapped,
+                    mix=change_condition.mix if change_condition.mix != Condition().mix else condition.mix,
+                    shift=condition.shift + change_condition.shift,
+                    noise=change_condition.noise,
+                    swapped=change_condition.swapped,
                 )
         return condition
 

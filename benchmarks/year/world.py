@@ -12,7 +12,7 @@ from tidemark.drift import Reference
 Floats = NDArray[np.float64]
 CLASSES, DIMENSIONS = 5, 16
 SPREAD = 1.1  # distance between the centres of classes in deviations of a class
-DEGREES = 8  # of freedom of the t distribution of images around their class
+DEGREES = 8  # degrees of freedom of the t distribution of images around their class
 CENTRES = np.random.default_rng(7).normal(size=(CLASSES, DIMENSIONS)) * SPREAD
 
 

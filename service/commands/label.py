@@ -15,8 +15,8 @@ from ..store import feedback, models, streams
 from ..store.opened import opened
 from ..store.prediction_id import time_of
 
-BY = "command line"  # who is recorded as having asked for labels
-SUFFIXES = (".csv", ".json")  # of files that are read and written
+BY = "command line"  # name that is recorded for requests of labels from a command
+SUFFIXES = (".csv", ".json")  # suffixes of the files that are read and written
 
 
 def label_next(stream: str, count: int | None, out: Path | None) -> dict[str, Any]:

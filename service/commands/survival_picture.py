@@ -9,7 +9,7 @@ from .rehearsals import SurvivalRow
 NAME_WIDTH, CELL_WIDTH, ROW_HEIGHT = 110, 130, 26  # pixels of a line's name, of one severity, and of a line
 HEAD_HEIGHT = 60  # pixels above the first line
 TEXT_RISE = 8  # pixels from the bottom of a line to its text
-HUES = (8, 140)  # of an accuracy of 0, and of the accuracy on unchanged images
+HUES = (8, 140)  # hues, in degrees, of an accuracy of 0 and of the accuracy on unchanged images
 
 
 def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:

@@ -13,11 +13,11 @@ from .types import Float32Array, IntArray
 DIMENSIONS = 64  # random directions that distances are measured in: about 10 % of error, and 128 bytes a label
 REMEMBERED = 1000  # labels that further ones are compared with, the newest
 QUERIES = 500  # rows of the reference whose nearest neighbours are measured
-COPY_QUANTILE = 0.01  # of the distances to the nearest neighbour in the reference: a copy is nearer than this one
+COPY_QUANTILE = 0.01  # quantile of the distances to the nearest reference row, below which a label is a copy
 BURST_QUANTILE = 0.1  # the same for images of one source within `BURST_SECONDS`
 BURST_SECONDS = 60.0  # time within which images of one source may be of one object
 MIN_DEVIATION_SHARE = 0.1  # share of the median deviation that each unit's deviation is at least taken to be
-SEED = 0  # of the random directions
+SEED = 0  # seed of the random directions
 
 
 class ClusterScale(NamedTuple):

@@ -8,7 +8,12 @@ from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 2_000_000  # bytes of a profile; those of printers have up to 1.5 million, a larger one is ignored
 CACHED_TRANSFORMS = 16  # transforms that are kept, each with its profile's bytes: at most 32 MB
-COLOUR_SPACES = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # of a profile, by the mode of its image
+COLOUR_SPACES = {
+    "RGB": "RGB",
+    "RGBA": "RGB",
+    "CMYK": "CMYK",
+    "L": "GRAY",
+}  # space of a profile by mode of the image
 RESULTS = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}  # mode in sRGB, by the mode of the image
 
 SRGB = ImageCms.createProfile("sRGB")

@@ -25,7 +25,7 @@ DRAWN = 200  # predictions that are drawn by default, about three times as many 
 MIN_DRAWN = 10  # predictions: fewer may be none by chance
 MAX_DRAWN = 1000  # predictions, which bounds the size of a round
 HALF_WIDTHS = (0.1, 0.05, 0.03, 0.02, 0.01)  # half-widths of the accuracy's interval that can be aimed at
-MAX_TARGETS = 2  # of them that are offered at a time
+MAX_TARGETS = 2  # targets that are offered at a time
 
 
 @dataclass(frozen=True)

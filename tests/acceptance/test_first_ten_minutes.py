@@ -43,7 +43,7 @@ RANDOM_WEIGHTS = {
     "keras": [('keras.applications.MobileNetV2(weights="imagenet")', SMALL_KERAS)],
     "skl2onnx": [],
 }
-IMAGES, CLASSES = 60, 3  # of the reference of a model whose script has no images
+IMAGES, CLASSES = 60, 3  # sizes of the reference of a model whose script has no images
 
 
 def run(*command: object, folder: Path) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 TOKEN = "T0K3N"
-PASSWORD = "s3s ame@:%&+#"  # with characters that a URL has to escape
+PASSWORD = "s3s ame@:%&+#"  # a password with characters that a URL has to escape
 
 
 def tidemark(*words: object, seconds: float = 120, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/
 OBSERVE_PATHS = ("/observe", "/observe/cloudevents")  # loggers post here, some of which know HTTP Basic only
 TOKEN_PREFIX = "/observe/cloudevents/"  # noqa: S105 - a path whose rest is the key of a logger that sends no header
 PREDICT_PATHS = ("/predict", *OBSERVE_PATHS)
-LABEL_PATHS = ("/feedback", "/label")  # what people and programs that label need, and paths below /label and /labels
+LABEL_PATHS = ("/feedback", "/label")  # paths that labelling needs, with those below /label and /labels
 READ_METHODS = ("GET", "HEAD")
 
 

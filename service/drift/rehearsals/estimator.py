@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RehearsalMethod = Literal["recreated", "regression", "unknown"]
 
 INTERVAL_LEVEL = 0.9  # probability with which an interval covers, over families of shifts that were not rehearsed
-NORMAL_QUANTILE = 1.645  # of a two-sided interval at that level
+NORMAL_QUANTILE = 1.645  # standard normal quantile of a two-sided interval at that level
 LENGTHS = (
     1.0,
     1.5,

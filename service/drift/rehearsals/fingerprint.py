@@ -8,9 +8,9 @@ from .features import WindowFeatures
 
 COMPONENTS = 24  # principal components of the embedding that take part
 FREQUENCIES = 32  # random frequencies of each view and bandwidth
-BANDWIDTHS = (0.7, 2.0)  # of the kernels, in root mean square deviations of a view
+BANDWIDTHS = (0.7, 2.0)  # bandwidths of the kernels, in root mean square deviations of a view
 LOG_OFFSET = 1e-3  # added to a probability before its logarithm
-SEED = 0  # of the frequencies, which must be the same for rehearsals and windows
+SEED = 0  # seed of the frequencies, which must be the same for rehearsals and windows
 
 
 class Fingerprint:

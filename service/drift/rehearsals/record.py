@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..types import FloatArray, IntArray
 
-VERSION = 1  # of the features; rehearsals of another version are ignored, as if there were none
-PREFIX = "rehearsal_"  # of the arrays' names in a reference file
+VERSION = 1  # version of the features; rehearsals of another version are ignored, as if there were none
+PREFIX = "rehearsal_"  # prefix of the arrays' names in a reference file
 NONE = ""  # name of a second operation that a rehearsal does not have
 OPERATIONS = 2  # operations of a rehearsal, at most
 MIN_REHEARSALS, MIN_FAMILIES = 12, 3  # rehearsals of single operations, and families, from which estimates are made

@@ -8,7 +8,7 @@ from .catalogue import REHEARSED
 from .operation import Operation, Pixels
 
 MIXTURES = 12  # mixtures of two operations of different families
-MIXTURE_SEED = 0  # of the choice of mixtures
+MIXTURE_SEED = 0  # seed of the choice of mixtures
 SEVERITIES = ("mild", "medium", "severe")
 ORDER = (1, 2, 0)  # severities in the order of their use, so that all operations are there if the time is short
 

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from .base import XID8, created_at, metadata
 
-SWEEP_SPOOL = UUIDValue(int=0)  # of the writers that number the rows of servers of an earlier version
+SWEEP_SPOOL = UUIDValue(int=0)  # spool of the writers that number the rows of servers of an earlier version
 
 models = Table(
     "models",

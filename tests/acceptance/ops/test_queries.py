@@ -23,7 +23,7 @@ DRIFTED = (  # what comes last after the drifted traffic
     'tidemark_feedback_accuracy{slice=""}',
     'tidemark_feedback_accuracy{slice="camera=7"}',
 )
-HANDLED = (  # what comes once people have acknowledged it
+HANDLED = (  # notifications that come once people have acknowledged it
     'ALERTS{alertname="TidemarkDriftHandled", slice=""}',
     'ALERTS{alertname="TidemarkDriftHandled", slice="camera=7"}',
 )
