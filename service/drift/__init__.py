@@ -1,12 +1,11 @@
 """Drift statistics: arrays in, results out. Imports numpy and scipy only."""
 
 from .concept import ConceptMonitor, LabelTrace
+from .label_agreement import Agreement, LabelEvidence
 from .power import power_table
 from .reference import Reference
 from .report import (
-    Agreement,
     ClassMove,
-    LabelEvidence,
     LabelShift,
     Neighbour,
     NewKind,

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, log_factors, log_sum
-from .label_agreement import label_evidence, measured_accuracy
+from .label_agreement import LabelEvidence, label_evidence, measured_accuracy
 from .label_history import RECENT, LabelHistory
 from .label_records import Label, LabelColumns, check_integers
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
-from .report import LabelEvidence
 from .tolerance import TOLERANCE
 from .types import FloatArray
 

@@ -1,12 +1,47 @@
 """How often labels agree with predictions: the measured accuracy, and the classes that others take the place of."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .label_records import LabelColumns
 from .performance import wilson_interval
-from .report import Agreement, LabelEvidence
+
+
+class Agreement(NamedTuple):
+    """How often labels that came back agreed with the model where it predicted one class; `promised` is the mean
+    calibrated confidence there, `instead` counts the other labels, most frequent first."""
+
+    name: str
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    promised: float
+    instead: dict[str, int]
+
+
+@dataclass(frozen=True)
+class LabelEvidence:
+    """Labels that came back, compared with the calibrated confidence; intervals at 95 % (Wilson).
+
+    `classes` are the predicted classes that carry the evidence, strongest first; `disagreeing` counts labels back
+    from the last one, which is 0.
+    """
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    promised: float
+    classes: tuple[Agreement, ...]
+    disagreeing: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the evidence as JSON values."""
+        return asdict(self) | {"classes": [item._asdict() for item in self.classes]}
 
 
 def measured_accuracy(labels: LabelColumns) -> tuple[float, float, float, int]:

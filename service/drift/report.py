@@ -111,40 +111,6 @@ class ClassMove(NamedTuple):
     embedding_shift: float | None
 
 
-class Agreement(NamedTuple):
-    """How often labels that came back agreed with the model where it predicted one class; `promised` is the mean
-    calibrated confidence there, `instead` counts the other labels, most frequent first."""
-
-    name: str
-    n: int
-    accuracy: float
-    low: float
-    high: float
-    promised: float
-    instead: dict[str, int]
-
-
-@dataclass(frozen=True)
-class LabelEvidence:
-    """Labels that came back, compared with the calibrated confidence; intervals at 95 % (Wilson).
-
-    `classes` are the predicted classes that carry the evidence, strongest first; `disagreeing` counts labels back
-    from the last one, which is 0.
-    """
-
-    n: int
-    accuracy: float
-    low: float
-    high: float
-    promised: float
-    classes: tuple[Agreement, ...]
-    disagreeing: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as JSON values."""
-        return asdict(self) | {"classes": [item._asdict() for item in self.classes]}
-
-
 @dataclass(frozen=True)
 class LabelShift:
     """Class proportions by class name.
