@@ -9,7 +9,7 @@ from procrastinate import App
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from ..settings import WebhookReceiver
+from ..setting_types import WebhookReceiver
 from ..store import alerts, deliveries, streams
 from ..store.alerts import AlertRow
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution

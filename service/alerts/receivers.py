@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ..settings import WebhookReceiver
+from ..setting_types import WebhookReceiver
 from .links import public_receiver_url
 from .transport import DEFAULT_NETWORK, reason_of
 from .webhook_network import WebhookNetwork

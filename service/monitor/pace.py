@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings import MAX_RUN_TIME, MIN_RUN_TIME
+from ..setting_types import MAX_RUN_TIME, MIN_RUN_TIME
 
 ASSUMED_RATE = 1.0  # predictions a second of a model in its first day, unless it is faster already
 MAX_WATCHED_RATE = 100.0  # predictions a second that are watched of a faster model: a month then has 3 in 10^8

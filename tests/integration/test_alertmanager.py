@@ -23,7 +23,7 @@ from tidemark.alerts import reminders
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
-from tidemark.settings import WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
 from tidemark.store import deliveries, models, streams
 from tidemark.store.engine import conninfo
 

@@ -11,7 +11,8 @@ from tests.support.alerts import SECRET, delivered, fire, work
 from tests.support.receiver import Receiver
 from tidemark.alerts import outbox
 from tidemark.alerts.queue import open_queue
-from tidemark.settings import Settings, WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
+from tidemark.settings import Settings
 from tidemark.store import alerts
 from tidemark.store.engine import conninfo
 

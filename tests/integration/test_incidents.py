@@ -18,7 +18,7 @@ from tidemark.alerts.alert_draft import AlertChange, AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.outbox import UNMUTE, delivery_lock
 from tidemark.alerts.queue import open_queue
-from tidemark.settings import WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
 from tidemark.store import alerts, deliveries, streams, tables
 from tidemark.store.engine import conninfo
 

@@ -14,7 +14,8 @@ import pytest
 from tidemark.alerts.receivers import reach_all
 from tidemark.alerts.webhook_network import WebhookNetwork
 from tidemark.errors import ConfigurationError
-from tidemark.settings import Settings, WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
+from tidemark.settings import Settings
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 REMOTE = "http://receiver.invalid/hook"  # a name that only a proxy resolves

@@ -18,7 +18,8 @@ from tidemark.alerts.delivery import BackOff, DeliveryFailed
 from tidemark.alerts.queue import open_queue
 from tidemark.alerts.schemas import Alert
 from tidemark.errors import ConfigurationError
-from tidemark.settings import Settings, WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
+from tidemark.settings import Settings
 from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
 

@@ -13,7 +13,7 @@ from tidemark.alerts import delivery
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
-from tidemark.settings import WebhookReceiver
+from tidemark.setting_types import WebhookReceiver
 from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.requests import Request
 
-from ...settings import TAG_KEY
+from ...setting_types import TAG_KEY
 from ..problems import Problem, described
 
 MAX_TAGS = 16  # tags of one prediction

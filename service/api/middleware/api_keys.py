@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
-from ...settings import ApiKey
+from ...setting_types import ApiKey
 from ..caller import identify
 from ..problems import Problem
 from .request_head import Head

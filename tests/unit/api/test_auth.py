@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from tidemark.api.middleware.api_keys import ApiKeys, needed_scopes
 from tidemark.api.middleware.request_head import RequestHead
 from tidemark.errors import ConfigurationError
-from tidemark.settings import ApiKey, Settings
+from tidemark.setting_types import ApiKey
+from tidemark.settings import Settings
 
 KEYS = {"p": "predict", "f": "feedback", "r": "read", "pf": "predict+feedback", "a": "admin"}
 
