@@ -1,6 +1,6 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [accuracy] [tails] [run_time] [serving] [ingest] [monitor] [fast_path] [year]
+    python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [ingest] [monitor] [fast_path] [year]
         [--rows N] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
@@ -10,7 +10,7 @@ the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in
 import argparse
 from functools import partial
 
-from benchmarks import accuracy, cost, fast_path, ingest, monitor, power, run_time, serving, tails
+from benchmarks import accuracy, cost, fast_path, ingest, monitor, power, run_time, serving
 from benchmarks.world import World, digits
 from benchmarks.year import run as year
 
@@ -19,7 +19,6 @@ PARTS = {
     "cost": cost.run,
     "power": power.run,
     "accuracy": accuracy.run,
-    "tails": tails.run,
     "serving": serving.run,
     "ingest": ingest.run,
     "monitor": monitor.run,
