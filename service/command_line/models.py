@@ -59,7 +59,7 @@ def model_init(
 ) -> None:
     """Inspect an ONNX classifier, find its embedding and write a bundle."""
     from ..commands.model_init import init_model, parse_size
-    from ..inference.bundle_builder import Hints
+    from ..inference.model_examination import Hints
 
     hints = Hints(parse_size(size), channels, output, embedding, activation, preprocessor)
     facts = init_model(onnx, out, name, version, labels, preset, hints)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..inference.bundle_builder import Hints, init_bundle
+from ..inference.bundle_builder import init_bundle
+from ..inference.model_examination import Hints
 
 
 def init_model(

@@ -1,66 +1,19 @@
-"""Makes a bundle of any ONNX classifier: finds out by its graph, and by running it, what `model.toml` has to state."""
+"""Makes a bundle of any ONNX classifier, whose `model.toml` states what an examination of the model showed."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from onnx import ModelProto
 from pydantic import ValidationError
 
 from ..folders import require_empty
-from . import onnx_inspect
-from .ambiguous_scores import check_joined_heads, check_sign
-from .batch_proof import choose_batch
-from .bundle import BrokenBundle, Bundle, InputSpec, Spec, first_problem, load, write_spec
-from .embedding_choice import choose_embedding
-from .first_run import first_run, open_loaded
-from .image_input import image_input
+from .bundle import BrokenBundle, Bundle, Spec, first_problem, load, write_spec
 from .labels_file import read_labels, unique_labels
-from .model_source import ModelSource, find_model, read_model
-from .network import Network
+from .model_examination import ExaminedModel, Hints, Note, examine
+from .model_source import find_model, read_model
 from .presets import Preparation, preset, read_preparation
 from .probabilities import ModelFailed
-from .probe_images import probe_images
-from .score_search import Scores, ScoreTensor, choose_activation, choose_scores, score_tensors
-
-Note = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Hints:
-    """What a user states of a model instead of having it found.
-
-    Parameters
-    ----------
-    size : height and width of the input.
-    channels : 1 or 3.
-    output : the output, or any tensor of the graph, with class scores.
-    embedding : any tensor of the graph.
-    activation : as `OutputSpec.activation`.
-    preprocessor : a file of Transformers or timm that states the preprocessing.
-    """
-
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    output: str | None = None
-    embedding: str | None = None
-    activation: str | None = None
-    preprocessor: Path | None = None
-
-
-@dataclass(frozen=True)
-class _Examined:
-    proto: ModelProto
-    image: InputSpec
-    scores: Scores
-    embedding: str
-    embedding_layout: str
 
 
 def init_bundle(
@@ -102,7 +55,7 @@ def init_bundle(
     try:
         source = read_model(file, work)
         try:
-            examined = _examine(source, preparation, preset, hints, note)
+            examined = examine(source, preparation, preset, hints, note)
         except (BrokenBundle, ModelFailed) as error:
             raise BrokenBundle(f"{file}: {error}") from None
         source.proto = examined.proto
@@ -125,7 +78,7 @@ def init_bundle(
     return load(out)
 
 
-def _preparation(model: Path, named: str | None, hints: Hints) -> Preparation:
+def _preparation(model: Path, preset_name: str | None, hints: Hints) -> Preparation:
     """Return what files or a preset state: a preset wins over files."""
     preparation = Preparation()
     if hints.preprocessor is not None:
@@ -134,89 +87,18 @@ def _preparation(model: Path, named: str | None, hints: Hints) -> Preparation:
         preparation = read_preparation(hints.preprocessor)
     elif model.is_dir():
         preparation = read_preparation(model)
-    if named is not None:
-        preparation.settings |= preset(named)
+    if preset_name is not None:
+        preparation.settings |= preset(preset_name)
     return preparation
 
 
-def _examine(source: ModelSource, preparation: Preparation, named: str | None, hints: Hints, note: Note) -> _Examined:
-    """Find out what the model takes and gives; the graph gets its scores and its embedding as outputs."""
-    image = image_input(source.proto, hints.channels, hints.size)
-    candidates = score_tensors(source.proto, hints.output)
-    probe = ModelProto()
-    probe.CopyFrom(source.proto)
-    for tensor in _probed_tensors(candidates, hints):
-        onnx_inspect.expose(probe, tensor)
-    session = open_loaded(probe, source.folder)
-    spec, network = first_run(session, image, preparation, named, note)
-    images = probe_images(spec.size, spec.channels)
-    rows = {one.tensor: _finite(_alone(network, images, one.tensor)) for one in candidates}
-    chosen = choose_scores(source.proto, candidates, rows, hints.output)
-    score_rows = rows[chosen.tensor].reshape(len(rows[chosen.tensor]), -1)
-    if hints.output is None:
-        check_joined_heads(source.proto, chosen, score_rows)
-    if hints.activation is None:
-        check_sign(chosen, score_rows)
-    scores = choose_activation(chosen, score_rows, hints.activation)
-    if scores.activation == "sigmoid" and hints.activation is None:
-        note(
-            f"{chosen.output} is one score without a sigmoid in the graph: taken as the logit of the second class; if "
-            "it is its probability, give --activation none"
-        )
-    if chosen.tensor != chosen.output:
-        note(f"{chosen.output} is made of the scores {chosen.tensor}, which are read instead")
-    if chosen.head is None and hints.embedding is None:
-        onnx_inspect.head(source.proto, chosen.tensor)  # raises the reason
-    embedding, values = choose_embedding(network, scores, hints.embedding, images[0], note)
-    del session, network  # two sessions hold the weights twice
-    for tensor in (chosen.tensor, embedding):
-        onnx_inspect.expose(source.proto, tensor)
-    _drop_maps(source.proto)
-    choice = choose_batch(source.proto, source.folder, spec, image.batch, (chosen.tensor, embedding), images, note)
-    features_last = chosen.head is not None and chosen.head.features_last and values.ndim == 4
-    spec = spec.model_copy(update={"batch": choice.batch})
-    return _Examined(choice.proto, spec, scores, embedding, "NHWC" if features_last else "NCHW")
-
-
-def _probed_tensors(candidates: list[ScoreTensor], hints: Hints) -> list[str]:
-    """Return the tensors whose values are needed to choose scores and embedding."""
-    if not candidates:
-        return []
-    embeddings = [tensor for one in candidates if one.head for tensor in one.head.embeddings]
-    return [*(one.tensor for one in candidates), *([hints.embedding] if hints.embedding else embeddings)]
-
-
-def _alone(network: Network, images: NDArray[np.uint8], tensor: str) -> NDArray[Any]:
-    """Return a tensor's values for each image run by itself; no rows if it has not one row an image."""
-    try:
-        return np.concatenate([network.predict(images[row : row + 1], [tensor])[0] for row in range(len(images))])
-    except ModelFailed:
-        return np.empty((0, 1, 0))
-
-
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the rows that are finite: a black image has no deviation by which some graphs divide."""
-    if values.dtype.kind != "f":
-        return values
-    rows: NDArray[Any] = values[np.isfinite(values.reshape(len(values), -1)).all(axis=1)]
-    return rows
-
-
-def _drop_maps(proto: ModelProto) -> None:
-    """Take sequences and maps from the outputs: nobody reads them, and making them costs time in each run."""
-    tensors = [output for output in proto.graph.output if output.type.WhichOneof("value") in (None, "tensor_type")]
-    outputs = [type(output).FromString(output.SerializeToString()) for output in tensors]
-    del proto.graph.output[:]
-    proto.graph.output.extend(outputs)
-
-
-def _spec(examined: _Examined, name: str, version: str, labels: tuple[str, ...]) -> Spec:
+def _spec(examined: ExaminedModel, name: str, version: str, labels: tuple[str, ...]) -> Spec:
     scores = examined.scores
     content = {
         "name": name,
         "version": version,
         "labels": labels,
-        "input": examined.image.model_dump(),
+        "input": examined.input.model_dump(),
         "output": {
             "probabilities": scores.source.tensor,
             "activation": scores.activation,
@@ -230,7 +112,7 @@ def _spec(examined: _Examined, name: str, version: str, labels: tuple[str, ...])
         raise BrokenBundle(first_problem(error)) from None
 
 
-def _labels(path: Path | None, preparation: Preparation, examined: _Examined, note: Note) -> tuple[str, ...]:
+def _labels(path: Path | None, preparation: Preparation, examined: ExaminedModel, note: Note) -> tuple[str, ...]:
     classes = examined.scores.classes
     if path is not None:
         names = read_labels(path)

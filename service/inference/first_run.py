@@ -43,7 +43,7 @@ def first_run(
     session: onnxruntime.InferenceSession,
     image: ImageInput,
     preparation: Preparation,
-    named: str | None,
+    preset_name: str | None,
     note: Callable[[str], None],
 ) -> tuple[InputSpec, Network]:
     """Return how images become the model's input, with a network that ran so.
@@ -51,7 +51,7 @@ def first_run(
     Parameters
     ----------
     preparation : what files or a preset state.
-    named : the preset that was asked for.
+    preset_name : the requested preset.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def first_run(
     problems = []
     for channels in [image.channels] if image.channels else [3, 1]:
         for size in _sizes(image, preparation.size):
-            spec = _input_spec(image, channels, size, preparation, named)
+            spec = _input_spec(image, channels, size, preparation, preset_name)
             network = Network(session, spec)
             try:
                 network.run_once(probe_images(size, channels)[0], [output.name for output in session.get_outputs()])
@@ -72,7 +72,7 @@ def first_run(
                 note(f"the input's size is free: {size[0]}x{size[1]} is taken, choose by --size HxW")
             if not image.channels:
                 note(f"the number of channels is free: {channels} are taken, choose by --channels 1 or 3")
-            if image.is_raw and spec.scale == 1 and named is None:
+            if image.is_raw and spec.scale == 1 and preset_name is None:
                 note("the graph scales pixels itself: it is fed with 0..255; if it is not so give --preset unit")
             return spec, network
     raise BrokenBundle(f"{problems[0]}; give the input's size by --size HxW, its channels by --channels 1 or 3")
@@ -87,12 +87,12 @@ def _sizes(image: ImageInput, stated: tuple[int, int] | None) -> list[tuple[int,
 
 
 def _input_spec(
-    image: ImageInput, channels: int, size: tuple[int, int], preparation: Preparation, named: str | None
+    image: ImageInput, channels: int, size: tuple[int, int], preparation: Preparation, preset_name: str | None
 ) -> InputSpec:
     settings: dict[str, Any] = dict(preparation.settings)
     if channels == 1:
-        if named is not None and len(settings.get("mean", ())) == 3:
-            raise BrokenBundle(f"--preset {named} is for 3 channels, the input has 1")
+        if preset_name is not None and len(settings.get("mean", ())) == 3:
+            raise BrokenBundle(f"--preset {preset_name} is for 3 channels, the input has 1")
         settings["mode"] = "L"
     if image.dtype in INTEGER_MEANS:
         settings |= {"scale": 1.0, "mean": (INTEGER_MEANS[image.dtype],), "std": (1.0,)}

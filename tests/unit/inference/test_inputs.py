@@ -13,8 +13,9 @@ from PIL import Image
 
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, InputSpec, load
-from tidemark.inference.bundle_builder import Hints, init_bundle
+from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import fit
+from tidemark.inference.model_examination import Hints
 from tidemark.inference.preprocessing import Preprocessor
 from tidemark.inference.session import Model
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, load
-from tidemark.inference.bundle_builder import Hints, init_bundle
+from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model_examination import Hints
 from tidemark.inference.session import Model, ModelFailed
 
 Make = Callable[..., Path]
