@@ -105,6 +105,7 @@ class ModelProcessor:
         now = dt.datetime.now(dt.UTC)
         transition = advance(state, incoming, prepared, self._settings, now)
         self._write(model, transition, now)
+        model.took_over()
         for request in transition.requests:
             self._explanations.submit(model.model_id, request, baseline_of(prepared, request.slice))
         for baseline_request in transition.baselines:
@@ -155,12 +156,7 @@ class ModelProcessor:
             incident = state.streams[name].incident if name in state.streams else None
             if incident is not None and incident.id == incident_id:
                 seconds[name] = second
-        explanations = list(model.explanations)
-        requested = model.requested_windows
-        model.begin_windows(requested)
-        model.seconds.clear()
-        model.explanations.clear()
-        return ModelInput(batch, labels, explanations, seconds, frozenset(requested))
+        return ModelInput(batch, labels, list(model.explanations), seconds, frozenset(model.requested_windows))
 
     def _write(self, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
         """Store a step, with a checkpoint if one is due."""

@@ -16,6 +16,7 @@ from ..alerts.lifecycle import Alerts
 from ..settings import Settings
 from ..store.errors import DATABASE_ERRORS, is_unavailable, reason
 from .baseline_cache import BaselineCache
+from .events import Explanation
 from .explanations import Explanations
 from .model_leases import ModelLeases
 from .model_processor import ModelProcessor
@@ -51,6 +52,7 @@ class Monitor:
         self._explanations = Explanations(engine, unlimited=inline)
         self._processor = ModelProcessor(engine, settings, alerts, self.id, self._baselines, self._explanations)
         self._leases = ModelLeases(engine, self.id, self._processor)
+        self._answers: dict[int, list[Explanation]] = {}  # of window tests, by model, that no step has stored
         self._polled_at = -float("inf")
         self.turned_at = time.monotonic()
 
@@ -67,12 +69,12 @@ class Monitor:
                     logger.exception("the monitor starts again")
                 else:
                     logger.warning("the database is unavailable: %s", reason(error))
-                self._leases.models.clear()
+                self._forget_states()
                 stopping.wait(backoff)
                 backoff = min(2 * backoff, MAX_UNAVAILABLE_BACKOFF)
             except Exception:
                 logger.exception("the monitor starts again")
-                self._leases.models.clear()
+                self._forget_states()
                 stopping.wait(backoff)
                 backoff = min(2 * backoff, MAX_ERROR_BACKOFF)
         self.close()
@@ -129,12 +131,21 @@ class Monitor:
             logger.warning("the leases are left to expire: %s", reason(error))
         self._leases.models.clear()
 
+    def _forget_states(self) -> None:
+        """Forget the models, whose last checkpoints are read again; answers for them wait until then."""
+        for model in self._leases.models.values():
+            self._answers.setdefault(model.model_id, []).extend(model.explanations)
+        self._leases.models.clear()
+        self._polled_at = -float("inf")
+
     def _collect(self) -> None:
-        """Hand answers of the background threads to the models that they are for."""
+        """Hand answers of the background threads to the models that they are for, unless other monitors own them."""
         models = self._leases.models
         for answer in self._explanations.collect():
-            if (model := models.get(answer.model_id)) is not None:
-                model.explanations.append(answer.explanation)
+            self._answers.setdefault(answer.model_id, []).append(answer.explanation)
+        for model_id in self._answers.keys() & models.keys():
+            models[model_id].explanations += self._answers[model_id]
+        self._answers.clear()
         for model_id, slice_name, incident_id, second in self._baselines.seconds():
             if (model := models.get(model_id)) is not None:
                 model.seconds[slice_name] = (incident_id, second)

@@ -123,9 +123,11 @@ class OwnedModel:
         requested = {name: target.window_requested_at for name, target in self.targets.items()}
         return {name: at for name, at in requested.items() if at is not None and at != self._begun_windows.get(name)}
 
-    def begin_windows(self, requested: dict[str, dt.datetime]) -> None:
-        """Remember the requests of window tests that a step takes over."""
-        self._begun_windows |= requested
+    def took_over(self) -> None:
+        """Note that a step has used all answers and requests: a step that fails before needs them again."""
+        self._begun_windows |= self.requested_windows
+        self.explanations.clear()
+        self.seconds.clear()
 
     @property
     def wakes(self) -> bool:

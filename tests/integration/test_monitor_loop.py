@@ -11,8 +11,9 @@ from tests.support.predictions import new_ids, write
 from tests.support.wait import until
 from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
+from tidemark.monitor.checkpoint_schedule import CheckpointSchedule
 from tidemark.monitor.monitor import Monitor
-from tidemark.store import log_rows, models, references, streams, watching
+from tidemark.store import log_rows, models, references, streams, watching, windows
 from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.logged import logged
 
@@ -165,7 +166,34 @@ def test_a_window_that_cannot_be_read_while_the_database_is_unavailable_is_teste
 
     monkeypatch.setattr(log_rows, "of_ids", fail_at_first)
     fleet.send(450)
-    windows = fleet.windows()
+    reports = fleet.windows()
     assert next(failures, None) is None
-    assert len(windows) > 1
-    assert {window.report["state"] for window in windows} == {"tested"}
+    assert len(reports) > 1
+    assert {window.report["state"] for window in reports} == {"tested"}
+
+
+def test_answers_of_window_tests_outlast_a_step_that_the_database_refuses_while_it_is_unavailable(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The windows were requested before the last checkpoint, so that nothing would request them again."""
+    unreachable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    save, failures = windows.save, iter(range(3))
+
+    def fail_at_first(*arguments: Any, **values: Any) -> int:
+        if next(failures, None) is not None:
+            unreachable.connect()
+        return save(*arguments, **values)
+
+    monkeypatch.setattr(windows, "save", fail_at_first)
+    monkeypatch.setattr(CheckpointSchedule, "is_due", lambda *_: True)
+    monitor = fleet.monitor()
+    stopping = threading.Event()
+    thread = threading.Thread(target=monitor.run, args=(stopping,))
+    thread.start()
+    fleet.send_to("m", 450)
+    try:
+        until(lambda: len(fleet.windows()) > 1, "the windows' reports")
+    finally:
+        stopping.set()
+        thread.join()
+    assert next(failures, None) is None

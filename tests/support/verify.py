@@ -1,9 +1,10 @@
 """The checks after any disturbance: nothing lost, nothing twice, the same evidence, every alert told under one id."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from tests.support.installation import Installation
 from tidemark.monitor.baseline_preparation import prepare
@@ -28,7 +29,8 @@ def predictions_once(installation: Installation, acknowledged: Iterable[str]) ->
 def windows_once(installation: Installation, stream_name: str) -> None:
     """No window of a stream is there twice; those that are sampled say what one process finds in their rows.
 
-    Every window is one of the regular ones, except those that alerts are about.
+    Every window is one of the regular ones, except those that alerts are about. Windows are tested in the background,
+    so that the first one may come some time after its predictions were processed.
     """
     stream, settings = installation.stream(stream_name), installation.settings
     regular_firsts = range(0, stream.seen - settings.window_size + 1, settings.stride)
@@ -36,9 +38,15 @@ def windows_once(installation: Installation, stream_name: str) -> None:
         "SELECT first, size, p_value, kind, id IN (SELECT window_id FROM alerts) AS alarming "
         "FROM windows WHERE stream_id = :stream ORDER BY id"
     )
-    with installation.engine.connect() as connection:
-        rows = connection.execute(query, {"stream": stream.id}).all()
-    assert len({(row.first, row.size) for row in rows}) == len(rows) > 0
+
+    def window_rows() -> Sequence[Row[Any]]:
+        with installation.engine.connect() as connection:
+            return connection.execute(query, {"stream": stream.id}).all()
+
+    if len(regular_firsts):
+        installation.until(window_rows, f"the first window of {stream_name}")
+    rows = window_rows()
+    assert len({(row.first, row.size) for row in rows}) == len(rows)
     regular = [row for row in rows if row.size == settings.window_size and row.first in regular_firsts]
     prepared = prepare(installation.engine, BaselineKey(stream.reference_id), settings)
     logged = in_log_order(installation, stream.model_id)
