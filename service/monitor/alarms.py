@@ -126,6 +126,7 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
         since=state.time_back(since_change) or update.now,
         delay=since_change,
         alarmed_at=state.seen,
+        quiet_since=update.now,
         evidence=alarm.evidence,
         change=alarm.change,
         change_range=alarm.change_range,

@@ -14,9 +14,9 @@ MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
 MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # wait after a detection until the alarm is sent with fewer predictions
 MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # wait after the request of a window until the alarm is sent without it
 QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
-QUIET_OF_SLOW_STREAMS = dt.timedelta(days=7)  # longest time for which the least number of predictions is waited
+QUIET_DELAYS_AFTER_RETURN = 1  # the same once the detector of further shifts has seen the traffic leave the drift
+LONGEST_QUIET = dt.timedelta(days=7)  # time of quiet after which once the delay of the alarm is enough
 MIN_QUIET = 20  # predictions of quiet that every incident's end needs
-MAX_QUIET = 50_000  # predictions of quiet that an incident's end needs at the most
 LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
 REOPEN_WITHIN = dt.timedelta(hours=1)  # time after its resolution in which an incident that returns is reopened
 
@@ -80,36 +80,33 @@ def severity_of_labels(harmful: bool, low: float, page_below: float | None) -> S
     return "page" if is_page else "ticket"
 
 
-def least_quiet(usual: int, rate: float) -> int:
-    """Return the predictions without an alarm that end an incident at the least: the usual number, or those of a week
-    if the model is so slow that it makes fewer.
+def is_over(quiet: int, elapsed: dt.timedelta, delay: int, reopened: int, usual: int, has_returned: bool) -> bool:
+    """Check whether the detector has been quiet for long enough to end an incident.
+
+    A drift as large as the one that was detected alarms again after about as many predictions as the first time. Three
+    times as many therefore end the incident, once as many if the traffic is known to have left the drifted state; each
+    reopening doubles the number. Once a week has passed, as many as the alarm took are enough in any case, so that
+    incidents of slow streams and of small drifts do not stay open for long after their end.
 
     Parameters
     ----------
-    usual : int
-        The number for a stream that is not slow.
-    rate : float
-        The watched predictions of the model in a second.
-    """
-    return min(usual, max(round(rate * QUIET_OF_SLOW_STREAMS.total_seconds()), MIN_QUIET))
-
-
-def quiet_needed(delay: int, reopened: int, minimum: int) -> int:
-    """Return the predictions without an alarm after which an incident is over.
-
-    A drift as large as the one that was detected alarms again after about as many predictions as the first time; each
-    reopening doubles the number.
-
-    Parameters
-    ----------
+    quiet : int
+        The predictions since the detector's last alarm.
+    elapsed : timedelta
+        The time since then.
     delay : int
-        The predictions from the change to the alarm.
+        The predictions from the change to the first alarm.
     reopened : int
         How often the incident came back.
-    minimum : int
-        The number for a drift that was detected at once.
+    usual : int
+        The least number for a drift that was detected at once.
+    has_returned : bool
+        Whether the detector of further shifts has alarmed and a window since then looks like the baseline.
     """
-    return min(max(QUIET_DELAYS * delay, minimum) << min(reopened, 16), MAX_QUIET)
+    delays = QUIET_DELAYS_AFTER_RETURN if has_returned else QUIET_DELAYS
+    if quiet >= max(delays * delay, usual) << min(reopened, 16):
+        return True
+    return elapsed >= LONGEST_QUIET and quiet >= max(delay, MIN_QUIET)
 
 
 def further_kind(report: StoredReport, previous: str | None, present: str) -> str | None:

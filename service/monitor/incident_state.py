@@ -1,7 +1,7 @@
 """An alarm and an incident as parts of a stream's state, which its checkpoints hold."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -54,6 +54,10 @@ class Incident:
         The predictions from the change to the alarm.
     alarmed_at : int
         The number of the stream's predictions at the detector's newest alarm.
+    quiet_since : datetime, optional
+        The time of that alarm.
+    has_returned : bool
+        Whether the detector of further shifts has alarmed since then, and the window since looks like the baseline.
     evidence : float
         The detector's evidence at that alarm.
     named : str, optional
@@ -88,11 +92,17 @@ class Incident:
     baseline_ids: NDArray[np.uint8] | None = None
     signature: Signature | None = None
     recurrence: Recurrence | None = None
+    quiet_since: dt.datetime | None = None
+    has_returned: bool = False
 
     @property
     def open(self) -> bool:
         """Whether the alert fires."""
         return self.resolved_at is None
+
+    def alarmed_again(self, seen: int, at: dt.datetime, evidence: float) -> "Incident":
+        """Return the incident after another alarm of the detector: its quiet time begins again."""
+        return replace(self, alarmed_at=seen, quiet_since=at, has_returned=False, evidence=evidence)
 
     def to_json(self) -> dict[str, Any]:
         """Return the incident as JSON values, without the predictions of its second baseline."""
@@ -110,6 +120,8 @@ class Incident:
             "reopened": self.reopened,
             "named": self.named,
             "accuracy": self.accuracy,
+            "quiet_since": self.quiet_since.isoformat() if self.quiet_since else None,
+            "has_returned": self.has_returned,
             "harmful": self.harmful,
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
             "signature": self.signature.to_json() if self.signature else None,
@@ -121,12 +133,14 @@ class Incident:
         """Return the incident that `to_json` gave."""
         resolved_at, between = values["resolved_at"], values["change_range"]
         signature, recurrence = values.get("signature"), values.get("recurrence")
+        quiet_since = values.get("quiet_since")
         return cls(
             **values
             | {
                 "id": UUID(values["id"]),
                 "since": dt.datetime.fromisoformat(values["since"]),
                 "change_range": (between[0], between[1]) if between else None,
+                "quiet_since": dt.datetime.fromisoformat(quiet_since) if quiet_since else None,
                 "resolved_at": dt.datetime.fromisoformat(resolved_at) if resolved_at else None,
                 "signature": Signature.from_json(signature) if signature else None,
                 "recurrence": Recurrence.from_json(recurrence) if recurrence else None,

@@ -114,15 +114,18 @@ def _with_baseline(
         alarm=None,
         second=None,
         second_alarm=None,
-        incident=None if accepted else _again(state.incident, state.seen),
+        incident=None if accepted else _with_new_quiet(state.incident, state.seen),
         concept=None if accepted else state.concept,
         proportions=None,
     )
 
 
-def _again(incident: Incident | None, seen: int) -> Incident | None:
-    """Return an incident whose quiet time begins now."""
-    return None if incident is None else replace(incident, alarmed_at=seen, baseline_ids=None)
+def _with_new_quiet(incident: Incident | None, seen: int) -> Incident | None:
+    """Return an incident whose quiet time begins now; its reopenings, which count for what it was compared with before,
+    are forgotten."""
+    if incident is None:
+        return None
+    return replace(incident, alarmed_at=seen, quiet_since=None, has_returned=False, reopened=0, baseline_ids=None)
 
 
 def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:

@@ -6,6 +6,7 @@ from typing import Literal
 from . import alert_rules
 from .alarms import assess, new_alarm
 from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
+from .incident_state import Incident
 from .recurrence import recurrence_values, signature_of
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
@@ -19,23 +20,32 @@ def follow_incident(update: StreamUpdate) -> None:
     state, incident, detector = update.state, update.state.incident, update.state.detector
     if incident is None:
         return
+    if incident.quiet_since is None:
+        incident = replace(incident, quiet_since=update.now)
+        update.replace_state(incident=incident)
     if detector.drift_detected:
-        update.replace_state(incident=replace(incident, alarmed_at=state.seen, evidence=detector.evidence))
+        update.replace_state(incident=incident.alarmed_again(state.seen, update.now, detector.evidence))
         detector.reset()
-    else:
-        usual = update.settings.resolve_after * update.settings.stride
-        minimum = alert_rules.least_quiet(usual, update.pace.watched_rate)
-        quiet = state.seen - incident.alarmed_at
-        is_over = quiet >= alert_rules.quiet_needed(incident.delay, incident.reopened, minimum)
-        if is_over and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
-            update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
-            detector.reset()
-            resolved = replace(incident, resolved_at=update.now, baseline_ids=None)
-            update.replace_state(incident=resolved, second=None, second_alarm=None)
-            return
+    elif _is_over(update, incident) and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
+        update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
+        detector.reset()
+        resolved = replace(incident, resolved_at=update.now, baseline_ids=None)
+        update.replace_state(incident=resolved, second=None, second_alarm=None)
+        return
     second = state.second
     if second is not None and second.detector.drift_detected and state.second_alarm is None:
         update.replace_state(second_alarm=new_alarm(update, second.detector))
+
+
+def _is_over(update: StreamUpdate, incident: Incident) -> bool:
+    return alert_rules.is_over(
+        quiet=update.state.seen - incident.alarmed_at,
+        elapsed=update.now - (incident.quiet_since or update.now),
+        delay=incident.delay,
+        reopened=incident.reopened,
+        usual=update.settings.resolve_after * update.settings.stride,
+        has_returned=incident.has_returned,
+    )
 
 
 def request_second_baseline(update: StreamUpdate) -> None:
@@ -57,7 +67,7 @@ def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None
     if incident is None or not incident.open or alarm is None:
         return
     if report is not None and report.tested and not report.window.drifted:
-        restarted = replace(incident, change=state.seen, baseline_ids=None)
+        restarted = replace(incident, change=state.seen, baseline_ids=None, has_returned=True)
         update.replace_state(incident=restarted, second=None, second_alarm=None)
         return
     kind, certainty, severity, values = assess(update, alarm, report, further_shift_summary)
@@ -72,6 +82,7 @@ def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None
         change=alarm.change,
         named=None,
         baseline_ids=None,
+        has_returned=False,
     )
     update.replace_state(incident=shifted, second=None, second_alarm=None)
 

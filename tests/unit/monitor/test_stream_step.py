@@ -10,6 +10,7 @@ import pytest
 from tests.support.worlds import Arrays, World
 from tidemark.drift import DetectorScores, StreamDetector, WindowTest
 from tidemark.monitor import checkpoint
+from tidemark.monitor.baseline_preparation import second_detector
 from tidemark.monitor.events import (
     AlertChanged,
     AlertFired,
@@ -84,13 +85,21 @@ class Stream:
         self.events += [event for event in transition.events if not isinstance(event, EvidencePoint)]
         self.pending = [self.explained(request) for request in transition.requests] if self.explains else []
 
+    def provide_second_detector(self) -> None:
+        incident = self.state.incident
+        assert incident is not None
+        assert incident.baseline_ids is not None
+        batch = self.batch_of(incident.baseline_ids)
+        self.advance(second=second_detector(batch, self.prepared, self.settings))
+
     def explained(self, request: WindowRequest) -> Explanation:
-        arrays = [self.batches[key.tobytes()] for key in request.ids]
+        return Explanation(request, explain(self.prepared, self.batch_of(request.ids)), self.now, self.now)
+
+    def batch_of(self, ids: np.ndarray) -> PredictionBatch:
+        arrays = [self.batches[key.tobytes()] for key in ids]
         joined = {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
-        m, moment = len(arrays), self.now
-        times = np.zeros(m, np.int64)
-        batch = PredictionBatch(0, m, np.arange(m), request.ids, times, tags=[{}] * m, rejected={}, **joined)
-        return Explanation(request, explain(self.prepared, batch), moment, moment)
+        m = len(arrays)
+        return PredictionBatch(0, m, np.arange(m), ids, np.zeros(m, np.int64), tags=[{}] * m, rejected={}, **joined)
 
     def label(self, arrays: Arrays, labels: np.ndarray) -> None:
         m = len(labels)
@@ -134,6 +143,40 @@ def test_an_incident_does_not_resolve_while_the_shift_stays(prepared: PreparedRe
     stream.send(4000, move=0.35)
     assert len(stream.of(AlertFired)) == 1
     assert stream.of(AlertResolved) == []
+
+
+def test_an_incident_that_the_second_detector_saw_end_needs_no_more_quiet_than_its_alarm_took(
+    prepared: PreparedReference,
+) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.send(900, move=0.6)
+    incident = stream.state.incident
+    assert incident is not None
+    assert incident.baseline_ids is not None
+    late = replace(incident, delay=1000)  # as of a small drift, which took long to be detected
+    stream.state = replace(stream.state, incident=late)
+    stream.provide_second_detector()
+    stream.send(1700)
+    (resolved,) = stream.of(AlertResolved)
+    assert resolved.incident_id == incident.id
+    assert [event for event in stream.of(AlertChanged) if event.reason == "further_shift"] == []
+
+
+def test_an_incident_of_a_slow_stream_ends_after_a_week_once_it_was_quiet_for_as_long_as_its_alarm_took(
+    prepared: PreparedReference,
+) -> None:
+    slow = Pace(hours=(1,) * 30, rate=100 / 86_400)
+    stream = Stream(prepared, SETTINGS, slow)
+    stream.send(400)
+    stream.send(100, move=0.6)
+    incident = stream.state.incident
+    assert incident is not None
+    stream.state = replace(stream.state, incident=replace(incident, delay=900, reopened=5))
+    stream.send(850)
+    assert stream.of(AlertResolved) == []
+    stream.send(250)
+    assert len(stream.of(AlertResolved)) == 1
 
 
 def test_an_incident_that_comes_back_is_reopened_and_its_quiet_time_doubles(prepared: PreparedReference) -> None:
