@@ -28,10 +28,12 @@ class Errors:
     harmed: list[float] = field(default_factory=list)
     covered: list[bool] = field(default_factory=list)
 
-    def add(self, truth: float, whole: float, estimate: float, half: tuple[float, float] | None = None) -> None:
+    def add(
+        self, truth: float, reference_accuracy: float, estimate: float, half: tuple[float, float] | None = None
+    ) -> None:
         """Add the estimate for a window whose accuracy is `truth`; `half` is the interval, where there is one."""
         self.errors.append(estimate - truth)
-        if truth < whole - FALLEN:
+        if truth < reference_accuracy - FALLEN:
             self.harmed.append(estimate - truth)
         if half is not None:
             self.covered.append(half[0] - 1e-9 <= truth <= half[1] + 1e-9)
@@ -53,19 +55,19 @@ def run(world: World) -> None:
     estimators = {name: make(labelled) for name, make in rivals.items()}
     table = {name: Errors() for name in (*estimators, "**rehearsals**")}
     by_corruption: dict[str, list[str]] = {}
-    whole = float((labelled.probabilities.argmax(axis=1) == labelled.labels).mean())
+    reference_accuracy = float((labelled.probabilities.argmax(axis=1) == labelled.labels).mean())
     for name, window, truth in _windows(world, half):
         for rival, estimate in estimators.items():
-            table[rival].add(truth, whole, *estimate(window))
+            table[rival].add(truth, reference_accuracy, *estimate(window))
         performance = test(**window).performance
         assert performance is not None
         estimated = performance.estimated_accuracy
-        table["**rehearsals**"].add(truth, whole, estimated, (performance.low, performance.high))
+        table["**rehearsals**"].add(truth, reference_accuracy, estimated, (performance.low, performance.high))
         by_corruption.setdefault(name, []).append(f"{truth:.2f} / {estimated:.2f} ({performance.method})")
     corrupted = sum(len(severities) for _, severities in CORRUPTIONS.values())
     print(
         f"{corrupted} corrupted windows of {WINDOW} images, of {len(CORRUPTIONS)} families that were not rehearsed, "
-        f"and {CALM_WINDOWS} calm ones; reference of {len(fitted)} rows, accuracy {whole:.3f}\n"
+        f"and {CALM_WINDOWS} calm ones; reference of {len(fitted)} rows, accuracy {reference_accuracy:.3f}\n"
     )
     print("| estimate without labels | bias | mean error | largest | mean error where harmed | intervals that cover |")
     print("|---" * 6 + "|")
@@ -78,8 +80,8 @@ def run(world: World) -> None:
 
 def rehearsed_reference(world: World, fitted: np.ndarray) -> Reference:
     """Return a reference of some images of a world, with rehearsals of the first of them."""
-    arrays, labels = world.see(world.images[fitted]), world.labels[fitted]
-    rehearsed: Rehearsed = rehearse(world.see, reference(arrays, labels), world.images[fitted[:REHEARSED_IMAGES]])
+    arrays, labels = world.arrays(world.images[fitted]), world.labels[fitted]
+    rehearsed: Rehearsed = rehearse(world.arrays, reference(arrays, labels), world.images[fitted[:REHEARSED_IMAGES]])
     return Reference(**arrays, labels=labels, rehearsals=rehearsed.rehearsals)
 
 
@@ -90,9 +92,9 @@ def _windows(world: World, first: int) -> list[tuple[str, Arrays, float]]:
     planned += [(name, change, size) for name, (change, sizes) in CORRUPTIONS.items() for size in sizes]
     windows = []
     for name, change, size in planned:
-        chosen = first + rng.choice(len(world.labels) - first, WINDOW, replace=False)
-        window = world.see(change(world.images[chosen], size, rng))
-        windows.append((name, window, float((window["probabilities"].argmax(axis=1) == world.labels[chosen]).mean())))
+        rows = first + rng.choice(len(world.labels) - first, WINDOW, replace=False)
+        window = world.arrays(change(world.images[rows], size, rng))
+        windows.append((name, window, float((window["probabilities"].argmax(axis=1) == world.labels[rows]).mean())))
     return windows
 
 

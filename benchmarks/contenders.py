@@ -97,11 +97,11 @@ def started(name: str, job: Job, folder: Path) -> Iterator[Contender]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-Made = tuple[str, Bodies, list[str], dict[str, str]]
+Launch = tuple[str, Bodies, list[str], dict[str, str]]
 
 
-def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int], Made]:
-    def make(job: Job, folder: Path, port: int) -> Made:
+def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int], Launch]:
+    def make(job: Job, folder: Path, port: int) -> Launch:
         environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")}
         cli = [sys.executable, "-m", "tidemark.cli"]
         build = ["reference", "build", "--bundle", str(job.bundle), "--images", str(job.reference)]
@@ -112,7 +112,7 @@ def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int
     return make
 
 
-def _unlogged(job: Job, folder: Path, port: int) -> Made:
+def _unlogged(job: Job, folder: Path, port: int) -> Launch:
     script = (
         "import os, pathlib, sys, uvicorn\n"
         "from tidemark.server.options import ServeOptions\n"
@@ -133,19 +133,19 @@ def _unlogged(job: Job, folder: Path, port: int) -> Made:
     return "/predict", bodies, [sys.executable, "-c", script, str(port), str(job.bundle)], environment
 
 
-def _empty(job: Job, folder: Path, port: int) -> Made:
+def _empty(job: Job, folder: Path, port: int) -> Launch:
     command = [sys.executable, "-m", "uvicorn", "benchmarks.empty:app", "--port", str(port), "--no-access-log"]
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
     return "/predict", load.raw(folder / "bodies", job.images, job.content_type), command, environment
 
 
-def _litserve(job: Job, folder: Path, port: int) -> Made:
+def _litserve(job: Job, folder: Path, port: int) -> Launch:
     python = environments.python("litserve", [*PACKAGES["LitServe"], *COMMON])
     bodies = load.multipart(folder / "bodies", job.images, "file", job.content_type)
     return "/predict", bodies, [str(python), str(PEERS / "litserve_server.py"), str(port)], _peer(job)
 
 
-def _bentoml(job: Job, folder: Path, port: int) -> Made:
+def _bentoml(job: Job, folder: Path, port: int) -> Launch:
     python = environments.python("bentoml", [*PACKAGES["BentoML"], *COMMON])
     bodies = load.multipart(folder / "bodies", job.images, "images", job.content_type)
     command = [str(python), "-m", "bentoml", "serve", "bentoml_service:Classifier", "--port", str(port)]
@@ -153,7 +153,7 @@ def _bentoml(job: Job, folder: Path, port: int) -> Made:
     return "/classify", bodies, command, _peer(job) | {"BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
 
 
-def _mlserver(job: Job, folder: Path, port: int) -> Made:
+def _mlserver(job: Job, folder: Path, port: int) -> Launch:
     python = environments.python("mlserver", [*PACKAGES["MLServer"], *COMMON])
     free = [_free_port(), _free_port()]
     settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": free[0], "metrics_port": free[1]}
@@ -177,7 +177,7 @@ def _peer(job: Job) -> dict[str, str]:
 
 
 EMPTY, LOGGED, UNLOGGED, MONITORED = "empty endpoint", "Tidemark", "Tidemark, not logging", "Tidemark with its monitor"
-MAKERS: dict[str, Callable[[Job, Path, int], Made]] = {
+MAKERS: dict[str, Callable[[Job, Path, int], Launch]] = {
     EMPTY: _empty,
     LOGGED: _tidemark(["serve"], monitored=False),
     UNLOGGED: _unlogged,

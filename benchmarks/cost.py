@@ -80,8 +80,8 @@ def run(_: World) -> None:
             "probabilities": rng.dirichlet(np.ones(K), n).astype(np.float32),
         }
 
-    known, window = predictions(N), predictions(M)
-    reference = Reference(**known, labels=rng.integers(0, K, N))
+    reference_rows, window = predictions(N), predictions(M)
+    reference = Reference(**reference_rows, labels=rng.integers(0, K, N))
     test = WindowTest(reference, window_size=M, level=0.005)
     report = _median(lambda: test(**window))
     tests = _median(lambda: test.p_value(**window))
@@ -92,7 +92,7 @@ def run(_: World) -> None:
     print(f"| Tidemark, whole report, 999 permutations | {report:.3f} | {report / tests:.1f} |")
     print(f"| Tidemark, all tests, 999 permutations | {tests:.3f} | 1 |")
     for name, (packages, setup) in PEERS.items():
-        seconds = _peer(name, packages, setup, known, window)
+        seconds = _peer(name, packages, setup, reference_rows, window)
         cells = f"{seconds:.3f} | {seconds / tests:.1f}" if isinstance(seconds, float) else f"{seconds} | "
         print(f"| {name}, {PERMUTATIONS} permutations | {cells} |", flush=True)
     print(f"\nStreamDetector.update in batches of 32: {update * 1e6:.1f} µs a prediction")

@@ -29,14 +29,14 @@ Array = NDArray[np.float64]
 class Streams(NamedTuple):
     """Streams at one time each."""
 
-    past: NDArray[np.float32]  # (streams, blocks of the longest window, columns), the newest block sums
+    block_sums: NDArray[np.float32]  # (streams, blocks of the longest window, columns), the newest block sums
     cumulated: Array  # (streams, ratios), the CUSUMs
     time: NDArray[np.int64]  # (streams,), blocks since the start
     evidence: Array  # (streams,), in nats
 
     def rows(self, index: NDArray[np.int64]) -> "Streams":
         """Return the streams at `index`."""
-        return Streams(self.past[index], self.cumulated[index], self.time[index], self.evidence[index])
+        return Streams(self.block_sums[index], self.cumulated[index], self.time[index], self.evidence[index])
 
 
 class TailEstimate(NamedTuple):
@@ -69,19 +69,19 @@ class StreamSimulator:
 
     def start(self, count: int) -> Streams:
         """Return streams in control that have run for the longest window."""
-        past = self._traffic.streams(count, self._memory)
-        cumulated = np.zeros((count, past.shape[2] - self._grouped))
+        block_sums = self._traffic.streams(count, self._memory)
+        cumulated = np.zeros((count, block_sums.shape[2] - self._grouped))
         for index in range(self._memory):
-            cumulated = np.maximum(cumulated + past[:, index, self._grouped :], 0)
-        return Streams(past, cumulated, np.zeros(count, dtype=np.int64), np.full(count, -np.inf))
+            cumulated = np.maximum(cumulated + block_sums[:, index, self._grouped :], 0)
+        return Streams(block_sums, cumulated, np.zeros(count, dtype=np.int64), np.full(count, -np.inf))
 
     def reach(self, streams: Streams, level: float) -> Streams:
         """Continue streams to their horizon; return those that exceed the level, as they were when they first did."""
-        there = streams.evidence > level
-        rest = streams.rows(np.flatnonzero(~there))
+        is_above = streams.evidence > level
+        rest = streams.rows(np.flatnonzero(~is_above))
         if not len(rest.time):
             return streams
-        sums = np.concatenate([rest.past, self._traffic.streams(len(rest.time), HORIZON)], axis=1)
+        sums = np.concatenate([rest.block_sums, self._traffic.streams(len(rest.time), HORIZON)], axis=1)
         parts = window_statistics(sums[..., : self._grouped], self._groups, self._lengths, self._norms, self._memory)
         of_windows = window_evidence(np.concatenate([*parts], axis=-1), self._scale).max(axis=(2, 3))
         path = np.cumsum(sums[:, self._memory :, self._grouped :], axis=1, dtype=np.float64)
@@ -91,20 +91,20 @@ class StreamSimulator:
         evidence[np.arange(HORIZON) >= (HORIZON - rest.time)[:, None]] = -np.inf
         exceeding = np.flatnonzero((evidence > level).any(axis=1))
         first = (evidence > level).argmax(axis=1)
-        past = [sums[row, first[row] + 1 : first[row] + 1 + self._memory] for row in exceeding]
+        block_sums = [sums[row, first[row] + 1 : first[row] + 1 + self._memory] for row in exceeding]
         reached = Streams(
-            past=np.array(past, dtype=np.float32).reshape(-1, *rest.past.shape[1:]),
+            block_sums=np.array(block_sums, dtype=np.float32).reshape(-1, *rest.block_sums.shape[1:]),
             cumulated=cumulated[exceeding, first[exceeding]],
             time=rest.time[exceeding] + first[exceeding] + 1,
             evidence=evidence[exceeding, first[exceeding]],
         )
-        return joined([streams.rows(np.flatnonzero(there)), reached])
+        return joined([streams.rows(np.flatnonzero(is_above)), reached])
 
 
 def joined(parts: Sequence[Streams]) -> Streams:
     """Return all streams of the parts."""
-    past, cumulated, time, evidence = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return Streams(past, cumulated, time, evidence)
+    block_sums, cumulated, time, evidence = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return Streams(block_sums, cumulated, time, evidence)
 
 
 def estimate_tail(

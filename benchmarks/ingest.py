@@ -74,15 +74,15 @@ def _installation() -> Iterator[tuple[Engine, str, Path]]:
 
 
 def _pace(engine: Engine, folder: Path) -> None:
-    made = _predictions(FORWARDED)
-    spooled = _spooled(engine, folder, made)
+    batches = _predictions(FORWARDED)
+    spooled = _spooled(engine, folder, batches)
     with engine.begin() as connection:
         plain = f"CREATE TABLE plain AS SELECT {COPIED} FROM predictions LIMIT 0"
         connection.execute(text(plain))
         raw: Any = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
-            rows = [batch.copied(1, 1, 1) for batch in made[first // BATCH : (first + ROWS) // BATCH]]
+            rows = [batch.copied(1, 1, 1) for batch in batches[first // BATCH : (first + ROWS) // BATCH]]
             log_writer.copy_into("plain", raw.cursor(), rows)
         bare = FORWARDED / (time.perf_counter() - started)
         connection.execute(text("DROP TABLE plain"))
@@ -112,9 +112,9 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
     for room in (drift, routes):
         app.include_router(room.router)
     client = TestClient(app)
-    looks = ["monitor's read", "targets", "/drift", "/metrics", "/"]
-    print("| logged rows | forwarder, rows/s | " + " | ".join(f"{query}, ms" for query in looks) + " |")
-    print("|---" * (2 + len(looks)) + "|")
+    queries = ["monitor's read", "targets", "/drift", "/metrics", "/"]
+    print("| logged rows | forwarder, rows/s | " + " | ".join(f"{query}, ms" for query in queries) + " |")
+    print("|---" * (2 + len(queries)) + "|")
     logged = 0
     for size in [10**power for power in range(5, 12) if 10**power < rows] + [rows]:
         _fill(engine, logged, size)
@@ -122,14 +122,14 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
         pace, _ = _spooled(engine, folder, _predictions(FORWARDED // 5))
         with engine.connect() as connection:
             after = logged - logged // DAYS // 2
-            queries: list[Callable[[], Any]] = [
+            calls: list[Callable[[], Any]] = [
                 partial(log.read, connection, 1, after, 500, 4, 1),
                 partial(watch.targets, connection),
                 lambda: client.get("/drift").raise_for_status(),
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),
             ]
-            times = " | ".join(f"{_quickest(ask) * 1e3:.0f}" for ask in queries)
+            times = " | ".join(f"{_quickest(call) * 1e3:.0f}" for call in calls)
         print(f"| {logged:,} | {pace:,.0f} | {times} |", flush=True)
 
 
@@ -147,15 +147,15 @@ def _fill(engine: Engine, first: int, last: int) -> None:
     _analyse(engine)
 
 
-def _spooled(engine: Engine, folder: Path, made: list[Logged]) -> tuple[float, float]:
+def _spooled(engine: Engine, folder: Path, batches: list[Logged]) -> tuple[float, float]:
     """Forward predictions; return rows a second and seconds of processor time a row."""
     spool = Spool.create(folder / "spool")
-    for batch in made:
+    for batch in batches:
         spool.append(batch)
     forwarder = Forwarder(spool, engine)
     started, used = time.perf_counter(), _processor()
     forwarder.drain(spool)
-    count = sum(map(len, made))
+    count = sum(map(len, batches))
     pace, cost = count / (time.perf_counter() - started), (_processor() - used) / count
     spool.close()
     return pace, cost
@@ -169,13 +169,13 @@ def _processor() -> float:
 def _predictions(count: int) -> list[Logged]:
     """Return predictions in batches, each with a tag."""
     rng = np.random.default_rng(1)
-    made = []
+    batches = []
     for first in range(0, count, BATCH):
         ids = b"".join(uuid7().bytes for _ in range(BATCH))
         tags = [b'{"camera":"%d"}' % ((first + number) % SLICES) for number in range(BATCH)]
         probabilities, embeddings = rng.dirichlet(np.ones(K), BATCH), rng.normal(size=(BATCH, D))
-        made.append(logged("m:1", ids, probabilities, embeddings, np.zeros((BATCH, PROPERTIES)), tags))
-    return made
+        batches.append(logged("m:1", ids, probabilities, embeddings, np.zeros((BATCH, PROPERTIES)), tags))
+    return batches
 
 
 def _analyse(engine: Engine) -> None:
@@ -185,11 +185,11 @@ def _analyse(engine: Engine) -> None:
         connection.execute(text("CHECKPOINT"))  # else the fill is still being written while it is measured
 
 
-def _quickest(ask: Callable[[], Any]) -> float:
+def _quickest(call: Callable[[], Any]) -> float:
     """Return the seconds of the quickest of several rounds, which other programs disturb least."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        ask()
+        call()
         times.append(time.perf_counter() - started)
     return min(times)

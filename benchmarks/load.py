@@ -1,4 +1,4 @@
-"""Load from wrk, a native generator, so that what sends the requests costs little beside what answers them."""
+"""Load from wrk, a native generator, so that what sends the requests costs little next to what answers them."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ class Bodies:
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the generator saw."""
+    """What one run of the generator measured."""
 
     rate: float  # answers a second
     p50: float  # seconds
@@ -29,7 +29,7 @@ class Load:
 
 
 def available() -> bool:
-    """Tell whether the generator is installed."""
+    """Return True if the generator is installed."""
     return shutil.which("wrk") is not None
 
 
@@ -38,8 +38,8 @@ def drive(url: str, bodies: Bodies, concurrency: int, seconds: int) -> Load:
     command = ["wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s", "--timeout", "20s", "-s", str(SCRIPT), url, "--"]
     arguments = [str(bodies.folder), str(bodies.count), bodies.content_type]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
-    seen = json.loads(done.stdout.strip().splitlines()[-1])
-    return Load(seen["requests"] / seen["seconds"], seen["p50"], seen["p99"], seen["failed"])
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    return Load(result["requests"] / result["seconds"], result["p50"], result["p99"], result["failed"])
 
 
 def raw(folder: Path, images: list[bytes], content_type: str) -> Bodies:

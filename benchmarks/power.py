@@ -27,7 +27,7 @@ def run(world: World) -> None:
     """Print power by window size, averaged over shifts and shares, and by shift."""
     detected: dict[str, dict[int, list[bool]]] = {name: {size: [] for size in SIZES} for name in SHIFTS}
     half = len(world.labels) // 2
-    calm = world.see(world.images)
+    calm = world.arrays(world.images)
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
         for size in SIZES:
@@ -39,9 +39,9 @@ def run(world: World) -> None:
             )
             for name, shift in SHIFTS.items():
                 for share in SHARES:
-                    chosen = half + rng.choice(len(world.labels) - half, size, replace=False)
-                    images = shift(world, chosen, share, rng)
-                    detected[name][size].append(test.p_value(**world.see(images)) <= LEVEL)
+                    indices = half + rng.choice(len(world.labels) - half, size, replace=False)
+                    images = shift(world, indices, share, rng)
+                    detected[name][size].append(test.p_value(**world.arrays(images)) <= LEVEL)
     sizes = [size for size in SIZES if size >= 20]
     print("reference and window of n images each; share of windows found at level .05\n")
     print("| shift | " + " | ".join(str(size) for size in sizes) + " |")
@@ -57,16 +57,16 @@ def run(world: World) -> None:
 
 
 def _noise(sigma: float) -> Callable[..., Images]:
-    def shift(world: World, chosen: Any, share: float, rng: np.random.Generator) -> Images:
-        return _apply(world.images[chosen], share, rng, lambda x: np.clip(x + rng.normal(0, sigma, x.shape), 0, 255))
+    def shift(world: World, indices: Any, share: float, rng: np.random.Generator) -> Images:
+        return _apply(world.images[indices], share, rng, lambda x: np.clip(x + rng.normal(0, sigma, x.shape), 0, 255))
 
     return shift
 
 
 def _image(degrees: float, move: float, zoom: float, flip: bool) -> Callable[..., Images]:
-    def shift(world: World, chosen: Any, share: float, rng: np.random.Generator) -> Images:
+    def shift(world: World, indices: Any, share: float, rng: np.random.Generator) -> Images:
         return _apply(
-            world.images[chosen],
+            world.images[indices],
             share,
             rng,
             lambda x: np.stack([_warp(image, degrees, move, zoom, flip, rng) for image in x]),
@@ -99,16 +99,16 @@ def _apply(images: Images, share: float, rng: np.random.Generator, change: Calla
     return changed
 
 
-def _knock_out(world: World, chosen: Any, share: float, rng: np.random.Generator) -> Any:
+def _knock_out(world: World, indices: Any, share: float, rng: np.random.Generator) -> Any:
     """Replace images of class 0, as many as `share` says, by images of other classes."""
-    is_kept = ~((world.labels[chosen] == 0) & (rng.random(len(chosen)) < share))
+    stays = ~((world.labels[indices] == 0) & (rng.random(len(indices)) < share))
     others = np.flatnonzero(world.labels[len(world.labels) // 2 :] != 0) + len(world.labels) // 2
-    return np.where(is_kept, chosen, rng.choice(others, len(chosen)))
+    return np.where(stays, indices, rng.choice(others, len(indices)))
 
 
-def _only_zero(world: World, chosen: Any, rng: np.random.Generator) -> Any:
+def _only_zero(world: World, indices: Any, rng: np.random.Generator) -> Any:
     zeros = np.flatnonzero(world.labels[len(world.labels) // 2 :] == 0) + len(world.labels) // 2
-    return rng.choice(zeros, len(chosen), replace=len(zeros) < len(chosen))
+    return rng.choice(zeros, len(indices), replace=len(zeros) < len(indices))
 
 
 _MEDIUM = _image(40, 0.2, 0.2, True)

@@ -39,10 +39,10 @@ class NewRows:
 
 def run(world: World) -> None:
     """Print the rates of false alarms over those asked for: their mean, and each reference's."""
-    seen = world.see(world.images)
+    arrays = world.arrays(world.images)
     for n in SIZES:
         n = min(n, len(world.labels) // 3)
-        ratios = np.array([_ratios(world, seen, n, seed) for seed in range(REFERENCES)])
+        ratios = np.array([_ratios(world, arrays, n, seed) for seed in range(REFERENCES)])
         print(f"references of {n} rows: false alarms over those asked for")
         for index, run_time in enumerate(RUN_TIMES):
             each = np.sort(ratios[:, index])
@@ -52,13 +52,13 @@ def run(world: World) -> None:
             )
 
 
-def _ratios(world: World, seen: dict[str, NDArray[np.float32]], n: int, seed: int) -> list[float]:
+def _ratios(world: World, arrays: dict[str, NDArray[np.float32]], n: int, seed: int) -> list[float]:
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(world.labels))
-    subsample = reference(rows(seen, order[:n]), world.labels[order[:n]])
+    subsample = reference(rows(arrays, order[:n]), world.labels[order[:n]])
     scores = DetectorScores(subsample)
     calibration = calibrate(scores, seed)
-    traffic = NewRows(scores.widen(scores(subsample.check(**rows(seen, order[n:])))), rng)
+    traffic = NewRows(scores.widen(scores(subsample.check(**rows(arrays, order[n:])))), rng)
     thresholds = [calibration.threshold(run_time) for run_time in RUN_TIMES]
     lowest = float(np.quantile(calibration.maxima, 0.7))
     tail = estimate_tail(StreamSimulator(scores, calibration, traffic), lowest, max(thresholds), rng)

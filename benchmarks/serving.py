@@ -37,7 +37,7 @@ PHOTO = (500, 375)  # pixels, width and height of the photographs
 MEMORY_REQUESTS = 100_000
 CHART = Path(".bench") / "serving.svg"
 
-Seen = dict[tuple[str, int], list[Load]]
+Loads = dict[tuple[str, int], list[Load]]
 
 
 def run(world: World) -> None:
@@ -47,20 +47,22 @@ def run(world: World) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         small = _small(Path(scratch), world)
-        seen = _compare("small CNN, 28 × 28 PNG", small, Path(scratch) / "small", tuple(contenders.MAKERS))
+        loads_by_run = _compare("small CNN, 28 × 28 PNG", small, Path(scratch) / "small", tuple(contenders.MAKERS))
         _memory(small, Path(scratch) / "memory")
         large = _large(Path(scratch))
         _compare("MobileNetV2's size, 224 × 224 from JPEG", large, Path(scratch) / "large", tuple(contenders.MAKERS))
-        rates = {name: _median(loads, "rate") for (name, concurrency), loads in seen.items() if concurrency == 64}
+        rates = {
+            name: _median(loads, "rate") for (name, concurrency), loads in loads_by_run.items() if concurrency == 64
+        }
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars("Requests a second, small CNN, 64 connections", rates, LOGGED))
         print(f"\nchart: {CHART}")
 
 
-def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Seen:
+def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Loads:
     print(f"### {title}\n")
     _bare(job)
-    seen: Seen = defaultdict(list)
+    loads_by_run: Loads = defaultdict(list)
     with ExitStack() as stack:
         running: list[Contender] = []
         for name in names:
@@ -81,10 +83,10 @@ def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Seen
                 load.drive(contender.url, contender.bodies, 8, 1)
                 for concurrency in CONCURRENCIES:
                     result = load.drive(contender.url, contender.bodies, concurrency, SECONDS)
-                    seen[contender.name, concurrency].append(result)
+                    loads_by_run[contender.name, concurrency].append(result)
                 contender.pause()
-    _print(seen, [name for name in names if (name, 1) in seen])
-    return seen
+    _print(loads_by_run, [name for name in names if (name, 1) in loads_by_run])
+    return loads_by_run
 
 
 def _bare(job: Job) -> None:
@@ -123,16 +125,16 @@ def _rate(action: object) -> float:
     return statistics.median(rates)
 
 
-def _print(seen: Seen, names: list[str]) -> None:
+def _print(loads_by_run: Loads, names: list[str]) -> None:
     print("| | " + " | ".join(f"c = {c}: requests/s, p50, p99 in ms" for c in CONCURRENCIES) + " | failed |")
     print("|---" * (len(CONCURRENCIES) + 2) + "|")
     for name in names:
         cells = [
-            f"{_median(seen[name, c], 'rate'):.0f}, {1e3 * _median(seen[name, c], 'p50'):.2f}, "
-            f"{1e3 * _median(seen[name, c], 'p99'):.1f}"
+            f"{_median(loads_by_run[name, c], 'rate'):.0f}, {1e3 * _median(loads_by_run[name, c], 'p50'):.2f}, "
+            f"{1e3 * _median(loads_by_run[name, c], 'p99'):.1f}"
             for c in CONCURRENCIES
         ]
-        failed = sum(result.failed for c in CONCURRENCIES for result in seen[name, c])
+        failed = sum(result.failed for c in CONCURRENCIES for result in loads_by_run[name, c])
         print(f"| {name} | {' | '.join(cells)} | {failed} |")
     print("\nratios, medians over rounds:")
     peers = [name for name in names if name not in (EMPTY, LOGGED, UNLOGGED, MONITORED)]
@@ -140,17 +142,17 @@ def _print(seen: Seen, names: list[str]) -> None:
     rows += [(peer, 1, "p50") for peer in peers]
     for other, concurrency, what in rows:
         if other in names:
-            ratio = _ratio(seen, LOGGED, other, concurrency, what)
+            ratio = _ratio(loads_by_run, LOGGED, other, concurrency, what)
             print(f"  {what} at c = {concurrency}, Tidemark / {other}: {ratio:.3f}")
     if MONITORED in names:
         for concurrency in CONCURRENCIES:
-            ratio = _ratio(seen, MONITORED, LOGGED, concurrency, "p99")
+            ratio = _ratio(loads_by_run, MONITORED, LOGGED, concurrency, "p99")
             print(f"  p99 at c = {concurrency}, with its monitor / without: {ratio:.2f}")
     print(flush=True)
 
 
-def _ratio(seen: Seen, name: str, other: str, concurrency: int, what: str) -> float:
-    pairs = zip(seen[name, concurrency], seen[other, concurrency], strict=True)
+def _ratio(loads_by_run: Loads, name: str, other: str, concurrency: int, what: str) -> float:
+    pairs = zip(loads_by_run[name, concurrency], loads_by_run[other, concurrency], strict=True)
     return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
 
 

@@ -47,10 +47,10 @@ class World:
         order = np.random.default_rng(0).permutation(len(labels))
         return cls(images[order], labels[order], predict)
 
-    def see(self, images: NDArray[np.uint8]) -> Arrays:
+    def arrays(self, images: NDArray[np.uint8]) -> Arrays:
         """Return embeddings, probabilities and properties of images."""
-        seen = [self.predict(images[start : start + 256]) for start in range(0, len(images), 256)]
-        probabilities, embeddings = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        answers = [self.predict(images[start : start + 256]) for start in range(0, len(images), 256)]
+        probabilities, embeddings = (np.concatenate(parts) for parts in zip(*answers, strict=True))
         height, width = images.shape[1:3]
         properties = measure(images, [width] * len(images), [height] * len(images))
         return {"embeddings": embeddings, "probabilities": probabilities, "properties": properties}
@@ -68,7 +68,7 @@ def digits() -> World:
     """Return the demo's world: jittered scans of the half of the digits that its model was not fitted on."""
     rng = np.random.default_rng(0)
     _, held_out = halves()
-    chosen = rng.integers(0, len(held_out.labels), DIGITS)
+    indices = rng.integers(0, len(held_out.labels), DIGITS)
     folder = tempfile.TemporaryDirectory()
     init_bundle(MODEL, Path(folder.name) / "bundle", name="digits")
     model = Model(bundles.load(Path(folder.name) / "bundle"))
@@ -77,4 +77,4 @@ def digits() -> World:
         _ = folder  # lives as long as the model
         return model.predict(images)
 
-    return World(scan(held_out.images[chosen], rng), held_out.labels[chosen].astype(np.int64), predict)
+    return World(scan(held_out.images[indices], rng), held_out.labels[indices].astype(np.int64), predict)

@@ -14,9 +14,9 @@ class Classifier(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         batch = np.stack([shared.pixels(data) for data in Base64Codec.decode_input(payload.inputs[0])])
-        found = shared.answers(self.session, batch)
+        answers = shared.answers(self.session, batch)
         outputs = [
-            NumpyCodec.encode_output("index", np.array([[answer["index"]] for answer in found])),
-            NumpyCodec.encode_output("confidence", np.array([[answer["confidence"]] for answer in found])),
+            NumpyCodec.encode_output("index", np.array([[answer["index"]] for answer in answers])),
+            NumpyCodec.encode_output("confidence", np.array([[answer["confidence"]] for answer in answers])),
         ]
         return InferenceResponse(model_name=self.name, outputs=outputs)

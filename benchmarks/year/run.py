@@ -91,7 +91,7 @@ def judge(script: Script, course: Course) -> Result:
         at, number, first = min(alarms, key=lambda entry: entry[:2])
         kinds = {alarm.kind for _, _, alarm in alarms} | {course.incidents[number].kind for _, number, _ in alarms}
         named = not change.kind or change.kind in kinds
-        count = first.position - course.seen_at[change.start]
+        count = first.position - course.predictions_at[change.start]
         answers.append(Answer(change, course.incidents[number], at, count, named))
     false = [
         FalseAlarm(course.incidents[number], alarm)
@@ -111,9 +111,9 @@ def draw(script: Script, course: Course, result: Result) -> str:
         for incident in course.incidents
     ]
     drifts, rains = result.of("drift"), result.of("rain")
-    found = sum(answer.at is not None for answer in drifts)
+    detected = sum(answer.at is not None for answer in drifts)
     lanes = [
-        Lane("planted drifts", f"{found} of {len(drifts)} found, {sum(a.named for a in drifts)} named", planted),
+        Lane("planted drifts", f"{detected} of {len(drifts)} found, {sum(a.named for a in drifts)} named", planted),
         Lane("rain that comes back", f"{sum(answer.at is not None for answer in rains)} of {len(rains)} found", rain),
         Lane("incidents", f"{len(raised)}, {len(result.false)} false alarms", raised, course.evidence.tolist()),
     ]

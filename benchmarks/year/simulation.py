@@ -45,7 +45,7 @@ class Course:
         Of each version.
     expected_run_time : float
         In predictions, of the first version at its end.
-    seen_at : mapping
+    predictions_at : mapping
         The number of predictions of the version in service when each planted change began.
     """
 
@@ -54,7 +54,7 @@ class Course:
     evidence: NDArray[np.float64]
     costs: tuple[ReplayCost, ...]
     expected_run_time: float
-    seen_at: Mapping[dt.datetime, int]
+    predictions_at: Mapping[dt.datetime, int]
 
 
 @dataclass
@@ -72,15 +72,15 @@ class Recent:
 
     def by_ids(self, ids: NDArray[np.uint8]) -> PredictionBatch | None:
         """Return predictions by their ids (m, 16)."""
-        whole = joined(list(self.batches))
+        batch = joined(list(self.batches))
         keys = {row.tobytes() for row in ids}
-        rows = [number for number, row in enumerate(whole.ids) if row.tobytes() in keys]
-        return whole.select(np.array(rows)) if rows else None
+        rows = [number for number, row in enumerate(batch.ids) if row.tobytes() in keys]
+        return batch.select(np.array(rows)) if rows else None
 
     def newest(self, count: int, since: dt.datetime) -> PredictionBatch:
         """Return the newest predictions after a time."""
-        whole = joined(list(self.batches))
-        return whole.select(np.flatnonzero(whole.times >= microseconds(since))[-count:])
+        batch = joined(list(self.batches))
+        return batch.select(np.flatnonzero(batch.times >= microseconds(since))[-count:])
 
 
 class Version:
@@ -110,16 +110,16 @@ class Version:
             moments,
         )
 
-    def process(self, seen: Predictions, times: NDArray[np.float64], day: int, labelled: float) -> None:
+    def process(self, predicted: Predictions, times: NDArray[np.float64], day: int, labelled: float) -> None:
         """Process the predictions of a day, and then the labels of a share of them."""
         if not len(times):
             return
-        batch = self._batch(seen, times, day)
+        batch = self._batch(predicted, times, day)
         self._recent.add(batch)
         self.replay.process(batch)
-        chosen = np.flatnonzero(self._rng.random(len(batch)) < labelled)
-        if len(chosen):
-            self.replay.process_labels(self._label_batch(batch, seen, chosen), batch.span[1])
+        rows = np.flatnonzero(self._rng.random(len(batch)) < labelled)
+        if len(rows):
+            self.replay.process_labels(self._label_batch(batch, predicted, rows), batch.span[1])
 
     def accept(self, since: dt.datetime, at: dt.datetime) -> None:
         """Make the newest traffic after a time the baseline, as `tidemark accept` does."""
@@ -129,7 +129,7 @@ class Version:
         prepared = _prepared(key, accepted, self._settings)
         self.replay.rebase({REFERENCE: prepared, WHOLE: prepared}, {REFERENCE: key, WHOLE: key}, at)
 
-    def _batch(self, seen: Predictions, times: NDArray[np.float64], day: int) -> PredictionBatch:
+    def _batch(self, predicted: Predictions, times: NDArray[np.float64], day: int) -> PredictionBatch:
         moments = microseconds(START + day * DAY) + (times * HOUR.total_seconds() * 1e6).astype(np.int64)
         first = self._position + 1
         self._position += len(times)
@@ -139,27 +139,27 @@ class Version:
             positions=np.arange(first, self._position + 1),
             ids=ids_at(moments // 1000, self._rng),
             times=moments,
-            embeddings=seen.embeddings,
-            probabilities=seen.probabilities,
-            properties=seen.properties,
+            embeddings=predicted.embeddings,
+            probabilities=predicted.probabilities,
+            properties=predicted.properties,
             tags=[{}] * len(times),
             rejected={},
         )
 
-    def _label_batch(self, batch: PredictionBatch, seen: Predictions, chosen: NDArray[np.int64]) -> LabelBatch:
+    def _label_batch(self, batch: PredictionBatch, predicted: Predictions, rows: NDArray[np.int64]) -> LabelBatch:
         first = self._labels + 1
-        self._labels += len(chosen)
+        self._labels += len(rows)
         return LabelBatch(
             first=first,
             last=self._labels,
             positions=np.arange(first, self._labels + 1),
-            ids=[UUID(bytes=batch.ids[row].tobytes()) for row in chosen],
-            predicted=batch.probabilities[chosen].argmax(axis=1),
-            labels=seen.labels[chosen],
-            replaced=np.full(len(chosen), NONE_REPLACED),
-            probabilities=batch.probabilities[chosen],
-            embeddings=batch.embeddings[chosen],
-            tags=[{}] * len(chosen),
+            ids=[UUID(bytes=batch.ids[row].tobytes()) for row in rows],
+            predicted=batch.probabilities[rows].argmax(axis=1),
+            labels=predicted.labels[rows],
+            replaced=np.full(len(rows), NONE_REPLACED),
+            probabilities=batch.probabilities[rows],
+            embeddings=batch.embeddings[rows],
+            tags=[{}] * len(rows),
             rejected={},
         )
 
@@ -182,7 +182,7 @@ def simulate(script: Script, settings: Settings, seed: int = 0) -> Course:
                 Version(2, script.condition(day), settings, rng, [at for at in moments if at >= START + day * DAY])
             )
         times = script.times(day, rng)
-        versions[-1].process(_seen(script, times, day, rng), times, day, script.labelled)
+        versions[-1].process(_predictions_of_day(script, times, day, rng), times, day, script.labelled)
         for version in versions:
             for point in version.replay.take_points():
                 cell = min(int((point.at - START) / (script.end - START) * CELLS), CELLS - 1)
@@ -213,7 +213,7 @@ def ids_at(milliseconds: NDArray[np.int64], rng: np.random.Generator) -> NDArray
     return ids
 
 
-def _seen(script: Script, times: NDArray[np.float64], day: int, rng: np.random.Generator) -> Predictions:
+def _predictions_of_day(script: Script, times: NDArray[np.float64], day: int, rng: np.random.Generator) -> Predictions:
     """Return what the model makes of the images of a day, each under the condition of its time."""
     conditions = [script.condition(day + hour / 24) for hour in times]
     edges = [row for row in range(1, len(times)) if conditions[row] != conditions[row - 1]]
@@ -228,13 +228,13 @@ def _seen(script: Script, times: NDArray[np.float64], day: int, rng: np.random.G
     )
 
 
-def _prepared(key: BaselineKey, made: Reference, settings: Settings) -> PreparedReference:
-    scores = DetectorScores(made)
-    calibration = StreamDetector(made, seed=SEED, scores=scores).calibration()
+def _prepared(key: BaselineKey, baseline: Reference, settings: Settings) -> PreparedReference:
+    scores = DetectorScores(baseline)
+    calibration = StreamDetector(baseline, seed=SEED, scores=scores).calibration()
     return PreparedReference(
         key,
-        made,
+        baseline,
         scores,
         calibration,
-        lambda: WindowTest(made, window_size=settings.window_size, seed=SEED, level=LEVEL),
+        lambda: WindowTest(baseline, window_size=settings.window_size, seed=SEED, level=LEVEL),
     )

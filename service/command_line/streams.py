@@ -115,10 +115,10 @@ def remedy(
         print(
             "  accuracy lost {accuracy:+.4f} ({low:+.4f} to {high:+.4f}), by {method}".format(**facts["accuracy_lost"])
         )
-    for made in facts["remedies"] if not as_json else ():
+    for remedy in facts["remedies"] if not as_json else ():
         improvements = ", ".join(
-            f"{improvement['metric']} {improvement['improvement']:+.4f}" for improvement in made["gains"]
+            f"{improvement['metric']} {improvement['improvement']:+.4f}" for improvement in remedy["gains"]
         )
-        print(f"  {made['name']}: {improvements or 'not measured'}; wrote {', '.join(made['files']) or 'nothing'}")
+        print(f"  {remedy['name']}: {improvements or 'not measured'}; wrote {', '.join(remedy['files']) or 'nothing'}")
     for entry in facts["skipped"] if not as_json else ():
         print(f"  {entry['name']} {entry['reason']}")

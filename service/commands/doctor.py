@@ -134,7 +134,7 @@ def _log(connection: Connection) -> Check:
     if models := health.models_with_gaps(connection, CHECKED_SEGMENTS):
         advice = "restore the table `segments` from the backup that the other tables come from"
         return Check("log", False, f"positions are missing in the order of {', '.join(models)}", advice)
-    if models := health.models_past_their_end(connection):
+    if models := health.models_beyond_log(connection):
         advice = "restore all tables from the same backup: what is logged next would not be watched"
         return Check("log", False, f"streams lie after the end of the log of {', '.join(models)}", advice)
     if count := health.unplaced(connection, MAX_UNPLACED_AGE):

@@ -24,7 +24,7 @@ from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
 from ..store.opened import opened
-from .reference_arrays import given_arrays
+from .reference_arrays import read_arrays
 from .reference_detectable import detectable_at_rates
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
 from .reference_thumbnails import MAX_THUMBNAILS
@@ -48,7 +48,7 @@ def build_reference(
     limit: int | None,
     out: Path | None,
     thumbnails: bool = False,
-    given: Path | None = None,
+    arrays_file: Path | None = None,
     power: str = "auto",
     rehearsals: bool = True,
     picture: Path | None = None,
@@ -60,7 +60,7 @@ def build_reference(
     images : images that the bundle's model is run over.
     limit : use a random part of the images of this size.
     thumbnails : keep small pictures of some of the images.
-    given : instead of images, an .npz of what the model answered elsewhere.
+    arrays_file : instead of images, an .npz of what the model answered elsewhere.
     power : whether the table of the smallest shifts that would be detected is made: as far as it gets in a fifth of
         the whole time, in full, or not at all. The reference is stored before.
     rehearsals : whether the model is run over synthetic shifts of some of the images, if these have labels.
@@ -81,11 +81,11 @@ def build_reference(
     if out is None:
         with opened(Settings.load()):  # what the database lacks is known before the model runs, not after
             pass
-    if images is not None and given is None:
+    if images is not None and arrays_file is None:
         built = reference_from_images(folder, images, limit, thumbnails)
-    elif given is not None and images is None and limit is None and not thumbnails:
+    elif arrays_file is not None and images is None and limit is None and not thumbnails:
         bundle = bundles.load_any(folder)
-        built = BuiltReference(bundle, given, given_arrays(bundle, given), [])
+        built = BuiltReference(bundle, arrays_file, read_arrays(bundle, arrays_file), [])
     else:
         raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
     rows = len(built.arrays["embeddings"])

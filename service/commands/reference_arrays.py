@@ -19,7 +19,7 @@ from .npz_arrays import load_arrays
 ARRAY_NAMES = ("embeddings", "probabilities", "labels", "properties")
 
 
-def given_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     """Return a reference's arrays from an .npz with `embeddings` and `probabilities`, and where known the rest.
 
     Embeddings of more than 2,048 values are projected, and numbers rounded to float16, as those of logged traffic are.

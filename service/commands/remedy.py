@@ -58,7 +58,7 @@ def create_remedies(
         No such stream or remedy, too few predictions, a folder in use, a bundle of another model; or a remedy that
         was asked for by name cannot be made.
     """
-    chosen = _named(names)
+    specs = _requested_specs(names)
     require_empty(out)
     settings = Settings.load()
     loaded = None if bundle is None else bundles.load(bundle)
@@ -74,25 +74,27 @@ def create_remedies(
     kinds = kinds_of(traffic, report, run_time)
     out.mkdir(parents=True, exist_ok=True)
     context = Context(traffic, report, kinds, out, loaded, images, force)
-    return _made(context, chosen or [entry for entry in REMEDIES if entry.kinds & kinds], named=bool(names))
+    return _create_remedies(
+        context, specs or [entry for entry in REMEDIES if entry.kinds & kinds], is_requested=bool(names)
+    )
 
 
-def _made(context: Context, chosen: Sequence[RemedySpec], named: bool) -> dict[str, Any]:
+def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested: bool) -> dict[str, Any]:
     remedies, skipped = [], []
-    for entry in chosen:
+    for entry in specs:
         logger.info("making %s", entry.name)
         try:
             remedies.append(entry.make(context))
         except RemedyNotApplicable as error:
-            if named:
+            if is_requested:
                 raise TidemarkError(f"{entry.name} {error}") from None
             skipped.append(Skipped(entry.name, str(error)))
-    reasons = {entry.name: "it was asked for by name" if named else entry.why for entry in chosen}
+    reasons = {entry.name: "it was asked for by name" if is_requested else entry.why for entry in specs}
     images = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
     return report.write(context, remedies, reasons, skipped, images)
 
 
-def _named(names: Sequence[str]) -> list[RemedySpec]:
+def _requested_specs(names: Sequence[str]) -> list[RemedySpec]:
     remedies_by_name = {entry.name: entry for entry in REMEDIES}
     for name in names:
         if name not in remedies_by_name:

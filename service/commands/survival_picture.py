@@ -39,16 +39,16 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
             cells = [row for row in rows if row.shift == shift and row.severity == severity]
             for number, row in enumerate(cells):
                 share = CELL_WIDTH / len(cells)
-                left = NAME_WIDTH + column * CELL_WIDTH + number * share
-                parts.append(_cell(row, left, top, share, unchanged))
+                x = NAME_WIDTH + column * CELL_WIDTH + number * share
+                parts.append(_cell(row, x, top, share, unchanged))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _cell(row: SurvivalRow, left: float, top: int, width: float, unchanged: float) -> str:
+def _cell(row: SurvivalRow, x: float, top: int, width: float, unchanged: float) -> str:
     share = min(row.accuracy / max(unchanged, 1e-9), 1)
     hue = HUES[0] + (HUES[1] - HUES[0]) * share**2
     return (
-        f'<rect x="{left:.1f}" y="{top}" width="{width - 2:.1f}" height="{ROW_HEIGHT - 2}" '
+        f'<rect x="{x:.1f}" y="{top}" width="{width - 2:.1f}" height="{ROW_HEIGHT - 2}" '
         f'fill="hsl({hue:.0f} 55% 78%)"><title>{escape(row.shift)} {row.magnitude:g}, {escape(row.unit)}</title></rect>'
-        f'<text x="{left + 5:.1f}" y="{top + ROW_HEIGHT - TEXT_RISE}">{row.accuracy:.2f}</text>'
+        f'<text x="{x + 5:.1f}" y="{top + ROW_HEIGHT - TEXT_RISE}">{row.accuracy:.2f}</text>'
     )

@@ -53,8 +53,8 @@ def installation(port: int, held_out: Scans, seed: int, settings: dict[str, str]
 
 def _write_reference(path: Path, held_out: Scans, seed: int) -> None:
     rng = np.random.default_rng([seed, 1])
-    chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
-    np.savez(path, images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
+    rows = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+    np.savez(path, images=scan(held_out.images[rows], rng), labels=held_out.labels[rows])
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

@@ -59,9 +59,9 @@ def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
     settings["TIDEMARK_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     outcome = Outcome()
     with Screen(quiet) as screen:
-        screen.say("building the reference and starting the service")
+        screen.write("building the reference and starting the service")
         with installation(port, held_out, seed, settings) as client:
-            screen.say(f"serving on http://127.0.0.1:{port}")
+            screen.write(f"serving on http://127.0.0.1:{port}")
             script = _Script(client, receiver, traffic, screen.progress)
             for stage in STAGES:
                 screen.stage(stage)
@@ -70,7 +70,7 @@ def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
                 screen.outcome(result)
             screen.verdict(outcome.ok, receiver.received)
             if not once:
-                screen.say(f"the pages stay up at http://127.0.0.1:{port} until Ctrl-C")
+                screen.write(f"the pages stay up at http://127.0.0.1:{port} until Ctrl-C")
                 _until_interrupted()
     return outcome
 
@@ -122,8 +122,10 @@ class _Script:
         with ThreadPoolExecutor(CLIENTS) as pool:
             ids = list(pool.map(self._predict, images))
         self._sent += BATCH
-        chosen = self._traffic.rng.random(BATCH) < stage.feedback
-        items = [{"id": key, "label": str(label)} for key, label, back in zip(ids, labels, chosen, strict=True) if back]
+        labelled = self._traffic.rng.random(BATCH) < stage.feedback
+        items = [
+            {"id": key, "label": str(label)} for key, label, back in zip(ids, labels, labelled, strict=True) if back
+        ]
         if items:
             self._client.post("/feedback", json={"items": items}).raise_for_status()
         time.sleep(max(0.0, BATCH / RATE - (time.monotonic() - started)))

@@ -31,7 +31,7 @@ class Screen:
         if self._live.is_started:
             self._live.stop()
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Print a line."""
         self._console.print(text, style="dim")
 

@@ -51,9 +51,9 @@ class Traffic:
 
     def draw(self, kind: Kind, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return images (count, 28, 28) and labels (count,)."""
-        chosen = self.rng.choice(len(self.held_out.labels), count, p=self._weights.get(kind))
-        images = scan(self.held_out.images[chosen], self.rng)
-        labels = self.held_out.labels[chosen]
+        rows = self.rng.choice(len(self.held_out.labels), count, p=self._weights.get(kind))
+        images = scan(self.held_out.images[rows], self.rng)
+        labels = self.held_out.labels[rows]
         if kind == "covariate":
             images = darker_and_blurred(images)
         if kind == "concept":

@@ -85,7 +85,7 @@ class Batcher(Generic[T, R]):
         waiting = _QueuedItem(item, size, time.monotonic() + self._queue_timeout, future)
         if self._thread is None or not self._hand_over(waiting):
             if not self._waiting:
-                self._loop.call_soon(self._run_here)  # after the callers that are ready as well
+                self._loop.call_soon(self._run_inline)  # after the callers that are ready as well
             self._waiting.append(waiting)
         try:
             return await future
@@ -105,7 +105,7 @@ class Batcher(Generic[T, R]):
             self._closing = True  # from here on, a thread does not end before nothing waits
             self._changed.notify()
         while self._thread is None and self._waiting:
-            self._run_here()
+            self._run_inline()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -118,7 +118,7 @@ class Batcher(Generic[T, R]):
             self._changed.notify()
             return True
 
-    def _run_here(self) -> None:
+    def _run_inline(self) -> None:
         if self._thread is not None or not self._waiting:
             return
         batch = self._next()
@@ -126,7 +126,7 @@ class Batcher(Generic[T, R]):
         if statistics.median(self._recent) > INLINE_SECONDS:
             self._start_thread()
         elif self._waiting:
-            self._loop.call_soon(self._run_here)
+            self._loop.call_soon(self._run_inline)
 
     def _timed_results(self, batch: list[_QueuedItem[T, R]]) -> list[R | Exception]:
         started = time.perf_counter()
@@ -163,7 +163,7 @@ class Batcher(Generic[T, R]):
             if self._closing:
                 return False
             self._thread = None
-            self._loop.call_soon_threadsafe(self._run_here)
+            self._loop.call_soon_threadsafe(self._run_inline)
             return True
 
     def _enough(self) -> bool:

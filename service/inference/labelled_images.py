@@ -49,12 +49,12 @@ class LabelledImages:
     labels_required: bool = True
     unreadable: list[str] = field(default_factory=list, init=False)
     duplicates: int = field(default=0, init=False)
-    _seen: set[bytes] = field(default_factory=set, init=False)
+    _digests: set[bytes] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._items, labels = _npz(self) if self.path.suffix == ".npz" else _folders(self)
-        chosen = _stratified(labels, self.limit, np.random.default_rng(self.seed))
-        self._chosen, self._labels = chosen, labels[chosen]
+        indices = _stratified(labels, self.limit, np.random.default_rng(self.seed))
+        self._indices, self._labels = indices, labels[indices]
 
     @property
     def are_labelled(self) -> bool:
@@ -62,7 +62,7 @@ class LabelledImages:
         return bool((self._labels != UNKNOWN).all())
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._indices)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -71,8 +71,8 @@ class LabelledImages:
 
     def names(self) -> list[int | str]:
         """Return each image's file, or its index in the .npz, in the order in which they are read."""
-        items = [self._items[index] for index in self._chosen]
-        return [str(item) if isinstance(item, Path) else int(at) for at, item in zip(self._chosen, items, strict=True)]
+        items = [self._items[index] for index in self._indices]
+        return [str(item) if isinstance(item, Path) else int(at) for at, item in zip(self._indices, items, strict=True)]
 
     def batches(self, spec: InputSpec | None = None) -> Iterator[tuple[list[DecodedImage], NDArray[np.int64]]]:
         """Yield up to 64 images at a time with their labels.
@@ -84,7 +84,7 @@ class LabelledImages:
         spec = spec or self.bundle.input
         for start in range(0, len(self), BATCH):
             images, labels = [], []
-            for index, label in zip(self._chosen[start : start + BATCH], self._labels[start:], strict=False):
+            for index, label in zip(self._indices[start : start + BATCH], self._labels[start:], strict=False):
                 image = self._image(int(index), spec)
                 if image is not None:
                     self._count(image)
@@ -105,8 +105,8 @@ class LabelledImages:
 
     def _count(self, image: DecodedImage) -> None:
         digest = hashlib.blake2b(image.pixels.tobytes(), digest_size=16).digest()
-        self.duplicates += digest in self._seen
-        self._seen.add(digest)
+        self.duplicates += digest in self._digests
+        self._digests.add(digest)
 
 
 def _npz(images: LabelledImages) -> tuple[Sequence[Any], NDArray[np.int64]]:
@@ -188,8 +188,8 @@ def _stratified(labels: NDArray[np.int64], limit: int | None, rng: np.random.Gen
     for label in np.unique(labels):
         members = order[labels[order] == label]
         rank[members] = (np.arange(len(members)) + rng.random()) / len(members)
-    chosen = np.argsort(rank, kind="stable")[:limit]
-    return rng.permutation(chosen)
+    indices = np.argsort(rank, kind="stable")[:limit]
+    return rng.permutation(indices)
 
 
 def _from_array(pixels: NDArray[np.uint8], spec: InputSpec) -> DecodedImage:

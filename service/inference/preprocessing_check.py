@@ -62,32 +62,32 @@ def ranked_variants(
     progress : called with each variant's change before it is tried.
     """
     hits_of = _Hits(model, images, spec)
-    now = hits_of(spec)
+    present_hits = hits_of(spec)
     variants: list[Variant] = []
-    base, change, hits = spec, "", now
+    base, change, hits = spec, "", present_hits
     for _ in range(ROUNDS):
-        tried = []
+        candidates = []
         for name, candidate in _candidates(base, geometry):
             if not _difference(spec, candidate):
                 continue
             progress(name)
-            tried.append((name, candidate, hits_of(candidate)))
-        named = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in tried]
-        variants += [Variant(name, one, _difference(spec, one), float(h.mean())) for name, one, h in named]
-        best = max(named, key=lambda entry: entry[2].mean(), default=None)
+            candidates.append((name, candidate, hits_of(candidate)))
+        described = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in candidates]
+        variants += [Variant(name, one, _difference(spec, one), float(h.mean())) for name, one, h in described]
+        best = max(described, key=lambda entry: entry[2].mean(), default=None)
         if best is None or not _is_better(best[2], hits):
             break
         change, base, hits = best
-    return float(now.mean()), sorted(variants, key=lambda variant: -variant.accuracy)
+    return float(present_hits.mean()), sorted(variants, key=lambda variant: -variant.accuracy)
 
 
-def suggestion(now: float, variants: list[Variant], count: int) -> Variant | None:
+def suggestion(present_hits: float, variants: list[Variant], count: int) -> Variant | None:
     """Return the variant that is clearly better than the present preparation, if there is one."""
     if not variants:
         return None
     best = variants[0]
-    deviation = np.sqrt(max(best.accuracy * (1 - best.accuracy) + now * (1 - now), 1 / count) / count)
-    return best if best.accuracy - now > max(MIN_IMPROVEMENT, Z * deviation) else None
+    deviation = np.sqrt(max(best.accuracy * (1 - best.accuracy) + present_hits * (1 - present_hits), 1 / count) / count)
+    return best if best.accuracy - present_hits > max(MIN_IMPROVEMENT, Z * deviation) else None
 
 
 class _Hits:

@@ -184,8 +184,8 @@ def are_distributions(rows: NDArray[np.float64]) -> bool:
 def _check_activation(scores: ScoreTensor, rows: NDArray[np.float64], activation: str) -> None:
     if activation not in ("none", "softmax", "sigmoid", "normalise"):
         raise BrokenBundle(f"--activation: expected none, softmax, sigmoid or normalise, got {activation!r}")
-    made = activated(rows.astype(np.float32), activation)
-    if activation != "softmax" and not are_distributions(np.asarray(made, np.float64)):
+    probabilities = activated(rows.astype(np.float32), activation)
+    if activation != "softmax" and not are_distributions(np.asarray(probabilities, np.float64)):
         raise BrokenBundle(
             f"--activation {activation}: {scores.output} answers {rows.min():.3g} to {rows.max():.3g}, which does not "
             "make probabilities that add up to 1"

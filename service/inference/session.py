@@ -48,8 +48,8 @@ class Model:
         self._features_last = bundle.output.embedding_layout == "NHWC"
         self._classes = len(bundle.labels)
         self._preprocessor = Preprocessor(bundle.input)
-        chosen = execution_providers(providers)
-        self._network, self._outputs = _network(bundle, threads or cores(), chosen)
+        names = execution_providers(providers)
+        self._network, self._outputs = _network(bundle, threads or cores(), names)
         self.embedding_size = self._warm_up(bundle)
         if self.providers[0] != CPU:
             self._compare_with_cpu(bundle, threads or cores(), required=bool(providers))

@@ -1,4 +1,4 @@
-"""What a stream's page says of its false alarms and of what can be seen by when."""
+"""What a stream's page states of its false alarms, and of the changes that it detects by when."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def facts_of(status: StreamStatus) -> list[str]:
 
 
 def detectable_text(change: DetectableChange, rate: float) -> str:
-    """Say when a change of a class share is seen at a rate of watched predictions a second."""
+    """Return when a change of a class share is detected, at a rate of watched predictions a second."""
     shares = f"a class from {change.before:.0%} to {change.after:.0%} of traffic"
     if change.predictions is None:
         return f"{shares}: never, the baseline has too few rows"

@@ -26,13 +26,13 @@ CHANGE_WIDTH = 76  # width of the text to the right of the bars
 MAX_CLASSES = 12  # classes that a chart shows
 
 
-def evidence(past: EvidenceHistory) -> Markup:
+def evidence(history: EvidenceHistory) -> Markup:
     """Draw evidence over a stream's predictions, with the alarm line and the estimated change."""
-    points = _points(past)
+    points = _points(history)
     if len(points) < 2:
         return Markup('<p class="dim">The evidence is drawn once this stream has been processed twice.</p>')
     first, last = points[0][1], points[-1][1]
-    top = math.log1p(1.5 * max([e for _, _, e in points] + [past.threshold or 0.0, 1.0]))
+    top = math.log1p(1.5 * max([e for _, _, e in points] + [history.threshold or 0.0, 1.0]))
 
     def x(position: float) -> float:
         share = (position - first) / max(last - first, 1)
@@ -41,62 +41,62 @@ def evidence(past: EvidenceHistory) -> Markup:
     def y(value: float) -> float:
         return EVIDENCE_BASE - math.log1p(max(value, 0)) / top * (EVIDENCE_BASE - 14)
 
-    parts, description = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} {past.counted}"]
+    parts, description = [], [f"{points[-1][2]:.1f} nats after {last:,.0f} {history.counted}"]
     for value in (0, 1, 10, 100, 1000, 10_000):
         if math.log1p(value) < top:
             parts.append(f'<line class="axis" x1="{MARGIN}" y1="{y(value):.1f}" x2="{RIGHT}" y2="{y(value):.1f}"/>')
             parts.append(_text(MARGIN - 4, y(value) + 3, f"{value:,}", "end") if value else "")
-    if past.span:
-        a, b = (x(edge) for edge in past.span)
+    if history.span:
+        a, b = (x(edge) for edge in history.span)
         parts.append(
             f'<rect class="span" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{EVIDENCE_BASE - 14}"/>'
         )
-        description.append(f"this window is predictions {past.span[0]:,} to {past.span[1]:,}")
-    if past.change_range:
-        a, b = (x(edge) for edge in past.change_range)
+        description.append(f"this window is predictions {history.span[0]:,} to {history.span[1]:,}")
+    if history.change_range:
+        a, b = (x(edge) for edge in history.change_range)
         parts.append(
             f'<rect class="range" x="{a:.1f}" y="14" width="{max(b - a, 1):.1f}" height="{EVIDENCE_BASE - 14}"/>'
         )
     line = " ".join(f"{x(p):.1f},{y(e):.1f}" for _, p, e in points)
     parts.append(f'<polyline class="line" points="{line}"/>')
-    if past.threshold is not None:
-        height = y(past.threshold)
+    if history.threshold is not None:
+        height = y(history.threshold)
         parts.append(f'<line class="limit" x1="{MARGIN}" y1="{height:.1f}" x2="{RIGHT}" y2="{height:.1f}"/>')
-        parts.append(_text(MARGIN + 4, height - 4, f"alarm above {past.threshold:.1f}"))
-        description.append(f"alarm above {past.threshold:.1f}")
-    if past.change is not None and first <= past.change <= last:
-        at = x(past.change)
+        parts.append(_text(MARGIN + 4, height - 4, f"alarm above {history.threshold:.1f}"))
+        description.append(f"alarm above {history.threshold:.1f}")
+    if history.change is not None and first <= history.change <= last:
+        at = x(history.change)
         parts.append(f'<line class="change" x1="{at:.1f}" y1="14" x2="{at:.1f}" y2="{EVIDENCE_BASE}"/>')
-        parts.append(_text_next_to(at, 11, f"change ≈ {past.change:,}"))
-        between = past.change_range
+        parts.append(_text_next_to(at, 11, f"change ≈ {history.change:,}"))
+        between = history.change_range
         description.append(
-            f"change estimated at {past.counted[:-1]} {past.change:,}"
+            f"change estimated at {history.counted[:-1]} {history.change:,}"
             + (f", between {between[0]:,} and {between[1]:,}" if between else "")
         )
-    elif past.alarm is not None:
-        description.append(f"alarm at prediction {past.alarm:,}")
+    elif history.alarm is not None:
+        description.append(f"alarm at prediction {history.alarm:,}")
     start, end = formatting.clock_time(points[0][0]), formatting.clock_time(points[-1][0])
     parts.append(
         _text(MARGIN, EVIDENCE_BASE + 12, f"{first:,.0f}")
-        + _text(RIGHT, EVIDENCE_BASE + 12, f"{last:,.0f} {past.counted}", "end")
+        + _text(RIGHT, EVIDENCE_BASE + 12, f"{last:,.0f} {history.counted}", "end")
     )
     parts.append(
         _text(MARGIN, EVIDENCE_BASE + 24, start)
         + _text(RIGHT, EVIDENCE_BASE + 24, f"{_date_prefix(points[-1][0])}{end} UTC", "end")
     )
     description.append(f"from {start} to {end} UTC")
-    what = "of drift" if past.counted == "predictions" else "that labels disagree"
-    title = f"Evidence {what} in nats, on a log scale, over {past.counted}"
+    what = "of drift" if history.counted == "predictions" else "that labels disagree"
+    title = f"Evidence {what} in nats, on a log scale, over {history.counted}"
     return _figure(title, "; ".join(description), EVIDENCE_BASE + 28, parts)
 
 
-def sparkline(past: EvidenceHistory) -> Markup:
+def sparkline(history: EvidenceHistory) -> Markup:
     """Draw evidence over a stream's predictions as one coarse line that keeps its peaks, with the alarm line."""
-    points = _points(past)
+    points = _points(history)
     if len(points) < 2:
         return Markup("")
     first, last = points[0][1], points[-1][1]
-    limit = past.threshold or 1.0
+    limit = history.threshold or 1.0
     top = math.log1p(1.1 * max(limit, *(e for _, _, e in points)))
 
     def y(value: float) -> float:
@@ -197,8 +197,8 @@ def histogram(name: str, edges: Sequence[float], reference: Sequence[float], win
     return _figure(f"{name.capitalize()} ({unit}), share of images", description, 101, parts)
 
 
-def _points(past: EvidenceHistory) -> list[tuple[str, float, float]]:
-    return [(t, float(p), float(e)) for t, p, e in past.history if e is not None and math.isfinite(e)]
+def _points(history: EvidenceHistory) -> list[tuple[str, float, float]]:
+    return [(t, float(p), float(e)) for t, p, e in history.history if e is not None and math.isfinite(e)]
 
 
 def _ticks(top: float, bottom: float, x: Callable[[float], float]) -> str:

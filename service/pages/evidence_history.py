@@ -51,9 +51,11 @@ def at_window(connection: Connection, stream: StreamRow, window: WindowRow) -> E
 
 
 def at_alert(connection: Connection, stream: StreamRow, alert: AlertRow) -> EvidenceHistory:
-    """Return the evidence up to an alert; its change is the detector's while the alert is the stream's present one,
-    else what the stream had seen at the time that the alert names. Of an alert that labels raised it is that of the
-    labels."""
+    """Return the evidence up to an alert; of an alert that labels raised it is that of the labels.
+
+    The estimated change is the detector's while the alert is the stream's present one, and afterwards the number of
+    predictions that the stream had processed at the time that the alert names.
+    """
     if (labels := alert.report.get("labels")) and (evidence := labels["evidence"]):
         return EvidenceHistory(evidence["history"], evidence["threshold"], change=evidence["change"], counted="labels")
     history = _history_up_to(connection, stream, alert.position, alert.fired_at, alert.window_id)
@@ -88,7 +90,7 @@ def _history_up_to(
 
 
 def _position(history: Sequence[Sequence[Any]], moment: dt.datetime) -> int | None:
-    """Return how many predictions the stream had seen at a moment, or None before its history."""
+    """Return how many predictions the stream had processed at a moment, or None before its history."""
     times = [dt.datetime.fromisoformat(time) for time, _, _ in history]
     after = bisect.bisect_left(times, moment)
     if not 0 < after < len(times):

@@ -101,18 +101,18 @@ def clock_time(iso: str) -> str:
 
 
 def time_ago(iso: str) -> str:
-    """Say how long ago a moment was."""
+    """Write how long ago a moment was."""
     return f"{duration((dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(iso)).total_seconds())} ago"
 
 
-def monitor_lag(count: int, looked_at: str | None) -> str:
-    """Say how far the monitor is behind, and since when where it seems to be gone."""
+def monitor_lag(count: int, active_at: str | None) -> str:
+    """Write how far the monitor is behind, and since when if it seems not to run."""
     if not count:
         return "monitor up to date"
     behind = f"monitor {count:,} predictions behind"
-    if looked_at is None:
+    if active_at is None:
         return behind
-    silent = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(looked_at)).total_seconds()
+    silent = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(active_at)).total_seconds()
     return (
         f"{behind}, last active {duration(silent)} ago: is it running?" if silent > MONITOR_TIMEOUT_SECONDS else behind
     )
@@ -130,7 +130,7 @@ WATCHING_TEXTS = {
 
 
 def watching(watch: dict[str, Any]) -> str:
-    """Say why a model is not watched."""
+    """Return the text of the reason why a model is not watched."""
     reason = str(watch["reason"])
     return WATCHING_TEXTS.get(reason, f"not watched: {reason}")
 

@@ -102,11 +102,11 @@ def window(window_id: int, request: Request) -> Response:
             return _not_found(request, f"no window {window_id}")
         report = window_report(row)
         stream = streams.get(connection, row.stream_id)
-        seen = evidence_history.at_window(connection, stream, row)
+        history = evidence_history.at_window(connection, stream, row)
         least, pictures = images.describe(connection, report)
     if _wants_json(request):
-        return JSONResponse(report | {"past": asdict(seen), "images": least})
-    details = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": report["start"]}
+        return JSONResponse(report | {"past": asdict(history), "images": least})
+    details = {"report": report, "history": history, "images": least, "pictures": pictures, "since": report["start"]}
     return render_page("window.html", status=stream.status, **details)
 
 
@@ -120,14 +120,14 @@ def alert(alert_id: UUID, request: Request) -> Response:
         sent = deliveries.of_alerts(connection, [row.id])
         content = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
         stream = streams.get(connection, row.stream_id)
-        seen = evidence_history.at_alert(connection, stream, row)
+        history = evidence_history.at_alert(connection, stream, row)
         report = {**content["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
         controls = alert_actions.controls(request, connection, row)
         children = alerts.children(connection, row.id)
     if _wants_json(request):
-        return JSONResponse(content | {"past": asdict(seen), "images": least})
-    details = {"report": report, "seen": seen, "images": least, "pictures": pictures, "since": content["since"]}
+        return JSONResponse(content | {"past": asdict(history), "images": least})
+    details = {"report": report, "history": history, "images": least, "pictures": pictures, "since": content["since"]}
     response = render_page(
         "alert.html", alert=content, status=stream.status, controls=controls, children=children, **details
     )

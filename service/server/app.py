@@ -110,13 +110,13 @@ def create_app(
             RegisteredModel(bundle, key, ModelMetrics(server_metrics, bundle.name, bundle.version, bundle.labels))
             for bundle, key in zip((*served, *shadows), model_ids, strict=True)
         ]
-        here, in_shadow = registered[: len(served)], registered[len(served) :]
+        in_service, in_shadow = registered[: len(served)], registered[len(served) :]
         async with open_server_state(
             settings,
             engine,
             url,
             server_metrics,
-            here,
+            in_service,
             in_shadow,
             corrections or {},
             body_budget,

@@ -43,7 +43,7 @@ async def open_server_state(
     engine: Engine,
     url: str,
     server_metrics: ServerMetrics,
-    here: Sequence[RegisteredModel],
+    in_service: Sequence[RegisteredModel],
     in_shadow: Sequence[RegisteredModel],
     corrections: Mapping[str, Correction],
     body_budget: BodyBudget,
@@ -64,7 +64,7 @@ async def open_server_state(
         refusals = RecentRefusals(server_metrics)
         sampling = asyncio.create_task(_repeat(SAMPLE_SECONDS, refusals.sample))
         stack.callback(sampling.cancel)
-        default = next((model for model in here if isinstance(model.bundle, Bundle)), None)
+        default = next((model for model in in_service if isinstance(model.bundle, Bundle)), None)
         shadows = []
         for model in in_shadow:
             if default is not None and isinstance(model.bundle, Bundle) and isinstance(default.bundle, Bundle):
@@ -81,7 +81,7 @@ async def open_server_state(
                         corrections.get(model.name),
                         tuple(shadows) if model is default else (),
                     )
-                    for model in here
+                    for model in in_service
                 ),
                 *in_shadow,
             ]

@@ -142,9 +142,9 @@ def round_state(connection: Connection, stream: StreamRow) -> RoundState | None:
     measured = _accuracy(newest, requests)
     labelled = 0 if measured is None else measured.labels
     variance = newest.label_variance if measured is None else measured.label_variance
-    left = sum(request.is_open for request in requests)
+    open_requests = sum(request.is_open for request in requests)
     targets = [Target(half, labels_for(half, variance, newest.population) - labelled) for half in HALF_WIDTHS]
-    reachable = [target for target in targets if 0 < target.labels <= left][:MAX_TARGETS]
+    reachable = [target for target in targets if 0 < target.labels <= open_requests][:MAX_TARGETS]
     return RoundState(newest, requests, measured, tuple(reachable))
 
 

@@ -123,10 +123,10 @@ class Shadow:
             self._ready.notify()
         self._thread.join(DRAIN_SECONDS)
         with self._ready:
-            left = len(self._waiting)
+            unanswered = len(self._waiting)
             self._waiting.clear()
-        if left:
-            self._drop(left, "the server stops")
+        if unanswered:
+            self._drop(unanswered, "the server stops")
 
     def _work(self) -> None:
         while True:

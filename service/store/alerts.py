@@ -69,12 +69,12 @@ def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
 def firing_parent(connection: Connection, stream_id: int, kind: str) -> UUID | None:
     """Return the firing alert of the whole model that a slice belongs to, of images and predictions or, for one
     that labels raise, of labels; None for the stream of a whole model."""
-    part, whole = streams.alias(), streams.alias()
+    of_slice, of_model = streams.alias(), streams.alias()
     query = (
         select(alerts.c.id)
-        .join(whole, whole.c.id == alerts.c.stream_id)
-        .join(part, part.c.model_id == whole.c.model_id)
-        .where(part.c.id == stream_id, part.c.slice != "", whole.c.slice == "", alerts.c.state == "firing")
+        .join(of_model, of_model.c.id == alerts.c.stream_id)
+        .join(of_slice, of_slice.c.model_id == of_model.c.model_id)
+        .where(of_slice.c.id == stream_id, of_slice.c.slice != "", of_model.c.slice == "", alerts.c.state == "firing")
         .where(alerts.c.kind.in_(LABEL_KINDS) if kind in LABEL_KINDS else alerts.c.kind.not_in(LABEL_KINDS))
     )
     parent: UUID | None = connection.execute(query.order_by(alerts.c.fired_at).limit(1)).scalar_one_or_none()

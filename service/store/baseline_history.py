@@ -44,7 +44,7 @@ class BaselinePeriod:
     from_time: dt.datetime
     until_time: dt.datetime | None
 
-    def holds_at(self, moment: dt.datetime) -> bool:
+    def applies_at(self, moment: dt.datetime) -> bool:
         """Check whether it was in force at a time."""
         return self.from_time <= moment and (self.until_time is None or moment < self.until_time)
 

@@ -5,7 +5,7 @@ import datetime as dt
 
 from sqlalchemy import Engine, TextClause, text
 
-DELETED_AT_ONCE = 5000  # rows of one transaction, so that none is long
+DELETE_BATCH_ROWS = 5000  # rows of one transaction, so that none is long
 MAX_ROUNDS = 200  # transactions a table and call, so that a call ends; the rest waits for the next hour
 GRACE = dt.timedelta(days=1)  # time that segments and writers outlive the rows that they describe
 
@@ -102,7 +102,7 @@ def delete_old(engine: Engine, now: dt.datetime, retention_days: int, report_ret
     moments = {
         "before": now - dt.timedelta(days=retention_days) - GRACE,
         "reports_before": now - dt.timedelta(days=report_retention_days),
-        "limit": DELETED_AT_ONCE,
+        "limit": DELETE_BATCH_ROWS,
     }
     deleted: dict[str, int] = {}
     for table, condition in CONDITIONS:
@@ -111,7 +111,7 @@ def delete_old(engine: Engine, now: dt.datetime, retention_days: int, report_ret
                 count = connection.execute(_delete(table, condition), moments).rowcount
             if count:
                 deleted[table] = deleted.get(table, 0) + count
-            if count < DELETED_AT_ONCE:
+            if count < DELETE_BATCH_ROWS:
                 break
     return deleted
 

@@ -62,7 +62,7 @@ def models_with_gaps(connection: Connection, segments: int) -> list[str]:
     return list(connection.execute(GAPS, {"segments": segments}).scalars())
 
 
-def models_past_their_end(connection: Connection) -> list[str]:
+def models_beyond_log(connection: Connection) -> list[str]:
     """Return the models that have streams at positions after the end of their log."""
     return list(connection.execute(ENDS).scalars())
 

@@ -24,7 +24,7 @@ from .prediction_id import time_of, uuids
 from .raw_connection import raw
 
 PATIENCE = dt.timedelta(minutes=5)  # longest time that a label waits for its prediction
-PLACED_AT_ONCE = 20_000  # labels that enter the log in one transaction
+PLACEMENT_BATCH_LABELS = 20_000  # labels that enter the log in one transaction
 LABELS_LOCK = 0x71E2  # advisory lock, with the model's id: who lets labels enter
 NONE_REPLACED = -1  # in `LabelBatch.replaced`: the label corrects no other
 UNFIT = "label"  # reason: a class that the model does not have, or probabilities of another length
@@ -185,7 +185,7 @@ def lock(cursor: RawCursor[Any], model_ids: Sequence[int]) -> None:
         cursor.execute(LOCK, (LABELS_LOCK, model_id))
 
 
-def place(cursor: RawCursor[Any], model_id: int, limit: int = PLACED_AT_ONCE) -> int:
+def place(cursor: RawCursor[Any], model_id: int, limit: int = PLACEMENT_BATCH_LABELS) -> int:
     """Let the labels of a locked model enter the log whose predictions are in Postgres, or are waited for no more;
     return how many did."""
     cursor.execute(PENDING, {"model_id": model_id, "patience": PATIENCE, "limit": limit})

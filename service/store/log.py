@@ -20,7 +20,7 @@ from .slice_filter import SliceFilter
 MAX_BYTES = 128_000_000  # bytes of embeddings and probabilities in one batch: bounds the memory of wide models
 SCAN = 20_000  # positions in which one query searches for the rows of a slice
 MAX_SCANNED = 1_000_000  # positions after which the search ends
-SEGMENTS_AT_ONCE = 5_000  # segments that are fetched at a time, of which a span of days may have millions
+SEGMENT_BATCH_ROWS = 5_000  # segments that are fetched at a time, of which a span of days may have millions
 NEWEST = 2**62  # beyond any position
 
 
@@ -119,7 +119,7 @@ def between(
         room = limit - matching if slice_filter is None else SCAN
         while room > 0:
             if not pending:
-                pending = segments.by_time(connection, model_id, since, until, before, SEGMENTS_AT_ONCE)[::-1]
+                pending = segments.by_time(connection, model_id, since, until, before, SEGMENT_BATCH_ROWS)[::-1]
                 if not pending:
                     break
                 before = pending[0].last_position

@@ -136,7 +136,7 @@ def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
                 for part, fits in zip(parts, fitting, strict=True)
             ]
         )
-    whole = PredictionBatch(
+    batch = PredictionBatch(
         parts[0].first,
         parts[-1].last,
         np.concatenate([part.positions for part in parts]),
@@ -149,8 +149,8 @@ def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
         {},
     )
     for part in parts:
-        whole = whole.with_rejected(part.rejected)
-    return whole
+        batch = batch.with_rejected(part.rejected)
+    return batch
 
 
 def _checked(batch: PredictionBatch) -> PredictionBatch:

@@ -10,7 +10,7 @@ from .log_writer import lock_writers, runs_of, take_positions
 from .raw_connection import raw
 from .tables import SWEEP_SPOOL
 
-SWEPT_AT_ONCE = 10_000  # rows of one transaction
+SWEEP_BATCH_ROWS = 10_000  # rows of one transaction
 SWEEP_LOCK = 0x71E0  # advisory lock: one sweep at a time is enough
 
 FIND = """
@@ -54,7 +54,7 @@ def _sweep_predictions(cursor: RawCursor[Any]) -> int:
         "model_id": model_id,
         "writer_id": writer.id,
         "last_number": writer.last_number,
-        "limit": SWEPT_AT_ONCE,
+        "limit": SWEEP_BATCH_ROWS,
     }
     rows = cursor.execute(NUMBER, values).fetchall()
     if not rows:

@@ -93,13 +93,13 @@ def ensure_partitions(connection: RawConnection[Any], days: Iterable[dt.date]) -
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (PARTITION_LOCK,))
         for name in day_by_name.keys() - partitions(cursor):
             day = day_by_name[name]
-            whole, part = sql.Identifier("predictions"), sql.Identifier(name)
+            parent, part = sql.Identifier("predictions"), sql.Identifier(name)
             cursor.execute(
-                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(part, whole)
+                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(part, parent)
             )
             cursor.execute(
                 sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-                    whole, part, sql.Literal(f"{day} 00:00+00"), sql.Literal(f"{day + dt.timedelta(days=1)} 00:00+00")
+                    parent, part, sql.Literal(f"{day} 00:00+00"), sql.Literal(f"{day + dt.timedelta(days=1)} 00:00+00")
                 )
             )
 

@@ -12,7 +12,7 @@ from .predictions import PARTITIONED
 from .session_settings import POOLED
 
 LOCK_TIMEOUT = 5.0  # seconds that a partition waits for those who read it
-LEFT_FOR_LATER = ("55P03", "55000")  # SQLSTATE: the lock is not available; another day is half detached
+POSTPONED_STATES = ("55P03", "55000")  # SQLSTATE: the lock is not available; another day is half detached
 OF_A_DAY = re.compile(rf"^({'|'.join(PARTITIONED)})_(\d{{4}})(\d{{2}})(\d{{2}})$")
 FIND = text(
     """
@@ -30,7 +30,7 @@ def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOU
     one are waited for, `lock_timeout` seconds. What a process that died, or that waited in vain, has left half
     detached is finished at the next call.
     """
-    dropped, left = [], []
+    dropped, in_use = [], []
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         old = _old(connection, before)
         drop = _drop_in_transaction if connection.info.get(POOLED) else _drop
@@ -39,10 +39,10 @@ def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOU
                 drop(connection, parent, row, lock_timeout)
                 dropped.append(row.name)
             except DBAPIError as error:
-                if sqlstate(original_error(error)) not in LEFT_FOR_LATER:
+                if sqlstate(original_error(error)) not in POSTPONED_STATES:
                     raise
-                left.append(row.name)
-    return dropped, left
+                in_use.append(row.name)
+    return dropped, in_use
 
 
 def day_of(name: str) -> dt.date | None:

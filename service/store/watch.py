@@ -177,15 +177,15 @@ def save(connection: Connection, stream_id: int, values: Mapping[str, Any]) -> N
     connection.execute(streams.update().where(streams.c.id == stream_id).values(**values))
 
 
-def open_slice(connection: Connection, whole: Target, name: str) -> tuple[int, int]:
+def open_slice(connection: Connection, model_stream: Target, name: str) -> tuple[int, int]:
     """Make the stream of a slice, or open it again where it was retired; return its id and the number of predictions
     that it had processed."""
     values = {
-        "model_id": whole.model_id,
+        "model_id": model_stream.model_id,
         "slice": name,
-        "reference_id": whole.reference_id,
-        "position": whole.position,
-        "label_position": whole.label_position,
+        "reference_id": model_stream.reference_id,
+        "position": model_stream.position,
+        "label_position": model_stream.label_position,
     }
     row = connection.execute(OPEN, values).one()
     connection.execute(checkpoints.delete().where(checkpoints.c.stream_id == row.id))

@@ -35,7 +35,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
 def build(bundle: AnyBundle, tmp_path: Path, out: Path | None = None, **changes: Any) -> dict[str, Any]:
     path = tmp_path / "arrays.npz"
     np.savez(path, **arrays(**changes))
-    return build_reference(bundle.folder, None, None, out, given=path)
+    return build_reference(bundle.folder, None, None, out, arrays_file=path)
 
 
 def newest_reference(connection: Connection, model_id: int) -> dict[str, np.ndarray]:
@@ -124,6 +124,6 @@ def test_images_or_arrays(far: AnyBundle, tmp_path: Path) -> None:
     some = tmp_path / "x.npz"
     for images, path, limit in ((None, None, None), (some, some, None), (None, some, 100)):
         with pytest.raises(TidemarkError, match="expected either --images, or else --arrays"):
-            build_reference(far.folder, images, limit, None, given=path)
+            build_reference(far.folder, images, limit, None, arrays_file=path)
     with pytest.raises(TidemarkError, match=r"model\.onnx is missing"):
         build_reference(far.folder, some, None, None)

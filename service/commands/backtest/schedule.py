@@ -34,7 +34,7 @@ class BaselineSchedule:
         if self.choice == "reference":
             return keys
         for period in self.periods:
-            if period.until_time is None if self.choice == "now" else period.holds_at(moment):
+            if period.until_time is None if self.choice == "now" else period.applies_at(moment):
                 key = keys.get(period.slice, BaselineKey(period.reference_id))
                 keys[period.slice] = key._replace(
                     calibration_id=period.calibration_id or key.calibration_id,

@@ -26,12 +26,12 @@ def motion(pixels: Pixels, magnitudes: Magnitudes, rng: np.random.Generator) -> 
     margin = int(np.ceil(lengths.max() / 2)) + 1
     sides = ((0, 0), (margin, margin), (margin, margin), (0, 0))[: pixels.ndim]
     framed = np.pad(pixels, sides, mode="edge")
-    chosen = rng.integers(0, len(DIRECTIONS), len(pixels))
+    directions = rng.integers(0, len(DIRECTIONS), len(pixels))
     places = np.linspace(-0.5, 0.5, min(MAX_STEPS, 2 * margin + 1))
     total = np.zeros(pixels.shape, np.float32)
     height, width = pixels.shape[1:3]
     for number, length in enumerate(lengths):
-        down, right = DIRECTIONS[chosen[number]]
+        down, right = DIRECTIONS[directions[number]]
         for place in places:
             top, left = margin + round(place * length * down), margin + round(place * length * right)
             total[number] += framed[number, top : top + height, left : left + width]

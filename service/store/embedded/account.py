@@ -57,7 +57,7 @@ class Account:
         stand_in = next((entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != 0), None)
         return [] if stand_in is None else [unshare, "--user", f"--map-user={stand_in}", "--"]
 
-    def own(self, path: Path) -> None:
+    def give(self, path: Path) -> None:
         """Give a file or a folder with all its content to this user."""
         if self.is_current:
             return

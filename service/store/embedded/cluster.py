@@ -46,7 +46,7 @@ def create(folder: Path, account: Account, lock: int) -> None:
     new = folder.with_name(folder.name + NEW_SUFFIX)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
-    account.own(new)
+    account.give(new)
     account.reach(new)
     programs.ensure_runnable(binaries, account)
     options = [f"--username={SUPERUSER}", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]

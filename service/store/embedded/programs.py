@@ -40,11 +40,13 @@ def program_folder(version: int | None) -> Path:
                 versions[int(match[1] or UNNUMBERED_VERSION)] = folder / "bin"
     if not versions:
         raise ConfigurationError("TIDEMARK_DATABASE_URL is not set, and this installation has no embedded Postgres")
-    chosen = max(versions) if version is None else version
-    if chosen not in versions:
+    requested_version = max(versions) if version is None else version
+    if requested_version not in versions:
         available = ", ".join(str(number) for number in sorted(versions))
-        raise DatabaseError(f"the embedded database is of Postgres {chosen}, this installation has {available}")
-    return versions[chosen]
+        raise DatabaseError(
+            f"the embedded database is of Postgres {requested_version}, this installation has {available}"
+        )
+    return versions[requested_version]
 
 
 def environment() -> dict[str, str]:

@@ -177,7 +177,7 @@ class EmbeddedServer:
         binaries = programs.program_folder(cluster.version(self._folder))
         programs.ensure_runnable(binaries, account)
         if self._folder.stat().st_uid != account.uid:
-            account.own(self._folder)
+            account.give(self._folder)
         account.reach(self._folder)
         options = {
             "listen_addresses": "",

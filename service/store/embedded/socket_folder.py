@@ -28,7 +28,7 @@ def choose_socket_folder(data: Path, account: Account) -> Path:
     folder = Path(temporary) / f"tidemark-{account.uid}-{hashlib.sha256(identity).hexdigest()[:12]}"
     try:
         folder.mkdir(mode=0o700)
-        account.own(folder)
+        account.give(folder)
     except FileExistsError:
         status = os.lstat(folder)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.uid or status.st_mode & 0o077:

@@ -70,7 +70,7 @@ def test_rehearsals_survive_a_build_from_the_arrays_of_another(
     facts: dict[str, Any], installation: Path, tmp_path: Path
 ) -> None:
     build_reference(
-        installation / "bundle", None, None, tmp_path / "again.npz", given=installation / "R.npz", power="none"
+        installation / "bundle", None, None, tmp_path / "again.npz", arrays_file=installation / "R.npz", power="none"
     )
     with np.load(installation / "R.npz") as first, np.load(tmp_path / "again.npz") as second:
         before, after = Reference.of(dict(first)).rehearsals, Reference.of(dict(second)).rehearsals
