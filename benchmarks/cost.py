@@ -1,4 +1,4 @@
-"""Cost of a window report and of an update beside the field's libraries, in one run on one machine.
+"""Cost of a window report and of an update next to the field's libraries, in one run on one machine.
 
 A library that cannot be installed is said to be missing. None of their code is used.
 """

@@ -1,4 +1,4 @@
-"""What a monitor processes, and what it costs at rest: predictions a second, the share of each stage, WAL, memory, and
+"""Throughput of a monitor and its cost at rest: predictions a second, the share of each stage, WAL, memory, and
 the time of `/metrics` and `/drift` with many streams.
 
 Times are of the processor, of this process and of Postgres, so that a busy machine does not change them much. Window

@@ -1,4 +1,4 @@
-"""Requests a second and latency of Tidemark beside an empty endpoint, bare ONNX Runtime and the field's servers.
+"""Requests a second and latency of Tidemark next to an empty endpoint, bare ONNX Runtime and the field's servers.
 
 All servers run at once and are paused but for the one that is asked, in rounds of changing order; every figure is the
 median of its rounds, every comparison a ratio within one run.

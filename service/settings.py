@@ -117,7 +117,7 @@ class Settings(BaseSettings):
 
 
 def warn_of_unknown_variables() -> None:
-    """Warn of variables of the environment that look like settings and are not."""
+    """Warn of environment variables with our prefix that are no settings."""
     names = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     for name in sorted(os.environ):
         if name.upper().startswith(PREFIX) and name.upper() not in names | INTERNAL_VARIABLES:

@@ -1,4 +1,4 @@
-"""What the peers' servers share: the same decoding and the same model as Tidemark's, in the way of their manuals."""
+"""Code of all peers' servers: the same decoding and the same model as Tidemark's, in the way of their manuals."""
 
 import io
 import os

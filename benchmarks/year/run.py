@@ -19,7 +19,7 @@ SLACK = dt.timedelta(hours=12)  # time after a change's end in which an alarm is
 
 @dataclass(frozen=True)
 class Answer:
-    """What the monitor made of a planted change.
+    """The monitor's answer to a planted change.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Result:
 
 
 def judge(script: Script, course: Course) -> Result:
-    """Return which alarms tell which change, and which tell none.
+    """Assign alarms to planted changes; return also those that belong to none.
 
     An accepted change ends, for the monitor, with its acceptance: what is raised afterwards without another change is
     a false alarm, and listed as one after the acceptance, too.

@@ -31,7 +31,7 @@ ACCEPTED_ROWS = 2000  # newest predictions that an acceptance takes, at the most
 
 @dataclass(frozen=True)
 class Course:
-    """What a simulation gave.
+    """The result of a simulation.
 
     Parameters
     ----------

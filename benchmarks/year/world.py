@@ -44,7 +44,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model makes of images: embeddings (n, d), probabilities (n, k), properties (n, p), true labels (n,)."""
+    """Predictions of images: embeddings (n, d), probabilities (n, k), properties (n, p), true labels (n,)."""
 
     embeddings: NDArray[np.float32]
     probabilities: NDArray[np.float32]

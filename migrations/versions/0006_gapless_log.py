@@ -1,7 +1,7 @@
 """Predictions and labels get gapless positions per model that depend on no transaction id: writers number their rows,
 segments give numbers their positions, and the monitor's place in a stream becomes a position.
 
-An earlier server goes on writing while this runs and afterwards. Its rows have no writer, its labels are not in the
+An earlier server continues to write while this runs and afterwards. Its rows have no writer, its labels are not in the
 label log: `tidemark.store.log_sweep` places both. A row that was logged before this revision keeps its `seq` as its
 number and its position, except for those that some stream had still to read: they are numbered again, in the order in
 which they would have been read.

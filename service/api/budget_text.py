@@ -5,7 +5,7 @@ from ..store.stream_status import AlarmBudget
 
 
 def false_alarm_budget(budget: AlarmBudget) -> str:
-    """Say how often a model may alarm falsely."""
+    """Write how often a model may alarm falsely."""
     if not budget.is_duration:
         time = f" ({duration(budget.seconds)} at the model's rate)" if not budget.is_assumed else ""
         return f"about one false alarm in {budget.predictions:,.0f} predictions{time}"

@@ -1,4 +1,4 @@
-"""Who sends a request, as far as its API key tells."""
+"""The caller of a request, identified by its API key."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ class Caller:
     Parameters
     ----------
     name : str
-        What is recorded of an action: the start of the key's hash with its scopes, or `anonymous` without API keys.
+        The caller as recorded with an action: the start of the key's hash with its scopes; `anonymous` without API
+        keys.
     is_admin : bool
         Whether the sender may act, not only read.
     may_label : bool

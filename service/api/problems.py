@@ -1,6 +1,6 @@
 """Errors over HTTP: RFC 9457 problem JSON for every one of them.
 
-Under `/v2` a problem has one more member, `error`: where clients of the Open Inference Protocol look for its text.
+Under `/v2` a problem has one more member, `error`: in which clients of the Open Inference Protocol expect its text.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ class SingleFlight(Generic[R]):
         Raises
         ------
         TimeoutError
-            The query has taken longer than `QUERY_TIMEOUT`; it goes on.
+            The query has taken longer than `QUERY_TIMEOUT`; it still runs.
         """
         if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(asyncio.to_thread(self._query))

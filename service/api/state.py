@@ -1,4 +1,4 @@
-"""What the endpoints of one server process share."""
+"""State that the endpoints of one server process share."""
 
 import threading
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ import typer
 from .options import BundleOption, JsonOption, print_facts
 
 models = typer.Typer(help="Models and their bundles.", no_args_is_help=True)
-references = typer.Typer(help="What held-out training data looks like through a model.", no_args_is_help=True)
+references = typer.Typer(help="References: the model's predictions of held-out training data.", no_args_is_help=True)
 commands = typer.Typer()
 
 
@@ -124,7 +124,7 @@ def reference_build(
     picture: Annotated[Path | None, typer.Option("--picture", help="SVG file for what the model survives.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Store what data held out from fitting looks like to the model: run it over images, or take what it answered."""
+    """Store the model's predictions of held-out training data: run it over images, or read its answers."""
     from ..commands.reference import build_reference
     from ..commands.rehearsals import survival_lines
 

@@ -91,7 +91,9 @@ def doctor(as_json: JsonOption = False) -> None:
 @commands.command()
 def demo(
     port: PortOption = 8000,
-    once: Annotated[bool, typer.Option("--once", help="End by itself; exit 0 only if all went as it should.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the last stage; exit 0 only if every stage went as planned.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated traffic.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

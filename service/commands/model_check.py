@@ -45,7 +45,7 @@ def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[
 
     Returns
     -------
-    What the command prints: `Quality`, the variants tried, best first, and advice.
+    The printed content: `Quality`, the variants tried, best first, and advice.
 
     Raises
     ------

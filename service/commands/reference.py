@@ -1,4 +1,4 @@
-"""`tidemark reference build`: what held-out training data looks like through a model, stored for the monitor."""
+"""`tidemark reference build`: the model's predictions of held-out training data, stored for the monitor."""
 
 import datetime as dt
 import sys
@@ -38,7 +38,7 @@ MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
 POWER_SHARE = 0.18  # share of the build's time for the table of detectable shifts; its last step exceeds it a little
 HELD_OUT = (
     "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
-    "so that honest traffic would look drifted for ever."
+    "so that unchanged traffic would always count as drifted."
 )
 
 

@@ -1,4 +1,4 @@
-"""What a reference lets its detector see by when, at a few rates of traffic."""
+"""The shifts that a detector with this reference detects by when, at a few rates of traffic."""
 
 from typing import Any
 

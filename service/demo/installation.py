@@ -1,4 +1,4 @@
-"""A Tidemark of its own for the demo: bundle, reference and processes in a folder that goes away with it."""
+"""An installation for the demo: bundle, reference and processes in a folder that is deleted at the end."""
 
 import os
 import shutil

@@ -40,8 +40,8 @@ class Batcher(Generic[T, R]):
 
     Brief batches run in the event loop: handing one to a thread and its results back costs as much again, and on a
     machine with few cores the two threads wait for each other. While batches prove to take longer, they go to a thread
-    of their own, so that the loop goes on receiving meanwhile. A batch that waits for more items (`wait_ms`) does so in
-    the thread.
+    of their own, so that the loop still receives requests. A batch that waits for more items (`wait_ms`) does so in the
+    thread.
 
     Parameters
     ----------

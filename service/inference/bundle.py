@@ -33,7 +33,7 @@ SPEC_FILE = "model.toml"
 
 @dataclass(frozen=True)
 class AnyBundle:
-    """What is known of a model, whether it runs here or is served elsewhere: `model.toml`, checked.
+    """The validated content of `model.toml`, of a model that runs here or is served elsewhere.
 
     `sha256` covers the model file, its external data, and the parts of `model.toml` that change what it computes; of
     a model that is served elsewhere, all of `model.toml` but its input.

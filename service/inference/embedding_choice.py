@@ -33,9 +33,7 @@ def choose_embedding(
         )
     first = next(iter(usable))
     if len(usable) > 1:
-        note(
-            f"several embeddings lead to the scores: {', '.join(usable)}; {first} is taken, choose by --embedding NAME"
-        )
+        note(f"several embeddings lead to the scores: {', '.join(usable)}; {first} is used, choose by --embedding NAME")
     size = pooled(usable[first]).shape[1] if usable[first].ndim > 1 else usable[first].size
     if size > MAX_EMBEDDING_SIZE:
         note(f"the embedding has {size} values; a fixed projection reduces it to {MAX_EMBEDDING_SIZE}")

@@ -69,9 +69,9 @@ def first_run(
                 problems.append(error)
                 continue
             if not (image.height and image.width) and preparation.size is None:
-                note(f"the input's size is free: {size[0]}x{size[1]} is taken, choose by --size HxW")
+                note(f"the input's size is free: {size[0]}x{size[1]} is used, choose by --size HxW")
             if not image.channels:
-                note(f"the number of channels is free: {channels} are taken, choose by --channels 1 or 3")
+                note(f"the number of channels is free: {channels} are used, choose by --channels 1 or 3")
             if image.is_raw and spec.scale == 1 and preset_name is None:
                 note("the graph scales pixels itself: it is fed with 0..255; if it is not so give --preset unit")
             return spec, network

@@ -41,8 +41,8 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
 
     Parameters
     ----------
-    channels : 1 or 3, where the graph does not tell.
-    size : height and width, where the graph does not tell.
+    channels : 1 or 3, if the graph does not state them.
+    size : height and width, if the graph does not state them.
 
     Raises
     ------
@@ -94,7 +94,7 @@ InputAxes = tuple[int | None, int | None, int | None, int | None]  # batch, chan
 
 
 def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) -> tuple[str, InputAxes]:
-    """Tell N×C×H×W from N×H×W×C by the declared channels, else by the first convolution."""
+    """Distinguish N×C×H×W from N×H×W×C by the declared channels, else by the first convolution."""
     batch, a, b, c = dims
     first, last = (batch, a, b, c), (batch, c, a, b)
     if a in (1, 3):
@@ -112,7 +112,7 @@ def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) ->
 
 
 def _three_axes(dims: Dims) -> tuple[str, InputAxes]:
-    """Tell an image without a batch axis, which has 3 channels, from grey images without a channel axis."""
+    """Distinguish an image without a batch axis, which has 3 channels, from grey images without a channel axis."""
     a, b, c = dims
     if a == 3:
         return "CHW", (1, 3, b, c)

@@ -41,7 +41,7 @@ def without_metadata(data: bytes) -> bytes | None:
 
 
 def foreign_format(data: bytes) -> str | None:
-    """Return the name of a format that is not accepted, where its first bytes tell."""
+    """Return the name of a format that is not accepted, if its first bytes identify it."""
     if data[4:12] in FOREIGN_FORMATS:
         return FOREIGN_FORMATS[data[4:12]]
     if data[:2] == b"\xff\x0a" or data[4:8] == b"JXL ":

@@ -28,7 +28,7 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Hints:
-    """What a user states of a model, so that it need not be inferred.
+    """Properties of a model that a user states, so that they need not be inferred.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Hints:
 
 @dataclass(frozen=True)
 class ExaminedModel:
-    """What a bundle has to state of a model, and the graph with its scores and its embedding among the outputs."""
+    """The content of a bundle's `model.toml`, and the graph with its scores and its embedding among the outputs."""
 
     proto: ModelProto
     input: InputSpec

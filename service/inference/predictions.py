@@ -1,4 +1,4 @@
-"""What a model says of a batch of images, and how a batch is run."""
+"""Predictions of a batch of images, and the interface that runs a batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from .session import Model
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the model says of some images, a row an image."""
+    """The model's predictions of some images, a row an image."""
 
     probabilities: NDArray[np.float32]  # (m, k)
     embeddings: NDArray[np.float32]  # (m, d)

@@ -35,7 +35,7 @@ LARGE_SIDE = 384  # pixels; from here on Transformers' ConvNext processor squash
 
 @dataclass
 class Preparation:
-    """What a preset or a file states: settings of `InputSpec` by name, and where known the size and the labels."""
+    """Content of a preset or a file: settings of `InputSpec` by name, and if stated the size and the labels."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     size: tuple[int, int] | None = None

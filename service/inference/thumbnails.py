@@ -1,4 +1,4 @@
-"""Small pictures of what the model saw, for people who look at a report."""
+"""Small pictures of the model's input, for the readers of a report."""
 
 import io
 

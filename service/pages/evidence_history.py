@@ -20,7 +20,7 @@ MAX_WINDOWS = 40  # windows that are read back for it
 
 @dataclass(frozen=True)
 class EvidenceHistory:
-    """What the evidence chart draws; positions are predictions of the stream, or labels that came back for it."""
+    """Content of the evidence chart; positions are predictions of the stream, or labels that came back for it."""
 
     history: list[list[Any]]  # (time, position, evidence), oldest first
     threshold: float | None

@@ -29,14 +29,14 @@ def p_value_equation(p: float) -> str:
 
 
 def evidence_strength(p: float | None) -> str:
-    """Say how strongly a p-value speaks against chance."""
+    """Write how strongly a p-value speaks against chance."""
     if p is None or not math.isfinite(p):
         return "not tested"
     return "very strong" if p < 1e-3 else "strong" if p < 0.01 else "weak" if p < 0.05 else "like chance"
 
 
 def describe_result(p: float, effect: float) -> str:
-    """Say in words what a test found; its effect lies in 0..1."""
+    """Write the result of a test; its effect lies in 0..1."""
     if p >= 0.05:
         return evidence_strength(p)
     size = "tiny" if effect < 0.1 else "small" if effect < 0.3 else "medium" if effect < 0.6 else "large"
@@ -73,7 +73,7 @@ def short_time(iso: str) -> str:
 
 
 def headline(report: dict[str, Any], since: str | None = None) -> str:
-    """Say in one sentence what changed, since when, and what it does to the accuracy, with its interval."""
+    """Write in one sentence the change, its time, and its effect on the accuracy with an interval."""
     summary, labels, guess = str(report["summary"]), report.get("labels"), report.get("performance")
     recurrence = f"; {report['recurrence']['text']}" if report.get("recurrence") else ""
     summary = summary.removesuffix(recurrence)

@@ -29,7 +29,7 @@ KINDS = {
 STEPS = {
     "covariate": (
         "Look at the least typical images and the properties that moved: camera, light, cropping, compression.",
-        "If it is a fault, repair the camera or the pipeline; the alert resolves by itself after calm windows.",
+        "If it is a fault, repair the camera or the pipeline; the alert resolves automatically after calm windows.",
         "If it is here to stay, label a sample of these images, augment the training set towards them and refit.",
     ),
     "label": (
@@ -64,7 +64,7 @@ MANUAL_URL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
 
 
 def kind(name: str) -> str:
-    """Say what a kind of shift is, as a sentence's start."""
+    """Return the description of a kind of shift, as a sentence's start."""
     words = KINDS.get(name, name)
     return words[:1].upper() + words[1:]
 

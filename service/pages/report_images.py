@@ -1,4 +1,4 @@
-"""The images of a report that people should look at: what is logged of each, and its thumbnail if one is stored."""
+"""The images of a report: the log's content for each, and its thumbnail if one is stored."""
 
 import base64
 import struct

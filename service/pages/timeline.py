@@ -1,4 +1,4 @@
-"""A picture of incidents over time as a file of its own: one lane for what happened and for each set of settings."""
+"""A picture of incidents over time as a file: one lane for the recorded incidents and one for each set of settings."""
 
 import datetime as dt
 import math

@@ -1,4 +1,4 @@
-"""What is checked before a server opens its port: what would make every worker process fail."""
+"""Checks before a server opens its port, of conditions that would make every worker process fail."""
 
 import datetime as dt
 import logging

@@ -1,6 +1,6 @@
-"""The time between SIGTERM and the end: load balancers are told, and requests are still served.
+"""The time between SIGTERM and the end: load balancers are informed, and requests are still served.
 
-A load balancer goes on sending requests until it has noticed that `/readyz` answers 503.
+A load balancer continues to send requests until it has noticed that `/readyz` answers 503.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What `tidemark serve` serves and where, and how it tells its worker processes."""
+"""Options of `tidemark serve`: models and address, and how its worker processes receive them."""
 
 import json
 import os

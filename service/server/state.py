@@ -1,4 +1,4 @@
-"""What the endpoints of one server process share: opened at its start, and closed in reverse order."""
+"""Opens the state that the endpoints of one server process share, and closes it in reverse order."""
 
 import asyncio
 import logging

@@ -15,7 +15,7 @@ UNREAD_BODY_SECONDS = 30.0  # wait after the answer to a request whose body the 
 WRITE_CHECK_SECONDS = 10.0  # time between two checks whether a client reads its answer
 MIN_READ_BYTES = 65_536  # bytes that a client must read of its answer between two checks
 CLOSE_SECONDS = 5.0  # time for the rest of an answer to reach the client before a connection is closed
-RESERVED_DESCRIPTORS = 128  # files and sockets that a process needs besides its clients' connections
+RESERVED_DESCRIPTORS = 128  # files and sockets that a process needs in addition to its clients' connections
 MAX_CONNECTIONS = 4_096
 HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"

@@ -1,4 +1,4 @@
-"""One server process of `tidemark serve`: the environment tells it what to serve."""
+"""One server process of `tidemark serve`, whose options are in its environment."""
 
 import gc
 import logging

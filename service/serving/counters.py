@@ -1,4 +1,4 @@
-"""What a server process counts: predictions, requests, refusals, and the time that each stage takes."""
+"""Counters of a server process: predictions, requests, refusals, and the time that each stage takes."""
 
 import os
 from collections import Counter as Counts

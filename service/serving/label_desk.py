@@ -78,7 +78,7 @@ class RoundState:
 
 
 class LoggedImage(NamedTuple):
-    """What the log has of a drawn prediction."""
+    """The log's content for a drawn prediction."""
 
     id: UUID
     thumbnail: bytes | None  # an encoded image
@@ -155,7 +155,7 @@ def logged_images(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Log
 
 
 def skip(connection: Connection, stream: StreamRow, prediction_id: UUID) -> bool:
-    """Record that a person cannot tell the class of a prediction; return whether a label was still wanted."""
+    """Record that a person cannot decide the class of a prediction; return whether its request was still open."""
     newest = label_rounds.newest(connection, stream.id)
     return newest is not None and label_rounds.skip(connection, newest.id, prediction_id)
 

@@ -13,7 +13,7 @@ class SliceLabels:
     keys : Sequence[str]
         Tag keys with counts of their own.
     max_values : int
-        Values of a key that are told apart: the first ones that come.
+        Number of values of a key that are counted apart: the first ones that come.
     """
 
     def __init__(self, keys: Sequence[str], max_values: int) -> None:

@@ -1,4 +1,4 @@
-"""What the streams of a model were compared with over time: traffic that was declared calm, or accepted."""
+"""Baselines of the streams of a model over time: traffic that was declared calm, or accepted."""
 
 import datetime as dt
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a
 }
 
 # In the order in which rows that others point to can go. `:before` is the end of the retention of predictions,
-# `:reports_before` that of reports. A model's last segment and last label stay: they tell where its logs end.
+# `:reports_before` that of reports. A model's last segment and last label stay: they mark where its logs end.
 CONDITIONS: tuple[tuple[str, str], ...] = (
     (
         "segments",

@@ -55,7 +55,7 @@ class DrawnPrediction(NamedTuple):
 
 
 class NewRound(NamedTuple):
-    """What a round is about: a population of predictions, and who asked for labels of some."""
+    """A round: a population of predictions, and who requested labels of some."""
 
     stream_id: int
     since: dt.datetime  # time of the earliest prediction
@@ -133,5 +133,5 @@ def requests(connection: Connection, round_id: int) -> list[LabelRequest]:
 
 
 def skip(connection: Connection, round_id: int, prediction_id: UUID) -> bool:
-    """Record that a person cannot tell the class of a prediction; return whether a label was still wanted."""
+    """Record that a person cannot decide the class of a prediction; return whether its request was still open."""
     return raw(connection).execute(SKIP, (round_id, prediction_id)).rowcount > 0

@@ -26,7 +26,7 @@ NOT_PROBABILITIES = "not_probabilities"  # reason: a value lies outside of 0..1,
 class PredictionBatch:
     """Predictions of a model in the order of their positions.
 
-    `first` and `last` are the positions that were read, those of rejected predictions included: reading goes on after
+    `first` and `last` are the positions that were read, those of rejected predictions included: reading continues after
     `last`, also where no prediction of the batch can be used.
     """
 

@@ -1,4 +1,4 @@
-"""Ids of predictions: UUIDs of version 7, so that an id tells when its prediction was made."""
+"""Ids of predictions: UUIDs of version 7, so that an id holds the time of its prediction."""
 
 import datetime as dt
 from uuid import UUID

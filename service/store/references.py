@@ -1,4 +1,4 @@
-"""Stored references: what each model looks like on held-out training data."""
+"""Stored references: the predictions of each model on held-out training data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -67,7 +67,7 @@ def load(connection: Connection, reference_id: int) -> dict[str, NDArray[Any]]:
 
 
 def load_thumbnails(connection: Connection, reference_id: int) -> dict[int, bytes]:
-    """Return the encoded images that were kept of a reference, by row; none where there are none, or no reference."""
+    """Return the encoded thumbnails of a reference by row; none if it has none, or if there is no reference."""
     query = select(references.c.thumbnails).where(references.c.id == reference_id)
     packed = connection.execute(query).scalar_one_or_none()
     if packed is None:

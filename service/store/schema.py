@@ -78,7 +78,7 @@ def _upgrade(engine: Engine) -> str:
 
 
 def compared(name: str | None, type_: str, _: object) -> bool:
-    """Tell Alembic which names are Tidemark's own."""
+    """Select the names that Alembic compares: Tidemark's."""
     return not (type_ == "table" and name is not None and FOREIGN.match(name))
 
 

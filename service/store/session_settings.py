@@ -1,7 +1,7 @@
-"""What Postgres is told about our sessions, so that it ends those whose client is gone.
+"""Session settings of Postgres, by which it ends the sessions whose client is gone.
 
-A direct connection is told once. Behind a pooler that lends a server connection for one transaction (PgBouncer, RDS
-Proxy, Neon), what is told once would stay with the next client, so that each transaction is told again; prepared
+A direct connection receives them once. Behind a pooler that lends a server connection for one transaction (PgBouncer,
+RDS Proxy, Neon), settings sent once would stay with the next client, so that each transaction sends them again; prepared
 statements, which belong to one server connection, are off there.
 """
 
@@ -73,7 +73,7 @@ class SessionSettings:
     def apply(self, connection: psycopg.Connection[Any]) -> bool:
         """Apply the settings to a new connection, and return whether a pooler is in between.
 
-        A pooler's client is told a process id that is not the server's. `set_config` with a true last argument has no
+        A pooler gives its client a process id that is not the server's. `set_config` with a true last argument has no
         effect beyond its own statement.
         """
         values = self.values(connection.info.server_version)

@@ -1,4 +1,4 @@
-"""What the tables hold and weigh, as Postgres counts it."""
+"""Rows and bytes of the tables, as Postgres counts them."""
 
 import datetime as dt
 from typing import NamedTuple

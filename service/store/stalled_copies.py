@@ -1,6 +1,6 @@
 """Sessions of ours that have stopped within a COPY: their process hangs, or the network swallows what it sends.
 
-Postgres ends a session that is idle in a transaction by itself; one that waits for the next row of a COPY counts as
+Postgres itself ends a session that is idle in a transaction; one that waits for the next row of a COPY counts as
 active for it, however long. Until it ends, it keeps its spool's writer locked, partitions from being dropped, and
 Postgres from removing old versions of rows.
 """

@@ -71,7 +71,7 @@ class DetectableChange:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """What a monitor reports of a stream in addition to the stream's own columns.
+    """The monitor's report of a stream, in addition to the stream's own columns.
 
     Parameters
     ----------

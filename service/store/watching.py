@@ -113,7 +113,7 @@ def watching(
     is_new : bool
         Whether no prediction was watched yet.
     blind_reason : str, optional
-        What the monitor itself says.
+        The monitor's own report.
     leased : bool
         Whether a monitor holds the lease of the model.
     idle_seconds : float, optional

@@ -46,12 +46,12 @@ class Inflater:
         Raises
         ------
         Problem
-            400: the data is broken, or goes on after its end.
+            400: the data is broken, or continues after its end.
         """
         if self._stream is None:
             self._stream = zlib.decompressobj(self._window_bits(data))
         if self._stream.eof:
-            raise Problem(400, f"the body goes on after the end of its {self._encoding} data")
+            raise Problem(400, f"the body continues after the end of its {self._encoding} data")
         try:
             piece = self._stream.decompress(data, PIECE_BYTES)
         except zlib.error as error:

@@ -38,7 +38,7 @@ class ImagesBody(BaseModel):
 
 
 class EncodedImages(NamedTuple):
-    """What a request to predict holds."""
+    """The images and tags of a request to predict."""
 
     images: list[bytes]
     tags: dict[str, str]

@@ -49,7 +49,7 @@ def parse_multipart(content_type: str, body: bytes) -> list[Part]:
 
 @dataclass
 class _Reader:
-    """What the parser's callbacks have read so far."""
+    """State of the parser's callbacks: the parts read so far."""
 
     parts: list[Part] = field(default_factory=list)
     ended: bool = False

@@ -1,4 +1,4 @@
-"""A bounded pool of threads in which large request bodies are parsed, so that the event loop goes on serving."""
+"""A bounded pool of threads in which large request bodies are parsed, so that the event loop continues to serve."""
 
 import asyncio
 from collections.abc import Callable

@@ -26,7 +26,7 @@ def _null_as_empty(value: Any) -> Any:
 
 
 class ResponseData(BaseModel):
-    """What a model answered: outputs of the Open Inference Protocol, or TensorFlow Serving's rows of named outputs."""
+    """A model's response: outputs of the Open Inference Protocol, or TensorFlow Serving's rows of named outputs."""
 
     model_version: Annotated[str | None, BeforeValidator(value_text)] = None
     outputs: Annotated[
@@ -74,7 +74,8 @@ def rows(answer: ResponseData, binary: memoryview, model: RegisteredModel, embed
     Parameters
     ----------
     embedding_size : int or None
-        The number of values of the model's embeddings, which tells the channels of a feature map from its positions.
+        The number of values of the model's embeddings, by which the channels of a feature map are distinguished from
+        its positions.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from ..problems import Problem, documented
 from ..state import database_state
 
 MAX_NOTE = 2_000  # characters of a person's note
-MAX_MUTE = dt.timedelta(days=90)  # longest mute; a longer one is taken for a mistake
+MAX_MUTE = dt.timedelta(days=90)  # longest mute; a longer one is refused as a mistake
 
 router = APIRouter(tags=["alerts"])
 
@@ -97,7 +97,7 @@ def acknowledge(alert_id: UUID, request: Request, by: By, body: AcknowledgeBody 
 
 @router.post("/alerts/{alert_id}/mute", summary="Mute an alert", responses=documented(403, 404, 422, 503))
 def mute(alert_id: UUID, body: MuteBody, request: Request, by: By) -> Alert:
-    """Hold back the events of an incident, except its end and a rise of its severity; watching goes on."""
+    """Hold back the events of an incident, except its end and a rise of its severity; the stream is still watched."""
     now = dt.datetime.now(dt.UTC)
     try:
         end = body.end(now)

@@ -68,7 +68,7 @@ class DriftCollector(Collector):
     Parameters
     ----------
     served : iterable of (name, version)
-        The models of this server. Those that the database has had besides are remembered.
+        The models of this server. Further models that the database has named are remembered.
     """
 
     def __init__(self, engine: Engine, served: Iterable[tuple[str, str]] = ()) -> None:

@@ -57,7 +57,7 @@ def get_next(
 
 @router.post("/labels/skip", status_code=204, summary="Skip a requested label", responses=documented(404, 422, 503))
 def post_skip(body: SkipBody, request: Request) -> None:
-    """Record that a person cannot tell the class of a prediction of the stream's newest round."""
+    """Record that a person cannot decide the class of a prediction of the stream's newest round."""
     with database_state(request).engine.begin() as connection:
         if not label_desk.skip(connection, named_stream(connection, body.stream), body.id):
             raise Problem(404, f"the newest label round of {body.stream} does not wait for a label of {body.id}")

@@ -34,7 +34,7 @@ def drift_exposition(collector: DriftCollector) -> bytes:
 
 
 class UnavailableCollector(Collector):
-    """What a drift collector can say without the database."""
+    """Return the metrics that a drift collector has without the database."""
 
     def __init__(self, drift: DriftCollector) -> None:
         self._drift = drift

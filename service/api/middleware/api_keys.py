@@ -75,7 +75,7 @@ class ApiKeys:
 
 
 def is_page_action(method: str, path: str) -> bool:
-    """Return whether a request is a form of a page, which carries a token of its own against foreign pages."""
+    """Return True if a request is a form of a page, which carries a token of its own against foreign pages."""
     return method == "POST" and (path.startswith("/label/") or (path.startswith("/alerts/") and "/page/" in path))
 
 

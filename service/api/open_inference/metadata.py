@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol, and Triton's extensions of it, tell clients about the server and its models."""
+"""Metadata of the server and its models, by the Open Inference Protocol and Triton's extensions of it."""
 
 from importlib.metadata import version as installed_version
 

@@ -24,7 +24,7 @@ class Operation:
     limits : magnitudes beyond which little is left of an image.
     severities : magnitudes that rehearsals use: mild, medium, severe, each in one direction or in both.
     apply : function `apply(pixels, magnitudes, rng)` that gives each image its own magnitude and returns new pixels.
-        What a magnitude does not determine, such as grains and places, is drawn from `rng`.
+        Grains, places and the like, which a magnitude does not determine, are drawn from `rng`.
     family : str. Operations of one family look alike, so that a search may take one for the other.
     grid : magnitudes that a search begins with, ascending; empty if the search for a window's operations leaves this
         one out.

@@ -1,4 +1,4 @@
-// Puts a button beside each command that copies it, where the browser lets a page do so.
+// Puts a button next to each command that copies it, where the browser lets a page do so.
 for (const command of navigator.clipboard ? document.querySelectorAll("pre.command") : []) {
   const button = document.createElement("button");
   button.textContent = "Copy";

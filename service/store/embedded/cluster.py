@@ -69,7 +69,7 @@ def _set_aside(folder: Path) -> None:
 
 
 def _reason(output: str) -> str:
-    """Return the lines of initdb's output that tell what went wrong."""
+    """Return the lines of initdb's output that name the fault."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if TELLING.search(line)]
     return "; ".join(telling[:MAX_REASON_LINES] or lines[-1:]) or "initdb ended without a message"

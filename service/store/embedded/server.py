@@ -103,7 +103,7 @@ class EmbeddedServer:
                 if self._membership.is_alone() and running is not None:
                     postmaster.stop(running)
         except (ConfigurationError, DatabaseError) as error:
-            logger.warning("the embedded Postgres goes on: %s", error)
+            logger.warning("the embedded Postgres still runs: %s", error)
         finally:
             self._membership.close()
             self._reap()

@@ -1,4 +1,4 @@
-"""What the tables share: their metadata, a type of Postgres, and the time at which a row was made."""
+"""Parts of all tables: their metadata, a type of Postgres, and the time at which a row was made."""
 
 from typing import Any
 

@@ -42,6 +42,6 @@ label_requests = Table(  # the predictions that were drawn, in the random order 
     Column("prediction_id", UUID(as_uuid=True), nullable=False),
     Column("probability", Double, nullable=False),  # with which the prediction was drawn
     Column("confidence", Double, nullable=False),  # calibrated probability of the predicted class
-    Column("skipped", Boolean, nullable=False, server_default=text("false")),  # a person cannot tell its class
+    Column("skipped", Boolean, nullable=False, server_default=text("false")),  # a person cannot decide its class
     PrimaryKeyConstraint("round_id", "place"),
 )

@@ -136,7 +136,7 @@ def test_channels_and_layout_of_free_axes_are_those_of_the_first_convolution(
 def test_a_free_size_is_noted(make_graph: Make, tmp_path: Path) -> None:
     notes: list[str] = []
     init_bundle(convolution(make_graph, ("N", 3, "H", "W"), 3), tmp_path / "bundle", note=notes.append)
-    assert any("224x224 is taken, choose by --size" in note for note in notes)
+    assert any("224x224 is used, choose by --size" in note for note in notes)
 
 
 @pytest.mark.parametrize(
