@@ -1,8 +1,8 @@
 """Session settings of Postgres, by which it ends the sessions whose client is gone.
 
 A direct connection receives them once. Behind a pooler that lends a server connection for one transaction (PgBouncer,
-RDS Proxy, Neon), settings sent once would stay with the next client, so that each transaction sends them again; prepared
-statements, which belong to one server connection, are off there.
+RDS Proxy, Neon), settings sent once would stay with the next client, so that each transaction sends them again;
+prepared statements, which belong to one server connection, are off there.
 """
 
 from dataclasses import dataclass
