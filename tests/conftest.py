@@ -1,9 +1,14 @@
 """What all tests share: one real Postgres a run (a worker of pytest-xdist has its own), one database a test."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Each worker of pytest-xdist, and each program that a test starts, has one thread for linear algebra: where there are
+# more threads than processors, those of OpenBLAS wait actively for each other, and tests take many times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 15.0  # seconds
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 KEYS = {"Backspace": 8, "Tab": 9, "Enter": 13, ".": 190}  # codes of keys that are neither letters nor digits
 
@@ -82,7 +81,7 @@ class Page:
 
     def until(self, script: str) -> None:
         """Wait until an expression is true."""
-        until(lambda: self._settled(script), script, PATIENCE)
+        until(lambda: self._settled(script), script)
 
     def press(self, key: str) -> None:
         """Press and release a key."""
@@ -158,6 +157,6 @@ def _address(process: subprocess.Popen[bytes], path: Path) -> tuple[str, str]:
         assert process.poll() is None, "Chromium did not start"
         return path.read_text().splitlines() if path.exists() else []
 
-    until(lambda: len(lines()) == 2, "Chromium", PATIENCE)
+    until(lambda: len(lines()) == 2, "Chromium")
     port, target = lines()
     return port, target

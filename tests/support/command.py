@@ -8,7 +8,7 @@ TOKEN = "T0K3N"
 PASSWORD = "s3s ame@:%&+#"  # a password with characters that a URL has to escape
 
 
-def tidemark(*words: object, seconds: float = 120, **settings: object) -> subprocess.CompletedProcess[str]:
+def tidemark(*words: object, seconds: float = 300, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run a command, for at most some seconds, with these settings, named without the prefix, and no other."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
     environment = inherited | {f"TIDEMARK_{name}": str(value) for name, value in settings.items()}

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import make_url
 
-from tests.support.wait import until
+from tests.support.processes import free_port
+from tests.support.wait import PATIENCE, until
 
 PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
-SECONDS_TO_START = 20.0
 
 
 @contextmanager
@@ -24,9 +24,7 @@ def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int 
     assert PROGRAM is not None
     server = make_url(url)
     socket_folder = str(server.query["host"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     lines = [
         "[databases]",
         f"* = host={socket_folder} user=postgres",
@@ -60,7 +58,7 @@ def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int 
 
 def _await(port: int, log: Path) -> None:
     def accepts() -> bool:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
         return True
 
-    until(accepts, lambda: f"PgBouncer: {log.read_text()}", SECONDS_TO_START, not_yet=OSError)
+    until(accepts, lambda: f"PgBouncer: {log.read_text()}", not_yet=OSError)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.store.embedded import postmaster
 from tidemark.store.embedded.server import EmbeddedServer
 from tidemark.store.engine import normalised
@@ -71,7 +71,8 @@ class OwnPostgres:
         processes = [psutil.Process(self.pid), *psutil.Process(self.pid).children()]
         os.kill(self.pid, number)
         if number in (signal.SIGKILL, signal.SIGINT):
-            psutil.wait_procs(processes, timeout=30)
+            _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+            assert not alive
 
     def start(self) -> None:
         """Start it again in the same place."""

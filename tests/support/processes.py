@@ -1,5 +1,7 @@
 """Real programs on free ports of this machine."""
 
+import itertools
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.support.wait import PATIENCE
+
+# Linux gives the ports from 32,768 on, macOS those from 49,152 on, to connections of clients, at any moment.
+FIRST_PORT, LAST_PORT = 12_000, 32_000
+MAX_WORKERS = 16
+PORTS_OF_A_WORKER = (LAST_PORT - FIRST_PORT) // MAX_WORKERS
 
 
 @contextmanager
@@ -23,7 +32,7 @@ def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
 
 
 def client_of(port: int) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
 
 
 def answers(client: httpx.Client, path: str) -> bool:
@@ -34,6 +43,25 @@ def answers(client: httpx.Client, path: str) -> bool:
 
 
 def free_port() -> int:
+    """Return a port of this machine on which nothing listens, and which this run of the tests gets once."""
+    return next(port for port in PORTS if _is_free(port))
+
+
+def _ports_of_worker() -> Iterator[int]:
+    """Yield ports that the operating system gives to no client, those of each worker of pytest-xdist apart."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    block = range(FIRST_PORT + worker % MAX_WORKERS * PORTS_OF_A_WORKER, LAST_PORT)[:PORTS_OF_A_WORKER]
+    start = os.getpid() % PORTS_OF_A_WORKER  # another one in each run: several may share a machine
+    return itertools.chain(block[start:], block[:start])
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+PORTS = _ports_of_worker()

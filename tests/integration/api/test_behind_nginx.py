@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from tests.support.images import png
-from tests.support.processes import answers, free_port
+from tests.support.processes import answers, client_of, free_port
 from tests.support.wait import until
 from tidemark.inference.bundle import Bundle
 from tidemark.server.app import create_app
@@ -69,8 +69,9 @@ def proxied(upstream: int, tmp_path: Path) -> Iterator[httpx.Client]:
     (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream))
     with (
         subprocess.Popen([str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf")]) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"accept": "text/html"}, trust_env=False) as client,
+        client_of(port) as client,
     ):
+        client.headers["accept"] = "text/html"
         try:
             until(lambda: answers(client, "/tidemark/healthz"), "nginx")
             yield client

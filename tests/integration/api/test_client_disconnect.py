@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.inference import predictor
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.images import decode
@@ -32,7 +32,7 @@ class SlowDecoder:
 
     def __call__(self, *arguments: object) -> object:
         self.begun += 1
-        assert self.release.wait(60)
+        assert self.release.wait(PATIENCE)
         return decode(*arguments)  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def test_images_of_clients_that_gave_up_in_the_queue_are_not_decoded(
     address: tuple[str, int], decoder: SlowDecoder
 ) -> None:
     def metric(name: str) -> int:
-        text = httpx.get(f"http://{address[0]}:{address[1]}/metrics").text
+        text = httpx.get(f"http://{address[0]}:{address[1]}/metrics", timeout=PATIENCE).text
         lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith(f"tidemark_{name}{{"))
         return int(sum(float(value) for _, _, value in lines))
 
@@ -88,4 +88,5 @@ def test_images_of_clients_that_gave_up_in_the_queue_are_not_decoded(
     decoder.release.set()
     assert b"200 OK" in patient.makefile("rb").readline()
     patient.close()
+    until(lambda: metric("images_accepted_total") and metric("batch_size_sum"), "the counts of the first image")
     assert (decoder.begun, metric("images_accepted_total"), metric("batch_size_sum")) == (1, 1, 1)

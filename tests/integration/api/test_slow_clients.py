@@ -13,7 +13,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.api.bodies import limits as bodies
 from tidemark.server import uvicorn_protocol as slow_clients
 from tidemark.server.uvicorn_protocol import BoundedHttpProtocol
@@ -23,13 +23,10 @@ SECONDS = 0.3
 
 
 @pytest.fixture
-def address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """A server with little patience."""
-    monkeypatch.setattr(slow_clients, "HEAD_SECONDS", SECONDS)
-    monkeypatch.setattr(bodies, "BODY_SECONDS", SECONDS)
-    app = serve(request_timeout=SECONDS).app
+def address(serve: Serve) -> Iterator[tuple[str, int]]:
+    """A server whose bounds on time are those of a real one; a test shortens the one that it is about."""
     config = uvicorn.Config(
-        app, port=0, http=BoundedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=30
+        serve().app, port=0, http=BoundedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=300
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
@@ -51,45 +48,61 @@ def head(length: int) -> bytes:
     return f"POST /predict HTTP/1.1\r\n{fields}\r\n".encode()
 
 
-def answer(address: tuple[str, int], *parts: bytes) -> bytes:
-    """Send parts, then wait for what the server says until it closes or falls silent."""
-    with socket.create_connection(address, timeout=10) as connection:
-        for part in parts:
-            connection.sendall(part)
-        return connection.recv(65536)
+def received_until(connection: socket.socket, end: bytes) -> bytes:
+    """Return an answer, whose last bytes are given."""
+    received = b""
+    while not received.endswith(end):
+        part = connection.recv(65536)
+        assert part, f"closed after {received!r}"
+        received += part
+    return received
+
+
+def is_cut_off(connection: socket.socket, further: bytes) -> bool:
+    """Send a part of a request; return whether the server then closes the connection without an answer."""
+    with suppress(ConnectionError):  # it may be closed before all of the part has arrived
+        connection.sendall(further)
+        return connection.recv(65536) == b""
+    return True
 
 
 @pytest.mark.parametrize("part", [b"", b"POST /pre", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_that_does_not_end_is_cut_off(address: tuple[str, int], part: bytes) -> None:
-    assert answer(address, part) == b""
+def test_a_head_that_does_not_end_is_cut_off(
+    address: tuple[str, int], part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_clients, "HEAD_SECONDS", SECONDS)
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        assert is_cut_off(connection, part)
 
 
-def test_so_is_that_of_a_second_request(address: tuple[str, int]) -> None:
-    with socket.create_connection(address, timeout=10) as connection:
+def test_so_is_that_of_a_second_request(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        received = b""
-        while b'"ok"}' not in received:
-            received += connection.recv(65536)
-        assert b"200 OK" in received
-        time.sleep(2 * SECONDS)  # idle in between
-        connection.sendall(b"GET /hea")
-        assert connection.recv(65536) == b""
+        assert b"200 OK" in received_until(connection, b'"ok"}')
+        monkeypatch.setattr(slow_clients, "HEAD_SECONDS", SECONDS)
+        time.sleep(2 * SECONDS)  # idle in between, which no bound on heads ends
+        assert is_cut_off(connection, b"GET /hea")
 
 
-def test_a_body_that_trickles_is_answered_with_408(address: tuple[str, int]) -> None:
-    response = answer(address, head(len(png())), png()[:20])
+def test_a_body_that_trickles_is_answered_with_408(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", SECONDS)
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        connection.sendall(head(len(png())) + png()[:20])
+        response = received_until(connection, b"}")
     assert b"408" in response.split(b"\r\n", 1)[0]
     assert b"application/problem+json" in response
 
 
 def test_a_head_that_is_too_large_is_431(address: tuple[str, int]) -> None:
     whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + b"a" * 70_000 + b"\r\n\r\n"
-    assert answer(address, whole).startswith(b"HTTP/1.1 431 ")
-    assert answer(address, b"GET /" + b"a" * 70_000).startswith(b"HTTP/1.1 431 ")
+    for request in (whole, b"GET /" + b"a" * 70_000):
+        with socket.create_connection(address, timeout=PATIENCE) as connection:
+            connection.sendall(request)
+            assert received_until(connection, b"too large\n").startswith(b"HTTP/1.1 431 ")
 
 
 def test_a_head_without_end_is_431_before_it_is_held(address: tuple[str, int]) -> None:
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
         received = b""
         with suppress(OSError):
@@ -103,21 +116,17 @@ def test_a_body_that_nobody_reads_is_cut_off_after_the_answer(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow_clients, "UNREAD_BODY_SECONDS", SECONDS)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
-        received = b""
-        while not received.endswith(b"}"):
-            received += connection.recv(65536)
-        assert b"404" in received.split(b"\r\n", 1)[0]
-        connection.sendall(b"a")  # which stops the timer of idle connections
-        assert connection.recv(65536) == b""
+        assert b"404" in received_until(connection, b"}").split(b"\r\n", 1)[0]
+        assert is_cut_off(connection, b"a")  # which stops the timer of idle connections
 
 
 def test_an_answer_that_nobody_reads_is_broken_off(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_clients, "WRITE_CHECK_SECONDS", SECONDS)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         connection.connect(address)
         request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         connection.sendall(request * 1000)  # answers of 60 MB in all
@@ -137,10 +146,10 @@ def _is_reset(connection: socket.socket) -> bool:
 def test_a_client_may_send_a_large_body_and_then_read_why_it_is_refused(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 30)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", PATIENCE)
     length = 65_000_000
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(head(length).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         for _ in range(length // 1_000_000):
             connection.sendall(b"a" * 1_000_000)
-        assert b"413" in connection.recv(65536).split(b"\r\n", 1)[0]
+        assert b"413" in received_until(connection, b"}").split(b"\r\n", 1)[0]
