@@ -114,9 +114,7 @@ def test_an_alert_shows_lasts_longer_with_each_reminder_and_resolves(
     assert alert["labels"] == LABELS
     assert alert["annotations"]["summary"] == REPORT["summary"]
     for _ in range(3):
-        end = end_of_alert(patient_manager)
-        asyncio.run(reminders.remind(engine, fired.id))
-        until(lambda end=end: end_of_alert(patient_manager) > end, "a later end")
+        prolong(engine, fired, patient_manager)
     with engine.begin() as connection:
         fired.alerts.resolve(connection, fired.id, dt.datetime.now(dt.UTC))
     work(engine, url)
@@ -129,6 +127,13 @@ def end_of_alert(manager: str) -> str:
     """When the one alert ends by itself, unless Alertmanager hears of it again."""
     (alert,) = active(manager)
     return str(alert["endsAt"])
+
+
+def prolong(engine: Engine, fired: Fired, manager: str) -> None:
+    """Remind Alertmanager of the alert, and wait until it lasts longer."""
+    end = end_of_alert(manager)
+    asyncio.run(reminders.remind(engine, fired.id))
+    until(lambda: end_of_alert(manager) > end, "a later end")
 
 
 def statuses(pager: Receiver) -> list[str]:
@@ -150,12 +155,10 @@ def test_an_incident_that_somebody_takes_care_of_stays_without_further_notificat
             fired.alerts.mute(connection, fired.id, now, now + dt.timedelta(hours=1), "somebody")
     work(engine, url)
     until(lambda: suppressed(patient_manager), "the silence")
-    end = end_of_alert(patient_manager)
     before = len(statuses(pager))
     time.sleep(2.5)  # longer than Alertmanager waits before it repeats itself
     assert len(statuses(pager)) <= before + 1  # one may have been on its way
-    asyncio.run(reminders.remind(engine, fired.id))
-    until(lambda: end_of_alert(patient_manager) > end, "a later end")
+    prolong(engine, fired, patient_manager)
     assert len(in_force(patient_manager)) == 1
     assert "resolved" not in statuses(pager)
     with engine.begin() as connection:
