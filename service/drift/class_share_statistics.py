@@ -8,6 +8,8 @@ from .proportions import one_hot
 from .statistic import Values
 from .types import Float32Array, FloatArray, IntArray
 
+MIN_SHARE = 1e-12  # least share of a class, and least variance of it, so that an absent class divides by nothing
+
 
 class ClassShares:
     """G test of the shares of predicted classes, or of mean probabilities, both samples being finite.
@@ -44,9 +46,13 @@ class ClassShares:
 
 
 class LargestClassShift:
-    """The mean probability of the class, or group of classes, that moved most, in deviations.
+    """The share of the class, or group of classes, that moved most, by its G statistic against all others.
 
-    It sees a change of one class among many, which a sum over all classes dilutes.
+    It sees a change of one class among many, which a sum over all classes dilutes. The shares p of the window, r of
+    the reference and π of both together are those of a class and of the rest: G = 2 [m KL(p, π) + n KL(r, π)], with
+    KL(p, π) = p log(p / π) + (1 - p) log((1 - p) / (1 - π)). A difference in deviations would understate how unlikely
+    a missing class is, for a share cannot fall below zero. Mean probabilities vary less than counts: their G is
+    multiplied by π (1 - π) over the pooled variance of the probabilities.
     """
 
     family = "proportions"
@@ -54,13 +60,25 @@ class LargestClassShift:
     def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
         self.name, self.view = name, view
         self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
-        self._deviation = np.maximum(self.features(columns).std(axis=0, dtype=np.float64), 1e-9)
+        features = self.features(columns)
+        self._pooled = np.clip(features.mean(axis=0, dtype=np.float64), MIN_SHARE, 1 - MIN_SHARE)
+        variance = np.maximum(features.var(axis=0, dtype=np.float64), MIN_SHARE)
+        self._precision = self._pooled * (1 - self._pooled) / variance
 
     def features(self, columns: Float32Array) -> Float32Array:
         """Return each row's weight on each class, or group of classes, (rows, groups)."""
         return columns if self._groups is None else columns @ self._groups
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
-        """Return the largest standardised difference; its effect is the largest difference of a mean probability."""
-        statistic = np.abs(differences / self._deviation).max(axis=1)
+        """Return the largest G of a class; its effect is the largest difference of a mean probability."""
+        n, m = sizes
+        window = np.clip(self._pooled + differences * (n / (n + m)), 0, 1)
+        reference = np.clip(self._pooled - differences * (m / (n + m)), 0, 1)
+        g = 2 * (m * _binary_divergence(window, self._pooled) + n * _binary_divergence(reference, self._pooled))
+        statistic = (g * self._precision).max(axis=1)
         return Values(statistic, np.abs(differences).max(axis=1), statistic[None])
+
+
+def _binary_divergence(p: FloatArray, q: FloatArray) -> FloatArray:
+    """Return the Kullback-Leibler divergence of a share p from a share q in 0 < q < 1, in nats."""
+    return np.asarray(special.xlogy(p, p / q) + special.xlogy(1 - p, (1 - p) / (1 - q)))

@@ -53,6 +53,7 @@ class FittedStatistics:
             KolmogorovSmirnov("log_probability", log_probability, _unit_vectors(log_probability.shape[1], frequent)),
             ClassShares("counts", "predicted_label", columns["predicted_label"]),
             ClassShares("soft counts", "soft_label", columns["soft_label"]),
+            LargestClassShift("largest count", "predicted_label", columns["predicted_label"]),
             LargestClassShift("largest soft count", "soft_label", columns["soft_label"]),
         ]
         if not self._ungrouped:

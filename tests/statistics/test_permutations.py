@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from tests.support.worlds import World
 from tidemark.drift import combination
 from tidemark.drift.class_groups import MAX_CLASSES, MIN_GROUP_ROWS, group_classes
-from tidemark.drift.class_share_statistics import ClassShares
+from tidemark.drift.class_share_statistics import ClassShares, LargestClassShift
 from tidemark.drift.fitted_statistics import FittedStatistics
 from tidemark.drift.kolmogorov_smirnov import GRID, KolmogorovSmirnov
 from tidemark.drift.mean_statistics import KernelMean, Spectrum, WhitenedMean
@@ -123,6 +123,27 @@ def test_class_shares_are_the_g_test_of_scipy() -> None:
     assert values.statistic[0] == pytest.approx(expected, rel=1e-4)
     shares = table / table.sum(axis=1, keepdims=True)
     assert values.effect[0] == pytest.approx(np.abs(shares[0] - shares[1]).sum() / 2, abs=1e-6)
+
+
+def test_largest_class_shift_is_the_largest_g_test_of_a_class_against_all_others() -> None:
+    table = np.array([[1, 5, 0, 30], [60, 80, 7, 120]])
+    window, reference = (np.repeat(np.eye(4, dtype=np.float32), counts, axis=0) for counts in table)
+    statistic = LargestClassShift("largest count", "predicted_label", np.vstack([reference, window]))
+    values = observed(statistic, reference, window)
+    each = []
+    for label in range(4):
+        against_others = np.column_stack([table[:, label], np.delete(table, label, axis=1).sum(axis=1)])
+        test = stats.chi2_contingency(against_others, lambda_="log-likelihood", correction=False)
+        each.append(test.statistic)
+    assert values.statistic[0] == pytest.approx(max(each), rel=1e-4)
+    shares = table / table.sum(axis=1, keepdims=True)
+    assert values.effect[0] == pytest.approx(np.abs(shares[0] - shares[1]).max(), abs=1e-6)
+
+
+def test_a_class_that_is_absent_everywhere_has_no_shift() -> None:
+    rows = np.repeat(np.eye(3, dtype=np.float32), [20, 30, 0], axis=0)
+    values = observed(LargestClassShift("largest count", "predicted_label", rows), rows[::2], rows[1::2])
+    assert values.statistic[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_whitened_mean_is_hotelling_with_a_ridge(pooled: Any) -> None:
