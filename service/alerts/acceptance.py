@@ -12,7 +12,7 @@ from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
 from ..store import baselines, references, streams, traffic
 from ..store.alerts import AlertRow
-from ..store.baselines import Baseline, What
+from ..store.baselines import Baseline, BaselineDraft, What
 from ..store.logged import HALF
 from ..store.streams import StreamRow
 from .alert_draft import CHANGED
@@ -69,23 +69,16 @@ def accept(
     before = baselines.current(connection, stream.id)
     if what == "mix" and before is not None and before.what != "mix":
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
-    arrays: dict[str, NDArray[Any] | None] = {
+    arrays: dict[str, NDArray[Any]] = {
         "ids": batch.ids,
         "embeddings": batch.embeddings.astype(HALF),
         "probabilities": batch.probabilities.astype(HALF),
-        "properties": batch.properties,
         "share": np.array(share),
     }
-    baseline = baselines.save(
-        connection,
-        stream_id=stream.id,
-        reference_id=stream.reference_id,
-        what=what,
-        span=batch.span,
-        arrays={name: values for name, values in arrays.items() if values is not None},
-        accepted_by=by,
-        note=note,
-    )
+    if batch.properties is not None:
+        arrays["properties"] = batch.properties
+    draft = BaselineDraft(what, batch.span, arrays, accepted_by=by, note=note)
+    baseline = baselines.save(connection, stream.id, stream.reference_id, draft)
     for alert in alert_rows.firing(connection, stream.id):
         for part in alert_rows.children(connection, alert.id):
             if part.state == "firing":

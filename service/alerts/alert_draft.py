@@ -1,10 +1,11 @@
 """An alert before it is stored: what the monitor says of one that opens, changes or ends."""
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
+
+from ..store.report_json import WindowReportJson
 
 Severity = Literal["ticket", "page"]
 Certainty = Literal["likely", "sure"]
@@ -35,8 +36,8 @@ class AlertDraft:
         The estimated time of the change.
     position : int
         The number of the stream's predictions up to the alarm.
-    report : mapping
-        The window report that explains the alarm, with `p_value` and `summary`.
+    report : WindowReportJson
+        The window report that explains the alarm.
     window_id : int, optional
         The stored window that the report belongs to.
     severity : {"ticket", "page"}, default "ticket"
@@ -52,7 +53,7 @@ class AlertDraft:
     kind: str
     since: dt.datetime
     position: int
-    report: Mapping[str, Any]
+    report: WindowReportJson
     window_id: int | None = None
     severity: Severity = "ticket"
     certainty: Certainty = "sure"
@@ -71,8 +72,8 @@ class AlertChange:
         What the change is about, as webhooks carry it.
     kind, certainty, severity : optional
         The new values; those that are left out stay.
-    report : mapping, optional
-        A new report with `p_value` and `summary`; the present one stays without it.
+    report : WindowReportJson, optional
+        A new report; the present one stays without it.
     window_id : int, optional
         The stored window that the new report belongs to.
     """
@@ -82,5 +83,5 @@ class AlertChange:
     kind: str | None = None
     certainty: Certainty | None = None
     severity: Severity | None = None
-    report: Mapping[str, Any] | None = None
+    report: WindowReportJson | None = None
     window_id: int | None = None

@@ -5,7 +5,6 @@ import datetime as dt
 import logging
 import math
 import random
-from typing import Any
 from uuid import UUID
 
 from procrastinate import App, JobContext, RetryDecision
@@ -16,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from standardwebhooks.webhooks import Webhook
 
 from ..store import deliveries
-from ..store.deliveries import DeliveryRow
+from ..store.deliveries import DeliveryRow, DeliveryValues
 from ..store.errors import DATABASE_ERRORS
 from . import alertmanager_silences, outbox, reminders
 from .alert_draft import CHANGED, RESOLVED
@@ -100,9 +99,10 @@ async def attempt(
     status, error, retry_after = await post(row, signer, network)
     now = dt.datetime.now(dt.UTC)
     is_given_up = error is not None and now >= row.give_up_at
-    values: dict[str, Any] = {"attempts": row.attempts + 1, "last_status": status, "last_error": error}
+    values = DeliveryValues(attempts=row.attempts + 1, last_status=status, last_error=error)
     if error is None:
-        values |= {"outcome": "delivered", "delivered_at": now}
+        values["outcome"] = "delivered"
+        values["delivered_at"] = now
     elif is_given_up:
         values["outcome"] = "failed"
     await run_query(engine, lambda connection: deliveries.change(connection, delivery_id, **values))

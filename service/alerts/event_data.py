@@ -1,12 +1,60 @@
 """An incident as the events of webhooks and the API show it."""
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
-from ..store.alerts import AlertRow
+from ..store.alerts import AlertRow, PreviousValues
+from ..store.report_json import RecurrenceJson, WindowReportJson
 from .links import page_url
 
 
-def event_data(alert: AlertRow, public_url: str) -> dict[str, Any]:
+class AcknowledgementJson(TypedDict):
+    """Who acknowledged an alert, when and why."""
+
+    at: str
+    by: str
+    note: str
+
+
+class EventDetails(TypedDict, total=False):
+    """What an event adds: the reason of a change and the values before it, or how often the incident came back."""
+
+    reason: str
+    previous: PreviousValues
+    reopened: int
+
+
+class AlertEventData(TypedDict):
+    """The `data` of an incident's event, as webhooks carry it."""
+
+    alert_id: str
+    sequence: int
+    stream: str
+    kind: str
+    certainty: str
+    severity: str
+    resolution: str | None
+    since: str
+    p_value: float
+    summary: str
+    recurrence: RecurrenceJson | None
+    acknowledged: AcknowledgementJson | None
+    muted_until: str | None
+    report: WindowReportJson
+    url: str
+    reason: NotRequired[str]
+    previous: NotRequired[PreviousValues]
+    reopened: NotRequired[int]
+
+
+class TestEventData(TypedDict):
+    """The `data` of a test event."""
+
+    summary: str
+    requested_by: str
+    url: str
+
+
+def event_data(alert: AlertRow, public_url: str, details: EventDetails) -> AlertEventData:
     """Return an incident as the events of webhooks carry it."""
     return {
         "alert_id": str(alert.id),
@@ -24,10 +72,11 @@ def event_data(alert: AlertRow, public_url: str) -> dict[str, Any]:
         "muted_until": alert.muted_until.isoformat() if alert.muted_until else None,
         "report": alert.report,
         "url": page_url(public_url, alert.id),
+        **details,
     }
 
 
-def acknowledgement(alert: AlertRow) -> dict[str, str] | None:
+def acknowledgement(alert: AlertRow) -> AcknowledgementJson | None:
     """Return who acknowledged an alert, when and why, or None."""
     if alert.acknowledged_at is None:
         return None

@@ -3,8 +3,6 @@
 import datetime as dt
 import shlex
 
-FLAG = "from_first_prediction"  # the key of a report that says so
-
 
 def accept_command(stream: str, since: dt.datetime, kind: str) -> str:
     """Return the command that makes a stream's traffic since a time its normal one: its mix of classes for a label

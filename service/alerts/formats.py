@@ -1,13 +1,14 @@
 """The bodies that receivers are sent: the same event in the dialects of three kinds of program."""
 
 import datetime as dt
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from .alert_draft import CHANGED, FIRING, RESOLVED, TEST
+from .event_data import AlertEventData, TestEventData
 
-Body = dict[str, Any] | list[dict[str, Any]]
+Body = Mapping[str, object] | Sequence[Mapping[str, object]]  # JSON of the receiver's own schema
 
 MAX_SECTION = 600  # characters of a summary; escaped they are fewer than Slack's 3,000
 MAX_TITLE = 150  # characters that Slack accepts in a header
@@ -15,15 +16,13 @@ STATES = {FIRING: "firing", CHANGED: "changed", RESOLVED: "resolved"}
 TEST_SUMMARY = "This is a test of the receiver. No stream drifts because of it."
 
 
-def standard(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
+def standard(event: str, at: dt.datetime, alert: AlertEventData) -> Body:
     """Return the body of the Standard Webhooks format (standardwebhooks.com): type, timestamp, data."""
     return {"type": event, "timestamp": at.isoformat(), "data": alert}
 
 
-def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
+def slack(event: str, at: dt.datetime, alert: AlertEventData) -> Body:
     """Return a Slack message (Block Kit) with a plain-text fallback."""
-    if event == TEST:
-        return {"text": _escaped(f"Tidemark test. {alert['summary']}")}
     state = STATES[event] if event != RESOLVED else f"resolved ({alert['resolution']})"
     title = f"{alert['stream']}: {alert['kind']} shift {state}"
     if alert["severity"] == "page" and event != RESOLVED:
@@ -41,7 +40,7 @@ def slack(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
     }
 
 
-def _handling(alert: dict[str, Any]) -> str:
+def _handling(alert: AlertEventData) -> str:
     """Return an incident's severity, since when it lasts, and who takes care of it."""
     parts = [f"severity {alert['severity']}", f"since {alert['since']}"]
     if acknowledged := alert.get("acknowledged"):
@@ -52,17 +51,14 @@ def _handling(alert: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def alertmanager(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
+def alertmanager(event: str, at: dt.datetime, alert: AlertEventData) -> Body:
     """Return the body of Alertmanager's API v2 (`POST /api/v2/alerts`).
 
     Alertmanager knows an alert by its labels: where a change gives an incident other labels, the body also ends the
     alert under its earlier ones.
     """
-    if event == TEST:
-        entry = {"labels": {"alertname": "TidemarkTest"}, "annotations": {"summary": alert["summary"]}}
-        return [entry | {"startsAt": at.isoformat(), "endsAt": (at + dt.timedelta(minutes=1)).isoformat()}]
     labels = _labels(alert)
-    entry = {
+    entry: dict[str, object] = {
         "labels": labels,
         "annotations": {"summary": alert["summary"], "alert_id": alert["alert_id"]},
         "startsAt": alert["since"],
@@ -70,23 +66,48 @@ def alertmanager(event: str, at: dt.datetime, alert: dict[str, Any]) -> Body:
     }
     if event == RESOLVED:
         return [entry | {"endsAt": at.isoformat()}]
-    earlier = labels | {name: value for name, value in alert.get("previous", {}).items() if name in labels}
+    earlier = labels
+    if previous := alert.get("previous"):
+        earlier = labels | {"kind": previous["kind"], "severity": previous["severity"]}
     if earlier == labels:
         return [entry]
     return [entry | {"labels": earlier, "endsAt": at.isoformat()}, entry]
 
 
-def _labels(alert: dict[str, Any]) -> dict[str, str]:
+def _labels(alert: AlertEventData) -> dict[str, str]:
     fixed = {"alertname": "TidemarkDrift", "stream": alert["stream"]}
     return fixed | {"kind": alert["kind"], "severity": alert["severity"]}
 
 
+def standard_test(at: dt.datetime, data: TestEventData) -> Body:
+    """Return the body of a test event in the Standard Webhooks format."""
+    return {"type": TEST, "timestamp": at.isoformat(), "data": data}
+
+
+def slack_test(at: dt.datetime, data: TestEventData) -> Body:
+    """Return the Slack message of a test event."""
+    return {"text": _escaped(f"Tidemark test. {data['summary']}")}
+
+
+def alertmanager_test(at: dt.datetime, data: TestEventData) -> Body:
+    """Return the body of a test event for Alertmanager: an alert that lasts a minute."""
+    labels, annotations = {"alertname": "TidemarkTest"}, {"summary": data["summary"]}
+    end = at + dt.timedelta(minutes=1)
+    return [{"labels": labels, "annotations": annotations, "startsAt": at.isoformat(), "endsAt": end.isoformat()}]
+
+
 FORMATS = {"standard": standard, "slack": slack, "alertmanager": alertmanager}
+TEST_FORMATS = {"standard": standard_test, "slack": slack_test, "alertmanager": alertmanager_test}
 
 
-def render(name: str, event: str, at: dt.datetime, alert: dict[str, Any]) -> str:
-    """Return the body in the format called `name`, as the text that is signed and sent."""
+def render(name: str, event: str, at: dt.datetime, alert: AlertEventData) -> str:
+    """Return the body of an incident's event in the format called `name`, as the text that is signed and sent."""
     return orjson.dumps(FORMATS[name](event, at, alert)).decode()
+
+
+def render_test(name: str, at: dt.datetime, data: TestEventData) -> str:
+    """Return the body of a test event in the format called `name`, as the text that is signed and sent."""
+    return orjson.dumps(TEST_FORMATS[name](at, data)).decode()
 
 
 def _escaped(text: str) -> str:

@@ -1,8 +1,7 @@
 """An incident's life: it fires, changes, resolves and may come back; each step in its caller's transaction."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 from procrastinate import App
@@ -11,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from ..setting_types import WebhookReceiver
 from ..store import alerts, deliveries, streams
-from ..store.alerts import AlertRow
+from ..store.alerts import AlertRow, AlertValues, HistoryEntry, PreviousValues
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
-from .event_data import event_data
-from .first_contact import FLAG, first_contact_sentence
-from .formats import TEST_SUMMARY, render
+from .event_data import EventDetails, TestEventData, event_data
+from .first_contact import first_contact_sentence
+from .formats import TEST_SUMMARY, render, render_test
 from .outbox import GIVE_UP, defer_delivery, defer_reminders, defer_unmute, release
 
 
@@ -47,8 +46,8 @@ class Alerts:
         together are one message. Its events are held back until the incident of the model ends.
         """
         alert_id = draft.id or uuid7()
-        summary = str(draft.report["summary"])
-        if draft.report.get(FLAG):
+        summary = draft.report["summary"]
+        if draft.report.get("from_first_prediction"):
             stream = streams.get(connection, draft.stream_id).stream
             summary = f"{summary}. {first_contact_sentence(stream, draft.since, draft.kind)}"
         alerts.save(
@@ -63,7 +62,7 @@ class Alerts:
             window_id=draft.window_id,
             p_value=draft.report["p_value"],
             summary=summary,
-            report=dict(draft.report),
+            report=draft.report,
             severity=draft.severity,
             certainty=draft.certainty,
             sequence=1,
@@ -78,8 +77,8 @@ class Alerts:
         if before is None or alerts.update_alert(connection, alert_id, "firing", **_values(change)) is None:
             return False
         rises = change.severity is not None and _rank(change.severity) > _rank(before.severity)
-        previous = {"kind": before.kind, "certainty": before.certainty, "severity": before.severity}
-        details = {"reason": change.reason, "previous": previous}
+        previous = PreviousValues(kind=before.kind, certainty=before.certainty, severity=before.severity)
+        details = EventDetails(reason=change.reason, previous=previous)
         self._announce(connection, CHANGED, alert_id, change.at, details, urgent=rises)
         return True
 
@@ -87,7 +86,7 @@ class Alerts:
         self, connection: Connection, alert_id: UUID, at: dt.datetime, resolution: Resolution = "recovered"
     ) -> bool:
         """End a firing incident and announce it as `drift.resolved`; return False where it no longer fires."""
-        values = {"state": "resolved", "resolved_at": at, "resolution": resolution}
+        values = AlertValues(state="resolved", resolved_at=at, resolution=resolution)
         if alerts.update_alert(connection, alert_id, "firing", **values) is None:
             return False
         self._announce(connection, RESOLVED, alert_id, at, urgent=True)
@@ -102,19 +101,29 @@ class Alerts:
 
         What people said of its earlier life ends with that: it is neither acknowledged nor muted.
         """
-        values: dict[str, Any] = {"state": "firing", "resolved_at": None, "resolution": None}
-        values |= dict.fromkeys(("acknowledged_at", "acknowledged_by", "acknowledged_note", "muted_until", "muted_by"))
-        values |= _values(change) if change else {}
+        values: AlertValues = {
+            "state": "firing",
+            "resolved_at": None,
+            "resolution": None,
+            "acknowledged_at": None,
+            "acknowledged_by": None,
+            "acknowledged_note": None,
+            "muted_until": None,
+            "muted_by": None,
+            **(_values(change) if change else AlertValues()),
+        }
         before = alerts.get(connection, alert_id)
         if before is None or alerts.update_alert(connection, alert_id, "resolved", **values) is None:
             return False
         alerts.annotate(connection, alert_id, reopened=before.reopened + 1)
-        self._announce(connection, FIRING, alert_id, at, {"reopened": before.reopened + 1})
+        self._announce(connection, FIRING, alert_id, at, EventDetails(reopened=before.reopened + 1))
         return True
 
     def accept(self, connection: Connection, alert_id: UUID, at: dt.datetime, by: str, note: str, what: str) -> bool:
         """End a firing incident because somebody accepted its traffic; return False where it no longer fires."""
-        alerts.record(connection, alert_id, _entry("accepted", at, by=by, note=note, what=what))
+        alerts.record(
+            connection, alert_id, HistoryEntry(event="accepted", at=at.isoformat(), by=by, note=note, what=what)
+        )
         return self.resolve(connection, alert_id, at, "accepted")
 
     def resolve_all(self, connection: Connection, stream_id: int, at: dt.datetime, resolution: Resolution) -> int:
@@ -124,7 +133,7 @@ class Alerts:
     def acknowledge(self, connection: Connection, alert_id: UUID, at: dt.datetime, by: str, note: str) -> None:
         """Record that somebody takes care of an incident; Alertmanager does not notify it again."""
         alerts.annotate(connection, alert_id, acknowledged_at=at, acknowledged_by=by, acknowledged_note=note)
-        alerts.record(connection, alert_id, _entry("acknowledged", at, by=by, note=note))
+        alerts.record(connection, alert_id, HistoryEntry(event="acknowledged", at=at.isoformat(), by=by, note=note))
         defer_reminders(connection, self._queue, alert_id)
 
     def mute(self, connection: Connection, alert_id: UUID, at: dt.datetime, until: dt.datetime, by: str) -> None:
@@ -134,21 +143,23 @@ class Alerts:
         """
         if until <= at:
             alerts.annotate(connection, alert_id, muted_until=None, muted_by=None)
-            alerts.record(connection, alert_id, _entry("unmuted", at, by=by))
+            alerts.record(connection, alert_id, HistoryEntry(event="unmuted", at=at.isoformat(), by=by))
             release(connection, self._queue, alert_id, at)
             defer_reminders(connection, self._queue, alert_id)
             return
         alerts.annotate(connection, alert_id, muted_until=until, muted_by=by)
-        alerts.record(connection, alert_id, _entry("muted", at, by=by, until=until.isoformat()))
+        alerts.record(
+            connection, alert_id, HistoryEntry(event="muted", at=at.isoformat(), by=by, until=until.isoformat())
+        )
         deliveries.hold_back(connection, alert_id, exempt=RESOLVED)
         defer_unmute(connection, self._queue, alert_id, until)
         defer_reminders(connection, self._queue, alert_id)
 
     def test(self, connection: Connection, at: dt.datetime, by: str) -> int:
         """Send an event of type `test` to every receiver and return their number."""
-        data = {"summary": TEST_SUMMARY, "requested_by": by, "url": self._public_url}
+        data = TestEventData(summary=TEST_SUMMARY, requested_by=by, url=self._public_url)
         for receiver in self._receivers:
-            self._deliver(connection, TEST, receiver, at, data)
+            self._deliver(connection, TEST, receiver, at, render_test(receiver.format, at, data))
         deliveries.forget_tests(connection)
         return len(self._receivers)
 
@@ -158,7 +169,7 @@ class Alerts:
         event: str,
         alert_id: UUID,
         at: dt.datetime,
-        details: Mapping[str, Any] | None = None,
+        details: EventDetails | None = None,
         *,
         urgent: bool = False,
     ) -> None:
@@ -167,12 +178,14 @@ class Alerts:
         alert = alerts.get(connection, alert_id)
         if alert is None:
             raise LookupError(f"no alert {alert_id}")
-        alerts.record(connection, alert_id, _event_entry(event, at, alert, details or {}))
+        details = details or EventDetails()
+        alerts.record(connection, alert_id, _event_entry(event, at, alert, details))
         muted = not urgent and alert.muted_until is not None and alert.muted_until > at
         held_back = muted or alert.parent_id is not None
-        data = event_data(alert, self._public_url) | dict(details or {})
+        data = event_data(alert, self._public_url, details)
         for receiver in self._receivers_of(connection, alert_id):
-            self._deliver(connection, event, receiver, at, data, alert, "muted" if held_back else "pending")
+            body = render(receiver.format, event, at, data)
+            self._deliver(connection, event, receiver, at, body, alert, "muted" if held_back else "pending")
 
     def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
         """Return the configured receivers and those that were told of an incident before: another process of the
@@ -186,7 +199,7 @@ class Alerts:
         event: str,
         receiver: WebhookReceiver,
         at: dt.datetime,
-        data: dict[str, Any],
+        body: str,
         alert: AlertRow | None = None,
         outcome: str = "pending",
     ) -> None:
@@ -198,7 +211,7 @@ class Alerts:
             event=event,
             url=receiver.url,
             format=receiver.format,
-            body=render(receiver.format, event, at, data),
+            body=body,
             give_up_at=at + GIVE_UP,
             sequence=alert.sequence if alert else 0,
             outcome=outcome,
@@ -207,13 +220,21 @@ class Alerts:
             defer_delivery(connection, self._queue, delivery_id, alert.id if alert else None, receiver.url)
 
 
-def _values(change: AlertChange) -> dict[str, Any]:
+def _values(change: AlertChange) -> AlertValues:
     """Return the columns that a change sets."""
-    named = {name: getattr(change, name) for name in ("kind", "certainty", "severity", "window_id")}
-    values = {name: value for name, value in named.items() if value is not None}
+    values = AlertValues()
+    if change.kind is not None:
+        values["kind"] = change.kind
+    if change.certainty is not None:
+        values["certainty"] = change.certainty
+    if change.severity is not None:
+        values["severity"] = change.severity
+    if change.window_id is not None:
+        values["window_id"] = change.window_id
     if change.report is not None:
-        values |= {"p_value": change.report["p_value"], "summary": change.report["summary"]}
-        values["report"] = dict(change.report)
+        values["report"] = change.report
+        values["p_value"] = change.report["p_value"]
+        values["summary"] = change.report["summary"]
     return values
 
 
@@ -221,12 +242,23 @@ def _rank(severity: str) -> int:
     return next(rank for rank, name in enumerate(SEVERITIES) if name == severity)
 
 
-def _entry(event: str, at: dt.datetime, **details: Any) -> dict[str, Any]:
-    return {"event": event, "at": at.isoformat(), **details}
-
-
-def _event_entry(event: str, at: dt.datetime, alert: AlertRow, details: Mapping[str, Any]) -> dict[str, Any]:
+def _event_entry(event: str, at: dt.datetime, alert: AlertRow, details: EventDetails) -> HistoryEntry:
     """Return an event as the incident's history keeps it: without the report."""
-    state = {"kind": alert.kind, "certainty": alert.certainty, "severity": alert.severity, "summary": alert.summary}
-    ended = {"resolution": alert.resolution} if alert.resolution else {}
-    return _entry(event, at, sequence=alert.sequence, **state, **ended, **details)
+    entry = HistoryEntry(
+        event=event,
+        at=at.isoformat(),
+        sequence=alert.sequence,
+        kind=alert.kind,
+        certainty=alert.certainty,
+        severity=alert.severity,
+        summary=alert.summary,
+    )
+    if "reason" in details:
+        entry["reason"] = details["reason"]
+    if "previous" in details:
+        entry["previous"] = details["previous"]
+    if "reopened" in details:
+        entry["reopened"] = details["reopened"]
+    if alert.resolution:
+        entry["resolution"] = alert.resolution
+    return entry

@@ -1,18 +1,17 @@
 """Window reports as the HTTP contract gives them."""
 
-from typing import Any
-
+from ..store.report_json import ServedWindowJson
 from ..store.windows import WindowRow
 
 
-def window_report(row: WindowRow) -> dict[str, Any]:
+def window_report(row: WindowRow) -> ServedWindowJson:
     """Return a stored window as its report with the keys that the row adds to it."""
     return {
+        **row.report,
         "id": row.id,
         "stream": row.stream,
         "start": row.start.isoformat(),
         "end": row.end.isoformat(),
-        **row.report,
         "evidence": row.evidence,
         "threshold": row.threshold,
     }

@@ -1,8 +1,8 @@
 """How often labels agree with predictions: the measured accuracy, and the classes that others take the place of."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +11,16 @@ from .performance import wilson_interval
 
 
 class Agreement(NamedTuple):
-    """How often labels that came back agreed with the model where it predicted one class; `promised` is the mean
-    calibrated confidence there, `instead` counts the other labels, most frequent first."""
+    """How often labels that came back agreed with the model where it predicted one class; `confidence` is the mean
+    calibrated confidence there, `other_labels` counts the other labels, most frequent first."""
 
     name: str
     n: int
     accuracy: float
     low: float
     high: float
-    promised: float
-    instead: dict[str, int]
+    confidence: float
+    other_labels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,9 @@ class LabelEvidence:
     accuracy: float
     low: float
     high: float
-    promised: float
+    confidence: float
     classes: tuple[Agreement, ...]
     disagreeing: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the evidence as JSON values."""
-        return asdict(self) | {"classes": [item._asdict() for item in self.classes]}
 
 
 def measured_accuracy(labels: LabelColumns) -> tuple[float, float, float, int]:
@@ -71,6 +67,6 @@ def _agreement(labels: LabelColumns, predicted: int, names: Sequence[str]) -> Ag
     there = labels.predicted == predicted
     n, right = int(there.sum()), int((there & labels.right).sum())
     others = np.bincount(labels.labels[there & ~labels.right], minlength=len(names))
-    instead = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
+    other_labels = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
     confidence = float(labels.confidence[there].mean())
-    return Agreement(names[predicted], n, right / n, *wilson_interval(right, n), confidence, instead)
+    return Agreement(names[predicted], n, right / n, *wilson_interval(right, n), confidence, other_labels)

@@ -1,7 +1,7 @@
 """The report of a window test; its fields are those of the JSON in the API."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Kind = Literal["none", "covariate", "label", "both", "concept", "unknown", "repeats"]
 State = Literal["tested", "warming_up", "not_tested", "untested"]
@@ -206,7 +206,7 @@ class WindowReport:
     summary: str = ""
     alert_summary: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return asdict(self) | {
             "tests": {name: result._asdict() for name, result in self.tests.items()},

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..alerts.alert_draft import Certainty, Severity
-from ..alerts.first_contact import FLAG
 from ..drift import StreamDetector
 from . import alert_rules
 from .events import AlertFired, AlertReopened, Explanation
 from .incident_state import Alarm, Incident, incident_id
-from .recurrence import recurrence_of, recurrence_values, signature_of
+from .recurrence import recurrence_of, signature_of, with_recurrence
 from .stored_report import StoredReport
 from .stream_transition import StreamUpdate
 from .summaries import alarm_summary, untested_report
@@ -28,7 +27,7 @@ class Assessment(NamedTuple):
     kind: str
     certainty: Certainty
     severity: Severity
-    report: dict[str, Any]  # JSON values of the window report, with the kind and the summary of the alert
+    report: StoredReport  # that of the window, with the kind and the summary of the alert
 
 
 def assess(update: StreamUpdate, alarm: Alarm, report: StoredReport | None, summarise: Summarise) -> Assessment:
@@ -43,13 +42,13 @@ def assess(update: StreamUpdate, alarm: Alarm, report: StoredReport | None, summ
     """
     since_change = predictions_since(update, alarm)
     kind = alert_rules.named_kind(report, alarm.view, update.prepared.labelled is not None)
-    values = (report or untested_report(update.prepared, since_change, "")).to_json()
+    window = report or untested_report(update.prepared, since_change, "")
     summary = update.with_slice_name(summarise(report, alarm, since_change))
     return Assessment(
         kind,
         alert_rules.certainty_of(report),
         alert_rules.severity_of(report, update.settings.page_below),
-        values | {"kind": kind, "drifted": True, "summary": summary},
+        window.with_changes({"kind": kind, "drifted": True, "summary": summary}),
     )
 
 
@@ -111,12 +110,12 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
     if alarm is None:
         return
     report = explanation.report if explanation else None
-    kind, certainty, severity, values = assess(update, alarm, report, alarm_summary)
+    kind, certainty, severity, alert_report = assess(update, alarm, report, alarm_summary)
     previous, signature = state.incident, signature_of(report, kind, alarm.view)
     recurrence = previous.recurrence if previous is not None else recurrence_of(state.patterns, signature)
-    values |= recurrence_values(values["summary"], recurrence)
+    alert_report = with_recurrence(alert_report, recurrence)
     if report is None or not report.tested:
-        values["p_value"] = math.exp(-alarm.evidence)
+        alert_report = alert_report.with_changes({"p_value": math.exp(-alarm.evidence)})
     since_change = predictions_since(update, alarm)
     incident = Incident(
         id=incident_id(state.key, kind, state.seen, update.now),
@@ -137,11 +136,19 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
     if previous is not None:
         incident = replace(incident, id=previous.id, since=previous.since, reopened=previous.reopened + 1)
         update.add_event(
-            AlertReopened(state.slice, incident.id, kind, certainty, severity, report=values, explanation=explanation)
+            AlertReopened(
+                state.slice,
+                incident.id,
+                kind,
+                certainty,
+                severity,
+                report=alert_report.to_json(),
+                explanation=explanation,
+            )
         )
     else:
         if _is_from_first_prediction(alarm):
-            values[FLAG] = True
+            alert_report = alert_report.with_changes({"from_first_prediction": True})
         update.add_event(
             AlertFired(
                 state.slice,
@@ -151,7 +158,7 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
                 severity,
                 since=incident.since,
                 position=state.seen,
-                report=values,
+                report=alert_report.to_json(),
                 explanation=explanation,
             )
         )

@@ -3,9 +3,9 @@
 import datetime as dt
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar, cast
 
 from sqlalchemy import Connection
 
@@ -25,6 +25,8 @@ from .events import (
 )
 from .model_state import ModelState
 from .state import StreamState
+
+JsonValues = TypeVar("JsonValues", bound=Mapping[str, object])
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +61,13 @@ class EventWriter:
     def write_points(self, events: Iterable[Event]) -> None:
         """Append the points of the charts."""
         points = [
-            {
-                "stream_id": self._ids[event.slice],
-                "position": event.position,
-                "at": event.at,
-                "evidence": event.evidence,
-                "threshold": event.threshold,
-            }
+            evidence.PointValues(
+                stream_id=self._ids[event.slice],
+                position=event.position,
+                at=event.at,
+                evidence=event.evidence,
+                threshold=event.threshold,
+            )
             for event in events
             if isinstance(event, EvidencePoint) and event.slice in self._ids and math.isfinite(event.evidence)
         ]
@@ -83,7 +85,7 @@ class EventWriter:
                 kind=event.kind,
                 since=event.since,
                 position=event.position,
-                report=finite(dict(event.report)),
+                report=finite(event.report),
                 window_id=self._window_of(event.explanation),
                 severity=event.severity,
                 certainty=event.certainty,
@@ -106,12 +108,12 @@ class EventWriter:
             kind=event.kind,
             certainty=event.certainty,
             severity=event.severity,
-            report=None if event.report is None else finite(dict(event.report)),
+            report=None if event.report is None else finite(event.report),
             window_id=self._window_of(event.explanation),
         )
 
     def _store_window(self, event: WindowStored) -> int:
-        explanation, report = event.explanation, finite(dict(event.report))
+        explanation, report = event.explanation, finite(event.report)
         request = explanation.request
         return windows.save(
             self._connection,
@@ -140,13 +142,16 @@ class EventWriter:
         self.state = replace(self.state, streams={**self.state.streams, name: stream})
 
 
-def finite(values: Any) -> Any:
+def finite(values: JsonValues) -> JsonValues:
     """Return JSON values without numbers that JSON cannot hold; None takes their place."""
-    convert: Callable[[Any], Any] = finite
-    if isinstance(values, float):
-        return values if math.isfinite(values) else None
-    if isinstance(values, dict):
-        return {name: convert(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [convert(value) for value in values]
-    return values
+    return cast("JsonValues", _finite(values))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,16 +1,16 @@
 """What a step of the monitor gives besides the new state: events for the database, and windows to be explained."""
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty, ChangeReason, Resolution, Severity
-from .label_step import LabelDetection
+from ..store.report_json import WindowReportJson
+from .label_detection import LabelDetection
 from .stored_report import StoredReport
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
@@ -73,7 +73,7 @@ class WindowStored:
 
     slice: str
     explanation: Explanation
-    report: Mapping[str, Any]
+    report: WindowReportJson
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class AlertFired:
     severity: Severity
     since: dt.datetime
     position: int
-    report: Mapping[str, Any]
+    report: WindowReportJson
     explanation: Explanation | None
 
 
@@ -100,7 +100,7 @@ class AlertReopened:
     kind: str
     certainty: Certainty
     severity: Severity
-    report: Mapping[str, Any]
+    report: WindowReportJson
     explanation: Explanation | None
 
 
@@ -114,7 +114,7 @@ class AlertChanged:
     kind: str
     certainty: Certainty
     severity: Severity
-    report: Mapping[str, Any] | None
+    report: WindowReportJson | None
     explanation: Explanation | None
 
 

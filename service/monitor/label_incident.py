@@ -1,13 +1,14 @@
 """The incident that labels raise: it opens, gets another name or severity, and ends by them."""
 
 from dataclasses import replace
-from typing import Any
 
 from ..alerts.alert_draft import SEVERITIES, ChangeReason, Severity
+from ..store.report_json import ReportChanges, WindowReportJson
 from . import alert_rules
 from .events import AlertChanged, AlertFired, AlertResolved, Explanation
 from .incident_state import Incident, incident_id
-from .label_step import MIN_LABELS, LabelDetection, LabelStep, process_labels
+from .label_detection import MIN_LABELS, LabelDetection
+from .label_step import LabelStep, process_labels
 from .labels import FedBackLabels
 from .stream_transition import StreamUpdate
 from .summaries import untested_report
@@ -51,19 +52,24 @@ def take_label_report(update: StreamUpdate, explanation: Explanation) -> None:
         values = explanation.report.to_json()
     else:
         untested = untested_report(update.prepared, len(explanation.request.ids), "")
-        values = untested.to_json() | label_values(update, detection)
+        values = untested.with_changes(label_changes(update, detection)).to_json()
     if incident is not None and incident.open:
         _change(update, incident, detection, values, explanation)
     else:
         _open(update, detection, values, explanation)
 
 
-def label_values(update: StreamUpdate, detection: LabelDetection) -> dict[str, Any]:
-    """Return the values of a window report that labels replace, as JSON values."""
-    return detection.report | {"summary": update.with_slice_name(detection.report["summary"])}
+def label_changes(update: StreamUpdate, detection: LabelDetection) -> ReportChanges:
+    """Return what labels replace in the report of a window."""
+    return {
+        "kind": detection.kind,
+        "drifted": True,
+        "summary": update.with_slice_name(detection.summary),
+        "labels": detection.labels,
+    }
 
 
-def _open(update: StreamUpdate, detection: LabelDetection, values: dict[str, Any], explanation: Explanation) -> None:
+def _open(update: StreamUpdate, detection: LabelDetection, values: WindowReportJson, explanation: Explanation) -> None:
     state = update.state
     incident = Incident(
         id=incident_id(state.key, "concept", state.seen, update.now),
@@ -109,7 +115,7 @@ def _change(
     update: StreamUpdate,
     incident: Incident,
     detection: LabelDetection,
-    values: dict[str, Any],
+    values: WindowReportJson,
     explanation: Explanation,
 ) -> None:
     """Let a further alarm name the open incident, or raise its severity."""
@@ -128,7 +134,7 @@ def _change(
         reason = "kind"
     elif changed.severity != incident.severity:
         reason = "severity"
-    report = values | {"kind": changed.kind}
+    report: WindowReportJson = {**values, "kind": changed.kind}
     update.add_event(
         AlertChanged(
             update.state.slice,

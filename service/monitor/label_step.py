@@ -2,9 +2,8 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-from uuid import UUID
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +12,13 @@ from ..alerts.alert_draft import Certainty
 from ..drift.label_history import RECENT
 from ..drift.tolerance import tolerance_of
 from ..store.stream_status import MeasuredAccuracy
+from .label_detection import LabelDetection, describe
 from .label_regimes import Regime, runs_by_regime
 from .labels import FedBackLabels, LabelState
 
 HISTORY = 60  # points of evidence that are kept for the chart
-DISAGREEING = 12  # images whose labels disagree that a report shows
 QUIET = 0.5  # share of the threshold below which no change has begun
 NAMING_SHARE = 0.5  # share of the threshold above which the evidence of a concept shift names a harm "concept, likely"
-NAMED_CLASSES = 4  # classes that a summary names
-MIN_LABELS = 20  # labels that the accuracy in a summary is measured on, at least
-
-
-@dataclass(frozen=True)
-class LabelDetection:
-    """An alarm that labels raise.
-
-    Parameters
-    ----------
-    kind : str
-        "concept" where the labels disagree with calibrated confidence, "harm" where the model became worse for
-        another reason.
-    certainty : {"likely", "sure"}
-        How decisive the evidence for the kind is.
-    harmful : bool
-        Whether the model is wrong more often than on the reference, beyond the tolerance.
-    since : datetime, optional
-        The estimated time of the change.
-    report : dict
-        What the report of the alert says: kind, drifted, summary and labels, in place of those of a window report.
-    """
-
-    kind: str
-    certainty: Certainty
-    harmful: bool
-    since: dt.datetime | None
-    report: dict[str, Any]
-
-    @property
-    def low(self) -> float:
-        """The lower end of the measured accuracy's interval."""
-        return float(self.report["labels"]["low"])
 
 
 class LabelStep(NamedTuple):
@@ -126,7 +92,7 @@ def process_labels(
         return LabelStep(state, measured, None)
     is_named = highest > NAMING_SHARE * threshold
     certainty: Certainty = "sure" if highest > threshold or not is_named else "likely"
-    detection = _describe(
+    detection = describe(
         state,
         population,
         "concept" if is_named else "harm",
@@ -136,41 +102,3 @@ def process_labels(
     )
     monitor.reset()
     return LabelStep(state, measured, detection)
-
-
-def _describe(
-    state: LabelState,
-    population: NDArray[np.float32],
-    kind: str,
-    certainty: Certainty,
-    *,
-    harmful: bool,
-    threshold: float,
-) -> LabelDetection | None:
-    monitor = state.monitor
-    last = max(state.unquiet, MIN_LABELS)
-    agreement, measured = monitor.agreement(last), state.accuracy(population, last)
-    if agreement is None or measured is None:
-        return None
-    newest = agreement.disagreeing[:DISAGREEING]
-    labels = agreement.to_dict() | {
-        "reference_accuracy": monitor.reference_accuracy,
-        "disagreeing": [str(UUID(bytes=state.ids[-1 - back].tobytes())) for back in newest],
-        "since": state.quiet_at.isoformat() if state.quiet_at else None,
-        "evidence": {
-            "history": [list(point) for point in state.history],
-            "threshold": threshold,
-            "change": monitor.count - state.unquiet,
-        },
-    }
-    if measured.is_corrected:
-        labels |= {name: getattr(measured, name) for name in ("accuracy", "low", "high", "on_labels")}
-    figures = f"accuracy {monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
-    classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
-    where = f", most where the model says {classes}" if classes else ""
-    if kind == "concept":
-        summary = f"Labels that come back disagree with the model{where}: {figures}"
-    else:
-        summary = f"The model became worse: {figures}"
-    report = {"kind": kind, "drifted": True, "summary": summary, "labels": labels}
-    return LabelDetection(kind, certainty, harmful, state.quiet_at, report)

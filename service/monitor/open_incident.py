@@ -7,7 +7,7 @@ from . import alert_rules
 from .alarms import assess, new_alarm
 from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
 from .incident_state import Incident
-from .recurrence import recurrence_values, signature_of
+from .recurrence import signature_of, with_recurrence
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
 
@@ -70,9 +70,18 @@ def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None
         restarted = replace(incident, change=state.seen, baseline_ids=None, has_returned=True)
         update.replace_state(incident=restarted, second=None, second_alarm=None)
         return
-    kind, certainty, severity, values = assess(update, alarm, report, further_shift_summary)
+    kind, certainty, severity, alert_report = assess(update, alarm, report, further_shift_summary)
     update.add_event(
-        AlertChanged(state.slice, incident.id, "further_shift", kind, certainty, severity, values, explanation)
+        AlertChanged(
+            state.slice,
+            incident.id,
+            "further_shift",
+            kind,
+            certainty,
+            severity,
+            alert_report.to_json(),
+            explanation,
+        )
     )
     shifted = replace(
         incident,
@@ -100,10 +109,18 @@ def refine_kind(update: StreamUpdate, explanation: Explanation) -> None:
         reason: Literal["kind", "certainty"] = "certainty" if other_kind is None else "kind"
         severity = alert_rules.severity_of(report, update.settings.page_below)
         refined = replace(refined, kind=other_kind or incident.kind, certainty="sure", severity=severity)
-        values = report.to_json() | {"kind": refined.kind}
-        values |= recurrence_values(values["summary"], incident.recurrence)
+        alert_report = with_recurrence(report.with_changes({"kind": refined.kind}), incident.recurrence)
         update.add_event(
-            AlertChanged(update.state.slice, incident.id, reason, refined.kind, "sure", severity, values, explanation)
+            AlertChanged(
+                update.state.slice,
+                incident.id,
+                reason,
+                refined.kind,
+                "sure",
+                severity,
+                alert_report.to_json(),
+                explanation,
+            )
         )
     if incident.signature is not None and report.window.drifted and window_kind == refined.kind:
         signature = signature_of(report, refined.kind, incident.signature.view)

@@ -4,8 +4,9 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
+from ..store.report_json import RecurrenceJson
 from .stored_report import StoredReport
 
 MAX_PATTERNS = 30  # kinds of past incidents that a stream remembers, those that came last
@@ -13,6 +14,21 @@ SIMILARITY = 0.8  # cosine between the changes of two incidents, from which one 
 SIZE_RATIO = 3.0  # ratio of the sizes of two similar changes at the most
 SMALL_CHANGE = 0.15  # size of all changes together below which they tell nothing; what sampling gives is about 0.1
 CLASS_WEIGHT = 3.0  # weight of a change of a class share by 1, next to a property that moves by a standard deviation
+
+
+class SignatureJson(TypedDict):
+    """A signature as a checkpoint holds it."""
+
+    kind: str
+    view: str
+    changes: dict[str, float]
+
+
+class PatternJson(TypedDict):
+    """A pattern as a checkpoint holds it."""
+
+    signature: SignatureJson
+    times: RecurrenceJson
 
 
 @dataclass(frozen=True)
@@ -33,12 +49,12 @@ class Signature:
     view: str
     changes: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SignatureJson:
         """Return the signature as JSON values."""
         return {"kind": self.kind, "view": self.view, "changes": dict(self.changes)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Signature":
+    def from_json(cls, values: SignatureJson) -> "Signature":
         """Return the signature that `to_json` gave."""
         return cls(values["kind"], values["view"], values["changes"])
 
@@ -77,12 +93,12 @@ class Recurrence:
         times = "once before" if self.count == 1 else f"{self.count} times so far"
         return f"as on {self.last.day} {self.last:%B %Y}, {times}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RecurrenceJson:
         """Return the recurrence as JSON values."""
         return {"count": self.count, "first": self.first.isoformat(), "last": self.last.isoformat(), "text": self.text}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Recurrence":
+    def from_json(cls, values: RecurrenceJson) -> "Recurrence":
         """Return the recurrence that `to_json` gave."""
         return cls(values["count"], _moment(values["first"]), _moment(values["last"]))
 
@@ -94,12 +110,12 @@ class Pattern:
     signature: Signature
     times: Recurrence
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PatternJson:
         """Return the pattern as JSON values."""
         return {"signature": self.signature.to_json(), "times": self.times.to_json()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Pattern":
+    def from_json(cls, values: PatternJson) -> "Pattern":
         """Return the pattern that `to_json` gave."""
         return cls(Signature.from_json(values["signature"]), Recurrence.from_json(values["times"]))
 
@@ -121,11 +137,12 @@ def recurrence_of(patterns: Sequence[Pattern], signature: Signature) -> Recurren
     return next((item.times for item in reversed(patterns) if item.signature.resembles(signature)), None)
 
 
-def recurrence_values(summary: str, recurrence: Recurrence | None) -> dict[str, Any]:
-    """Return what a recurrence adds to the report of an alert: the end of its summary, and the times."""
+def with_recurrence(report: StoredReport, recurrence: Recurrence | None) -> StoredReport:
+    """Return the report of an alert with the earlier incidents that its own resembles, which end its summary."""
     if recurrence is None:
-        return {}
-    return {"summary": f"{summary}; {recurrence.text}", "recurrence": recurrence.to_json()}
+        return report
+    summary = f"{report.summary}; {recurrence.text}"
+    return report.with_changes({"summary": summary, "recurrence": recurrence.to_json()})
 
 
 def remembered(patterns: Sequence[Pattern], signature: Signature, since: dt.datetime) -> tuple[Pattern, ...]:

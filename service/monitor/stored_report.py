@@ -1,10 +1,10 @@
 """The report of a window as it is stored: the statistics, and what pages need to show them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 from ..drift import WindowReport
+from ..store.report_json import VERSION, HistogramJson, ReportChanges, WindowReportJson, WitnessJson
 
 
 @dataclass(frozen=True)
@@ -17,23 +17,23 @@ class StoredReport:
         What the window test gave.
     reference_id : int
         The stored reference that the window was compared with.
-    witnesses : tuple of dict
-        The most atypical predictions: id, score, nearest reference rows.
+    witnesses : tuple of WitnessJson
+        The most atypical predictions.
     proportions : dict
         The share of each predicted label.
-    histograms : tuple of dict
-        For each image property its bins, and the shares of reference and window in them.
-    overrides : mapping
+    histograms : tuple of HistogramJson
+        The bins of each image property.
+    changes : ReportChanges
         Values that replace those of the window: the prefix of a slice in its summary, the kind of its alert, what
         labels showed.
     """
 
     window: WindowReport
     reference_id: int
-    witnesses: tuple[dict[str, Any], ...]
+    witnesses: tuple[WitnessJson, ...]
     proportions: dict[str, float]
-    histograms: tuple[dict[str, Any], ...]
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    histograms: tuple[HistogramJson, ...]
+    changes: ReportChanges = field(default_factory=ReportChanges)
 
     @property
     def tested(self) -> bool:
@@ -50,24 +50,24 @@ class StoredReport:
         """The lower end of the interval of the accuracy estimated without labels."""
         return None if self.window.performance is None else self.window.performance.low
 
-    def with_values(self, **values: Any) -> "StoredReport":
-        """Return the report with some of its JSON values replaced."""
-        return StoredReport(
-            self.window,
-            self.reference_id,
-            self.witnesses,
-            self.proportions,
-            self.histograms,
-            {**self.overrides, **values},
-        )
+    @property
+    def summary(self) -> str:
+        """The sentence of the report."""
+        return self.changes.get("summary", self.window.summary)
 
-    def to_json(self) -> dict[str, Any]:
+    def with_changes(self, changes: ReportChanges) -> "StoredReport":
+        """Return the report with some of its JSON values replaced."""
+        return replace(self, changes={**self.changes, **changes})
+
+    def to_json(self) -> WindowReportJson:
         """Return the report as JSON values."""
+        window = cast("WindowReportJson", self.window.to_dict())  # a test holds the declared keys against these
         return {
-            **self.window.to_dict(),
+            **window,
+            "version": VERSION,
             "reference": self.reference_id,
             "witnesses": list(self.witnesses),
             "proportions": self.proportions,
             "histograms": list(self.histograms),
-            **self.overrides,
+            **self.changes,
         }

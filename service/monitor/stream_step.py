@@ -11,7 +11,7 @@ from . import alert_rules
 from .alarms import explain_alarm, new_alarm, request_alarm_window
 from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
-from .label_incident import label_values, take_label_report, take_labels
+from .label_incident import label_changes, take_label_report, take_labels
 from .label_regimes import with_regime
 from .open_incident import follow_incident, refine_kind, report_further_shift, request_second_baseline
 from .pace import Pace
@@ -117,11 +117,11 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
         update.count(windows_skipped=1)
         return
     if report is not None:
-        report = report.with_values(summary=update.with_slice_name(report.window.summary))
+        report = report.with_changes({"summary": update.with_slice_name(report.window.summary)})
         if update.state.status.feedback is not None:
-            report = report.with_values(feedback=vars(update.state.status.feedback))
+            report = report.with_changes({"feedback": update.state.status.feedback.to_json()})
         if request.detection is not None:
-            report = report.with_values(**label_values(update, request.detection))
+            report = report.with_changes(label_changes(update, request.detection))
         explanation = replace(explanation, report=report)
         update.count(windows=1)
         if request.detection is None and report.window.label_shift is not None:

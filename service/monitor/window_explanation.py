@@ -1,12 +1,11 @@
 """From a batch of logged predictions to the window report that is stored and shown."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..drift import Reference
 from ..store.log_batch import PredictionBatch
+from ..store.report_json import HistogramJson, NeighbourJson, WitnessJson
 from .prepared_reference import PreparedReference
 from .stored_report import StoredReport
 
@@ -23,15 +22,17 @@ def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport
     properties = batch.complete_properties if reference.properties is not None else None
     report = prepared.test(batch.embeddings, batch.probabilities, properties)
     rows = [witness.row for witness in report.witnesses]
-    witnesses: list[dict[str, Any]] = []
-    for witness in report.witnesses:
-        fields = witness._asdict()
-        fields["id"] = str(batch.uuids[fields.pop("row")])
-        witnesses.append(fields)
+    witnesses = [
+        WitnessJson(id=str(batch.uuids[witness.row]), score=witness.score, nearest=witness.nearest)
+        for witness in report.witnesses
+    ]
     if prepared.neighbours is not None and rows:
         sample = reference.check(batch.embeddings[rows], batch.probabilities[rows])
-        for fields, nearest in zip(witnesses, prepared.neighbours(sample, NEIGHBOURS), strict=True):
-            fields["neighbours"] = [neighbour._asdict() for neighbour in nearest]
+        for witness_json, nearest in zip(witnesses, prepared.neighbours(sample, NEIGHBOURS), strict=True):
+            witness_json["neighbours"] = [
+                NeighbourJson(row=neighbour.row, label=neighbour.label, distance=neighbour.distance)
+                for neighbour in nearest
+            ]
     predicted = np.bincount(batch.probabilities.argmax(axis=1), minlength=reference.classes) / len(batch)
     return StoredReport(
         window=report,
@@ -42,10 +43,10 @@ def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport
     )
 
 
-def _histograms(reference: Reference, properties: NDArray[np.float32] | None) -> list[dict[str, Any]]:
+def _histograms(reference: Reference, properties: NDArray[np.float32] | None) -> list[HistogramJson]:
     if properties is None or reference.properties is None:
         return []
-    histograms = []
+    histograms: list[HistogramJson] = []
     for name, before, now in zip(reference.property_names, reference.properties.T, properties.T, strict=True):
         low, high = np.quantile(np.concatenate([before, now]), [0.001, 0.999])
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..settings import Settings
 from .events import Purpose, WindowRequest
-from .label_step import LabelDetection
+from .label_detection import LabelDetection
 from .state import StreamState
 from .stream_transition import StreamUpdate
 

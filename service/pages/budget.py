@@ -1,15 +1,13 @@
 """What a stream's page states of its false alarms, and of the changes that it detects by when."""
 
-from typing import Any
-
 from ..api.budget_text import false_alarm_budget
 from ..durations import duration, prediction_rate
-from ..store.stream_status import DetectableChange, StreamStatus
+from ..store.stream_status import DetectableChange, StatusJson, StreamStatus
 
 SHARED = "by all streams of the model and their labels together"
 
 
-def facts(status: dict[str, Any]) -> list[str]:
+def facts(status: StatusJson) -> list[str]:
     """Return the sentences of a stream's page about its rate, its false alarms and what it can see."""
     return facts_of(StreamStatus.from_json(status))
 

@@ -4,12 +4,14 @@ import bisect
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import Connection
 
 from ..store import evidence, windows
 from ..store.alerts import LABEL_KINDS, AlertRow
+from ..store.report_json import Point
+from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
 from ..store.windows import WindowRow
 
@@ -22,7 +24,7 @@ MAX_WINDOWS = 40  # windows that are read back for it
 class EvidenceHistory:
     """Content of the evidence chart; positions are predictions of the stream, or labels that came back for it."""
 
-    history: list[list[Any]]  # (time, position, evidence), oldest first
+    history: list[Point]  # oldest first
     threshold: float | None
     change: int | None = None
     change_range: tuple[int, int] | None = None
@@ -31,11 +33,11 @@ class EvidenceHistory:
     counted: Literal["predictions", "labels"] = "predictions"
 
 
-def current(status: dict[str, Any]) -> EvidenceHistory:
+def current(status: StatusJson, history: list[Point]) -> EvidenceHistory:
     """Return the evidence of a stream up to now."""
     between = status.get("change_range")
     return EvidenceHistory(
-        history=status.get("history") or [],
+        history=history,
         threshold=status.get("threshold"),
         change=status.get("change_point"),
         change_range=(between[0], between[1]) if between else None,
@@ -74,7 +76,7 @@ def at_alert(connection: Connection, stream: StreamRow, alert: AlertRow) -> Evid
 
 def _history_up_to(
     connection: Connection, stream: StreamRow, position: int, moment: dt.datetime, window_id: int | None
-) -> list[list[Any]]:
+) -> list[Point]:
     """Return the stored points up to a position, or where they have gone, the evidence that stored windows carry."""
     stored = evidence.up_to(connection, stream.id, position, MAX_POINTS)
     if len(stored) >= MIN_POINTS:
@@ -82,14 +84,14 @@ def _history_up_to(
     before = None if window_id is None else window_id + 1
     rows = windows.newest(connection, stream.stream, MAX_WINDOWS, before)
     points = {
-        row.first + row.size: [row.end.isoformat(), row.first + row.size, row.evidence]
+        row.first + row.size: (row.end.isoformat(), row.first + row.size, row.evidence)
         for row in reversed(rows)
         if row.evidence is not None and row.first + row.size <= position and row.end <= moment
     }
     return [points[end] for end in sorted(points)]
 
 
-def _position(history: Sequence[Sequence[Any]], moment: dt.datetime) -> int | None:
+def _position(history: Sequence[Point], moment: dt.datetime) -> int | None:
     """Return how many predictions the stream had processed at a moment, or None before its history."""
     times = [dt.datetime.fromisoformat(time) for time, _, _ in history]
     after = bisect.bisect_left(times, moment)

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ..durations import duration
+from ..store.report_json import AccuracyJson, LabelEvidenceJson, PerformanceJson, WindowReportJson
 
 PROPERTY_VALUES = re.compile(r" \([^()]* → [^()]*\)")  # the values of a property inside a summary
 MONITOR_TIMEOUT_SECONDS = (
@@ -72,14 +73,15 @@ def short_time(iso: str) -> str:
     return f"{day}{then:%H:%M} UTC"
 
 
-def headline(report: dict[str, Any], since: str | None = None) -> str:
+def headline(report: WindowReportJson, since: str | None = None) -> str:
     """Write in one sentence the change, its time, and its effect on the accuracy with an interval."""
-    summary, labels, guess = str(report["summary"]), report.get("labels"), report.get("performance")
-    recurrence = f"; {report['recurrence']['text']}" if report.get("recurrence") else ""
+    summary, labels, guess = report["summary"], report.get("labels"), report.get("performance")
+    earlier = report.get("recurrence")
+    recurrence = f"; {earlier['text']}" if earlier else ""
     summary = summary.removesuffix(recurrence)
     if labels:
         change, _, _ = summary.partition(": accuracy")
-        before = labels["reference_accuracy"] if report.get("kind") == "harm" else labels["promised"]
+        before = labels.get("reference_accuracy") if report["kind"] == "harm" else labels["promised"]
         figures = f"; accuracy {number(before)} → {number(labels['accuracy'])} {interval(labels)}"
         figures += f" on {labels['n']} labels"
     else:
@@ -90,7 +92,7 @@ def headline(report: dict[str, Any], since: str | None = None) -> str:
     return PROPERTY_VALUES.sub("", change) + (f" since {short_time(since)}" if since else "") + figures + recurrence
 
 
-def interval(estimate: dict[str, Any]) -> str:
+def interval(estimate: PerformanceJson | AccuracyJson | LabelEvidenceJson) -> str:
     """Write the interval of an accuracy."""
     return f"({number(estimate['low'])}–{number(estimate['high'])})"
 

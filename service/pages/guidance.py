@@ -2,10 +2,9 @@
 
 import datetime as dt
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
-from ..alerts.first_contact import FLAG, accept_command
+from ..alerts.first_contact import accept_command
+from ..store.report_json import WindowReportJson
 
 TESTS = {
     "mmd": ("Embeddings", "Does the cloud of embeddings look like the reference's?"),
@@ -79,11 +78,11 @@ def steps(name: str) -> tuple[str, ...]:
     return STEPS.get(name, ())
 
 
-def first_contact(report: Mapping[str, Any], stream: str, since: str) -> str | None:
+def first_contact(report: WindowReportJson, stream: str, since: str) -> str | None:
     """Return the command that accepts traffic that differs from the reference from the first prediction on, or None."""
-    if not report.get(FLAG):
+    if not report.get("from_first_prediction"):
         return None
-    return accept_command(stream, dt.datetime.fromisoformat(since), str(report["kind"]))
+    return accept_command(stream, dt.datetime.fromisoformat(since), report["kind"])
 
 
 def backtest(stream: str, since: str) -> str:

@@ -18,6 +18,7 @@ from ..store import alerts, baselines, deliveries, evidence, streams, watching, 
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
+from ..store.report_json import Point, StreamReportJson
 from ..store.streams import StreamRow
 from ..store.watching import Watching
 from . import alert_actions, evidence_history, label_desk
@@ -106,8 +107,15 @@ def window(window_id: int, request: Request) -> Response:
         least, pictures = images.describe(connection, report)
     if _wants_json(request):
         return JSONResponse(report | {"past": asdict(history), "images": least})
-    details = {"report": report, "history": history, "images": least, "pictures": pictures, "since": report["start"]}
-    return render_page("window.html", status=stream.status, **details)
+    return render_page(
+        "window.html",
+        report=report,
+        status=stream.status,
+        history=history,
+        images=least,
+        pictures=pictures,
+        since=report["start"],
+    )
 
 
 @router.get("/alerts/{alert_id}/page")
@@ -121,15 +129,23 @@ def alert(alert_id: UUID, request: Request) -> Response:
         content = Alert.with_deliveries(row, sent, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
         stream = streams.get(connection, row.stream_id)
         history = evidence_history.at_alert(connection, stream, row)
-        report = {**content["report"], "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
+        report: StreamReportJson = {**row.report, "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
         controls = alert_actions.controls(request, connection, row)
         children = alerts.children(connection, row.id)
     if _wants_json(request):
         return JSONResponse(content | {"past": asdict(history), "images": least})
-    details = {"report": report, "history": history, "images": least, "pictures": pictures, "since": content["since"]}
     response = render_page(
-        "alert.html", alert=content, status=stream.status, controls=controls, children=children, **details
+        "alert.html",
+        alert=content,
+        report=report,
+        status=stream.status,
+        controls=controls,
+        children=children,
+        history=history,
+        images=least,
+        pictures=pictures,
+        since=content["since"],
     )
     set_token(request, response, controls.token if controls else None)
     return response
@@ -144,9 +160,7 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def _stream(
-    row: StreamRow, watch: Watching | None, points: list[list[Any]], accepted: Baseline | None
-) -> dict[str, Any]:
+def _stream(row: StreamRow, watch: Watching | None, points: list[Point], accepted: Baseline | None) -> dict[str, Any]:
     return {
         "stream": row.stream,
         "model": str(ModelKey(row.model_name, row.model_version)),

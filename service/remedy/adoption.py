@@ -3,10 +3,8 @@
 import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from ..alerts.adopted_baseline import adopt
@@ -14,7 +12,7 @@ from ..alerts.lifecycle import Alerts
 from ..drift import Reference
 from ..inference.bundle import AnyBundle, Bundle
 from ..store import references, streams
-from ..store.baselines import What
+from ..store.baselines import BaselineDraft
 from .bundle_baseline import read_baseline
 from .label_shift.accepted_priors import traffic_of_mix
 from .label_shift.priors_file import Priors
@@ -41,41 +39,30 @@ def adopt_baselines(
         baseline = read_baseline(bundle.folder) if isinstance(bundle, Bundle) else None
         if baseline is not None:
             note = f"traffic of {baseline.stream} that bundle {bundle.sha256[:12]} was made for"
-            _adopt(
-                connection, alerts, name, baseline.what, baseline.arrays, baseline.span, "a remedy's bundle", note, at
-            )
+            draft = BaselineDraft(baseline.what, baseline.span, baseline.arrays, "a remedy's bundle", note)
+            _adopt(connection, alerts, name, draft, at)
     for name, corrected in priors.items():
         reference = _reference(connection, name)
         if reference is not None and reference.labels is not None:
-            arrays = traffic_of_mix(reference, corrected)
             note = f"class proportions that answers are corrected for ({corrected.identity})"
-            _adopt(connection, alerts, name, "mix", arrays, (at, at), "--correct-priors", note, at)
+            draft = BaselineDraft("mix", (at, at), traffic_of_mix(reference, corrected), "--correct-priors", note)
+            _adopt(connection, alerts, name, draft, at)
 
 
-def _adopt(
-    connection: Connection,
-    alerts: Alerts,
-    name: str,
-    what: What,
-    arrays: Mapping[str, NDArray[Any]],
-    span: tuple[dt.datetime, dt.datetime],
-    by: str,
-    note: str,
-    at: dt.datetime,
-) -> None:
+def _adopt(connection: Connection, alerts: Alerts, name: str, draft: BaselineDraft, at: dt.datetime) -> None:
     """Adopt traffic that the model's reference can be compared with; other traffic is left out with a warning."""
     reference, stream = _reference(connection, name), streams.find(connection, name)
     if reference is None or stream is None:
         return
-    properties = arrays.get("properties")
+    arrays, properties = draft.arrays, draft.arrays.get("properties")
     if properties is None and reference.properties is not None:  # the monitor takes those of rows of the reference, too
         properties = np.resize(reference.properties, (len(arrays["embeddings"]), reference.properties.shape[1]))
     try:
-        reference.accept(arrays["embeddings"], arrays["probabilities"], properties, what)
+        reference.accept(arrays["embeddings"], arrays["probabilities"], properties, draft.what)
     except ValueError as error:
         logger.warning("%s is compared with its reference, not with what its remedy was made for: %s", name, error)
         return
-    adopt(connection, alerts, stream, what, arrays, span, by=by, note=note, at=at)
+    adopt(connection, alerts, stream, draft, at)
 
 
 def _reference(connection: Connection, name: str) -> Reference | None:

@@ -1,19 +1,54 @@
 """Alerts: one an incident, with its history."""
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import (
+    Any,
+    NotRequired,  # pydantic reads only these before Python 3.12
+)
 from uuid import UUID
 
 from sqlalchemy import Connection, Select, case, func, insert, literal, select, update
+from typing_extensions import TypedDict, Unpack
 
 from .page_bounds import first_page
+from .report_json import WindowReportJson
 from .streams import stream_name
 from .tables import alerts, models, streams
 
 MAX_HISTORY = 200  # entries of an incident's history; the oldest are dropped beyond it
 LABEL_KINDS = ("concept", "harm")  # the kinds of alerts that labels raise
+
+
+class PreviousValues(TypedDict):
+    """What an alert said before a change."""
+
+    kind: str
+    certainty: str
+    severity: str
+
+
+class HistoryEntry(TypedDict):
+    """An event of an incident, or what a person did with it, as its history keeps it: without the report.
+
+    Events of the incident have all keys from `sequence` to `summary`; the others only where they apply.
+    """
+
+    event: str
+    at: str  # ISO 8601
+    sequence: NotRequired[int]
+    kind: NotRequired[str]
+    certainty: NotRequired[str]
+    severity: NotRequired[str]
+    summary: NotRequired[str]
+    resolution: NotRequired[str]
+    reason: NotRequired[str]
+    previous: NotRequired[PreviousValues]
+    reopened: NotRequired[int]
+    by: NotRequired[str]
+    note: NotRequired[str]
+    what: NotRequired[str]
+    until: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -31,7 +66,7 @@ class AlertRow:
     window_id: int | None
     p_value: float
     summary: str
-    report: dict[str, Any]
+    report: WindowReportJson
     severity: str
     certainty: str
     sequence: int
@@ -43,10 +78,38 @@ class AlertRow:
     muted_until: dt.datetime | None
     muted_by: str | None
     parent_id: UUID | None
-    history: list[dict[str, Any]]
+    history: list[HistoryEntry]
     stream: str
     model_name: str
     model_version: str
+
+
+class AlertValues(TypedDict, total=False):
+    """Columns of an alert that are written."""
+
+    id: UUID
+    stream_id: int
+    kind: str
+    state: str
+    since: dt.datetime
+    fired_at: dt.datetime
+    resolved_at: dt.datetime | None
+    position: int
+    window_id: int | None
+    p_value: float
+    summary: str
+    report: WindowReportJson
+    severity: str
+    certainty: str
+    sequence: int
+    resolution: str | None
+    reopened: int
+    acknowledged_at: dt.datetime | None
+    acknowledged_by: str | None
+    acknowledged_note: str | None
+    muted_until: dt.datetime | None
+    muted_by: str | None
+    parent_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -94,12 +157,14 @@ def children(connection: Connection, parent_id: UUID) -> list[AlertRow]:
     return _alerts(connection, _query().where(alerts.c.parent_id == parent_id).order_by(alerts.c.fired_at))
 
 
-def save(connection: Connection, **values: Any) -> None:
+def save(connection: Connection, **values: Unpack[AlertValues]) -> None:
     """Store a new alert."""
     connection.execute(insert(alerts).values(**values))
 
 
-def update_alert(connection: Connection, alert_id: UUID, present_state: str, **values: Any) -> int | None:
+def update_alert(
+    connection: Connection, alert_id: UUID, present_state: str, **values: Unpack[AlertValues]
+) -> int | None:
     """Change an alert that is in a state and number the event; return its number, or None where it is in another."""
     statement = update(alerts).where(alerts.c.id == alert_id, alerts.c.state == present_state)
     statement = statement.values(sequence=alerts.c.sequence + 1, **values)
@@ -107,16 +172,16 @@ def update_alert(connection: Connection, alert_id: UUID, present_state: str, **v
     return number
 
 
-def annotate(connection: Connection, alert_id: UUID, **values: Any) -> None:
+def annotate(connection: Connection, alert_id: UUID, **values: Unpack[AlertValues]) -> None:
     """Store what a person said of an alert, without a further event."""
     connection.execute(update(alerts).where(alerts.c.id == alert_id).values(**values))
 
 
-def record(connection: Connection, alert_id: UUID, entry: Mapping[str, Any]) -> None:
+def record(connection: Connection, alert_id: UUID, entry: HistoryEntry) -> None:
     """Append an entry to an alert's history, and drop the oldest beyond MAX_HISTORY."""
     of_alert = alerts.c.id == alert_id
     history = connection.execute(select(alerts.c.history).where(of_alert).with_for_update()).scalar_one()
-    connection.execute(update(alerts).where(of_alert).values(history=[*history, dict(entry)][-MAX_HISTORY:]))
+    connection.execute(update(alerts).where(of_alert).values(history=[*history, entry][-MAX_HISTORY:]))
 
 
 def newest(

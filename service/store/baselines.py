@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
@@ -47,28 +47,42 @@ class AcceptedTraffic:
     calibration: dict[str, NDArray[Any]] | None
 
 
-def save(
-    connection: Connection,
-    *,
-    stream_id: int,
-    reference_id: int,
-    what: What,
-    span: tuple[dt.datetime, dt.datetime],
-    arrays: Mapping[str, ArrayLike | None],
-    accepted_by: str,
-    note: str,
-) -> Baseline:
+@dataclass(frozen=True)
+class BaselineDraft:
+    """Traffic that is about to become the baseline of a stream.
+
+    Parameters
+    ----------
+    what : {"mix", "images", "all"}
+        Which part of the change is normal from now on.
+    span : pair of datetime
+        From the first to the last prediction.
+    arrays : mapping
+        ids (n, 16), embeddings (n, d), probabilities (n, k), and where known properties (n, p) and `share`, the share
+        of the predictions of the span that they are.
+    accepted_by, note : str
+        The person, key or remedy that it comes from, and why.
+    """
+
+    what: What
+    span: tuple[dt.datetime, dt.datetime]
+    arrays: Mapping[str, NDArray[Any]]
+    accepted_by: str
+    note: str
+
+
+def save(connection: Connection, stream_id: int, reference_id: int, draft: BaselineDraft) -> Baseline:
     """Store a baseline, which becomes the stream's current one, and drop the oldest beyond MAX_BASELINES."""
     values = {
         "stream_id": stream_id,
         "reference_id": reference_id,
-        "what": what,
-        "since": span[0],
-        "until": span[1],
-        "rows": len(arrays["embeddings"]),  # type: ignore[arg-type]
-        "arrays": pack(arrays),
-        "accepted_by": accepted_by,
-        "note": note,
+        "what": draft.what,
+        "since": draft.span[0],
+        "until": draft.span[1],
+        "rows": len(draft.arrays["embeddings"]),
+        "arrays": pack(draft.arrays),
+        "accepted_by": draft.accepted_by,
+        "note": draft.note,
     }
     row = connection.execute(insert(baselines).values(values).returning(*SUMMARY)).one()
     newest = select(b.id).where(b.stream_id == stream_id).order_by(b.id.desc()).limit(MAX_BASELINES)

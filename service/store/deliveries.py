@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import Connection, Select, delete, func, insert, or_, select, true, update
@@ -35,7 +35,25 @@ class DeliveryRow:
     sequence: int
 
 
-def add(connection: Connection, **values: Any) -> None:
+class DeliveryValues(TypedDict, total=False):
+    """Columns of a delivery that are written."""
+
+    id: UUID
+    alert_id: UUID | None
+    event: str
+    url: str
+    format: str
+    body: str
+    outcome: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    delivered_at: dt.datetime | None
+    give_up_at: dt.datetime
+    sequence: int
+
+
+def add(connection: Connection, **values: Unpack[DeliveryValues]) -> None:
     """Store a delivery to be made."""
     connection.execute(insert(deliveries).values(**values))
 
@@ -46,7 +64,7 @@ def get(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
     return rows[0] if rows else None
 
 
-def change(connection: Connection, delivery_id: UUID, **values: Any) -> None:
+def change(connection: Connection, delivery_id: UUID, **values: Unpack[DeliveryValues]) -> None:
     """Record the outcome of an attempt."""
     connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(**values))
 

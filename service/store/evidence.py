@@ -1,10 +1,12 @@
 """The evidence of streams over time, for charts: a bounded number of points each."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime as dt
+from collections.abc import Sequence
+from typing import TypedDict
 
 from sqlalchemy import Connection, text
 
+from .report_json import Point
 from .tables import evidence_points
 
 MAX_POINTS = 2000  # points of a stream's evidence that are kept
@@ -20,27 +22,35 @@ NEWEST = text(
     """
 )
 
-Point = list[Any]  # time (ISO 8601), number of predictions, evidence
+
+class PointValues(TypedDict):
+    """A point of a stream's evidence that is written."""
+
+    stream_id: int
+    position: int
+    at: dt.datetime
+    evidence: float
+    threshold: float
 
 
 def newest(connection: Connection, stream_ids: Sequence[int], limit: int) -> dict[int, list[Point]]:
-    """Return the newest points of streams, first_dropped first, by the stream's id."""
+    """Return the newest points of streams, oldest first, by the stream's id."""
     points: dict[int, list[Point]] = {}
     for row in connection.execute(NEWEST, {"ids": list(stream_ids), "limit": limit}):
-        points.setdefault(row.id, []).append([row.at.isoformat(), row.position, row.evidence])
+        points.setdefault(row.id, []).append((row.at.isoformat(), row.position, row.evidence))
     return points
 
 
 def up_to(connection: Connection, stream_id: int, position: int, limit: int) -> list[Point]:
-    """Return the newest points of a stream up to a number of its predictions, first_dropped first."""
+    """Return the newest points of a stream up to a number of its predictions, oldest first."""
     e = evidence_points.c
     query = evidence_points.select().with_only_columns(e.at, e.position, e.evidence)
     query = query.where(e.stream_id == stream_id, e.position <= position).order_by(e.position.desc()).limit(limit)
-    return [[row.at.isoformat(), row.position, row.evidence] for row in connection.execute(query)][::-1]
+    return [(row.at.isoformat(), row.position, row.evidence) for row in connection.execute(query)][::-1]
 
 
-def add(connection: Connection, points: Sequence[Mapping[str, Any]]) -> None:
-    """Append points of evidence: stream_id, position, at, evidence, threshold."""
+def add(connection: Connection, points: Sequence[PointValues]) -> None:
+    """Append points of evidence, or replace those of the same positions."""
     if not points:
         return
     statement = text(

@@ -1,10 +1,54 @@
 """The small status of a stream that pages, `/drift` and `/metrics` read: typed, versioned, without detector state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import TypedDict, cast
+
+from .report_json import AccuracyJson
 
 VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
+
+
+class BudgetJson(TypedDict):
+    """An alarm budget as JSON."""
+
+    seconds: float
+    predictions: float
+    rate: float
+    is_assumed: bool
+    watched_share: float
+    is_duration: bool
+
+
+class DetectableJson(TypedDict):
+    """A detectable change as JSON."""
+
+    before: float
+    after: float
+    predictions: int | None
+
+
+class StatusJson(TypedDict, total=False):
+    """A status as JSON; what is not known is left out."""
+
+    version: int
+    evidence: float
+    threshold: float
+    expected_run_time: float
+    budget: BudgetJson
+    detectable: Sequence[DetectableJson]
+    rate: float
+    kinds: Sequence[str]
+    change_point: int
+    change_range: Sequence[int]
+    note: str
+    feedback: AccuracyJson
+    windows: int
+    windows_skipped: int
+    rejected: Mapping[str, int]
+    errors: Mapping[str, int]
+    last_error: str
+    repeats: float
 
 
 @dataclass(frozen=True)
@@ -30,6 +74,10 @@ class MeasuredAccuracy:
     def is_corrected(self) -> bool:
         """Whether the labelled predictions are no random part of all."""
         return self.on_labels is not None
+
+    def to_json(self) -> AccuracyJson:
+        """Return the accuracy as JSON values."""
+        return AccuracyJson(accuracy=self.accuracy, low=self.low, high=self.high, n=self.n, on_labels=self.on_labels)
 
 
 @dataclass(frozen=True)
@@ -131,21 +179,22 @@ class StreamStatus:
         text = str(error).strip().partition("\n")[0]
         return replace(self, errors=errors, last_error=f"{stage}: {text or type(error).__name__}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StatusJson:
         """Return the status as JSON values; what is not known is left out."""
         values = {name: value for name, value in asdict(self).items() if value is not None}
-        return values | {"version": VERSION}
+        return cast("StatusJson", values | {"version": VERSION})
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "StreamStatus":
+    def from_json(cls, values: StatusJson) -> "StreamStatus":
         """Return the status that `to_json` gave, of this version or of an earlier one."""
         names = {item.name for item in fields(cls)}
-        fields_present = {name: value for name, value in values.items() if name in names}
-        if between := fields_present.get("change_range"):
-            fields_present["change_range"] = (between[0], between[1])
-        if measured := fields_present.get("feedback"):
-            fields_present["feedback"] = MeasuredAccuracy(**measured)
-        if budget := fields_present.get("budget"):
-            fields_present["budget"] = AlarmBudget(**budget)
-        fields_present["detectable"] = tuple(DetectableChange(**item) for item in fields_present.get("detectable", ()))
-        return cls(**fields_present | {"kinds": tuple(fields_present.get("kinds", ()))})
+        status = cls(**{name: value for name, value in values.items() if name in names})  # type: ignore[arg-type]
+        between, measured, budget = values.get("change_range"), values.get("feedback"), values.get("budget")
+        return replace(
+            status,
+            change_range=(between[0], between[1]) if between else None,
+            feedback=MeasuredAccuracy(**measured) if measured else None,
+            budget=AlarmBudget(**budget) if budget else None,
+            detectable=tuple(DetectableChange(**item) for item in values.get("detectable", ())),
+            kinds=tuple(values.get("kinds", ())),
+        )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select, text, update
 
 from ..errors import TidemarkError
 from .raw_connection import raw
+from .stream_status import StatusJson
 from .tables import models, streams
 
 STREAMS = """
@@ -64,7 +65,7 @@ class StreamRow(NamedTuple):
     tested: int  # of them, up to the end of the last window
     window_start: int  # of them, before the next window
     calm_windows: int
-    status: dict[str, Any]  # small and versioned, of the monitor
+    status: StatusJson  # small and versioned, of the monitor
     rejected: dict[str, int]  # predictions that could not be watched, by reason
     blind_reason: str | None  # why the stream is not watched; None: it is
     lease_owner: UUID | None  # the monitor that watches it,

@@ -1,12 +1,13 @@
 """Window reports: one row an evaluated window."""
 
 import datetime as dt
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import Connection, FromClause, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .page_bounds import first_page, with_short_reports
+from .report_json import WindowReportJson
 from .streams import stream_name
 from .tables import models, streams, windows
 
@@ -29,11 +30,28 @@ class WindowRow(NamedTuple):
     evidence: float | None  # nats
     threshold: float | None  # nats
     seconds: float  # time to evaluate it
-    report: dict[str, Any]
+    report: WindowReportJson
     created_at: dt.datetime
 
 
-def save(connection: Connection, **values: Any) -> int:
+class WindowValues(TypedDict):
+    """Columns of a window that are written."""
+
+    stream_id: int
+    start: dt.datetime
+    end: dt.datetime
+    first: int
+    size: int
+    p_value: float
+    drifted: bool
+    kind: str
+    evidence: NotRequired[float | None]
+    threshold: NotRequired[float | None]
+    seconds: float
+    report: WindowReportJson
+
+
+def save(connection: Connection, **values: Unpack[WindowValues]) -> int:
     """Store an evaluated window; return its id.
 
     The report of an alarm may be about the very rows of a window: it takes the window's place.

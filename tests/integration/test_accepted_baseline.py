@@ -16,6 +16,7 @@ from tidemark.pages import guidance
 from tidemark.store import baselines, feedback, streams
 from tidemark.store.baselines import What
 from tidemark.store.engine import conninfo
+from tidemark.store.report_json import WindowReportJson
 
 CHANGE: dict[str, Any] = {"move": 0.6}
 
@@ -126,11 +127,12 @@ def test_a_stream_that_differs_from_the_first_prediction_on_is_told_so_with_the_
     assert alert.kind == "label"
     assert alert.summary.endswith(f"It differs from the first prediction on; if this is the normal mix: {command}")
     assert "first prediction" not in alert.report["summary"]
-    report = {**alert.report, "kind": alert.kind}
+    report: WindowReportJson = {**alert.report, "kind": alert.kind}
     assert guidance.first_contact(report, alert.stream, alert.since.isoformat()) == command
 
 
 def test_a_change_in_the_course_of_a_stream_is_no_first_contact(changed: Changed) -> None:
     [alert] = changed.alerts()
     assert "first prediction" not in alert.summary
-    assert guidance.first_contact({**alert.report, "kind": alert.kind}, alert.stream, alert.since.isoformat()) is None
+    report: WindowReportJson = {**alert.report, "kind": alert.kind}
+    assert guidance.first_contact(report, alert.stream, alert.since.isoformat()) is None

@@ -19,9 +19,16 @@ from tidemark.errors import TidemarkError
 from tidemark.store import alerts, baselines, models, references, streams, tables, watch
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
+from tidemark.store.report_json import WindowReportJson
 from tidemark.store.tables import evidence_points
 
-REPORT = {"p_value": 0.001, "summary": "Images are darker", "kind": "covariate"}
+REPORT: WindowReportJson = {
+    "size": 500,
+    "p_value": 0.001,
+    "drifted": True,
+    "kind": "covariate",
+    "summary": "Images are darker",
+}
 START = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
 
 

@@ -16,9 +16,16 @@ from tidemark.alerts.queue import open_queue
 from tidemark.setting_types import WebhookReceiver
 from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
+from tidemark.store.report_json import WindowReportJson
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
-REPORT = {"p_value": 0.001, "summary": "Images are darker <than> in training", "kind": "covariate"}
+REPORT: WindowReportJson = {
+    "size": 500,
+    "p_value": 0.001,
+    "drifted": True,
+    "kind": "covariate",
+    "summary": "Images are darker <than> in training",
+}
 NOW = dt.datetime.now(dt.UTC)
 
 

@@ -16,8 +16,15 @@ from tidemark.alerts.queue import open_queue
 from tidemark.store import references, streams
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
+from tidemark.store.report_json import WindowReportJson
 
-REPORT = {"p_value": 0.001, "summary": "Images are darker than in training", "kind": "covariate"}
+REPORT: WindowReportJson = {
+    "size": 500,
+    "p_value": 0.001,
+    "drifted": True,
+    "kind": "covariate",
+    "summary": "Images are darker than in training",
+}
 KEYS = {"admin": "an admin's key", "read": "a reader's key"}
 SETTING = ",".join(f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for scope, key in KEYS.items())
 
@@ -37,7 +44,7 @@ class Drifting:
         self.alert_id = self.fire("covariate")
 
     def fire(self, kind: str) -> UUID:
-        draft = AlertDraft(self.stream_id, self.started, kind, self.started, 7, REPORT | {"kind": kind})
+        draft = AlertDraft(self.stream_id, self.started, kind, self.started, 7, {**REPORT, "kind": kind})
         with self.engine.begin() as connection:
             return self.alerts.fire(connection, draft)
 

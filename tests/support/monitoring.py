@@ -16,8 +16,10 @@ from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.prepared_reference import SEED
 from tidemark.settings import Settings
 from tidemark.store import alerts, feedback, models, references, streams, windows
+from tidemark.store.alerts import AlertRow
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import HALF, logged
+from tidemark.store.windows import WindowRow
 
 WORLD = World()
 NAMES = ["a", "b", "c", "d", "e"]
@@ -108,13 +110,13 @@ class Installation:
             ]
             feedback.save(connection, rows)
 
-    def alerts(self) -> list[Any]:
+    def alerts(self) -> list[AlertRow]:
         with self.engine.connect() as connection:
-            return list(alerts.newest(connection))
+            return alerts.newest(connection)
 
-    def windows(self) -> list[Any]:
+    def windows(self) -> list[WindowRow]:
         with self.engine.connect() as connection:
-            return list(windows.newest(connection, limit=1000))
+            return windows.newest(connection, limit=1000)
 
     def stream(self) -> Any:
         with self.engine.connect() as connection:

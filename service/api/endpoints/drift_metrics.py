@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from ...store import alerts, deliveries, self_tests, streams, watching, windows
 from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
+from ...store.report_json import WindowReportJson
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
@@ -189,26 +190,30 @@ def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:
 
 
 def _window(row: WindowRow) -> Iterator[Sample]:
-    report = row.report
     yield "window_end_timestamp_seconds", [], row.end.timestamp()
     yield "window_seconds", [], row.seconds
-    for test, result in report["tests"].items():
+    yield from ((name, more, value) for name, more, value in _report(row.report) if value is not None)
+
+
+def _report(report: WindowReportJson) -> Iterator[tuple[str, list[str], float | None]]:
+    """Yield the samples of a window's report; a value is None where it is no number."""
+    for test, result in report.get("tests", {}).items():
         yield "drift_score", [test], result["statistic"]
         yield "drift_p_value", [test], result["p_value"]
         yield "drift_effect", [test], result["effect"]
-    for label, share in report["proportions"].items():
+    for label, share in report.get("proportions", {}).items():
         yield "label_proportion", [label, "window"], share
-    if shift := report["label_shift"]:
-        for source in ("reference", "estimated"):
-            for label, share in shift[source].items():
+    if shift := report.get("label_shift"):
+        for source, shares in (("reference", shift["reference"]), ("estimated", shift["estimated"])):
+            for label, share in shares.items():
                 yield "label_proportion", [label, source], share
-    if performance := report["performance"]:
+    if performance := report.get("performance"):
         # Reports of earlier releases do not name the method, which was the only one.
         yield "estimated_accuracy", [performance.get("method", "confidence")], performance["estimated_accuracy"]
         reference = performance["reference_accuracy"]
         yield "accuracy_cost", [], reference - performance["estimated_accuracy"]
         yield "accuracy_cost_low", [], reference - performance["high"]
         yield "accuracy_cost_high", [], reference - performance["low"]
-    for item in report["properties"]:
+    for item in report.get("properties", []):
         yield "image_property", [item["name"], "reference"], item["reference_mean"]
         yield "image_property", [item["name"], "window"], item["window_mean"]

@@ -2,10 +2,11 @@
 
 import datetime as dt
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from tidemark.alerts.event_data import AlertEventData
 from tidemark.alerts.formats import render
 
 AT = dt.datetime(2026, 11, 25, 14, 2, tzinfo=dt.UTC)
@@ -16,8 +17,8 @@ MAX_HEADER = 150
 MAX_ELEMENTS = 10
 
 
-def alert(**changes: Any) -> dict[str, Any]:
-    return {
+def alert(**changes: Any) -> AlertEventData:
+    values = {
         "stream": "digits:1/camera=7",
         "kind": "covariate",
         "summary": "Images are darker than in training (brightness 0.31 → 0.22)",
@@ -25,7 +26,8 @@ def alert(**changes: Any) -> dict[str, Any]:
         "url": "http://127.0.0.1:8000/alerts/0192/page",
         "severity": "ticket",
         "resolution": "recovered",
-    } | changes
+    }
+    return cast("AlertEventData", values | changes)  # the keys that the format reads
 
 
 def message(event: str, **changes: Any) -> dict[str, Any]:

@@ -152,20 +152,9 @@ def test_a_new_reference_ends_the_baselines_of_the_old_one(drifting: Drifting) -
 
 def test_the_kept_baselines_of_a_stream_are_bounded(drifting: Drifting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_BASELINES", 2)
+    draft = baselines.BaselineDraft("all", (drifting.started, drifting.started), arrays(10), "a test", "")
     with drifting.engine.begin() as connection:
-        ids = [
-            baselines.save(
-                connection,
-                stream_id=drifting.stream_id,
-                reference_id=drifting.reference_id,
-                what="all",
-                span=(drifting.started, drifting.started),
-                arrays=arrays(10),
-                accepted_by="a test",
-                note="",
-            ).id
-            for _ in range(3)
-        ]
+        ids = [baselines.save(connection, drifting.stream_id, drifting.reference_id, draft).id for _ in range(3)]
         undone = [baselines.undo(connection, drifting.stream_id, "a test", drifting.started) for _ in range(3)]
     assert [baseline and baseline.id for baseline in undone] == [ids[2], ids[1], None]
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.drifting import Drifting
 from tidemark.store import page_bounds, streams, windows
+from tidemark.store.report_json import WindowReportJson
 
 COUNT = 12
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -17,7 +18,14 @@ def large(drifting: Drifting, monkeypatch: pytest.MonkeyPatch) -> Drifting:
     """A stream with windows whose reports do not fit one answer together."""
     noise = random.Random(0)
     proportions = {str(number): noise.random() for number in range(1000)}
-    report = {"summary": "No drift", "p_value": 1.0, "drifted": False, "kind": "none", "proportions": proportions}
+    report: WindowReportJson = {
+        "size": 1,
+        "summary": "No drift",
+        "p_value": 1.0,
+        "drifted": False,
+        "kind": "none",
+        "proportions": proportions,
+    }
     with drifting.engine.begin() as connection:
         for number in range(COUNT):
             windows.save(
@@ -93,3 +101,11 @@ def test_an_ordinary_answer_is_whole(drifting: Drifting) -> None:
         assert len(streams.every(connection)) == len(drifting.streams())
     answer = drifting.client.get("/alerts").json()
     assert (len(answer["alerts"]), answer["next"]) == (1, None)
+
+
+def test_metrics_do_without_what_is_left_out_of_large_reports(large: Drifting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_bounds, "MAX_PAGE_BYTES", 1)
+    answer = large.client.get("/metrics")
+    assert answer.status_code == 200
+    assert "tidemark_window_end_timestamp_seconds{" in answer.text
+    assert "tidemark_label_proportion{" not in answer.text

@@ -7,6 +7,24 @@ import pytest
 from tidemark.durations import prediction_rate
 from tidemark.pages import formatting as formatting
 from tidemark.pages import guidance as guidance
+from tidemark.store.report_json import WindowReportJson
+
+
+def window_report(summary: str) -> WindowReportJson:
+    return {
+        "size": 500,
+        "p_value": 1e-5,
+        "drifted": True,
+        "kind": "covariate",
+        "summary": summary,
+        "performance": {
+            "estimated_accuracy": 0.91,
+            "low": 0.89,
+            "high": 0.93,
+            "reference_accuracy": 0.99,
+            "note": "",
+        },
+    }
 
 
 def test_moment_is_utc_whatever_the_offset() -> None:
@@ -48,12 +66,11 @@ def test_commands_in_a_sentence_are_marked_and_the_rest_escaped() -> None:
 
 def test_headline_says_since_when_and_how_sure() -> None:
     summary = "Images are darker (brightness 0.31 → 0.22), blurrier (sharpness -3.2 → -5.5) than in training"
-    guess = {"low": 0.89, "high": 0.93}
-    report = {"summary": f"{summary}; estimated accuracy 0.99 → 0.91", "performance": guess}
+    report = window_report(f"{summary}; estimated accuracy 0.99 → 0.91")
     now = dt.datetime.now(dt.UTC)
     since = f"since {now:%H:%M} UTC; estimated accuracy 0.99 → 0.91 (0.89–0.93)"
     assert formatting.headline(report, now.isoformat()) == f"Images are darker, blurrier than in training {since}"
-    unknown = {"summary": "Class proportions moved: 7 (new) 9% → 33%", "performance": None}
+    unknown: WindowReportJson = {**report, "summary": "Class proportions moved: 7 (new) 9% → 33%", "performance": None}
     assert formatting.headline(unknown) == "Class proportions moved: 7 (new) 9% → 33%"
 
 
@@ -74,5 +91,6 @@ def test_every_kind_but_none_has_steps() -> None:
 def test_headline_ends_with_the_earlier_times_of_a_drift_that_comes_back() -> None:
     text = "as on 3 May 2026, 40 times so far"
     summary = f"Images are darker (brightness 0.31 → 0.22); estimated accuracy 0.99 → 0.91; {text}"
-    report = {"summary": summary, "performance": {"low": 0.89, "high": 0.93}, "recurrence": {"text": text}}
+    report = window_report(summary)
+    report["recurrence"] = {"count": 40, "first": "", "last": "", "text": text}
     assert formatting.headline(report) == f"Images are darker; estimated accuracy 0.99 → 0.91 (0.89–0.93); {text}"
