@@ -16,13 +16,12 @@ import pytest
 from sqlalchemy import text
 
 import tidemark
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store.embedded import account, cluster, postmaster, programs, server, sharing
 
-PATIENCE = 60.0  # seconds, on a machine that does much else
 NAMELESS = 1_000_680_000  # a user id as OpenShift assigns them, without an entry in the password database
 FOLDER_NAMES = [
     "My Projects", "tab\there", "R&D", "back\\slash", "*", "a+b", "100%41", "it's", "semi;colon", "$HOME",

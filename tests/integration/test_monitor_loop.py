@@ -8,7 +8,7 @@ from sqlalchemy import Engine, create_engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.predictions import new_ids, write
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.checkpoint_schedule import CheckpointSchedule
@@ -77,7 +77,7 @@ def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
     fleet.send_to("m", 300)
     until(lambda: fleet.seen()["m"], "the first predictions to be processed")
     stopping.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     with fleet.engine.connect() as connection:
         assert all(row.lease_owner is None for row in streams.every(connection))

@@ -14,7 +14,7 @@ from tests.support.graphs import mlp
 from tests.support.images import images, png
 from tests.support.open_inference import PIXELS, RAW, binary
 from tests.support.server import state_of
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError
 from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle
@@ -159,12 +159,12 @@ def test_a_slow_shadow_drops_what_does_not_fit_and_drains_at_a_stop(
 
     def slow(tensor: Any) -> Any:
         running.set()
-        assert go.wait(30)
+        assert go.wait(PATIENCE)
         return run(tensor)
 
     monkeypatch.setattr(network, "run", slow)
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
-    assert running.wait(10)  # one runs, four may wait
+    assert running.wait(PATIENCE)  # one runs, four may wait
     for _ in range(6):
         assert client.post("/predict", content=png(), headers=PNG).status_code == 200
     assert dropped(client) == 2
@@ -183,12 +183,12 @@ def test_a_shadow_that_is_stuck_does_not_hold_up_a_stop(
 
     def hang(_: Any) -> None:
         running.set()
-        stuck.wait(30)
+        stuck.wait(PATIENCE)
 
     monkeypatch.setattr(state_of(client).models.shadows[0]._network, "run", hang)
     for _ in range(3):
         client.post("/predict", content=png(), headers=PNG)
-    assert running.wait(10)
+    assert running.wait(PATIENCE)
     client.__exit__(None)
     assert metrics._shadow_dropped._value.get() == 2
     stuck.set()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.monitor import model_leases
@@ -89,7 +89,7 @@ def test_a_monitor_ends_the_session_of_a_writer_that_hangs_within_a_copy(
         monkeypatch.setattr(stalled_copies, "STALLED_AFTER", 0.0)
         until(session_ended, "the end of the session")
         writer.send_signal(signal.SIGCONT)
-        answer, _ = writer.communicate("\n", timeout=60)
+        answer, _ = writer.communicate("\n", timeout=PATIENCE)
     assert answer.split() == ["ended", str(ROWS)]
     assert one("SELECT count(*) FROM predictions") == ROWS
 

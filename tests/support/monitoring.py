@@ -1,5 +1,6 @@
 """A model with a reference on a real Postgres, and a monitor that processes its traffic."""
 
+import datetime as dt
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -109,6 +110,12 @@ class Installation:
                 for key, label in zip(ids, labels, strict=True)
             ]
             feedback.save(connection, rows)
+
+    def logged_before(self, moment: dt.datetime) -> int:
+        """Count the predictions whose time is before a moment."""
+        with self.engine.connect() as connection:
+            query = text("SELECT count(*) FROM predictions WHERE at < :moment")
+            return int(connection.execute(query, {"moment": moment}).scalar_one())
 
     def alerts(self) -> list[AlertRow]:
         with self.engine.connect() as connection:

@@ -1,6 +1,8 @@
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from tests.support.images import images, png
+from tests.support.server import state_of
+from tests.support.wait import PATIENCE, until
 from tidemark.inference.session import Model, ModelFailed
 
 Serve = Callable[..., TestClient]
@@ -35,44 +39,78 @@ def test_a_model_that_fails_is_told(client: TestClient, monkeypatch: pytest.Monk
     assert 'predict_requests_total{model="pets",status="503",version="3"} 1.0' in client.get("/metrics").text
 
 
-@pytest.mark.parametrize(
-    ("changes", "detail"),
-    [
-        ({"queue_limit": 1}, "1 of 1 places are in use, 1 are needed"),
-        ({"request_timeout": 0.05}, "waited for 0.05 s and was not run"),
-    ],
-)
-def test_a_model_that_is_busy_is_a_503_that_says_when_to_come_again(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, changes: dict[str, float], detail: str
-) -> None:
-    client = serve(max_batch=1, batch_wait_ms=0.01, **changes)  # which has a thread run the model
-    begun, free, run = threading.Event(), threading.Event(), Model.run
+class HeldModel:
+    """Holds the runs of models from the moment at which it is told to."""
 
-    def run_when_free(model: Model, tensor: np.ndarray) -> object:
-        begun.set()
-        assert free.wait(10)
-        return run(model, tensor)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.free, run = threading.Event(), threading.Event(), Model.run
+        self.free.set()
 
-    monkeypatch.setattr(Model, "run", run_when_free)
+        def run_when_free(model: Model, tensor: np.ndarray) -> object:
+            self.begun.set()
+            assert self.free.wait(PATIENCE)
+            return run(model, tensor)
 
-    def ask() -> Response:
-        answer: Response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
-        return answer
+        monkeypatch.setattr(Model, "run", run_when_free)
 
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(ask)
-        assert begun.wait(10)
-        second = pool.submit(ask)
-        threading.Timer(0.5, free.set).start()
-        refused = second.result()
-        assert first.result().status_code == 200
-    assert refused.status_code == 503
-    assert refused.json()["detail"] == detail
-    assert refused.headers["retry-after"] == "1"
+    def hold(self) -> None:
+        self.free.clear()
+        self.begun.clear()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldModel]:
+    held = HeldModel(monkeypatch)
+    yield held
+    held.free.set()
+
+
+def ask(client: TestClient) -> Response:
+    answer: Response = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
+    return answer
+
+
+def assert_refused(client: TestClient, answer: Response, detail: str) -> None:
+    """Check a 503 that says when to come again, next to a request that was answered."""
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == detail
+    assert answer.headers["retry-after"] == "1"
     counts = [
         float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if "predictions_total{" in line
     ]
     assert sum(counts) == 1
+
+
+def test_a_queue_without_a_place_is_a_503_that_says_when_to_come_again(serve: Serve, held: HeldModel) -> None:
+    client = serve(max_batch=1, batch_wait_ms=0.01, queue_limit=1)  # which has a thread run the model
+    held.hold()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask, client)
+        assert held.begun.wait(PATIENCE)
+        refused = ask(client)
+        held.free.set()
+        assert first.result().status_code == 200
+    assert_refused(client, refused, "1 of 1 places are in use, 1 are needed")
+
+
+def test_a_request_that_waited_too_long_is_a_503_that_says_when_to_come_again(
+    serve: Serve, held: HeldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: 3600 * hours[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr("tidemark.inference.batcher.time", clock)
+    client = serve(max_batch=1, batch_wait_ms=0.01, request_timeout=60)
+    waiting = state_of(client).models.answering[0].predictor._batcher._waiting
+    held.hold()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask, client)
+        assert held.begun.wait(PATIENCE)
+        second = pool.submit(ask, client)
+        until(lambda: waiting, "the second request in the queue")
+        hours[0] = 1
+        held.free.set()
+        assert first.result().status_code == 200
+        assert_refused(client, second.result(), "waited for 60 s and was not run")
 
 
 def test_keys_and_headers_guard_the_whole_server(serve: Serve) -> None:

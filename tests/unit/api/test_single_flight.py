@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from tests.support.wait import PATIENCE, until
 from tidemark.api import single_flight
 from tidemark.api.single_flight import SingleFlight
 
@@ -18,7 +19,7 @@ class Database:
 
     def __call__(self) -> int:
         self.asked += 1
-        assert self.free.wait(10)
+        assert self.free.wait(PATIENCE)
         if self.fails:
             raise ValueError("broken")
         return self.asked
@@ -34,14 +35,15 @@ def test_who_asks_at_a_time_shares_a_query_and_who_asks_later_gets_a_new_one() -
 
 
 def test_a_database_that_hangs_keeps_one_thread_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_flight, "QUERY_TIMEOUT", 0.05)
-
     async def scenario(database: Database) -> None:
         query = SingleFlight(database)
         database.free.clear()
-        for _ in range(100):  # more than there are threads; only the first ones wait
-            with pytest.raises(TimeoutError):
-                await query()
+        with monkeypatch.context() as patched:
+            patched.setattr(single_flight, "QUERY_TIMEOUT", 0.05)
+            for _ in range(100):  # more than there are threads; only the first ones wait
+                with pytest.raises(TimeoutError):
+                    await query()
+        await asyncio.to_thread(until, lambda: database.asked, "the query")
         assert database.asked == 1
         database.free.set()
         assert query._running is not None

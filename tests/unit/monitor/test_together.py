@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from tests.support.wait import PATIENCE
 from tidemark.monitor import jobs
 
 
@@ -32,7 +33,7 @@ def test_when_one_fails_the_others_end_even_if_they_miss_it(monkeypatch: pytest.
 
     async def scenario() -> None:
         with pytest.raises(OSError, match="broken"):
-            await asyncio.wait_for(jobs._together(forever(ended), hard_of_hearing(ended), broken()), 10)
+            await asyncio.wait_for(jobs._together(forever(ended), hard_of_hearing(ended), broken()), PATIENCE)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
