@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ from tests.support.receiver import Receiver
 from tests.support.wait import until
 from tidemark.commands.reference import reference_arrays
 from tidemark.demo.installation import MODEL
-from tidemark.demo.scans import halves, scan
+from tidemark.demo.scans import Scans, halves, scan
 from tidemark.demo.stages import Kind, Traffic
 from tidemark.drift import Reference, StreamDetector
 from tidemark.inference import bundle as bundles
@@ -40,7 +41,6 @@ from tidemark.store import models, references, schema, streams
 
 REFERENCE_ROWS = 600
 IMAGES = 5  # of a request
-BODIES = 600  # different requests of a kind: repeated images would be a finding of their own
 WINDOW = 100
 RUN_TIME = 10_000_000  # predictions: no false alarm in a calm stream
 PATIENCE = 180.0  # seconds, on a machine that does much else
@@ -49,13 +49,13 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 
 @dataclass(frozen=True)
 class Assets:
-    """What every installation is made from: bundles `digits:1` and `digits:2`, their reference, requests."""
+    """What every installation is made from: bundles `digits:1` and `digits:2`, their reference, scans to send."""
 
     bundles: tuple[Path, Path]
     images: Path
     reference: dict[str, NDArray[Any]]
     calibration: dict[str, Any]
-    bodies: dict[Kind, list[bytes]]
+    held_out: Scans
 
     @classmethod
     def make(cls, folder: Path) -> "Assets":
@@ -71,10 +71,11 @@ class Assets:
         arrays = reference_arrays(bundle, LabelledImages(bundle, folder / "held_out.npz", None))
         columns: list[Any] = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
         calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
-        traffic = Traffic(held_out, np.random.default_rng(2))
-        kinds: tuple[Kind, ...] = ("none", "covariate")
-        bodies = {kind: [body(traffic.draw(kind, IMAGES)[0]) for _ in range(BODIES)] for kind in kinds}
-        return cls((made[0], made[1]), folder / "held_out.npz", arrays, calibration, bodies)
+        return cls((made[0], made[1]), folder / "held_out.npz", arrays, calibration, held_out)
+
+    def body(self, kind: Kind, number: int) -> bytes:
+        """Return the request with this number: the same each time, with other images than any other number."""
+        return body(Traffic(self.held_out, np.random.default_rng((2, number))).draw(kind, IMAGES)[0])
 
 
 def body(images: NDArray[np.uint8]) -> bytes:
@@ -118,6 +119,9 @@ class Installation:
         self.settings = Settings(window_size=WINDOW, window_min_size=50, expected_run_time=RUN_TIME)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
+        self.numbers = (
+            itertools.count()
+        )  # of the requests of all loads: repeated images would be a finding of their own
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
         schema.migrate(self.engine)
         with self.engine.begin() as connection:

@@ -57,12 +57,12 @@ class Load:
         turn = 0
         while not self._stopping.is_set():
             turn += 1
-            bodies = self._installation.assets.bodies[self.kinds[model]]
+            body = self._installation.assets.body(self.kinds[model], next(self._installation.numbers))
             try:
                 answer = clients[turn % len(clients)].post(
                     "/predict",
                     params={"model": model},
-                    content=bodies[turn % len(bodies)],
+                    content=body,
                     headers={"content-type": "application/json"},
                 )
             except httpx.TransportError as error:

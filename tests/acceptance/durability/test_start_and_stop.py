@@ -75,12 +75,13 @@ def test_on_sigterm_a_server_is_not_ready_and_serves_for_the_grace(
             until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
         process.terminate()
         statuses: list[int] = []
+        body = assets.body("none", 0)
 
         def is_announced() -> bool:
             with client_of(port) as fresh:  # a new connection each time, as from a load balancer
                 statuses.append(fresh.get("/readyz").status_code)
                 headers = {"content-type": "application/json"}
-                fresh.post("/predict", content=assets.bodies["none"][0], headers=headers).raise_for_status()
+                fresh.post("/predict", content=body, headers=headers).raise_for_status()
             return statuses[-1] == 503
 
         until(is_announced, "503")
@@ -92,7 +93,7 @@ def test_on_sigterm_a_server_is_not_ready_and_serves_for_the_grace(
 def test_a_request_in_flight_is_answered(assets: Assets, url: str, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "tidemark.cli", "serve", "--bundle", str(assets.bundles[0]), "--port", str(port)]
-    body = assets.bodies["none"][0]
+    body = assets.body("none", 0)
     variables = environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0)
     with started(command, tmp_path / "serve.log", variables) as process:
         with client_of(port) as client:

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -53,7 +52,7 @@ def stored(client: httpx.Client, ids: list[str]) -> bool:
 def test_what_is_killed_comes_back_by_itself(assets: Assets, tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     postmaster = data / "postgres" / "postmaster.pid"
-    bodies: list[Any] = assets.bodies["none"]
+    bodies = [assets.body("none", number) for number in range(3)]
     with running(up(assets, port), tmp_path / "up.log", environment(data)), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), "the server")
         ids = predict(client, bodies[0])
