@@ -173,7 +173,7 @@ def _fleet(engine: Engine, url: str, name: str, senders: list[str], tags: tuple[
     for _ in range(3):
         send(10 * each)
         monitor.settle()
-    seconds = 0.0
+    seconds, since = 0.0, time.monotonic()
     for _ in range(FLEET_SECONDS):
         begun = time.monotonic()
         send(each)
@@ -183,7 +183,8 @@ def _fleet(engine: Engine, url: str, name: str, senders: list[str], tags: tuple[
             pass
         seconds += processor_seconds(engine) - started
         time.sleep(max(begun + 1 - time.monotonic(), 0.0))
-    print(f"{len(senders)} {name} with a prediction a second each: {seconds / FLEET_SECONDS:.1%} of a core", flush=True)
+    share = seconds / (time.monotonic() - since)
+    print(f"{len(senders)} {name} with a prediction a second each: {share:.1%} of a core", flush=True)
 
 
 def _owner(connection: Connection) -> UUID:

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
@@ -82,7 +82,7 @@ class ModelProcessor:
             return
         with self._engine.begin() as connection:
             streams.lock_model(connection, model.model_id)
-            write_status(connection, model, model.state, model.ids, model.unsaved)
+            write_status(connection, model.state, model.ids, model.unsaved)
         model.status_saved()
 
     def save_checkpoint(self, model: OwnedModel) -> None:
@@ -93,18 +93,20 @@ class ModelProcessor:
         values = {"position": state.position}
         with self._engine.begin() as connection:
             if watch.advance(connection, model.whole.id, self._owner, model.stored_position, values):
-                write_status(connection, model, state, model.ids, model.unsaved)
+                write_status(connection, state, model.ids, model.unsaved)
                 write_checkpoint(connection, model, state, model.ids)
 
     def _step(self, model: OwnedModel) -> None:
         prepared = self._prepared(model)
         if prepared is None:
             return
-        state = self._load(model, prepared)
-        incoming = self._read(model, state, prepared)
-        now = dt.datetime.now(dt.UTC)
-        transition = advance(state, incoming, prepared, self._settings, now)
-        self._write(model, transition, now)
+        with self._engine.connect() as connection:
+            with connection.begin():
+                state = self._load(connection, model, prepared)
+                incoming = self._read(connection, model, state, prepared)
+            now = dt.datetime.now(dt.UTC)
+            transition = advance(state, incoming, prepared, self._settings, now)
+            self._write(connection, model, transition, now)
         model.took_over()
         for request in transition.requests:
             self._explanations.submit(model.model_id, request, baseline_of(prepared, request.slice))
@@ -124,12 +126,11 @@ class ModelProcessor:
             prepared[name] = baseline
         return prepared
 
-    def _load(self, model: OwnedModel, prepared: dict[str, PreparedReference]) -> ModelState:
+    def _load(self, connection: Connection, model: OwnedModel, prepared: dict[str, PreparedReference]) -> ModelState:
         """Return the model's state: in memory, from its checkpoint, or with detectors of other baselines."""
         state = model.state
         if state is None:
-            with self._engine.connect() as connection:
-                loaded = load_model(connection, model.model_id, model.targets, model.keys, prepared, self._settings)
+            loaded = load_model(connection, model.model_id, model.targets, model.keys, prepared, self._settings)
             model.load(loaded.state, loaded.has_checkpoint)
             state = model.state or loaded.state
         elif model.keys_changed:
@@ -137,16 +138,17 @@ class ModelProcessor:
             model.loaded_keys = dict(model.keys)
         return state
 
-    def _read(self, model: OwnedModel, state: ModelState, prepared: dict[str, PreparedReference]) -> ModelInput:
+    def _read(
+        self, connection: Connection, model: OwnedModel, state: ModelState, prepared: dict[str, PreparedReference]
+    ) -> ModelInput:
         """Return what came in since the last step."""
         reference = prepared[WHOLE].reference
         sizes = reference.embeddings.shape[1], reference.classes
         batch = labels = None
-        with self._engine.connect() as connection:
-            if state.position < model.written:
-                batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
-            if state.label_position < model.labels_written:
-                labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, *sizes)
+        if state.position < model.written:
+            batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
+        if state.label_position < model.labels_written:
+            labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, *sizes)
         if model.retries.must_skip and state.position == model.stored_position:
             batch = model.skipped_batch(state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
@@ -158,14 +160,14 @@ class ModelProcessor:
                 seconds[name] = second
         return ModelInput(batch, labels, list(model.explanations), seconds, frozenset(model.requested_windows))
 
-    def _write(self, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
+    def _write(self, connection: Connection, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
         """Store a step, with a checkpoint if one is due."""
         checkpoint = model.checkpoint_is_due(transition)
         if not model.must_write(transition, checkpoint):
             model.state = transition.state
             model.changed(transition)
             return
-        with self._engine.begin() as connection:
+        with connection.begin():
             step = write_transition(connection, self._alerts, model, transition, self._owner, now)
             size = write_checkpoint(connection, model, step.state, step.ids) if checkpoint else None
-        model.committed(transition, step.state, step.ids, size)
+        model.committed(transition, step.state, step.ids, step.has_statuses, size)

@@ -28,7 +28,7 @@ MAX_UNAVAILABLE_BACKOFF = 10.0  # seconds between attempts while the database is
 MAX_ERROR_BACKOFF = 60.0  # seconds between attempts after an error of the loop itself
 
 UNDELAYED_MODELS = 10  # models of a monitor up to which each is processed at every poll
-STEP_INTERVAL = 0.125  # seconds between two steps of a model for each further model: a step costs some milliseconds
+STEP_INTERVAL = 0.25  # seconds between two steps of a model for each further model: a step costs some milliseconds
 MAX_STEP_INTERVAL = 10.0  # seconds that a few predictions wait at most until they are processed together
 DELAYED_ROWS = 100  # predictions of a model that do not wait
 

@@ -228,12 +228,19 @@ class OwnedModel:
         self.unstored |= transition.changed
 
     def committed(
-        self, transition: ModelTransition, state: ModelState, ids: dict[str, int], checkpoint_bytes: int | None
+        self,
+        transition: ModelTransition,
+        state: ModelState,
+        ids: dict[str, int],
+        has_statuses: bool,
+        checkpoint_bytes: int | None,
     ) -> None:
-        """Take over a step that was stored."""
+        """Take over a step that was stored, with or without the statuses of the streams and a checkpoint."""
         before = self.state.position if self.state else state.position
         self.checkpoints.processed += state.position - before
         self.changed(transition)
+        if has_statuses:
+            self.status_saved()
         self.state, self.ids = state, ids
         new_key = BaselineKey(self.reference_id)
         self.loaded_keys = {name: self.loaded_keys.get(name, new_key) for name in state.streams}

@@ -29,6 +29,7 @@ class StoredStep(NamedTuple):
 
     state: ModelState
     ids: dict[str, int]
+    has_statuses: bool  # whether the statuses of the streams were stored with it
 
 
 def write_transition(
@@ -47,6 +48,9 @@ def write_transition(
         The model's position is not the one that was read, or its lease belongs to another monitor.
     """
     state, before = transition.state, model.state
+    has_news = any(not isinstance(event, EvidencePoint) for event in transition.events)
+    is_status_due = model.statuses_are_due
+    unsaved = model.unsaved | transition.changed
     position = max(state.position, model.stored_position)
     values: dict[str, Any] = {"position": position, "label_position": state.label_position}
     if state.position >= model.stored_position:
@@ -56,6 +60,9 @@ def write_transition(
             "rejected": dict(state.rejected),
             "blind_reason": _blind_reason(before, state),
         }
+    if is_status_due and not has_news and WHOLE in unsaved:
+        values |= _status_values(state.whole)
+        unsaved -= {WHOLE}
     if not watch.advance(connection, model.whole.id, owner, model.stored_position, values):
         raise LostModel(f"model {model.model_id}")
     for name in transition.retired:
@@ -73,30 +80,16 @@ def write_transition(
         writer.write(event)
     writer.write_points(transition.events)
     state = writer.state
-    has_news = any(not isinstance(event, EvidencePoint) for event in transition.events)
-    if has_news or model.statuses_are_due:
-        write_status(connection, model, state, ids, (model.unsaved | transition.changed) & ids.keys())
-        model.status_saved()
-    return StoredStep(state, ids)
+    if has_statuses := has_news or is_status_due:
+        write_status(connection, state, ids, unsaved)
+    return StoredStep(state, ids, has_statuses)
 
 
-def write_status(
-    connection: Connection, model: OwnedModel, state: ModelState, ids: Mapping[str, int], names: Iterable[str]
-) -> None:
+def write_status(connection: Connection, state: ModelState, ids: Mapping[str, int], names: Iterable[str]) -> None:
     """Store what readers see of streams."""
     for name in sorted(names):
         if name in state.streams and name in ids:
-            stream = state.streams[name]
-            kinds = stream.kinds
-            values = {
-                "seen": stream.seen,
-                "state": "drifting" if kinds else "calm" if stream.seen else "warming_up",
-                "kind": kinds[-1] if kinds else "none",
-                "since": stream.since,
-                "status": finite(stream.status.to_json()),
-                "last_window_at": stream.windows.requested_at,
-            }
-            watch.save(connection, ids[name], values)
+            watch.save(connection, ids[name], _status_values(state.streams[name]))
 
 
 def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelState, ids: Mapping[str, int]) -> int:
@@ -111,6 +104,19 @@ def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelStat
         evidence.trim(connection, ids[name])
         size += len(data)
     return size
+
+
+def _status_values(stream: StreamState) -> dict[str, Any]:
+    """Return what readers see of a stream, as the columns of its row."""
+    kinds = stream.kinds
+    return {
+        "seen": stream.seen,
+        "state": "drifting" if kinds else "calm" if stream.seen else "warming_up",
+        "kind": kinds[-1] if kinds else "none",
+        "since": stream.since,
+        "status": finite(stream.status.to_json()),
+        "last_window_at": stream.windows.requested_at,
+    }
 
 
 def _blind_reason(before: ModelState | None, state: ModelState) -> str | None:

@@ -57,13 +57,14 @@ def read(
     embedding_size, classes : the widths d and k of the model; rows of other widths are rejected.
     """
     limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
-    begin = segments.next_from(connection, model_id, after + 1)
-    if begin is None:
-        return None
-    first = max(begin.first_position, after + 1)
-    parts = segments.spanning(connection, model_id, first, first + limit - 1)
+    parts = segments.spanning(connection, model_id, after + 1, after + limit)
+    if not parts or parts[0].first_position > after + 1:
+        begin = segments.next_from(connection, model_id, after + 1)
+        if begin is None:
+            return None
+        parts = segments.spanning(connection, model_id, begin.first_position, begin.first_position + limit - 1)
     batch = log_rows.of_segments(connection, model_id, parts, embedding_size, classes)
-    expired = first - after - 1  # positions whose segments the retention has dropped
+    expired = parts[0].first_position - after - 1  # positions whose segments the retention has dropped
     return batch.with_rejected({EXPIRED: expired}) if after and expired else batch
 
 

@@ -14,8 +14,14 @@ SELECT {COLUMNS} FROM segments
 WHERE model_id = %(model_id)s AND last_position >= %(first)s ORDER BY last_position LIMIT 1
 """
 SPANNING = f"""
-SELECT {COLUMNS} FROM segments
-WHERE model_id = %(model_id)s AND last_position >= %(first)s AND last_position <= %(last)s ORDER BY last_position
+SELECT * FROM (
+    (SELECT {COLUMNS} FROM segments
+        WHERE model_id = %(model_id)s AND last_position >= %(first)s AND last_position <= %(last)s)
+    UNION ALL
+    (SELECT {COLUMNS} FROM segments
+        WHERE model_id = %(model_id)s AND last_position > %(last)s ORDER BY last_position LIMIT 1)
+) parts
+WHERE first_position <= %(last)s ORDER BY last_position
 """
 BY_TIME = f"""
 SELECT {COLUMNS} FROM segments
@@ -65,11 +71,8 @@ def next_from(connection: Connection, model_id: int, position: int) -> Segment |
 def spanning(connection: Connection, model_id: int, first: int, last: int) -> list[Segment]:
     """Return the parts of segments between two positions, both included."""
     values = {"model_id": model_id, "first": first, "last": last}
-    segments = [Segment(*row) for row in raw(connection).execute(SPANNING, values, prepare=False)]
-    following = next_from(connection, model_id, max(last, segments[-1].last_position if segments else 0) + 1)
-    if following is not None and following.first_position <= last:
-        segments.append(following)
-    return [segment.cut(first, last) for segment in segments]
+    rows = raw(connection).execute(SPANNING, values, prepare=False)
+    return [Segment(*row).cut(first, last) for row in rows]
 
 
 def by_time(
