@@ -52,7 +52,6 @@ class FittedStatistics:
             KolmogorovSmirnov("embedding", columns["embedding"], embedding.leading),
             KolmogorovSmirnov("log_probability", log_probability, _unit_vectors(log_probability.shape[1], frequent)),
             ClassShares("counts", "predicted_label", columns["predicted_label"]),
-            ClassShares("soft counts", "soft_label", columns["soft_label"]),
             LargestClassShift("largest count", "predicted_label", columns["predicted_label"]),
             LargestClassShift("largest soft count", "soft_label", columns["soft_label"]),
         ]
