@@ -26,8 +26,8 @@ class FittedReference:
 
     Parameters
     ----------
-    reference : the reference. At most 5,000 rows take part, drawn by `seed`. Of embeddings wider than 512, up to 512
-        other rows fit the projection, a fifth of the reference at most.
+    reference : the reference. Equal rows count once, and at most 5,000 take part, drawn by `seed`. Of embeddings wider
+        than 512, up to 512 other rows fit the projection, a fifth of the reference at most.
     seed : of the rows that take part and of the residual test's redraws.
     """
 
@@ -119,9 +119,10 @@ class FittedReference:
 
 def _split(reference: Reference, seed: int) -> tuple[IntArray, IntArray]:
     """Return the rows that take part in tests, and those that fit the projection of wide embeddings."""
-    n = len(reference)
+    distinct = reference.distinct_rows
+    n = len(distinct)
     wide = reference.embeddings.shape[1] > MAX_DIMENSIONS
-    order = np.random.default_rng([seed, SPLIT_STREAM]).permutation(n)
+    order = distinct[np.random.default_rng([seed, SPLIT_STREAM]).permutation(n)]
     held_out = min(MAX_FITTED_ROWS, int(HELD_OUT_SHARE * n)) if wide else 0
     part = order[held_out:][:MAX_REFERENCE_ROWS]
     return np.sort(part), order[:held_out]

@@ -14,7 +14,8 @@ from .class_mix import rows_of_mix
 from .label_shift import estimate_proportions
 from .probability_calibration import Calibration
 from .rehearsals.record import Rehearsals
-from .samples import Sample, check_labels, check_names, check_probabilities, check_sample
+from .repeats import first_rows, repeat_keys
+from .samples import Sample, check_labels, check_names, check_probabilities, check_sample, fitted_rows
 from .types import Float32Array, FloatArray, IntArray
 
 Accepted = Literal["mix", "images", "all"]
@@ -128,6 +129,26 @@ class Reference:
     def sample(self) -> Sample:
         """The reference's own rows, as a window of them would be given."""
         return Sample(self.embeddings, self.probabilities, self.properties)
+
+    @cached_property
+    def keys(self) -> IntArray:
+        """A number for each row (n,), the same for equal predictions."""
+        return repeat_keys(self.sample)
+
+    @cached_property
+    def distinct_rows(self) -> IntArray:
+        """The rows, ascending, that tests compare with: the first of each group of equal ones.
+
+        A copy tells nothing about other predictions: counted as a row of its own, it would make the reference's error
+        look smaller than it is. All rows count in a reference with fewer than 50 different ones.
+        """
+        distinct = first_rows(self.keys)
+        return distinct if len(distinct) >= MIN_REFERENCE_ROWS else np.arange(len(self))
+
+    @cached_property
+    def fitted_sample(self) -> Sample:
+        """The rows that scales and scores are fitted to: the distinct ones, or 20,000 of them drawn at random."""
+        return self.sample.rows(self.distinct_rows[fitted_rows(len(self.distinct_rows))])
 
     @property
     def labelled(self) -> "Reference":

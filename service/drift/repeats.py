@@ -48,14 +48,14 @@ class RepeatTest:
 
     Parameters
     ----------
-    reference : rows of the reference.
-    calm : rows of traffic that was declared calm, in its own order, or None.
+    reference : int (n,), the keys of the reference's rows as `repeat_keys` returns them.
+    calm : int (c,), those of traffic that was declared calm, in its own order, default None.
     """
 
-    def __init__(self, reference: Sample, calm: Sample | None = None) -> None:
-        self._multiplicities = _multiplicities(reference)
+    def __init__(self, reference: IntArray, calm: IntArray | None = None) -> None:
+        self._multiplicities: IntArray = np.unique(reference, return_counts=True)[1].astype(np.int64)
         self._size = len(reference)
-        self._calm = None if calm is None else repeat_keys(calm)
+        self._calm = calm
 
     def __call__(self, keys: IntArray) -> Repeats:
         """Test a window by the keys (m,) that `repeat_keys` gave for it."""
@@ -93,7 +93,3 @@ def repeat_keys(sample: Sample) -> IntArray:
 def first_rows(keys: IntArray) -> IntArray:
     """Return the first row of each key, in order."""
     return np.sort(np.unique(keys, return_index=True)[1])
-
-
-def _multiplicities(sample: Sample) -> IntArray:
-    return np.asarray(np.unique(repeat_keys(sample), return_counts=True)[1], dtype=np.int64)

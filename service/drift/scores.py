@@ -10,7 +10,7 @@ from .class_ratios import ClassRatios
 from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .reference import Reference
 from .row_products import row_products
-from .samples import Sample, fitted_rows
+from .samples import Sample
 from .score_layout import ColumnLayout
 from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
@@ -39,8 +39,8 @@ class DetectorScores:
 
     Parameters
     ----------
-    reference : Reference, or the accepted baseline that `Reference.accept` returned. Of more than 20,000 rows as many
-        are used, drawn at random.
+    reference : Reference, or the accepted baseline that `Reference.accept` returned. Equal rows count once; of more
+        than 20,000 as many are used, drawn at random.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class DetectorScores:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self._sample = reference.sample.rows(fitted_rows(len(reference)))
+        self._sample = reference.fitted_sample
         self.size = n = len(self._sample)
         self._views = Views(reference)
         names = CLIPPED if reference.properties is not None else CLIPPED[:-1]

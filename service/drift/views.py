@@ -6,7 +6,7 @@ import numpy as np
 
 from .prediction_views import vary
 from .reference import Reference
-from .samples import Sample, fitted_rows
+from .samples import Sample
 from .types import Float32Array, FloatArray
 
 
@@ -51,7 +51,7 @@ class Views:
     """
 
     def __init__(self, reference: Reference) -> None:
-        sample = reference.sample.rows(fitted_rows(len(reference)))
+        sample = reference.fitted_sample
         raw = {view: _raw(view, sample) for view in _standardised_views(sample)}
         self._location = {view: rows.mean(axis=0, dtype=np.float64).astype(np.float32) for view, rows in raw.items()}
         self._factor = {view: (1 / _deviations(rows)).astype(np.float32) for view, rows in raw.items()}

@@ -101,7 +101,7 @@ class WindowTest:
             self._null = CalmNull(self._fitted.build_views(calm_sample), len(self._fitted.views), self._draws, seed)
         elif reference.is_traffic and len(reference) >= 10 * window_size:
             self._null = self._null_of_baseline(window_size)
-        self._repeat_test = RepeatTest(self._fitted.sample, calm_sample)
+        self._repeat_test = RepeatTest(reference.keys, None if calm_sample is None else repeat_keys(calm_sample))
 
     def __call__(
         self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
