@@ -13,7 +13,7 @@ from tidemark.drift import Reference, WindowTest
 from tidemark.drift.probability_calibration import Calibration
 
 REFERENCE_ROWS = 4000
-REHEARSED_IMAGES = 300
+REHEARSED_IMAGES = 600
 WINDOW = 500
 CALM_WINDOWS = 6  # windows without a shift
 FALLEN = 0.05  # fall of the accuracy from which a window counts as harmed

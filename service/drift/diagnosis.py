@@ -10,7 +10,7 @@ from .kind import Proportions, name_kind
 from .performance import at_proportions
 from .report import Kind, Performance
 from .residual import Residual
-from .shifted_performance import combined_performance, shifted_performance
+from .shifted_performance import shifted_performance
 from .tested_window import TestedWindow
 from .types import FloatArray
 
@@ -74,17 +74,8 @@ def _performance(fitted: FittedReference, window: TestedWindow, kind: Kind, prop
         return fitted.performance(posterior_at_estimate, predicted, explained=True, method="reweighted")
     if fitted.rehearsed is None:
         return fitted.performance(posterior_at_estimate if kind == "both" else posterior, predicted, explained=False)
-    accuracy = fitted.performance.accuracy
-    if kind == "both":
-        return combined_performance(
-            fitted.rehearsed,
-            window.sample,
-            posterior_at_estimate,
-            proportions.reference,
-            proportions.estimated,
-            accuracy,
-        )
-    return shifted_performance(fitted.rehearsed, window.sample, accuracy)
+    estimate = fitted.rehearsed(window.sample, proportions_moved=kind == "both")
+    return shifted_performance(estimate, fitted.performance.accuracy)
 
 
 def _estimate(fitted: FittedReference, window: TestedWindow, posterior: FloatArray) -> Proportions:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+from scipy import linalg, special
 
 from ..prediction_views import SIZES, vary
 from ..samples import Sample
@@ -120,7 +120,7 @@ class WindowFeatures:
             "thresholded_entropy": (entropy >= self._entropy_threshold).mean(),
             "entropy": entropy.mean(),
             "margin": (logs[:, -1] - logs[:, -2]).mean(),
-            "nuclear_norm": np.linalg.norm(posterior, "nuc") / np.sqrt(m * min(m, k)),
+            "nuclear_norm": _nuclear_norm(posterior) / np.sqrt(m * min(m, k)),
             "dispersity": special.entr(shares).sum() / np.log(k),
             "embedding_shift": np.log1p(self.space.squared_shift(rows)),
             "embedding_norm": np.log((rows**2).mean() + MIN_VARIANCE),
@@ -144,6 +144,12 @@ def _separation(rows: FloatArray, predicted: IntArray, classes: int) -> float:
     between = float((counts[counts > 0] @ (means - middle) ** 2).sum()) / len(rows)
     within = max(float(rows.var(axis=0).sum()) - between, 0.0)
     return float(np.log((between + MIN_VARIANCE) / (within + MIN_VARIANCE)))
+
+
+def _nuclear_norm(posterior: FloatArray) -> float:
+    """Return the sum of the singular values, by the eigenvalues of the smaller product of the matrix with itself."""
+    rows = posterior if posterior.shape[0] <= posterior.shape[1] else posterior.T
+    return float(np.sqrt(np.maximum(linalg.eigvalsh(rows @ rows.T), 0)).sum())
 
 
 def _negative_entropy(posterior: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..types import FloatArray, IntArray
 
-VERSION = 1  # version of the features; rehearsals of another version are ignored, as if there were none
+VERSION = 2  # version of the features; rehearsals of another version are ignored, as if there were none
 PREFIX = "rehearsal_"  # prefix of the arrays' names in a reference file
 NONE = ""  # name of a second operation that a rehearsal does not have
 OPERATIONS = 2  # operations of a rehearsal, at most
@@ -69,6 +69,9 @@ class Rehearsals:
     accuracy : float (R,), share of the I images that the model still classifies correctly.
     features : float (1 + R, F), the features of the unchanged images and of each rehearsal; see `WindowFeatures`.
     fingerprints : float (1 + R, P), their distributions; see `Fingerprint`.
+    mixed_accuracy : float (1 + R, D), accuracy on the unchanged images and under each rehearsal for D draws of the
+        images at other class proportions.
+    mixed_features : float (1 + R, D, F), their features.
     """
 
     rehearsals: tuple[Rehearsal, ...]
@@ -76,6 +79,8 @@ class Rehearsals:
     accuracy: FloatArray
     features: FloatArray
     fingerprints: FloatArray
+    mixed_accuracy: FloatArray
+    mixed_features: FloatArray
 
     def __len__(self) -> int:
         return len(self.rehearsals)
@@ -108,6 +113,8 @@ class Rehearsals:
             "accuracy": self.accuracy,
             "features": self.features,
             "fingerprints": self.fingerprints.astype(np.float32),
+            "mixed_accuracy": self.mixed_accuracy,
+            "mixed_features": self.mixed_features,
             "version": np.array(VERSION),
         }
         return {PREFIX + name: values for name, values in arrays.items()}
@@ -129,6 +136,8 @@ class Rehearsals:
             accuracy=values["accuracy"].astype(np.float64),
             features=values["features"].astype(np.float64),
             fingerprints=values["fingerprints"].astype(np.float64),
+            mixed_accuracy=values["mixed_accuracy"].astype(np.float64),
+            mixed_features=values["mixed_features"].astype(np.float64),
         )
 
 

@@ -13,9 +13,16 @@ from .record import Rehearsal, Rehearsals
 if TYPE_CHECKING:
     from ..reference import Reference
 
+MIXED_DRAWS = 6  # draws of the images at other class proportions, for each rehearsal
+CONCENTRATIONS = (0.3, 1.0, 3.0)  # concentrations of the Dirichlet distribution of proportions: few classes to most
+MIX_SEED = 1  # seed of the draws
+
 
 class Recorder:
     """Collects rehearsals of one reference.
+
+    Each rehearsal is recorded at the class proportions of the images, and at others that cost no run of the model:
+    the images are drawn again with proportions from a Dirichlet distribution.
 
     Parameters
     ----------
@@ -38,21 +45,25 @@ class Recorder:
         unchanged = reference.sample.rows(rows)
         self._rows = rows
         self._labels = reference.labels[rows]
-        self.unchanged_accuracy = float((unchanged.probabilities.argmax(axis=1) == self._labels).mean())
+        self._by_class = [np.flatnonzero(self._labels == label) for label in np.unique(self._labels)]
+        self._rng = np.random.default_rng(MIX_SEED)
+        self.unchanged_accuracy = float(self._right(unchanged).mean())
         self._features = WindowFeatures(reference, rows, len(rows))
         self._fingerprint = Fingerprint(self._features, unchanged)
         self._rehearsals: list[Rehearsal] = []
         self._accuracy: list[float] = []
-        self._vectors: list[FloatArray] = [self._features(unchanged)]
-        self._fingerprints: list[FloatArray] = [self._fingerprint(unchanged)]
+        self._vectors: list[FloatArray] = []
+        self._fingerprints: list[FloatArray] = []
+        self._mixed_accuracy: list[list[float]] = []
+        self._mixed_vectors: list[list[FloatArray]] = []
+        self._record(unchanged)
 
     def add(self, rehearsal: Rehearsal, sample: Sample) -> float:
         """Add the predictions of the changed images, in the order of `rows`, and return the accuracy on them."""
-        accuracy = float((sample.probabilities.argmax(axis=1) == self._labels).mean())
+        accuracy = float(self._right(sample).mean())
         self._rehearsals.append(rehearsal)
         self._accuracy.append(accuracy)
-        self._vectors.append(self._features(sample))
-        self._fingerprints.append(self._fingerprint(sample))
+        self._record(sample)
         return accuracy
 
     def rehearsals(self) -> Rehearsals:
@@ -63,4 +74,25 @@ class Recorder:
             accuracy=np.array(self._accuracy),
             features=np.stack(self._vectors),
             fingerprints=np.stack(self._fingerprints),
+            mixed_accuracy=np.array(self._mixed_accuracy),
+            mixed_features=np.array(self._mixed_vectors),
         )
+
+    def _record(self, sample: Sample) -> None:
+        self._vectors.append(self._features(sample))
+        self._fingerprints.append(self._fingerprint(sample))
+        right = self._right(sample)
+        draws = [self._rows_at_other_proportions() for _ in range(MIXED_DRAWS)]
+        self._mixed_accuracy.append([float(right[rows].mean()) for rows in draws])
+        self._mixed_vectors.append([self._features(sample.rows(rows)) for rows in draws])
+
+    def _right(self, sample: Sample) -> FloatArray:
+        return np.asarray(sample.probabilities.argmax(axis=1) == self._labels, dtype=np.float64)
+
+    def _rows_at_other_proportions(self) -> IntArray:
+        """Return as many rows as there are images, drawn with replacement within classes."""
+        shares = np.array([len(rows) for rows in self._by_class]) / len(self._rows)
+        concentration = self._rng.choice(CONCENTRATIONS) * len(shares) * shares
+        counts = self._rng.multinomial(len(self._rows), self._rng.dirichlet(concentration))
+        drawn = [self._rng.choice(rows, count) for rows, count in zip(self._by_class, counts, strict=True)]
+        return np.concatenate(drawn)
