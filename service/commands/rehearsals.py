@@ -22,6 +22,7 @@ from ..settings import Settings
 from ..store.logged import HALF, halved
 
 MAX_IMAGES = 600  # images of a rehearsal, whose accuracy is then known to about one and a half points
+FEW_IMAGES = 300  # images up to which a rehearsal may take more than half of the reference's
 MIN_IMAGES = 100  # images below which rehearsals say too little
 MAX_PIXEL_BYTES = 100_000_000  # bytes of the images in memory, which leaves fewer of large ones
 TIME_LIMIT = 300.0  # seconds after which no further rehearsal begins
@@ -118,7 +119,8 @@ def rehearse_bundle(
     """
     plan = rehearsal_plan(colour=images.pixels[0].ndim == 3)
     affordable = int(TIME_LIMIT / (len(plan) * max(seconds_per_image, 1e-6)))
-    count = min(len(images), max(min(affordable, len(reference) // 2), MIN_IMAGES))
+    allowed = max(len(reference) // 2, FEW_IMAGES)
+    count = min(len(images), max(min(affordable, allowed), MIN_IMAGES))
     model = Model(bundle, providers=Settings.load().providers)
     widths, heights = zip(*images.sizes[:count], strict=True)
 

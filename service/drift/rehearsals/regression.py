@@ -1,4 +1,4 @@
-"""Relates the features of rehearsals to the accuracy under them, with an interval that covers new families of shifts."""
+"""Relates features of rehearsals to the accuracy under them, with an interval that covers new families of shifts."""
 
 from collections.abc import Sequence
 
