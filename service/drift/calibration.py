@@ -1,7 +1,6 @@
 """Calibration of the sequential detector by simulation: scales of its statistics, and maxima of the evidence."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,7 +95,7 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
     return _calibrate_dependent(scores, size, streams, model)
 
 
-def load_calibration(scores: DetectorScores, values: Mapping[str, Any]) -> DetectorCalibration:
+def load_calibration(scores: DetectorScores, values: Mapping[str, ArrayLike]) -> DetectorCalibration:
     """Return the calibration that `StreamDetector.calibration` stored.
 
     Raises
@@ -104,7 +103,7 @@ def load_calibration(scores: DetectorScores, values: Mapping[str, Any]) -> Detec
     ValueError
         It belongs to other scores, or to an earlier version.
     """
-    widths = int(values.get("columns", -1)), int(values.get("row_columns", -1))
+    widths = int(np.asarray(values.get("columns", -1))), int(np.asarray(values.get("row_columns", -1)))
     if widths != (scores.layout.block_width, scores.layout.row_width) or "size" not in values:
         raise ValueError("the calibration is of another reference, or of an earlier version")
     calibration = DetectorCalibration.from_dict(values)

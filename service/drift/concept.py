@@ -1,7 +1,7 @@
 """Sequential tests on true labels: whether the model became worse (harm), and whether labels mean something else."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -243,13 +243,13 @@ class ConceptMonitor:
         """Forget all evidence; the recent labels stay in the measured accuracy."""
         self._history.reset()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that the monitor stores, as arrays and scalars; see `restore`."""
         return self._history.state() | {"harm_tolerance": self.harm_tolerance}
 
     @classmethod
     def restore(
-        cls, reference: Reference, state: Mapping[str, Any], harm_tolerance: float = HARM_TOLERANCE
+        cls, reference: Reference, state: Mapping[str, ArrayLike], harm_tolerance: float = HARM_TOLERANCE
     ) -> "ConceptMonitor":
         """Return a monitor that continues where the one that gave `state` stopped; with another tolerance its evidence
         starts again.
@@ -258,6 +258,6 @@ class ConceptMonitor:
         """
         monitor = cls(reference, harm_tolerance)
         monitor._history.restore(state)
-        if float(state.get("harm_tolerance", HARM_TOLERANCE)) != monitor.harm_tolerance:
+        if float(np.asarray(state.get("harm_tolerance", HARM_TOLERANCE))) != monitor.harm_tolerance:
             monitor.reset()
         return monitor

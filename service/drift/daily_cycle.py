@@ -1,9 +1,9 @@
 """Whether the scores of a stream follow the hour of the day: an analysis of variance of hours and days."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from .types import Float32Array, FloatArray
@@ -101,7 +101,7 @@ class DailyCycle:
     def _group(self, columns: FloatArray) -> FloatArray:
         return np.asarray(np.add.reduceat(columns, self._starts))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is known, as arrays."""
         return {
             "cycle_sums": self._sums,
@@ -113,11 +113,11 @@ class DailyCycle:
             "cycle_days": self.days,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `state` stopped; nothing is known if an earlier version gave it."""
         if "cycle_sums" not in state:
             return
         self._sums, self._counts = np.array(state["cycle_sums"]), np.array(state["cycle_counts"])
-        self._bin, self.days = int(state["cycle_bin"]), int(state["cycle_days"])
+        self._bin, self.days = int(np.asarray(state["cycle_bin"])), int(np.asarray(state["cycle_days"]))
         self._of_hours, self._squares = np.array(state["cycle_of_hours"]), np.array(state["cycle_squares"])
         self._of_days = np.array(state["cycle_of_days"])

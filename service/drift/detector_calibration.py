@@ -1,7 +1,7 @@
 """The calibration of a sequential detector: the threshold for an expected run time, from maxima of the evidence."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -89,7 +89,7 @@ class DetectorCalibration(NamedTuple):
         centred = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
         return np.asarray(centred), float(np.sqrt(reliability) * (last - median))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, ArrayLike]:
         """Return arrays by name."""
         context = {} if self.context is None else {f"context_{k}": v for k, v in self.context._asdict().items()}
         return {
@@ -101,7 +101,7 @@ class DetectorCalibration(NamedTuple):
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "DetectorCalibration":
+    def from_dict(cls, values: Mapping[str, ArrayLike]) -> "DetectorCalibration":
         """Return what `to_dict` was called on."""
         scale = Scale(**{name: np.asarray(values[name], dtype=np.float64) for name in Scale._fields})
         context = None
@@ -110,4 +110,4 @@ class DetectorCalibration(NamedTuple):
                 *(np.asarray(values[f"context_{name}"], dtype=np.float64) for name in ContextModel._fields)
             )
         maxima = np.asarray(values["maxima"], dtype=np.float64)
-        return cls(scale, maxima, int(values["size"]), context, bool(values["calibrated"]))
+        return cls(scale, maxima, int(np.asarray(values["size"])), context, bool(np.asarray(values["calibrated"])))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .change_point import ChangePoint
 from .types import Float32Array, FloatArray, IntArray
@@ -33,13 +33,13 @@ class DetectorState:
         pending = np.zeros((0, row_columns), dtype=np.float32), np.zeros(0, dtype=np.int64)
         return cls(*pending, np.zeros(ratios), np.full(ratios, count, dtype=np.int64), count)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, ArrayLike]:
         """Return arrays and scalars."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"leading": str(self.leading or ""), "change": np.array(self.change or (), dtype=np.int64)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "DetectorState":
+    def from_dict(cls, values: Mapping[str, ArrayLike]) -> "DetectorState":
         """Return what `to_dict` was called on.
 
         Raises
@@ -52,11 +52,11 @@ class DetectorState:
         change = np.asarray(values["change"]).tolist()
         return cls(
             **{name: np.array(values[name]) for name in ("pending", "pending_ends", "cumulated", "since")},
-            count=int(values["count"]),
-            evidence=float(values["evidence"]),
-            drift_detected=bool(values["drift_detected"]),
-            leading=Leading.of(str(values["leading"])),
+            count=int(np.asarray(values["count"])),
+            evidence=float(np.asarray(values["evidence"])),
+            drift_detected=bool(np.asarray(values["drift_detected"])),
+            leading=Leading.of(str(np.asarray(values["leading"]))),
             change=ChangePoint(*change) if change else None,
-            long_evidence=float(values["long_evidence"]),
-            long_group=int(values["long_group"]),
+            long_evidence=float(np.asarray(values["long_evidence"])),
+            long_group=int(np.asarray(values["long_group"])),
         )

@@ -1,7 +1,7 @@
 """Which labels belong together: near-identical images, and images of one source within a short time."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,7 +108,7 @@ class LabelClusters:
         self._clusters = numbers[-REMEMBERED:]
         return numbers[first:]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is stored, as arrays and scalars; see `restore`."""
         return {
             "cluster_points": self._points,
@@ -119,7 +119,7 @@ class LabelClusters:
         }
 
     @classmethod
-    def restore(cls, scale: ClusterScale, state: Mapping[str, Any]) -> "LabelClusters":
+    def restore(cls, scale: ClusterScale, state: Mapping[str, ArrayLike]) -> "LabelClusters":
         """Return clusters that continue where those that gave `state` stopped; new ones if it has none."""
         clusters = cls(scale)
         if "cluster_next" in state:
@@ -127,7 +127,7 @@ class LabelClusters:
             clusters._times = np.asarray(state["cluster_times"], dtype=np.float64)
             clusters._sources = np.asarray(state["cluster_sources"], dtype=np.int64)
             clusters._clusters = np.asarray(state["cluster_numbers"], dtype=np.int64)
-            clusters._next = int(state["cluster_next"])
+            clusters._next = int(np.asarray(state["cluster_next"]))
         return clusters
 
     def _cluster(

@@ -1,9 +1,9 @@
 """The labels that came back, and the sums of their bets: a corrected label replaces its bet."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .e_detector import LabelSums, log_factors
 from .label_records import Label, remember
@@ -54,7 +54,7 @@ class LabelHistory:
         self.sums = self._before = LabelSums.zero(len(self.sums.of_class))
         self.recent = [label._replace(bets=False) for label in self.recent]
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is stored, as arrays and scalars."""
         return {
             "count": self.count,
@@ -68,17 +68,18 @@ class LabelHistory:
             "label_ids": np.array(list(self._ids), dtype=np.int64),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `state` stopped.
 
         The state of a version before 0.2 held sums that could overflow: only its count is taken.
         """
-        self.count = int(state["count"])
+        self.count = int(np.asarray(state["count"]))
         if "sums" not in state:
             return
         self.sums = LabelSums(np.array(state["sums"]), np.array(state["sums_of_class"]))
         self._before = LabelSums(np.array(state["before"]), np.array(state["before_of_class"]))
-        for (key, cluster), values in zip(state["recent_ids"].tolist(), state["recent"].tolist(), strict=True):
+        recent_ids, recent = np.asarray(state["recent_ids"]).tolist(), np.asarray(state["recent"]).tolist()
+        for (key, cluster), values in zip(recent_ids, recent, strict=True):
             predicted, label, confidence, null_error, bets = values
             self.recent.append(Label(key, cluster, int(predicted), int(label), confidence, null_error, bool(bets)))
         self._clusters = dict.fromkeys(np.asarray(state["clusters"]).tolist())

@@ -1,9 +1,9 @@
 """Whether a stream varies more than independent predictions would, at time scales from 80 predictions to many days."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
@@ -82,7 +82,7 @@ class Overdispersion:
             self._samples[scale, self._count[scale]] = np.add.reduceat(gap * gap, self._starts) / expected
             self._count[scale] += 1
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is known, as arrays."""
         return {
             "dispersion_sums": self._sums,
@@ -92,7 +92,7 @@ class Overdispersion:
             "dispersion_count": self._count,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `state` stopped."""
         self._sums, self._earlier = np.array(state["dispersion_sums"]), np.array(state["dispersion_earlier"])
         self._blocks, self._count = np.array(state["dispersion_blocks"]), np.array(state["dispersion_count"])

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .types import BoolArray, Float32Array, IntArray
 
@@ -161,7 +161,7 @@ class RecentRepeats:
         """The share of repeats among the last 5,000 predictions."""
         return float(self._repeated.sum() / max(min(self._position, MEMORY), 1))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is known, as arrays and scalars."""
         return {
             "repeat_keys": self._ring,
@@ -172,12 +172,12 @@ class RecentRepeats:
             "repeat_in_step": self._in_step,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `state` stopped."""
         self._ring = np.array(state["repeat_keys"], dtype=np.int64)
         self._repeated = np.array(state["repeated"], dtype=bool)
-        self._position = int(state["repeat_position"])
-        self.evidence, self.since = float(state["repeat_evidence"]), int(state["repeat_since"])
-        self._in_step = bool(state["repeat_in_step"])
+        self._position = int(np.asarray(state["repeat_position"]))
+        self.evidence, self.since = float(np.asarray(state["repeat_evidence"])), int(np.asarray(state["repeat_since"]))
+        self._in_step = bool(np.asarray(state["repeat_in_step"]))
         first = max(self._position - MEMORY, 0)
         self._last = {int(self._ring[at % MEMORY]): at for at in range(first, self._position)}

@@ -105,16 +105,15 @@ class Reference:
         ValueError
             As the constructor.
         """
-        names: dict[str, Any] = {
-            key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays
-        }
+        names = {key: tuple(arrays[key].tolist()) for key in ("class_names", "property_names") if key in arrays}
         return cls(
             arrays["embeddings"],
             arrays["probabilities"],
             arrays.get("labels"),
             arrays.get("properties"),
+            class_names=names.get("class_names"),
+            property_names=names.get("property_names"),
             rehearsals=Rehearsals.from_arrays(arrays),
-            **names,
         )
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
 """The recent past of a stream as running sums, from which the sum over any of its windows is one difference."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .types import Float32Array, FloatArray, IntArray
 from .window_statistics import COARSE, COARSE_STEPS, LONGEST
@@ -87,7 +87,7 @@ class ScoreSums:
             np.concatenate([ends, self._coarse_ends[slots]]),
         )
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that is known, as arrays and scalars."""
         recent = slice(max(self._last - LONGEST, 0), self._last + 1)
         return {
@@ -99,7 +99,7 @@ class ScoreSums:
             "coarse_ends": self._coarse_ends[: self.blocks // COARSE + 1],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `state` stopped.
 
         Raises
@@ -111,6 +111,10 @@ class ScoreSums:
         if sums.ndim != 2 or sums.shape[1] != self._prefix.shape[1]:
             columns = f"sums are {sums.shape}, expected (blocks, {self._prefix.shape[1]})"
             raise ValueError(f"the state is of another reference: {columns}")
-        self.blocks, self.start, self._last = int(state["sum_blocks"]), int(state["sum_start"]), len(sums) - 1
+        self.blocks, self.start, self._last = (
+            int(np.asarray(state["sum_blocks"])),
+            int(np.asarray(state["sum_start"])),
+            len(sums) - 1,
+        )
         self._prefix[: len(sums)], self._ends[: len(sums)] = sums, state["sum_ends"]
         self._coarse[: len(coarse)], self._coarse_ends[: len(coarse)] = coarse, state["coarse_ends"]

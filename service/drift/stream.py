@@ -1,8 +1,8 @@
 """The sequential detector: processes every prediction, and alarms falsely about once in the run time asked for."""
 
 from collections.abc import Mapping
-from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .calibration import calibrate, calibrate_calm, load_calibration
@@ -80,7 +80,7 @@ class StreamDetector:
         expected_run_time: float = 100_000,
         seed: int = 0,
         calm: Mapping[str, ArrayLike] | None = None,
-        calibration: Mapping[str, Any] | None = None,
+        calibration: Mapping[str, ArrayLike] | None = None,
         scores: DetectorScores | None = None,
     ) -> None:
         expected_run_time = _checked_run_time(expected_run_time)
@@ -242,11 +242,11 @@ class StreamDetector:
         change = self._processor.state.change
         return (change.earliest, change.latest) if change else None
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, ArrayLike]:
         """Return everything that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""
         return self.calibration() | self._processor.to_dict()
 
-    def calibration(self) -> dict[str, Any]:
+    def calibration(self) -> dict[str, ArrayLike]:
         """Return the result of the simulation, as arrays and scalars."""
         return self._calibration.to_dict() | {
             "expected_run_time": self.expected_run_time,
@@ -256,7 +256,7 @@ class StreamDetector:
 
     @classmethod
     def restore(
-        cls, reference: Reference, state: Mapping[str, Any], scores: DetectorScores | None = None
+        cls, reference: Reference, state: Mapping[str, ArrayLike], scores: DetectorScores | None = None
     ) -> "StreamDetector":
         """Return a detector that continues bit for bit where the one that gave `state` stopped.
 
@@ -271,7 +271,7 @@ class StreamDetector:
         ValueError
             The state is not one of a detector with this reference, or one of an earlier version.
         """
-        detector = cls(reference, float(state["expected_run_time"]), calibration=state, scores=scores)
+        detector = cls(reference, float(np.asarray(state["expected_run_time"])), calibration=state, scores=scores)
         detector._processor.restore(state)
         return detector
 

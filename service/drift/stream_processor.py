@@ -1,9 +1,9 @@
 """Processes the score rows of one stream: repeats, blocks of ten, their evidence, and the first alarm."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .change_point import ChangePoint
 from .daily_cycle import DailyCycle
@@ -86,7 +86,7 @@ class StreamProcessor:
         self._sums = ScoreSums(self._layout.block_width, self.state.count)
         self.repeats.clear()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, ArrayLike]:
         """Return everything that is stored, as arrays and scalars."""
         return (
             self.state.to_dict()
@@ -96,7 +96,7 @@ class StreamProcessor:
             | self.repeats.state()
         )
 
-    def restore(self, values: Mapping[str, Any]) -> None:
+    def restore(self, values: Mapping[str, ArrayLike]) -> None:
         """Continue where the object that gave `values` stopped.
 
         Raises

@@ -1,9 +1,10 @@
 """What a stream is compared with, from the database: a reference, traffic that was declared calm or accepted."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import ArrayLike
 from sqlalchemy import Connection, Engine
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
@@ -26,7 +27,8 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     An accepted baseline comes before traffic that was declared calm, which comes before the reference alone. The
     calibration is stored next to what it is of.
     """
-    calm: Mapping[str, Any] | None = None
+    calm: Mapping[str, ArrayLike] | None = None
+    calibration: Mapping[str, ArrayLike] | None
     context: ContextColumns | None = None
     with engine.connect() as connection:
         reference = load(connection, key.reference_id)
@@ -113,27 +115,30 @@ def accepted_context(accepted: AcceptedTraffic) -> ContextColumns | None:
     return ContextColumns.of_traffic(times_of(accepted.arrays["ids"]), [], ())
 
 
-def accepted_calm(reference: Reference, accepted: AcceptedTraffic, context: ContextColumns) -> dict[str, Any]:
+def accepted_calm(reference: Reference, accepted: AcceptedTraffic, context: ContextColumns) -> dict[str, ArrayLike]:
     """Return accepted traffic with its covariates as the calm traffic that the detector is calibrated on."""
-    arrays, properties = accepted.arrays, None
-    if reference.properties is not None:
-        properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
-    return {
+    arrays = accepted.arrays
+    calm: dict[str, ArrayLike] = {
         "embeddings": arrays["embeddings"],
         "probabilities": arrays["probabilities"],
-        "properties": properties,
         "context": context.of(times_of(arrays["ids"]), [{}] * len(arrays["ids"])),
         "share": arrays.get("share", 1.0),
     }
+    properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
+    if properties is not None:
+        calm["properties"] = properties
+    return calm
 
 
-def _window_test(reference: Reference, settings: Settings, calm: Mapping[str, Any] | None) -> Callable[[], WindowTest]:
-    if calm is not None and len(calm["embeddings"]) < 10 * settings.window_size:
+def _window_test(
+    reference: Reference, settings: Settings, calm: Mapping[str, ArrayLike] | None
+) -> Callable[[], WindowTest]:
+    if calm is not None and len(np.asarray(calm["embeddings"])) < 10 * settings.window_size:
         calm = None  # It was declared calm when windows were smaller.
     return lambda: WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
 
 
-def _fits(reference: Reference, calibration: Mapping[str, Any], scores: DetectorScores) -> bool:
+def _fits(reference: Reference, calibration: Mapping[str, ArrayLike], scores: DetectorScores) -> bool:
     """Check whether this version can use a calibration; one that an earlier version made may be of other scores."""
     try:
         StreamDetector(reference, calibration=calibration, scores=scores)

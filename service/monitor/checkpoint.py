@@ -1,9 +1,9 @@
 """The state of a stream as the bytes of its checkpoint, from which the log is replayed after a restart."""
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import orjson
@@ -11,17 +11,50 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..drift import StreamDetector
 from ..store.arrays import pack, unpack
-from ..store.stream_status import StreamStatus
-from .incident_state import Alarm, Incident
-from .label_regimes import Regime
-from .labels import LabelState, start_labels
-from .pace import Pace
+from ..store.stream_status import StatusJson, StreamStatus
+from .incident_state import Alarm, AlarmJson, Incident, IncidentJson
+from .label_regimes import Regime, RegimeJson
+from .labels import LabelJson, LabelState, start_labels
+from .pace import Pace, PaceJson
 from .prepared_reference import BaselineKey, PreparedReference
-from .recurrence import Pattern
+from .recurrence import Pattern, PatternJson
+from .slices import SliceCounts
 from .state import StreamState, WindowSchedule
 
 VERSION = 1
 DETECTOR, LABELS = "detector.", "labels."  # prefixes of the arrays of a stream's detector and of its labels
+
+
+class ScheduleJson(TypedDict):
+    """Which windows were requested."""
+
+    start: int
+    covered: int
+    requested_at: str | None
+    requested: NotRequired[int]
+
+
+class CheckpointJson(TypedDict):
+    """All of a stream's state but the arrays; keys that are not required are missing where an earlier version wrote."""
+
+    version: int
+    key: tuple[int, int | None, int | None]
+    counts: SliceCounts
+    rejected: Mapping[str, int]
+    pace: NotRequired[PaceJson | None]
+    key_text: str
+    slice: str
+    seen: int
+    labels: LabelJson | None
+    alarm: AlarmJson | None
+    incident: IncidentJson | None
+    concept: IncidentJson | None
+    windows: ScheduleJson
+    proportions: Sequence[float] | None
+    regimes: NotRequired[Sequence[RegimeJson]]
+    patterns: NotRequired[Sequence[PatternJson]]
+    rate_points: Sequence[tuple[float, int]]
+    status: StatusJson
 
 
 @dataclass(frozen=True)
@@ -32,21 +65,20 @@ class Checkpoint:
     ----------
     key : BaselineKey
         What the stream was compared with.
-    values : dict
+    values : CheckpointJson
         All but the arrays, as JSON values.
     arrays : dict
         The arrays of the detector, of the labels and of the newest predictions.
     """
 
     key: BaselineKey
-    values: dict[str, Any]
+    values: CheckpointJson
     arrays: dict[str, NDArray[Any]]
 
     @property
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> SliceCounts:
         """The counters that assign predictions to slices; of the whole model's stream only."""
-        counts: dict[str, Any] = self.values["counts"]
-        return counts
+        return self.values["counts"]
 
     @property
     def pace(self) -> Pace:
@@ -58,7 +90,7 @@ class Checkpoint:
     def of(cls, data: bytes) -> "Checkpoint | None":
         """Return the checkpoint that `to_bytes` gave, or None if another version wrote it."""
         arrays = unpack(data)
-        values = orjson.loads(arrays.pop("values").tobytes())
+        values: CheckpointJson = orjson.loads(arrays.pop("values").tobytes())
         if values["version"] != VERSION:
             return None
         return cls(BaselineKey(*values["key"]), values, arrays)
@@ -67,7 +99,7 @@ class Checkpoint:
 def to_bytes(
     state: StreamState,
     key: BaselineKey,
-    counts: Mapping[str, Any],
+    counts: SliceCounts,
     rejected: Mapping[str, int],
     pace: Pace | None = None,
 ) -> bytes:
@@ -79,13 +111,13 @@ def to_bytes(
     }
     arrays["recent"] = state.recent
     arrays["confidences"] = state.confidences
-    labels: dict[str, Any] | None = None
+    labels: LabelJson | None = None
     if state.labels is not None:
         label_arrays, labels = state.labels.to_arrays()
         arrays |= {LABELS + name: value for name, value in label_arrays.items()}
-    values = {
+    values: CheckpointJson = {
         "version": VERSION,
-        "key": list(key),
+        "key": (key.reference_id, key.calibration_id, key.baseline_id),
         "counts": counts,
         "rejected": rejected,
         "pace": pace.to_json() if pace else None,
@@ -93,10 +125,10 @@ def to_bytes(
         "slice": state.slice,
         "seen": state.seen,
         "labels": labels,
-        "alarm": asdict(state.alarm) if state.alarm else None,
+        "alarm": state.alarm.to_json() if state.alarm else None,
         "incident": state.incident.to_json() if state.incident else None,
         "concept": state.concept.to_json() if state.concept else None,
-        "windows": asdict(state.windows),
+        "windows": _schedule_json(state.windows),
         "proportions": state.proportions,
         "regimes": [regime.to_json() for regime in state.regimes],
         "patterns": [pattern.to_json() for pattern in state.patterns],
@@ -125,8 +157,6 @@ def restore_state(
     values, arrays = checkpoint.values, checkpoint.arrays
     same = checkpoint.key == key
     detector, reason = _detector(arrays, prepared, run_time) if same else (None, "its baseline is another one")
-    schedule = values["windows"]
-    requested_at = schedule["requested_at"]
     incident = Incident.from_json(values["incident"]) if values["incident"] else None
     accepted = checkpoint.key.baseline_id != key.baseline_id
     state = StreamState(
@@ -138,12 +168,10 @@ def restore_state(
         labels=_labels(
             arrays, values["labels"], prepared, checkpoint.key.reference_id == key.reference_id, accuracy_tolerance
         ),
-        alarm=_alarm(values["alarm"]) if detector is not None and values["alarm"] else None,
+        alarm=Alarm.from_json(values["alarm"]) if detector is not None and values["alarm"] else None,
         incident=None if accepted else incident,
         concept=Incident.from_json(values["concept"]) if values["concept"] else None,
-        windows=WindowSchedule(
-            **schedule | {"requested_at": dt.datetime.fromisoformat(requested_at) if requested_at else None}
-        ),
+        windows=_schedule(values["windows"]),
         proportions=tuple(values["proportions"]) if values["proportions"] and same else None,
         confidences=np.asarray(arrays.get("confidences", ()), dtype=np.float32),
         regimes=tuple(Regime.from_json(item) for item in values.get("regimes", ())),
@@ -166,7 +194,7 @@ def _detector(
 
 def _labels(
     arrays: Mapping[str, NDArray[Any]],
-    rest: dict[str, Any] | None,
+    rest: LabelJson | None,
     prepared: PreparedReference,
     same: bool,
     tolerance: float,
@@ -182,14 +210,21 @@ def _labels(
         return start_labels(prepared, tolerance)
 
 
-def _alarm(values: dict[str, Any]) -> Alarm:
-    """Return an alarm whose window is requested again: the answer to the last request is lost."""
-    between = values["change_range"]
-    alarm = Alarm(
-        **values
-        | {
-            "detected_at": dt.datetime.fromisoformat(values["detected_at"]),
-            "change_range": (between[0], between[1]) if between else None,
-        }
+def _schedule_json(schedule: WindowSchedule) -> ScheduleJson:
+    requested_at = schedule.requested_at
+    return {
+        "start": schedule.start,
+        "covered": schedule.covered,
+        "requested_at": requested_at.isoformat() if requested_at else None,
+        "requested": schedule.requested,
+    }
+
+
+def _schedule(values: ScheduleJson) -> WindowSchedule:
+    requested_at = values["requested_at"]
+    return WindowSchedule(
+        values["start"],
+        values["covered"],
+        dt.datetime.fromisoformat(requested_at) if requested_at else None,
+        values.get("requested", 0),
     )
-    return replace(alarm, requested_at=None, explained=0)

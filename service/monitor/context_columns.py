@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 MIN_CYCLES = 2  # days or weeks that traffic must span, so that a cycle can be told from a change
 DAY, WEEK = dt.timedelta(days=1), dt.timedelta(weeks=1)
@@ -93,7 +93,7 @@ class ContextColumns:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Any]) -> "ContextColumns | None":
+    def from_arrays(cls, arrays: Mapping[str, ArrayLike]) -> "ContextColumns | None":
         """Return the covariates that a calibration was made with, or None."""
         if "covariate_harmonics" not in arrays:
             return None

@@ -1,13 +1,21 @@
 """Heavy hitters of a tag: which of its values have streams, chosen by frequency in bounded memory."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TypedDict
 
 OTHER = "other"  # the value that pools all values without a stream
 REVIEW = 2000  # predictions with the tag between two reviews of the frequencies
 CANDIDATES = 10  # values that are counted for each value that may have a stream
 MIN_COUNT = 20  # predictions that a value needs before it may replace another one
 LEAD = 2  # times the count of a tracked value that another value needs to replace it
+
+
+class HittersJson(TypedDict):
+    """The counters of a tag as a checkpoint holds them."""
+
+    seen: int  # predictions since the last review
+    counts: dict[str, list[int]]  # count and possible error of each value
+    tracked: list[str]
 
 
 class HeavyHitters:
@@ -26,8 +34,8 @@ class HeavyHitters:
         The number of values that may have streams.
     tracked_values : iterable of str
         The values that have streams already, unless the state says it.
-    state : mapping
-        What `state` returned, empty at first.
+    state : HittersJson, optional
+        What `state` returned, None at first.
 
     Attributes
     ----------
@@ -37,12 +45,12 @@ class HeavyHitters:
         The values that lost their streams; the caller empties it.
     """
 
-    def __init__(self, limit: int, tracked_values: Iterable[str], state: Mapping[str, Any]) -> None:
-        self.tracked_values: set[str] = set(state.get("tracked", tracked_values))
+    def __init__(self, limit: int, tracked_values: Iterable[str], state: HittersJson | None = None) -> None:
+        self.tracked_values: set[str] = set(tracked_values if state is None else state["tracked"])
         self.replaced_values: list[str] = []
         self._limit = limit
-        self._seen = int(state.get("seen", 0))
-        counts: Mapping[str, list[int]] = state.get("counts", {})
+        self._seen = 0 if state is None else state["seen"]
+        counts = {} if state is None else state["counts"]
         self._counts: dict[str, list[int]] = {value: list(pair) for value, pair in counts.items()}
         for value in self.tracked_values:
             self._counts.setdefault(value, [0, 0])
@@ -59,7 +67,7 @@ class HeavyHitters:
         return placed
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> HittersJson:
         """The counters as JSON values, for `state` of the constructor."""
         counts = {value: list(pair) for value, pair in self._counts.items()}
         return {"seen": self._seen, "counts": counts, "tracked": sorted(self.tracked_values)}

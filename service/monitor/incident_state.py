@@ -1,15 +1,52 @@
 """An alarm and an incident as parts of a stream's state, which its checkpoints hold."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NotRequired, TypedDict
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty, Severity
-from .recurrence import Recurrence, Signature
+from ..store.report_json import RecurrenceJson
+from .recurrence import Recurrence, Signature, SignatureJson
+
+
+class AlarmJson(TypedDict):
+    """An alarm as a checkpoint holds it, without the request of its window: the answer to it is lost."""
+
+    detected_at: str
+    change: int
+    change_range: Sequence[int] | None
+    view: str
+    evidence: float
+    threshold: float
+
+
+class IncidentJson(TypedDict):
+    """An incident as a checkpoint holds it; the keys that are not required are missing in those of earlier versions."""
+
+    id: str
+    kind: str
+    certainty: Certainty
+    severity: Severity
+    since: str
+    delay: int
+    alarmed_at: int
+    evidence: float
+    change: int
+    change_range: Sequence[int] | None
+    reopened: NotRequired[int]
+    named: NotRequired[str | None]
+    accuracy: NotRequired[float | None]
+    harmful: NotRequired[bool]
+    resolved_at: str | None
+    signature: NotRequired[SignatureJson | None]
+    recurrence: NotRequired[RecurrenceJson | None]
+    quiet_since: NotRequired[str | None]
+    has_returned: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -42,6 +79,29 @@ class Alarm:
     threshold: float
     requested_at: dt.datetime | None = None
     explained: int = 0
+
+    def to_json(self) -> AlarmJson:
+        """Return the alarm as JSON values."""
+        return {
+            "detected_at": self.detected_at.isoformat(),
+            "change": self.change,
+            "change_range": self.change_range,
+            "view": self.view,
+            "evidence": self.evidence,
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def from_json(cls, values: AlarmJson) -> "Alarm":
+        """Return the alarm that `to_json` gave; its window is requested again."""
+        return cls(
+            detected_at=dt.datetime.fromisoformat(values["detected_at"]),
+            change=values["change"],
+            change_range=_pair(values["change_range"]),
+            view=values["view"],
+            evidence=values["evidence"],
+            threshold=values["threshold"],
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +164,7 @@ class Incident:
         """Return the incident after another alarm of the detector: its quiet time begins again."""
         return replace(self, alarmed_at=seen, quiet_since=at, has_returned=False, evidence=evidence)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> IncidentJson:
         """Return the incident as JSON values, without the predictions of its second baseline."""
         return {
             "id": str(self.id),
@@ -129,23 +189,35 @@ class Incident:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Incident":
-        """Return the incident that `to_json` gave."""
-        resolved_at, between = values["resolved_at"], values["change_range"]
+    def from_json(cls, values: IncidentJson) -> "Incident":
+        """Return the incident that `to_json` gave, in this version or an earlier one."""
+        resolved_at, quiet_since = values["resolved_at"], values.get("quiet_since")
         signature, recurrence = values.get("signature"), values.get("recurrence")
-        quiet_since = values.get("quiet_since")
         return cls(
-            **values
-            | {
-                "id": UUID(values["id"]),
-                "since": dt.datetime.fromisoformat(values["since"]),
-                "change_range": (between[0], between[1]) if between else None,
-                "quiet_since": dt.datetime.fromisoformat(quiet_since) if quiet_since else None,
-                "resolved_at": dt.datetime.fromisoformat(resolved_at) if resolved_at else None,
-                "signature": Signature.from_json(signature) if signature else None,
-                "recurrence": Recurrence.from_json(recurrence) if recurrence else None,
-            }
+            id=UUID(values["id"]),
+            kind=values["kind"],
+            certainty=values["certainty"],
+            severity=values["severity"],
+            since=dt.datetime.fromisoformat(values["since"]),
+            delay=values["delay"],
+            alarmed_at=values["alarmed_at"],
+            evidence=values["evidence"],
+            change=values["change"],
+            change_range=_pair(values["change_range"]),
+            reopened=values.get("reopened", 0),
+            named=values.get("named"),
+            accuracy=values.get("accuracy"),
+            resolved_at=dt.datetime.fromisoformat(resolved_at) if resolved_at else None,
+            harmful=values.get("harmful", False),
+            signature=Signature.from_json(signature) if signature else None,
+            recurrence=Recurrence.from_json(recurrence) if recurrence else None,
+            quiet_since=dt.datetime.fromisoformat(quiet_since) if quiet_since else None,
+            has_returned=values.get("has_returned", False),
         )
+
+
+def _pair(between: Sequence[int] | None) -> tuple[int, int] | None:
+    return (between[0], between[1]) if between else None
 
 
 def incident_id(stream: str, kind: str, position: int, at: dt.datetime) -> UUID:

@@ -3,11 +3,12 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .labels import FedBackLabels
 
 MAX_REGIMES = 50  # spans of time that are remembered of a stream, the newest
+
+RegimeJson = tuple[str, str, str | None, Sequence[float] | None]  # kind, since, until and proportions in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class Regime:
     until: dt.datetime | None = None
     proportions: tuple[float, ...] | None = None
 
-    def to_json(self) -> list[Any]:
+    def to_json(self) -> RegimeJson:
         """Return the span as JSON values."""
-        return [self.kind, self.since.isoformat(), self.until.isoformat() if self.until else None, self.proportions]
+        return self.kind, self.since.isoformat(), self.until.isoformat() if self.until else None, self.proportions
 
     @classmethod
-    def from_json(cls, values: Sequence[Any]) -> "Regime":
+    def from_json(cls, values: RegimeJson) -> "Regime":
         """Return the span that `to_json` gave."""
         kind, since, until, proportions = values
         return cls(

@@ -1,9 +1,9 @@
 """Labels that were fed back to a stream, and what they have shown so far."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..drift.label_clusters import ClusterScale, LabelClusters
 from ..drift.label_history import RECENT
 from ..drift.selective_labels import LEVEL, corrected_accuracy, selection_p_value
 from ..store.prediction_id import time_of
+from ..store.report_json import Point
 from ..store.stream_status import MeasuredAccuracy
 from .label_rate import LabelRate
 from .prepared_reference import PreparedReference
@@ -63,6 +64,15 @@ class FedBackLabels(NamedTuple):
         )
 
 
+class LabelJson(TypedDict):
+    """What a checkpoint holds of labels as JSON, next to their arrays."""
+
+    history: Sequence[Point]
+    quiet_at: str | None
+    unquiet: int
+    rate: NotRequired[Sequence[float]]  # missing where an earlier version wrote it
+
+
 @dataclass(frozen=True)
 class LabelState:
     """What the labels of a stream have shown so far; `monitor` moves forward with every step.
@@ -88,7 +98,7 @@ class LabelState:
     monitor: ConceptMonitor
     clusters: LabelClusters
     ids: IdRows
-    history: tuple[tuple[str, int, float], ...] = ()
+    history: tuple[Point, ...] = ()
     quiet_at: dt.datetime | None = None
     unquiet: int = 0
     rate: LabelRate = field(default_factory=LabelRate)
@@ -139,14 +149,14 @@ class LabelState:
         agrees = kind != "concept" or monitor.recovery_evidence > monitor.recovery_threshold
         return agrees and (not harmful or monitor.harm_recovery_evidence > monitor.recovery_threshold)
 
-    def to_arrays(self) -> tuple[dict[str, ArrayLike], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, ArrayLike], LabelJson]:
         """Return the state as arrays and JSON values."""
-        rest = {
-            "history": self.history,
-            "quiet_at": self.quiet_at.isoformat() if self.quiet_at else None,
-            "unquiet": self.unquiet,
-            "rate": list(self.rate),
-        }
+        rest = LabelJson(
+            history=self.history,
+            quiet_at=self.quiet_at.isoformat() if self.quiet_at else None,
+            unquiet=self.unquiet,
+            rate=list(self.rate),
+        )
         return self.monitor.state() | self.clusters.state() | {"ids": self.ids}, rest
 
     @classmethod
@@ -154,8 +164,8 @@ class LabelState:
         cls,
         reference: Reference,
         scale: ClusterScale,
-        arrays: Mapping[str, Any],
-        rest: Mapping[str, Any],
+        arrays: Mapping[str, ArrayLike],
+        rest: LabelJson,
         tolerance: float,
     ) -> "LabelState":
         """Return the state that `to_arrays` gave, in this version or an earlier one."""
@@ -167,7 +177,7 @@ class LabelState:
             tuple((str(time), int(count), float(evidence)) for time, count, evidence in rest["history"]),
             dt.datetime.fromisoformat(quiet_at) if quiet_at else None,
             int(rest["unquiet"]),
-            LabelRate(*rest["rate"]) if "rate" in rest else LabelRate(),
+            LabelRate(int(rest["rate"][0]), *rest["rate"][1:]) if "rate" in rest else LabelRate(),
         )
 
 

@@ -18,6 +18,7 @@ from .labels import start_labels
 from .model_state import REFERENCE, WHOLE, ModelState, new_stream
 from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
+from .slices import SliceCounts
 from .state import StreamState, WindowSchedule
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def load_model(
     whole = targets[WHOLE]
     position, label_position = whole.position, whole.label_position
     streams: dict[str, StreamState] = {}
-    counts = {}
+    counts: SliceCounts = {}
     rejected: Mapping[str, int] = {}
     has_checkpoint = True
     pace = Pace()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..settings import Settings
 from ..store.label_log import LabelBatch
@@ -12,6 +11,7 @@ from .events import BaselineRequest, Event, Explanation, WindowRequest
 from .labels import start_labels
 from .pace import Pace
 from .prepared_reference import PreparedReference
+from .slices import SliceCounts
 from .state import SecondDetector, StreamState
 
 WHOLE = ""  # the name of the stream of a model's whole traffic
@@ -41,7 +41,7 @@ class ModelState:
     position: int
     label_position: int
     streams: dict[str, StreamState]
-    counts: Mapping[str, Any] = field(default_factory=dict)
+    counts: SliceCounts = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
 

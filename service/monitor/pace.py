@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,16 @@ class PacePart(NamedTuple):
 
     rows: slice
     pace: "Pace"
+
+
+class PaceJson(TypedDict):
+    """A pace as a checkpoint holds it."""
+
+    hours: list[int]
+    newest: int
+    first: int
+    received: int
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,7 @@ class Pace:
         limit = MOST_OF_MEDIAN * median(days) or math.inf
         return sum(min(day, limit) for day in days) / (len(days) * HOURS_A_DAY * 3600)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PaceJson:
         """Return the pace as JSON values."""
         return {
             "hours": list(self.hours),
@@ -148,9 +158,9 @@ class Pace:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Pace":
+    def from_json(cls, values: PaceJson) -> "Pace":
         """Return the pace that `to_json` gave."""
-        return cls(**values | {"hours": tuple(values["hours"])})
+        return cls(tuple(values["hours"]), values["newest"], values["first"], values["received"], values["rate"])
 
 
 def watched(ids: NDArray[np.uint8], share: float) -> NDArray[np.bool_]:

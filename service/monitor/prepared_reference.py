@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
 from ..drift.label_clusters import ClusterScale
@@ -48,7 +49,7 @@ class PreparedReference:
     key: BaselineKey
     reference: Reference
     scores: DetectorScores
-    calibration: Mapping[str, Any]
+    calibration: Mapping[str, ArrayLike]
     make_test: Callable[[], WindowTest]
     thumbnails: tuple[int, ...] = ()
     context: ContextColumns | None = None
@@ -118,7 +119,7 @@ class PreparedReference:
             scores=self.scores,
         )
 
-    def restore_detector(self, expected_run_time: float, state: Mapping[str, Any]) -> StreamDetector:
+    def restore_detector(self, expected_run_time: float, state: Mapping[str, ArrayLike]) -> StreamDetector:
         """Return the detector that gave a state without its calibration.
 
         Raises

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .heavy_hitters import OTHER, HeavyHitters
+from .heavy_hitters import OTHER, HeavyHitters, HittersJson
 
 Tags = Mapping[str, str]
 Rows = NDArray[np.int64]
+SliceCounts = Mapping[str, HittersJson]  # the counters of each tag
 
 
 class SliceName(NamedTuple):
@@ -67,11 +68,11 @@ class SliceAssigner:
         What `state` returned, empty at first.
     """
 
-    def __init__(self, keys: Sequence[str], limit: int, tracked: Sequence[str], state: Mapping[str, Any]) -> None:
+    def __init__(self, keys: Sequence[str], limit: int, tracked: Sequence[str], state: SliceCounts) -> None:
         names = [SliceName.parse(name) for name in tracked]
         self._hitters = {
             key: HeavyHitters(
-                limit, {name.value for name in names if name.key == key and name.value != OTHER}, state.get(key, {})
+                limit, {name.value for name in names if name.key == key and name.value != OTHER}, state.get(key)
             )
             for key in keys
         }
@@ -104,7 +105,7 @@ class SliceAssigner:
         return names
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> SliceCounts:
         """The counters of every tag as JSON values."""
         return {key: hitters.state for key, hitters in self._hitters.items()}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection, Select, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
@@ -114,7 +114,7 @@ def load(connection: Connection, baseline_id: int) -> AcceptedTraffic:
     return AcceptedTraffic(row.what, unpack(row.arrays), unpack(row.calibration) if row.calibration else None)
 
 
-def save_calibration(connection: Connection, baseline_id: int, calibration: Mapping[str, Any]) -> None:
+def save_calibration(connection: Connection, baseline_id: int, calibration: Mapping[str, ArrayLike]) -> None:
     """Store the detector's calibration against a baseline with it."""
     connection.execute(update(baselines).where(b.id == baseline_id).values(calibration=pack(calibration)))
 

@@ -25,7 +25,7 @@ def save(
     span: tuple[dt.datetime, dt.datetime],
     design_effect: float,
     calm: Mapping[str, ArrayLike | None],
-    calibration: Mapping[str, Any],
+    calibration: Mapping[str, ArrayLike],
 ) -> None:
     """Store a calibration; the monitor starts the stream's detector again on it."""
     connection.execute(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from .arrays import pack, unpack
@@ -84,7 +84,7 @@ def load_calibration(connection: Connection, reference_id: int) -> dict[str, NDA
     return unpack(data) if data else None
 
 
-def save_calibration(connection: Connection, reference_id: int, calibration: Mapping[str, Any]) -> None:
+def save_calibration(connection: Connection, reference_id: int, calibration: Mapping[str, ArrayLike]) -> None:
     """Store the sequential detector's calibration with its reference."""
     statement = update(references).where(references.c.id == reference_id)
     connection.execute(statement.values(calibration=pack(calibration)))

@@ -233,7 +233,7 @@ def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
     with engine.connect() as connection:
         calibration = references.load_calibration(connection, reference_id)
     assert calibration is not None
-    assert len(calibration["ratio_start"]) != len(other.calibration()["ratio_start"])
+    assert len(calibration["ratio_start"]) != len(np.asarray(other.calibration()["ratio_start"]))
     caplog.clear()
     installation.send(20)
     assert "again" not in caplog.text

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from tests.support.worlds import World
 from tidemark.drift import ConceptMonitor, Reference
@@ -74,21 +75,21 @@ def test_names_the_classes_that_were_swapped(reference: Reference) -> None:
     assert set(monitor.classes()[:2]) == {1, 4}
 
 
-def test_tells_what_came_back_beside_what_was_promised(reference: Reference) -> None:
+def test_the_accuracy_of_labels_stands_next_to_calibrated_confidence(reference: Reference) -> None:
     rng = np.random.default_rng(2)
     monitor = ConceptMonitor(reference)
     feed(monitor, rng, 300)
-    found = monitor.agreement()
-    assert found.low < found.promised < found.high
+    evidence = monitor.agreement()
+    assert evidence.low < evidence.confidence < evidence.high
     feed(monitor, rng, 60, swapped)
-    found = monitor.agreement(60)
-    assert (found.n, found.accuracy) == (60, accuracy_of(monitor, 60)[0])
-    assert found.high < found.promised
-    assert len(found.disagreeing) == round(60 * (1 - found.accuracy))
-    for item in found.classes[:2]:
-        assert (item.name, max(item.instead, key=item.instead.__getitem__)) in (("1", "4"), ("4", "1"))
-        assert item.n == round(item.n * item.accuracy) + sum(item.instead.values())
-        assert item.high < item.promised
+    evidence = monitor.agreement(60)
+    assert (evidence.n, evidence.accuracy) == (60, accuracy_of(monitor, 60)[0])
+    assert evidence.high < evidence.confidence
+    assert len(evidence.disagreeing) == round(60 * (1 - evidence.accuracy))
+    for item in evidence.classes[:2]:
+        assert (item.name, max(item.other_labels, key=item.other_labels.__getitem__)) in (("1", "4"), ("4", "1"))
+        assert item.n == round(item.n * item.accuracy) + sum(item.other_labels.values())
+        assert item.high < item.confidence
 
 
 def test_state_goes_on_where_it_stopped(reference: Reference) -> None:
@@ -148,7 +149,7 @@ def test_thousands_of_wrong_labels_leave_the_evidence_finite(reference: Referenc
     feed(monitor, rng, 5000, flipped(rng, share))
     for evidence in (monitor.evidence, monitor.harm_evidence):
         assert monitor.threshold(RUN_TIME, SHARE) < evidence < 1e5
-    assert np.isfinite([value for value in monitor.state().values() if np.ndim(value) == 0]).all()
+    assert all(np.isfinite(np.asarray(value)) for value in monitor.state().values() if np.ndim(value) == 0)
     assert monitor.classes()
 
 
@@ -288,7 +289,8 @@ def test_recovery_is_found_within_1500_labels(reference: Reference) -> None:
 
 
 def test_the_state_of_an_earlier_version_gives_a_monitor_without_evidence(reference: Reference) -> None:
-    old = {"count": 7, "all": np.full(5, np.inf), "of_class": np.zeros((6, 5)), "predicted": [], "labels": []}
+    sums: dict[str, ArrayLike] = {"all": np.full(5, np.inf), "of_class": np.zeros((6, 5))}
+    old = sums | {"count": 7, "predicted": [], "labels": []}
     monitor = ConceptMonitor.restore(reference, old)
     assert (monitor.count, monitor.accuracy()) == (7, None)
     assert monitor.evidence < 0

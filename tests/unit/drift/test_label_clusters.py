@@ -65,7 +65,7 @@ def test_clusters_continue_across_batches_and_restores() -> None:
         parts.append(clusters.assign(images[index], EVEN[index], times[index], np.zeros(len(times[index]), int)))
         clusters = LabelClusters.restore(scale, clusters.state())
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert len(clusters.state()["cluster_points"]) == REMEMBERED
+    assert len(np.asarray(clusters.state()["cluster_points"])) == REMEMBERED
 
 
 def test_labels_without_an_embedding_stand_alone() -> None:

@@ -139,7 +139,10 @@ def test_the_checkpoint_of_an_earlier_version_is_restored(prepared: PreparedRefe
     stream.label(400, wrong=0.3, until=AlertFired)
     stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
-    del stored.values["regimes"], stored.values["labels"]["rate"], stored.values["concept"]["harmful"]
+    labels, incident = stored.values["labels"], stored.values["concept"]
+    assert labels is not None
+    assert incident is not None
+    del stored.values["regimes"], labels["rate"], incident["harmful"]
     del stored.arrays["labels.harm_tolerance"]
     restored, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, 125_000.0, 0.05)
     assert restored.labels is not None
