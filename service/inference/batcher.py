@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import Overloaded
+from .thread_clock import working_time
 
-INLINE_SECONDS = 0.010  # seconds that a typical batch may take in the event loop; longer ones run in a thread
-RETURN_SECONDS = 0.005  # seconds under which a typical batch of the thread shows that the event loop can run it again
+INLINE_SECONDS = 0.010  # working seconds of a typical batch in the event loop; longer ones run in a thread
+RETURN_SECONDS = 0.005  # working seconds under which a typical batch of the thread runs in the event loop again
 RECENT_RUNS = 9  # runs whose median is typical: a few that the operating system has held up change nothing
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class TooLate(Overloaded):
     """An item waited longer than it may; it was not run."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _QueuedItem(Generic[T, R]):
     item: T
     size: int
@@ -40,8 +41,9 @@ class Batcher(Generic[T, R]):
 
     Brief batches run in the event loop: handing one to a thread and its results back costs as much again, and on a
     machine with few cores the two threads wait for each other. While batches prove to take longer, they go to a thread
-    of their own, so that the loop still receives requests. A batch that waits for more items (`wait_ms`) does so in the
-    thread.
+    of their own, so that the loop still receives requests. Time that a batch waits for a core does not count: on a busy
+    machine a thread would wait for it as well, and take a core from the loop. A batch that waits for more items
+    (`wait_ms`) does so in the thread.
 
     Parameters
     ----------
@@ -129,9 +131,9 @@ class Batcher(Generic[T, R]):
             self._loop.call_soon(self._run_inline)
 
     def _timed_results(self, batch: list[_QueuedItem[T, R]]) -> list[R | Exception]:
-        started = time.perf_counter()
+        started = working_time()
         results = self._results(batch)
-        self._recent.append(time.perf_counter() - started)
+        self._recent.append(working_time() - started)
         return results
 
     def _start_thread(self) -> None:

@@ -1,19 +1,19 @@
 """From the bytes of an image file to the pixels that the model sees."""
 
 import io
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from ..errors import TidemarkError
 from . import heif
 from .bundle import InputSpec
 from .colour_profile import in_srgb
-from .image_metadata import foreign_format, scans, without_metadata
+from .image_metadata import PNG_SIGNATURE, foreign_format, scans, without_metadata
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"),
@@ -50,8 +50,7 @@ class TooManyPixels(ImageRefused):
     """More pixels than are accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
+class DecodedImage(NamedTuple):
     """Pixels as the model sees them, and the size that the image had."""
 
     pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3)
@@ -111,7 +110,7 @@ def _refusal(problem: Exception, data: bytes) -> NotAnImage:
 
 def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _opened(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = str(error).partition(" exceeds")[0]
         raise TooManyPixels(f"{size}, at most {max_pixels} are accepted (TIDEMARK_MAX_IMAGE_PIXELS)") from None
@@ -128,6 +127,16 @@ def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
             width, height = height, width
         upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
         return DecodedImage(fit(in_mode(in_srgb(upright), spec.pixel_mode), spec), width, height)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Return an image whose pixels are not read yet."""
+    if data.startswith(PNG_SIGNATURE):
+        try:
+            return PngImageFile(io.BytesIO(data))  # what `Image.open` returns, in two thirds of its time
+        except SyntaxError:
+            pass  # `Image.open` says what is wrong.
+    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,7 @@ class Predictions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRows:
+class RequestRows(NamedTuple):
     """The rows of one request in a batch, and the tags that came with it."""
 
     rows: slice

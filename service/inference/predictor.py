@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -36,12 +35,12 @@ class TooManyImages(TidemarkError):
     """More images in one request than the queue could ever hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Queued:
     images: list[DecodedImage]
     tags: dict[str, str]
     since: float
-    encoded: Sequence[bytes] = ()  # images that are decoded when the batch runs, instead of `images`
+    encoded: Sequence[bytes] = ()  # images that are decoded into `images` when the batch runs
 
 
 class Predictor(Generic[R]):
@@ -98,13 +97,16 @@ class Predictor(Generic[R]):
             The model has no usable answer to one of them.
         """
         deadline = time.monotonic() + self._patience
-        with self._places(len(images)):
+        self._take_places(len(images))
+        try:
             if sum(map(len, images)) <= SMALL_BYTES and self._max_pixels >= SMALL_PIXELS:
                 try:
                     return await self._batcher.submit(_Queued([], tags, time.perf_counter(), images), len(images))
                 except TooManyPixels:
                     pass  # The few bytes are an image of many pixels, which a decoder thread takes.
             return await self._submit(await self._decoded(images, deadline), tags)
+        finally:
+            self._pending -= len(images)
 
     async def predict_tensor(self, tensor: Tensor, tags: dict[str, str]) -> R:
         """Return the result of the rows of a tensor in the network's layout.
@@ -118,10 +120,13 @@ class Predictor(Generic[R]):
         TooManyImages, QueueFull, TooLate, ModelFailed
             As `predict` does.
         """
-        with self._places(len(tensor)):
+        self._take_places(len(tensor))
+        try:
             if tensor.nbytes <= SMALL_BYTES:
                 return await self._submit(self._rows([tensor]), tags)
             return await self._submit(await self._in_decoder([tensor], self._rows), tags)
+        finally:
+            self._pending -= len(tensor)
 
     def answers_at_once(self, size: int) -> bool:
         """Check whether a request of so many bytes is answered within the event loop, without waiting for threads."""
@@ -137,17 +142,12 @@ class Predictor(Generic[R]):
         await self._batcher.close()
         self._decoders.shutdown()
 
-    @contextmanager
-    def _places(self, count: int) -> Iterator[None]:
+    def _take_places(self, count: int) -> None:
         if count > self._queue_limit:
             raise TooManyImages(f"{count} images in one request, at most {self._queue_limit} are accepted")
         if self._pending + count > self._queue_limit:
             raise QueueFull(f"{self._pending} of {self._queue_limit} places are in use, {count} are needed")
         self._pending += count
-        try:
-            yield
-        finally:
-            self._pending -= count
 
     async def _submit(self, images: list[DecodedImage], tags: dict[str, str]) -> R:
         return await self._batcher.submit(_Queued(images, tags, time.perf_counter()), len(images))
@@ -210,7 +210,8 @@ class Predictor(Generic[R]):
 
     def _decoded_now(self, queued: _Queued) -> _Queued | ImageRefused:
         try:
-            return _Queued(self._decode(queued.encoded, 0, SMALL_PIXELS), queued.tags, queued.since)
+            queued.images = self._decode(queued.encoded, 0, SMALL_PIXELS)
+            return queued
         except ImageRefused as error:
             return error
 

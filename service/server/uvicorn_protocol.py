@@ -1,6 +1,9 @@
 """uvicorn's HTTP protocol, with bounds on what a client may hold: heads, bodies that nobody reads, unread answers.
 
 Bodies that endpoints read are bounded in `api.bodies.limits`, idle connections between two requests by uvicorn.
+
+What a small request costs is kept low: a head that arrives in one piece needs no timer, a body that has arrived with it
+needs no deadline, and an answer is one write to the socket instead of two.
 """
 
 import asyncio
@@ -8,6 +11,9 @@ import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..api.bodies.limits import ARRIVED_SCOPE_KEY
+from .joined_writes import JoinedWrites
 
 HEAD_SECONDS = 10.0  # from the connection, or from the first byte of a further request, to the end of its head
 MAX_HEAD_BYTES = 65_536  # bytes of a request line and its headers
@@ -39,7 +45,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _body_timer: asyncio.TimerHandle | None = None  # runs while the rest of a body that nobody reads is awaited
     _write_timer: asyncio.TimerHandle | None = None  # runs while the client is to read what was written
     _head_bytes = 0
+    _received_bytes = 0  # bytes of the data that is being parsed
     _unwritten_bytes = 0
+    _receiving_head = False
     _receiving_body = False
     _head_refused = False
 
@@ -59,26 +67,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._head_refused:
             return
+        self._received_bytes = len(data)
         if self._head_timer is not None:
             self._head_bytes += len(data)
         super().data_received(data)
-        # As long as its timer runs the head has not ended, and all that has come belongs to it.
-        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_head()
+        if self._head_timer is not None:
+            # As long as its timer runs the head has not ended, and all that has come belongs to it.
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
+        elif self._receiving_head and not self.transport.is_closing():
+            self._start_head_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._head_timer is None:
-            self._start_head_timer()
+        self._receiving_head = True
 
     def on_headers_complete(self) -> None:
-        self._stop_head_timer()
-        head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if self._head_refused or head_bytes > MAX_HEAD_BYTES:
+        self._receiving_head = False
+        is_large = False
+        if self._head_timer is not None or self._received_bytes > MAX_HEAD_BYTES:
+            self._stop_head_timer()
+            is_large = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
+        if self._head_refused or is_large:
             self._refuse_head()
             return
         self._receiving_body = True
+        earlier = self.cycle
         super().on_headers_complete()
+        if self.cycle is not earlier and self.scope["method"] != "HEAD":
+            self.cycle.transport = JoinedWrites(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         if not self._head_refused:
@@ -91,6 +108,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._body_timer is not None:
             self._body_timer.cancel()
             self._body_timer = None
+        self.scope[ARRIVED_SCOPE_KEY] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

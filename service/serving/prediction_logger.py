@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -21,8 +21,7 @@ Matrix = NDArray[np.float64]
 Correction = Callable[[NDArray[np.float32]], Matrix]  # of probabilities (m, k) for other class proportions
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedPredictions:
+class LoggedPredictions(NamedTuple):
     """A request's predictions, which have been logged: some rows of a batch."""
 
     ids: list[str]

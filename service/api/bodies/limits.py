@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import Overloaded
@@ -19,6 +19,7 @@ DRAIN_LIMIT_FACTOR = (
     8  # a refused body is dropped as it arrives up to this multiple of its limit, then the client reads why
 )
 BODY_TIMEOUT = "the time for the request body is over"  # message of the cancellation that ends a wait for the body
+ARRIVED_SCOPE_KEY = "tidemark.arrived"  # key in a request's scope: the server has all of its body
 BODY_SCOPE_KEY = "tidemark.body"  # key under which a request's scope holds its `LimitedBody`
 
 
@@ -44,7 +45,8 @@ class BodyLimits:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        body = LimitedBody(receive, Inflater.of_headers(scope["headers"]), self._limit(scope["path"]), self._budget)
+        inflater = Inflater.of_headers(scope["headers"])
+        body = LimitedBody(scope, receive, inflater, self._limit(scope["path"]), self._budget)
         scope[BODY_SCOPE_KEY] = body
         try:
             await self._app(scope, body.receive, send)
@@ -64,6 +66,8 @@ class LimitedBody:
 
     Parameters
     ----------
+    scope : Scope
+        The request's; its `ARRIVED_SCOPE_KEY` says that nothing of the body is awaited any more.
     source : Receive
         ASGI's `receive`, which gives the body as the client sends it.
     inflate : Inflater or None
@@ -82,12 +86,14 @@ class LimitedBody:
         "_deadline",
         "_inflate",
         "_reserved",
+        "_scope",
         "_size",
         "_source",
         "limit",
     )
 
-    def __init__(self, source: Receive, inflate: Inflater | None, limit: int, budget: BodyBudget) -> None:
+    def __init__(self, scope: Scope, source: Receive, inflate: Inflater | None, limit: int, budget: BodyBudget) -> None:
+        self._scope = scope
         self._source = source
         self._inflate = inflate
         self.limit = limit
@@ -121,6 +127,24 @@ class LimitedBody:
                 await self._check_size()
         return message
 
+    async def read(self) -> bytes:
+        """Return the whole body.
+
+        Raises
+        ------
+        Problem, Overloaded
+            As `receive` does.
+        ClientDisconnect
+            The client has gone before its end.
+        """
+        parts: list[bytes] = []
+        while not self._complete:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def reserve(self, count: int) -> None:
         """Reserve memory for what a parser makes of the body, until the request has been answered."""
         self._budget.reserve(count, self._reserved)
@@ -134,6 +158,15 @@ class LimitedBody:
 
     async def _next(self) -> Message:
         """Return the client's next message."""
+        if ARRIVED_SCOPE_KEY in self._scope:
+            message = await self._source()
+        else:
+            message = await self._next_in_time()
+        self._arrived = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def _next_in_time(self) -> Message:
+        """Return the client's next message, or raise a Problem when the time for the body is over."""
         loop = asyncio.get_running_loop()
         if not self._deadline:
             self._deadline = loop.time() + BODY_SECONDS
@@ -143,15 +176,13 @@ class LimitedBody:
         # The same as asyncio.timeout_at, which takes 3 microseconds longer.
         timer = loop.call_at(self._deadline, task.cancel, BODY_TIMEOUT)
         try:
-            message = await self._source()
+            return await self._source()
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (BODY_TIMEOUT,) or task.uncancel():
                 raise
             raise Problem(408, f"the body took more than {BODY_SECONDS:.0f} s to arrive") from None
         finally:
             timer.cancel()
-        self._arrived = message["type"] != "http.request" or not message.get("more_body", False)
-        return message
 
     async def _receive_compressed(self, inflate: Inflater) -> Message:
         try:

@@ -38,8 +38,9 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], *RAW_HEADERS]
-                if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
-                    headers.append((b"content-security-policy", PAGE_POLICY))
+                for name, value in message["headers"]:
+                    if name == b"content-type" and value.startswith(b"text/html"):
+                        headers.append((b"content-security-policy", PAGE_POLICY))
                 message["headers"] = headers
                 if self._answered is not None:
                     self._answered(self._route(scope), message["status"])

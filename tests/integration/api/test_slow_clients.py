@@ -153,3 +153,16 @@ def test_a_client_may_send_a_large_body_and_then_read_why_it_is_refused(
         for _ in range(length // 1_000_000):
             connection.sendall(b"a" * 1_000_000)
         assert b"413" in received_until(connection, b"}").split(b"\r\n", 1)[0]
+
+
+def test_requests_that_arrive_together_are_answered_in_their_order(address: tuple[str, int]) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    refused = head(len(png())).replace(b"/predict", b"/nothing") + png()
+    last = get.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        connection.sendall(b"".join([get, refused, get.replace(b"GET", b"HEAD"), get, last]))
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"200", b"200", b"200"]
+    assert received.count(b'"ok"}') == 3

@@ -29,7 +29,7 @@ def split(data: bytes, json_length: str | None) -> Any:
     async def receive() -> Any:
         raise AssertionError("the body has been received")
 
-    return split_body(data, json_length, LimitedBody(receive, None, 10**6, BodyBudget(10**6)))
+    return split_body(data, json_length, LimitedBody({}, receive, None, 10**6, BodyBudget(10**6)))
 
 
 def tensor(**changes: Any) -> InputTensor:

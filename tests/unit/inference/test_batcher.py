@@ -18,14 +18,13 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    perf_counter = monotonic
-
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Batches take no time, whatever else the machine does."""
     clock = Clock()
     monkeypatch.setattr("tidemark.inference.batcher.time", clock)
+    monkeypatch.setattr("tidemark.inference.batcher.working_time", clock.monotonic)
     return clock
 
 

@@ -129,7 +129,7 @@ def test_every_mode_becomes_the_model_s(mode: str) -> None:
 def test_limits_count_before_pixels_are_decoded() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    with pytest.raises(TooManyPixels, match=r"3600000000 pixels\), at most 25000000 are accepted"):
+    with pytest.raises(TooManyPixels, match="60000x60000 pixels, at most 25000000 are accepted"):
         decode(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT", spec(), MANY)
 
 
