@@ -1,23 +1,42 @@
-"""Estimates of the accuracy without labels, on shifts of families that the rehearsals do not contain."""
+"""Estimates of the accuracy without labels: families that are not rehearsed, other class proportions, natural shifts.
 
-from collections.abc import Callable
+Methods and constants were chosen on the families of `corruptions` and by leaving out rehearsed families; those of
+`confirming_corruptions` and the natural shifts took no part in that.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
 
-from benchmarks.corruptions import CORRUPTIONS, Corruption, Images
+from benchmarks.confidence_estimates import confidence_estimates
+from benchmarks.confirming_corruptions import CONFIRMING
+from benchmarks.corruptions import CORRUPTIONS, Corruption
+from benchmarks.natural_shifts import natural_shifts
 from benchmarks.world import Arrays, World, reference
 from tidemark.commands.rehearsals import Rehearsed, rehearse
 from tidemark.drift import Reference, WindowTest
-from tidemark.drift.probability_calibration import Calibration
 
 REFERENCE_ROWS = 4000
 REHEARSED_IMAGES = 600
 WINDOW = 500
 CALM_WINDOWS = 6  # windows without a shift
+NATURAL_WINDOWS = 3  # windows of each natural shift
 FALLEN = 0.05  # fall of the accuracy from which a window counts as harmed
-STANDARD_ERRORS = 3.0  # half width of NannyML's confidence band
+FEW_CLASSES = 3  # classes of a window whose other classes are missing
+OURS = "**rehearsals**"
+
+Rows = np.ndarray
+
+
+class LabelledWindow(NamedTuple):
+    """A window of traffic: the part of the table that it belongs to, what was done to it, and its accuracy."""
+
+    part: str
+    shift: str
+    arrays: Arrays
+    accuracy: float
 
 
 @dataclass
@@ -26,127 +45,153 @@ class Errors:
 
     errors: list[float] = field(default_factory=list)
     harmed: list[float] = field(default_factory=list)
+    usable: list[float] = field(default_factory=list)  # errors where the method is not "unknown"
     covered: list[bool] = field(default_factory=list)
 
     def add(
-        self, truth: float, reference_accuracy: float, estimate: float, half: tuple[float, float] | None = None
+        self,
+        truth: float,
+        whole: float,
+        estimate: float,
+        interval: tuple[float, float] | None = None,
+        is_known: bool = True,
     ) -> None:
-        """Add the estimate for a window whose accuracy is `truth`; `half` is the interval, where there is one."""
+        """Add the estimate for a window whose accuracy is `truth`, with its interval where there is one."""
         self.errors.append(estimate - truth)
-        if truth < reference_accuracy - FALLEN:
+        if truth < whole - FALLEN:
             self.harmed.append(estimate - truth)
-        if half is not None:
-            self.covered.append(half[0] - 1e-9 <= truth <= half[1] + 1e-9)
+        if is_known:
+            self.usable.append(estimate - truth)
+        if interval is not None:
+            self.covered.append(interval[0] - 1e-9 <= truth <= interval[1] + 1e-9)
 
-    def row(self, name: str) -> str:
+    def row(self, part: str, name: str) -> str:
         """Return a line of the table."""
         covers = f"{np.mean(self.covered):.0%}" if self.covered else "no interval"
-        figures = f"{np.mean(self.errors):+.3f} | {np.abs(self.errors).mean():.3f} | {np.abs(self.errors).max():.2f}"
-        return f"| {name} | {figures} | {np.abs(self.harmed).mean():.3f} | {covers} |"
+        sizes = np.abs(self.errors)
+        usable = f"{np.abs(self.usable).mean():.3f} ({len(self.usable)} of {len(self.errors)})" if self.usable else "–"
+        harmed = f"{np.abs(self.harmed).mean():.3f}" if self.harmed else "–"
+        figures = f"{np.mean(self.errors):+.3f} | {sizes.mean():.3f} | {sizes.max():.2f} | {harmed} | {usable}"
+        return f"| {part} | {name} | {figures} | {covers} |"
 
 
 def run(world: World) -> None:
-    """Print the errors of four estimators over held-out families of corruptions, and those of ours by corruption."""
+    """Print the errors of four estimators by kind of shift, and those of ours by corruption."""
     half = len(world.labels) // 2
     fitted = np.arange(min(half, REFERENCE_ROWS))
     labelled = rehearsed_reference(world, fitted)
-    test = WindowTest(labelled, window_size=WINDOW)
-    rivals = {"CBPE (NannyML's formula)": _cbpe, "difference of confidences": _confidences, "ATC": _thresholds}
-    estimators = {name: make(labelled) for name, make in rivals.items()}
-    table = {name: Errors() for name in (*estimators, "**rehearsals**")}
-    by_corruption: dict[str, list[str]] = {}
-    reference_accuracy = float((labelled.probabilities.argmax(axis=1) == labelled.labels).mean())
-    for name, window, truth in _windows(world, half):
-        for rival, estimate in estimators.items():
-            table[rival].add(truth, reference_accuracy, *estimate(window))
-        performance = test(**window).performance
-        assert performance is not None
-        estimated = performance.estimated_accuracy
-        table["**rehearsals**"].add(truth, reference_accuracy, estimated, (performance.low, performance.high))
-        by_corruption.setdefault(name, []).append(f"{truth:.2f} / {estimated:.2f} ({performance.method})")
-    corrupted = sum(len(severities) for _, severities in CORRUPTIONS.values())
+    table: dict[str, dict[str, Errors]] = {}
+    courses: dict[str, list[str]] = {}
+    _estimate(labelled, _corrupted_windows(world, half), table, courses)
+    for shift in natural_shifts(world):
+        rows = np.random.default_rng(0).permutation(shift.reference)[:REFERENCE_ROWS]
+        _estimate(rehearsed_reference(world, rows), _natural_windows(world, shift.name, shift.traffic), table, courses)
     print(
-        f"{corrupted} corrupted windows of {WINDOW} images, of {len(CORRUPTIONS)} families that were not rehearsed, "
-        f"and {CALM_WINDOWS} calm ones; reference of {len(fitted)} rows, accuracy {reference_accuracy:.3f}\n"
+        f"windows of {WINDOW} images; reference of {len(fitted)} rows, accuracy {_accuracy_of(labelled):.3f}; "
+        f"{REHEARSED_IMAGES} images rehearsed\n"
     )
-    print("| estimate without labels | bias | mean error | largest | mean error where harmed | intervals that cover |")
-    print("|---" * 6 + "|")
-    for name, errors in table.items():
-        print(errors.row(name))
+    print("| windows | estimate without labels | bias | mean error | largest | where harmed | where known | cover |")
+    print("|---" * 8 + "|")
+    for part, estimators in table.items():
+        for name, errors in estimators.items():
+            print(errors.row(part, name))
     print("\ntrue / estimated accuracy by severity:\n")
-    for name, cells in by_corruption.items():
-        print(f"{name:16s} {'   '.join(cells)}")
+    for name, cells in courses.items():
+        print(f"{name:32s} {'   '.join(cells)}")
 
 
-def rehearsed_reference(world: World, fitted: np.ndarray) -> Reference:
+def rehearsed_reference(world: World, fitted: Rows) -> Reference:
     """Return a reference of some images of a world, with rehearsals of the first of them."""
     arrays, labels = world.arrays(world.images[fitted]), world.labels[fitted]
     rehearsed: Rehearsed = rehearse(world.arrays, reference(arrays, labels), world.images[fitted[:REHEARSED_IMAGES]])
     return Reference(**arrays, labels=labels, rehearsals=rehearsed.rehearsals)
 
 
-def _windows(world: World, first: int) -> list[tuple[str, Arrays, float]]:
-    """Return windows by the name of their corruption, with the accuracy on them; all images are from `first` on."""
+def _estimate(
+    labelled: Reference,
+    windows: Iterator[LabelledWindow],
+    table: dict[str, dict[str, Errors]],
+    courses: dict[str, list[str]],
+) -> None:
+    """Add the errors of all estimators on windows to the table, and our estimates to the courses by shift."""
+    test = WindowTest(labelled, window_size=WINDOW)
+    others = confidence_estimates(labelled, WINDOW)
+    whole = _accuracy_of(labelled)
+    for window in windows:
+        errors = table.setdefault(window.part, {name: Errors() for name in (*others, OURS)})
+        for name, estimate in others.items():
+            errors[name].add(window.accuracy, whole, *estimate(window.arrays))
+        performance = test(**window.arrays).performance
+        assert performance is not None
+        estimated, method = performance.estimated_accuracy, performance.method
+        interval = performance.low, performance.high
+        errors[OURS].add(window.accuracy, whole, estimated, interval, is_known=method != "unknown")
+        course = courses.setdefault(f"{window.shift} ({window.part})", [])
+        course.append(f"{window.accuracy:.2f} / {estimated:.2f} ({method})")
+
+
+def _accuracy_of(labelled: Reference) -> float:
+    return float((labelled.probabilities.argmax(axis=1) == labelled.labels).mean())
+
+
+def _corrupted_windows(world: World, first: int) -> Iterator[LabelledWindow]:
+    """Yield calm windows, and corrupted ones at the reference's and at other class proportions; all images are from
+    `first` on."""
     rng = np.random.default_rng(0)
-    planned: list[tuple[str, Corruption, float]] = [("none", _unchanged, 0.0)] * CALM_WINDOWS
-    planned += [(name, change, size) for name, (change, sizes) in CORRUPTIONS.items() for size in sizes]
-    windows = []
-    for name, change, size in planned:
-        rows = first + rng.choice(len(world.labels) - first, WINDOW, replace=False)
-        window = world.arrays(change(world.images[rows], size, rng))
-        windows.append((name, window, float((window["probabilities"].argmax(axis=1) == world.labels[rows]).mean())))
-    return windows
+    rows = np.arange(first, len(world.labels))
+    for _ in range(CALM_WINDOWS):
+        yield _window(world, "calm", "none", rng.choice(rows, WINDOW, replace=False))
+    parts = {"families chosen on": CORRUPTIONS, "families to confirm": CONFIRMING}
+    for part, families in parts.items():
+        for name, (change, sizes) in families.items():
+            for number, size in enumerate(sizes):
+                chosen = rng.choice(rows, WINDOW, replace=False)
+                yield _window(world, part, name, chosen, change, size, rng)
+                if part == "families to confirm":
+                    proportions = _few_classes if number == 1 else _random_proportions
+                    label = "and few classes" if number == 1 else "and random proportions"
+                    chosen = _at_proportions(world, rows, proportions(world, rng), rng)
+                    yield _window(world, label, name, chosen, change, size, rng)
 
 
-def _unchanged(images: Images, _size: float, _rng: np.random.Generator) -> Images:
-    return images
+def _natural_windows(world: World, name: str, rows: Rows) -> Iterator[LabelledWindow]:
+    rng = np.random.default_rng(0)
+    for _ in range(NATURAL_WINDOWS):
+        yield _window(world, "natural shifts", name, rng.choice(rows, WINDOW, replace=len(rows) < WINDOW))
 
 
-Estimate = Callable[[Arrays], tuple[float, tuple[float, float] | None]]
+def _window(
+    world: World,
+    part: str,
+    shift: str,
+    rows: Rows,
+    change: Corruption | None = None,
+    size: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> LabelledWindow:
+    images = world.images[rows]
+    if change is not None and rng is not None:
+        images = change(images, size, rng)
+    arrays = world.arrays(images)
+    accuracy = float((arrays["probabilities"].argmax(axis=1) == world.labels[rows]).mean())
+    return LabelledWindow(part, shift, arrays, accuracy)
 
 
-def _cbpe(labelled: Reference) -> Estimate:
-    """Confidence-based performance estimation as NannyML does it: isotonic calibration of each class, normalised."""
-    labels = np.asarray(labelled.labels)
-    curves = []
-    for column in range(labelled.classes):
-        scores = labelled.probabilities[:, column].astype(float)
-        order = np.argsort(scores, kind="stable")
-        fit = optimize.isotonic_regression((labels == column)[order].astype(float))
-        curves.append((scores[order], fit.x))
-    right = (labelled.probabilities.argmax(axis=1) == labels).astype(float)
-    error = STANDARD_ERRORS * right.std() / np.sqrt(WINDOW)
-
-    def estimate(window: Arrays) -> tuple[float, tuple[float, float] | None]:
-        raw = window["probabilities"]
-        calibrated = np.stack([np.interp(raw[:, i], *curve) for i, curve in enumerate(curves)], axis=1)
-        calibrated /= np.maximum(calibrated.sum(axis=1, keepdims=True), 1e-9)
-        middle = float(calibrated[np.arange(len(raw)), raw.argmax(axis=1)].mean())
-        return middle, (middle - error, middle + error)
-
-    return estimate
+Proportions = Callable[[World, np.random.Generator], np.ndarray]
 
 
-def _confidences(labelled: Reference) -> Estimate:
-    """Difference of confidences: the fall of the mean confidence is the fall of the accuracy (Guillory et al. 2021)."""
-    accuracy = float((labelled.probabilities.argmax(axis=1) == labelled.labels).mean())
-    before = float(labelled.calibration(labelled.probabilities).max(axis=1).mean())
-
-    def estimate(window: Arrays) -> tuple[float, tuple[float, float] | None]:
-        after = float(labelled.calibration(window["probabilities"]).max(axis=1).mean())
-        return accuracy + after - before, None
-
-    return estimate
+def _random_proportions(world: World, rng: np.random.Generator) -> np.ndarray:
+    return np.asarray(rng.dirichlet(np.ones(int(world.labels.max()) + 1)))
 
 
-def _thresholds(labelled: Reference) -> Estimate:
-    """Average thresholded confidence on negative entropy (Garg et al. 2022)."""
-    errors = float((labelled.probabilities.argmax(axis=1) != labelled.labels).mean())
-    calibration: Calibration = labelled.calibration
-    threshold = np.quantile(-special.entr(calibration(labelled.probabilities)).sum(axis=1), errors)
+def _few_classes(world: World, rng: np.random.Generator) -> np.ndarray:
+    shares = np.zeros(int(world.labels.max()) + 1)
+    shares[rng.choice(len(shares), min(FEW_CLASSES, len(shares)), replace=False)] = 1 / FEW_CLASSES
+    return np.asarray(shares / shares.sum())
 
-    def estimate(window: Arrays) -> tuple[float, tuple[float, float] | None]:
-        entropy = -special.entr(calibration(window["probabilities"])).sum(axis=1)
-        return float((entropy >= threshold).mean()), None
 
-    return estimate
+def _at_proportions(world: World, rows: Rows, shares: np.ndarray, rng: np.random.Generator) -> Rows:
+    counts = rng.multinomial(WINDOW, shares)
+    by_class = [rows[world.labels[rows] == label] for label in range(len(shares))]
+    drawn = [rng.choice(of, n, replace=n > len(of)) for of, n in zip(by_class, counts, strict=True) if n and len(of)]
+    return np.concatenate(drawn)

@@ -100,6 +100,9 @@ class StreamState(BaseModel):
     false_alarm_budget: FalseAlarmBudget
     detectable: list[DetectableShare]
     feedback: AccuracyJson | None
+    errors_only: int | None = Field(
+        description="Number of labels if only wrong predictions seem to be labelled, from which no accuracy follows."
+    )
     note: str | None
     rejected: dict[str, int]
     windows_skipped: int
@@ -133,6 +136,7 @@ class StreamState(BaseModel):
             false_alarm_budget=FalseAlarmBudget.of(status),
             detectable=[DetectableShare.of(change, status.rate) for change in status.detectable],
             feedback=status.feedback.to_json() if status.feedback else None,
+            errors_only=status.errors_only,
             note=status.note,
             rejected=dict(row.rejected),
             windows_skipped=status.windows_skipped,

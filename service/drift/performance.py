@@ -15,9 +15,11 @@ NOTES: dict[AccuracyMethod, str] = {
     "reweighted": "The change of class proportions explains the window: the accuracy is the mean calibrated confidence "
     "at these proportions.",
 }
+LABELS_NEEDED = 50  # labels that a person is asked for when the accuracy is unknown: they give ± 14 points at 95 %
 BROKEN = (
     "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
-    "take this as an upper guess and label a sample, or build the reference from images, so that rehearsals tell more."
+    f"take it as an upper guess. Label {LABELS_NEEDED} images to know the accuracy, or build the reference from images, "
+    "so that rehearsals tell more."
 )
 
 
@@ -42,21 +44,23 @@ class ConfidenceEstimate:
 
         Parameters
         ----------
-        explained : whether confidence still means what it did on the reference.
+        explained : whether confidence still means what it did on the reference. If not, the accuracy is unknown: the
+            interval begins at 0, and ends where neither confidence nor the reference speaks for more.
         method : how the report names the estimate.
         """
         certainty = _at(posterior, predicted)
         estimate = float(certainty.mean()) + self._bias
         variance = float((certainty * (1 - certainty)).mean() / len(certainty)) + self._bias_variance
         half = Z * float(np.sqrt(variance))
-        low, middle, high = np.clip([estimate - half, estimate, estimate + half], 0, 1).tolist()
+        lowest, highest = (estimate - half, estimate + half) if explained else (0.0, max(estimate, self.accuracy) + half)
+        low, middle, high = np.clip([lowest, estimate, highest], 0, 1).tolist()
         return Performance(
             estimated_accuracy=middle,
             low=low,
             high=high,
             reference_accuracy=self.accuracy,
             interval_level=INTERVAL_LEVEL,
-            method=method,
+            method=method if explained else "unknown",
             assumption_holds=explained,
             operations=(),
             note=NOTES[method] if explained else BROKEN,

@@ -14,6 +14,7 @@ LEVEL = 0.001  # p-value below which labels are called selective: the test is re
 MIN_TESTED = 30  # labels from which the test is made
 STRATA = 10  # parts of the predictions by confidence, at most
 MIN_STRATUM = 5.0  # labels of a stratum, at least
+MAX_RIGHT_SHARE = 0.02  # share of right predictions among labels of errors only, at most: a button may be missed
 PRIOR_LABELS = 5  # labels that the variance expected from confidence counts as, in each stratum
 
 
@@ -41,6 +42,28 @@ def selection_p_value(labels: LabelColumns, population: ArrayLike) -> float | No
     if min(len(confidence), len(others)) < MIN_TESTED:
         return None
     return float(stats.ks_2samp(confidence, others, method="asymp").pvalue)
+
+
+def are_errors_only(labels: LabelColumns, population: ArrayLike) -> bool:
+    """Check whether predictions seem to be labelled only where they are wrong, as a button "this is wrong" does it.
+
+    No accuracy follows from such labels, and no weights correct them. Next to all are wrong although confidence says
+    that this cannot be chance, and they are no random part of the predictions, or too few to tell. If next to all
+    labels of a random part are wrong, it is the model that fails.
+
+    Parameters
+    ----------
+    population : float (N,), calibrated confidence of a random part of the predictions.
+    """
+    first = _first_of_clusters(labels.clusters)
+    right, confidence = labels.right[first], labels.confidence[first]
+    if len(np.asarray(population)) < MIN_TESTED or not len(right) or right.mean() > MAX_RIGHT_SHARE:
+        return False
+    wrong = np.maximum(1 - confidence[~right], np.finfo(float).tiny)
+    if float(np.log(wrong).sum()) >= np.log(LEVEL):
+        return False
+    p_value = selection_p_value(labels, population)
+    return p_value is None or p_value < LEVEL
 
 
 def corrected_accuracy(labels: LabelColumns, population: ArrayLike) -> CorrectedAccuracy:

@@ -1,10 +1,10 @@
 """The accuracy on a window whose images changed, from the rehearsals of its reference."""
 
+from .performance import LABELS_NEEDED
 from .rehearsals.estimator import RehearsalEstimate
 from .rehearsals.regression import INTERVAL_LEVEL
 from .report import AccuracyMethod, Performance
 
-LABELS_NEEDED = 50  # labels that a person is asked for when the accuracy is unknown: they give ± 14 points at 95 %
 NOTES: dict[AccuracyMethod, str] = {
     "recreated": "The window looks like the reference's images under {operations}: the accuracy is the one measured "
     "on them.",

@@ -34,7 +34,8 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
     except Exception as error:
         update.count_error("labels", error)
         return
-    update.replace_state(labels=step.state, status=replace(state.status, feedback=step.accuracy))
+    status = replace(state.status, feedback=step.accuracy, errors_only=step.errors_only)
+    update.replace_state(labels=step.state, status=status)
     incident, detection = state.concept, step.detection
     is_open = incident is not None and incident.open
     if detection is not None and (incident is None or not is_open or _is_news(incident, detection)):

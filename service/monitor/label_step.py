@@ -22,11 +22,16 @@ NAMING_SHARE = 0.5  # share of the threshold above which the evidence of a conce
 
 
 class LabelStep(NamedTuple):
-    """The state after a step of labels, the accuracy that they measure, and the alarm that they raise."""
+    """The state after a step of labels, the accuracy that they measure, and the alarm that they raise.
+
+    `errors_only` is the number of labels if predictions seem to be labelled only where they are wrong: then there is
+    neither an accuracy nor an alarm.
+    """
 
     state: LabelState
     accuracy: MeasuredAccuracy | None
     detection: LabelDetection | None
+    errors_only: int | None = None
 
 
 def process_labels(
@@ -75,7 +80,9 @@ def process_labels(
     m = int(batch.is_first.sum())
     rate = state.rate.with_labels(m, seen)
     threshold = monitor.threshold(run_time, rate.share)
-    measured = state.accuracy(population)
+    measured, errors_only = state.accuracy(population), state.errors_only(population)
+    if errors_only is not None:
+        highest = highest_harm = -np.inf  # such labels are all wrong, however good the model is
     if measured is not None and measured.is_corrected and measured.high > 1 - monitor.harmless:
         highest_harm = -np.inf  # labels of doubtful predictions only are wrong more often, and show no harm
     strongest = max(highest, highest_harm, 0.0)
@@ -89,7 +96,9 @@ def process_labels(
     if strongest < QUIET * threshold:
         state = replace(state, quiet_at=now, unquiet=0)
     if strongest <= threshold:
-        return LabelStep(state, measured, None)
+        if errors_only is not None:
+            monitor.reset()
+        return LabelStep(state, measured, None, errors_only)
     is_named = highest > NAMING_SHARE * threshold
     certainty: Certainty = "sure" if highest > threshold or not is_named else "likely"
     detection = describe(

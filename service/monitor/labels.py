@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..drift import ConceptMonitor, Reference
 from ..drift.label_clusters import ClusterScale, LabelClusters
 from ..drift.label_history import RECENT
-from ..drift.selective_labels import LEVEL, corrected_accuracy, selection_p_value
+from ..drift.selective_labels import LEVEL, are_errors_only, corrected_accuracy, selection_p_value
 from ..store.prediction_id import time_of
 from ..store.report_json import Point
 from ..store.stream_status import MeasuredAccuracy
@@ -117,7 +117,7 @@ class LabelState:
         return cls(ConceptMonitor(reference, tolerance), LabelClusters(scale), np.zeros((0, 16), np.uint8))
 
     def accuracy(self, population: NDArray[np.float32], last: int = RECENT) -> MeasuredAccuracy | None:
-        """Return the accuracy measured on the last labels, or None before the first label.
+        """Return the accuracy measured on the last labels; None before the first, and if they are of errors only.
 
         Parameters
         ----------
@@ -129,11 +129,18 @@ class LabelState:
         if measured is None:
             return None
         labels = self.monitor.recent_labels(last)
+        if are_errors_only(labels, population):
+            return None
         p_value = selection_p_value(labels, population)
         if p_value is None or p_value >= LEVEL:
             return MeasuredAccuracy(*measured)
         corrected = corrected_accuracy(labels, population)
         return MeasuredAccuracy(*corrected, n=measured[3], on_labels=measured[0])
+
+    def errors_only(self, population: NDArray[np.float32]) -> int | None:
+        """Return the number of the last labels if predictions seem to be labelled only where they are wrong."""
+        labels = self.monitor.recent_labels(RECENT)
+        return len(labels.labels) if are_errors_only(labels, population) else None
 
     def is_over(self, kind: str, harmful: bool) -> bool:
         """Check whether the labels since the last detection show that an incident has ended.

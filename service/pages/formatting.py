@@ -23,6 +23,14 @@ def p_value(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}".rstrip("0").rstrip(".")
 
 
+def errors_only(count: int) -> str:
+    """Write that labels of errors only measure no accuracy."""
+    return (
+        f"no measured accuracy: the last {count} labels that came back are next to all of errors, as if only wrong "
+        "predictions were labelled, which cannot be corrected; label a random part too, or use the label desk"
+    )
+
+
 def p_value_equation(p: float) -> str:
     """Write a p-value with its name."""
     text = p_value(p)

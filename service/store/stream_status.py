@@ -43,6 +43,7 @@ class StatusJson(TypedDict, total=False):
     change_range: Sequence[int]
     note: str
     feedback: AccuracyJson
+    errors_only: int
     windows: int
     windows_skipped: int
     rejected: Mapping[str, int]
@@ -143,6 +144,9 @@ class StreamStatus:
         A sentence for the page, such as that the traffic is not independent.
     feedback : MeasuredAccuracy, optional
         The accuracy on the last labels.
+    errors_only : int, optional
+        The number of labels if predictions seem to be labelled only where they are wrong, from which no accuracy
+        follows: `feedback` is then None.
     windows, windows_skipped : int
         Windows that were tested, and due ones that were not, for they would have taken too much time.
     rejected : mapping of str to int
@@ -166,6 +170,7 @@ class StreamStatus:
     change_range: tuple[int, int] | None = None
     note: str | None = None
     feedback: MeasuredAccuracy | None = None
+    errors_only: int | None = None
     windows: int = 0
     windows_skipped: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)

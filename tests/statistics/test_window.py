@@ -116,10 +116,20 @@ def test_estimated_accuracy_covers_the_truth_under_label_shift(test: WindowTest)
     assert held >= 18
 
 
-def test_says_when_the_accuracy_estimate_is_not_to_be_trusted(test: WindowTest) -> None:
-    performance = test(**WORLD.traffic(200, np.random.default_rng(7), noise=1.5)).performance
-    assert not performance.assumption_holds
-    assert "label a sample" in performance.note
+def test_the_accuracy_is_unknown_under_changed_images_without_rehearsals(test: WindowTest) -> None:
+    rng = np.random.default_rng(7)
+    for noise in (0.8, 1.5, 3.0):
+        labels = WORLD.labels(200, rng)
+        arrays = WORLD.see(labels, rng, noise=noise)
+        report = test(**arrays)
+        performance = report.performance
+        assert report.kind in ("covariate", "both")
+        assert performance.method == "unknown"
+        assert not performance.assumption_holds
+        assert "Label 50 images" in performance.note
+        truth = float((arrays["probabilities"].argmax(axis=1) == labels).mean())
+        assert performance.low <= truth <= performance.high
+        assert performance.low <= performance.estimated_accuracy <= performance.high
 
 
 def test_witnesses_are_the_planted_rows(test: WindowTest) -> None:

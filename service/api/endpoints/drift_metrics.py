@@ -38,6 +38,7 @@ GAUGES = {
     "accuracy_cost_high": ("Upper end of the interval of tidemark_accuracy_cost", []),
     "feedback_accuracy": ("Accuracy measured on labels fed back, corrected if they are no random part", []),
     "feedback_corrected": ("1 if labels fed back are of no random part of the predictions", []),
+    "feedback_errors_only": ("1 if labels fed back are of errors only, so that they measure no accuracy", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
     "incidents_open": (
@@ -178,6 +179,8 @@ def _stream(
     if status.feedback is not None:
         yield "feedback_accuracy", [], status.feedback.accuracy
         yield "feedback_corrected", [], float(status.feedback.is_corrected)
+    if status.feedback is not None or status.errors_only is not None:
+        yield "feedback_errors_only", [], float(status.errors_only is not None)
     if last:
         yield from _window(last)
 

@@ -9,6 +9,7 @@ from tests.support.labelled_stream import LabelledStream, answers, prepared_refe
 from tidemark.monitor import checkpoint
 from tidemark.monitor.events import AlertFired
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
+from tidemark.store.stream_status import StreamStatus
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,30 @@ def test_the_sample_of_confidences_is_the_same_in_steps_of_any_size(prepared: Pr
     assert stored is not None
     restored, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, 125_000.0, 0.05)
     np.testing.assert_array_equal(restored.confidences, whole.confidences)
+
+
+def test_labels_of_errors_only_measure_no_accuracy_and_raise_no_alert(prepared: PreparedReference) -> None:
+    stream = LabelledStream(prepared)
+    for _ in range(10):
+        probabilities, labels = answers(500, stream.rng)
+        stream.state = stream.state.with_confidences(probabilities)
+        wrong = probabilities.argmax(axis=1) != labels
+        stream.send(probabilities[wrong], labels[wrong], predictions=500)
+        assert stream.state.status.feedback is None
+    assert stream.alerts == []
+    count = stream.state.status.errors_only
+    assert count is not None
+    assert count > 30
+    assert StreamStatus.from_json(stream.state.status.to_json()) == stream.state.status
+
+
+def test_a_model_that_fails_altogether_is_found_on_labels_of_a_random_part(prepared: PreparedReference) -> None:
+    stream = LabelledStream(prepared)
+    review(stream, 500, below=1.1)
+    for _ in range(3):
+        probabilities, _ = answers(500, stream.rng)
+        stream.state = stream.state.with_confidences(probabilities)
+        chosen = slice(0, 60)
+        stream.send(probabilities[chosen], (probabilities.argmax(axis=1)[chosen] + 1) % 5, predictions=500)
+    assert stream.of(AlertFired)
+    assert stream.state.status.errors_only is None
