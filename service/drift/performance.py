@@ -18,8 +18,8 @@ NOTES: dict[AccuracyMethod, str] = {
 LABELS_NEEDED = 50  # labels that a person is asked for when the accuracy is unknown: they give ± 14 points at 95 %
 BROKEN = (
     "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
-    f"take it as an upper guess. Label {LABELS_NEEDED} images to know the accuracy, or build the reference from images, "
-    "so that rehearsals tell more."
+    f"take it as an upper guess. Label {LABELS_NEEDED} images to know the accuracy, or build the reference from "
+    "images, so that rehearsals tell more."
 )
 
 
@@ -52,7 +52,9 @@ class ConfidenceEstimate:
         estimate = float(certainty.mean()) + self._bias
         variance = float((certainty * (1 - certainty)).mean() / len(certainty)) + self._bias_variance
         half = Z * float(np.sqrt(variance))
-        lowest, highest = (estimate - half, estimate + half) if explained else (0.0, max(estimate, self.accuracy) + half)
+        lowest, highest = estimate - half, estimate + half
+        if not explained:
+            lowest, highest = 0.0, max(highest, self.accuracy + half)
         low, middle, high = np.clip([lowest, estimate, highest], 0, 1).tolist()
         return Performance(
             estimated_accuracy=middle,
