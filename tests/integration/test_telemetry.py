@@ -65,9 +65,8 @@ def test_onnx_runtime_s_telemetry_is_off_before_its_first_import(home: Path) -> 
     run(home, sys.executable, "-c", code)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_no_dependency_calls_home_or_leaves_files_when_it_is_imported(home: Path, library: str) -> None:
-    run(home, sys.executable, "-c", f"{GUARD}\nimport tidemark, {library}")
+def test_no_dependency_calls_home_or_leaves_files_when_it_is_imported(home: Path) -> None:
+    run(home, sys.executable, "-c", f"{GUARD}\nimport tidemark, {', '.join(LIBRARIES)}")
     assert files(home) == []
 
 

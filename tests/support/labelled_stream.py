@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,9 @@ def answers(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     return probabilities.astype(np.float32), drawn
 
 
+@cache
 def prepared_reference(count: int = 3000) -> PreparedReference:
-    """Return a reference whose embeddings say nothing, with a detector of no use."""
+    """Return a reference whose embeddings say nothing, with a detector of no use; made once."""
     rng = np.random.default_rng(0)
     probabilities, labels = answers(count, rng)
     reference = Reference(rng.normal(size=(count, EMBEDDING)), probabilities, labels=labels)
