@@ -9,9 +9,10 @@ from .blocks import block_length
 from .context import ContextModel, check_context
 from .detector_calibration import DetectorCalibration
 from .evidence_scale import Scale, fit_scale
+from .learnt_slopes import LearntContext, LearntSlopes, size_with_context
 from .scores import DetectorScores
 from .simulated_epochs import CHUNK, EPOCH, EPOCHS, Simulated, epoch_maxima, simulate
-from .simulation import DependentStreams, IndependentStreams
+from .simulation import DependentStreams, IndependentStreams, UncertainSlopes
 from .types import Float32Array, IntArray
 from .window_statistics import BLOCK, window_lengths
 
@@ -23,27 +24,45 @@ REDRAWN_STRETCHES = 16  # stretches of calm traffic whose scales stand for anoth
 STRETCH_CHUNKS = 4  # of each of them
 
 
-def calibrate(scores: DetectorScores, seed: int) -> DetectorCalibration:
+def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = None) -> DetectorCalibration:
     """Simulate streams like the reference and scale every component; then take maxima on other streams, since on the
     same ones the scales fit too well.
 
     The rows of an accepted baseline are traffic in its own order, so that they are simulated as such.
+
+    Parameters
+    ----------
+    learnt : LearntContext, default None. What the context lets expect, where other traffic tells it.
+
+    Raises
+    ------
+    ValueError
+        As `Reference.check` for the traffic that the context was learnt from; a context that does not fit.
     """
     rng = np.random.default_rng(seed)
-    n = scores.size
-    rows = scores.widen(scores.of_reference)
+    n, of_reference = scores.size, scores.of_reference
+    slopes = None if learnt is None else LearntSlopes.of(scores, learnt)
+    if slopes is not None:
+        of_reference = of_reference - slopes.of_reference
+        n = size_with_context(n, slopes.calm_rows, len(slopes.model.location))
+    model = None if slopes is None else slopes.model
+    rows = scores.widen(of_reference)
     if scores.reference.is_traffic:
         sums = _block_sums(rows)
         block = _mean_block(rows)
         if block > 1:
-            return _calibrate_dependent(scores, n, DependentStreams(sums, block, rng), None)
+            dependent = DependentStreams(sums, block, rng)
+            return _calibrate_dependent(
+                scores, n, slopes.uncertain(scores, dependent, rng) if slopes else dependent, model
+            )
     columns = scores.layout.block_width
     length = EPOCH * EPOCHS + int(window_lengths(n)[-1])
     chunks = int(np.clip(BUDGET / (CHUNK * length * columns), MIN_CHUNKS, MAX_CHUNKS))
-    traffic = IndependentStreams(rows, rng)
+    independent = IndependentStreams(rows, rng, n)
+    traffic = slopes.uncertain(scores, independent, rng) if slopes else independent
     scale = _scale([simulate(traffic, scores, n) for _ in range(chunks // 2)])
     return DetectorCalibration(
-        scale, np.stack([epoch_maxima(simulate(traffic, scores, n), scale) for _ in range(chunks)]), n
+        scale, np.stack([epoch_maxima(simulate(traffic, scores, n), scale) for _ in range(chunks)]), n, model
     )
 
 
@@ -107,13 +126,13 @@ def load_calibration(scores: DetectorScores, values: Mapping[str, ArrayLike]) ->
     if widths != (scores.layout.block_width, scores.layout.row_width) or "size" not in values:
         raise ValueError("the calibration is of another reference, or of an earlier version")
     calibration = DetectorCalibration.from_dict(values)
-    if not calibration.calibrated and calibration.size != scores.size:
+    if not calibration.calibrated and calibration.context is None and calibration.size != scores.size:
         raise ValueError("the calibration counts more rows of the reference than take part, as earlier versions did")
     return calibration
 
 
 def _calibrate_dependent(
-    scores: DetectorScores, n: int, traffic: DependentStreams, context: ContextModel | None
+    scores: DetectorScores, n: int, traffic: DependentStreams | UncertainSlopes, context: ContextModel | None
 ) -> DetectorCalibration:
     """Scale and take maxima on streams of calm traffic.
 

@@ -11,7 +11,7 @@ from . import blocks
 from .fitted_statistics import FittedStatistics
 from .permutations import Contrasts
 from .prediction_views import PredictionViews
-from .statistic import Values
+from .statistic import Values, joined_values
 from .types import IntArray
 
 SIZE_RATIO = 1.05  # ratio of the window sizes for which windows are drawn; others are scaled to the nearest
@@ -73,7 +73,7 @@ class CalmNull:
         scale = np.sqrt((1 / null.size + 1 / n) / (1 / m + 1 / n))
         scaled = Contrasts(contrast.weights, (n, m), contrast.scale * scale)
         observed, *others = self.statistics.evaluate(pooled, [scaled, *further])
-        return {name: _followed(values, null.values[name]) for name, values in observed.items()}, *others
+        return {name: joined_values(values, null.values[name]) for name, values in observed.items()}, *others
 
     def design_effect(self, m: int) -> float:
         """Return how many calm predictions count as one independent prediction, in windows of m."""
@@ -91,11 +91,3 @@ class CalmNull:
 
 def _nearest_size(m: int) -> int:
     return round(SIZE_RATIO ** round(math.log(m, SIZE_RATIO)))
-
-
-def _followed(observed: Values, null: Values) -> Values:
-    return Values(
-        np.concatenate([observed.statistic, null.statistic]),
-        np.concatenate([observed.effect, null.effect]),
-        np.concatenate([observed.components, null.components], axis=1),
-    )

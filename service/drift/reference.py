@@ -147,7 +147,12 @@ class Reference:
     @cached_property
     def fitted_sample(self) -> Sample:
         """The rows that scales and scores are fitted to: the distinct ones, or 20,000 of them drawn at random."""
-        return self.sample.rows(self.distinct_rows[fitted_rows(len(self.distinct_rows))])
+        return self.sample.rows(self.fitted_rows)
+
+    @property
+    def fitted_rows(self) -> IntArray:
+        """The numbers of these rows, ascending."""
+        return self.distinct_rows[fitted_rows(len(self.distinct_rows))]
 
     @property
     def labelled(self) -> "Reference":

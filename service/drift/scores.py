@@ -44,7 +44,8 @@ class DetectorScores:
 
     Attributes
     ----------
-    size : rows of the reference that are used.
+    sample : the rows of the reference that are used.
+    size : int, their number.
     layout : ColumnLayout of rows and block sums.
     groups : groups of a block sum's columns.
     ratio_views : what each ratio is about.
@@ -53,11 +54,11 @@ class DetectorScores:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self._sample = reference.fitted_sample
-        self.size = n = len(self._sample)
+        self.sample = reference.fitted_sample
+        self.size = n = len(self.sample)
         self._views = Views(reference)
         names = CLIPPED if reference.properties is not None else CLIPPED[:-1]
-        views = {view: self._clipped(view, self._sample) for view in names}
+        views = {view: self._clipped(view, self.sample) for view in names}
         whiten_embedding = whitening(views[View.EMBEDDING], min(MAX_RANK, max(n // EMBEDDING_RANK_ROWS, 1)))
         self._sketch = _sketch(reference.embeddings.shape[1])
         self._projections = whiten_embedding if self._sketch is None else np.hstack([whiten_embedding, self._sketch])
@@ -74,7 +75,7 @@ class DetectorScores:
         self._lengths = {
             view: np.sort(_squared_lengths(views[view])) * self._own_length_factor for view in self._outlying_views
         }
-        self._class_ratios = ClassRatios(reference.calibration, self._sample.probabilities)
+        self._class_ratios = ClassRatios(reference.calibration, self.sample.probabilities)
         outlying = len(self._outlying_views)
         widths = {
             "embedding": reference.embeddings.shape[1],
@@ -103,7 +104,7 @@ class DetectorScores:
     @cached_property
     def of_reference(self) -> Float32Array:
         """The score rows (size, layout.row_width) of the reference's own rows."""
-        return self._rows(self._sample, self._own_length_factor)
+        return self._rows(self.sample, self._own_length_factor)
 
     @cached_property
     def dispersion(self) -> tuple[FloatArray, FloatArray]:

@@ -13,6 +13,7 @@ from .window_statistics import BLOCK
 
 NEIGHBOUR_SHARE = 0.05  # share of the calm blocks, those of the most similar context, that a residual is drawn from
 MAX_NEIGHBOURS = 200  # blocks
+SLOPE_ERROR = 0.3  # standard deviation of a slope's error over the slope, after the images have changed
 
 
 class Traffic(Protocol):
@@ -32,17 +33,18 @@ class IndependentStreams:
     Parameters
     ----------
     reference : float32 (n, columns), the reference's rows as block columns.
+    size : int, default n. The number of rows whose error the baseline has.
     """
 
-    def __init__(self, reference: Float32Array, rng: np.random.Generator) -> None:
+    def __init__(self, reference: Float32Array, rng: np.random.Generator, size: int | None = None) -> None:
         self._reference = reference
         self._rng = rng
+        self._size = len(reference) if size is None else size
 
     def streams(self, count: int, length: int) -> Float32Array:
         """Return block sums (count, length, columns)."""
-        n = len(self._reference)
-        resample = self._rng.integers(0, n, n)
-        rows = resample[self._rng.integers(0, n, count * length * BLOCK)]
+        resample = self._rng.integers(0, len(self._reference), self._size)
+        rows = resample[self._rng.integers(0, self._size, count * length * BLOCK)]
         return sums_of(self._reference, rows, BLOCK).reshape(count, length, -1)
 
 
@@ -120,6 +122,46 @@ class DependentStreams:
     def _redrawn_blocks(self) -> IntArray:
         path = np.arange(len(self._calm))[None]
         return np.asarray(block_walk(len(self._calm), path, self._mean_block, self._rng, self._neighbours)[0])
+
+
+class UncertainSlopes:
+    """Traffic whose dependence on its context is known from traffic of before only, and may have changed since.
+
+    A change of the images also changes how much they vary with the hour: a score's slope is taken to be off by a normal
+    share of itself, one draw of which all streams of one call have in common.
+
+    Parameters
+    ----------
+    traffic : IndependentStreams or DependentStreams, without the cycle.
+    path : float64 (blocks, c), covariates of consecutive blocks of the traffic of before, less the baseline's mean.
+    slopes : float64 (c, columns), of block sums.
+    share : float. The share of its span's predictions that the traffic of before holds.
+    """
+
+    def __init__(
+        self,
+        traffic: "IndependentStreams | DependentStreams",
+        path: FloatArray,
+        slopes: FloatArray,
+        share: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._traffic, self._path, self._slopes, self._share, self._rng = traffic, path, slopes, share, rng
+
+    def streams(self, count: int, length: int) -> Float32Array:
+        """Return block sums (count, length, columns)."""
+        sums = self._traffic.streams(count, length)
+        start = self._rng.integers(0, len(self._path), count)
+        at = (start[:, None] + (np.arange(length) * self._share).astype(np.int64)) % len(self._path)
+        sums += self._path[at] @ (self._slopes * self._rng.normal(scale=SLOPE_ERROR, size=self._slopes.shape[1]))
+        return sums
+
+    def redrawn(self) -> "UncertainSlopes":
+        """Return the same with another stretch of traffic."""
+        traffic = self._traffic
+        if isinstance(traffic, DependentStreams):
+            traffic = traffic.redrawn()
+        return UncertainSlopes(traffic, self._path, self._slopes, self._share, self._rng)
 
 
 def sums_of(rows: Float32Array, index: IntArray, size: int) -> Float32Array:

@@ -5,6 +5,8 @@ Each statistic is written once. The null distribution is decided by the contrast
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from .prediction_views import ViewName
 from .types import Float32Array, FloatArray
 
@@ -22,6 +24,15 @@ class Values(NamedTuple):
     statistic: FloatArray
     effect: FloatArray
     components: FloatArray
+
+
+def joined_values(observed: Values, null: Values) -> Values:
+    """Return the values of observed contrasts followed by those of the null distribution."""
+    return Values(
+        np.concatenate([observed.statistic, null.statistic]),
+        np.concatenate([observed.effect, null.effect]),
+        np.concatenate([observed.components, null.components], axis=1),
+    )
 
 
 class Statistic(Protocol):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .calibration import calibrate, calibrate_calm, load_calibration
+from .learnt_slopes import LearntContext
 from .reference import Reference
 from .scores import DetectorScores
 from .stream_processor import StreamProcessor
@@ -39,6 +40,8 @@ class StreamDetector:
         returned; saves the simulation.
     scores : DetectorScores of the same reference, default None. One object serves every detector of a reference, such
         as those of a stream and its slices; without it the detector fits its own.
+    learnt : LearntContext, default None. How predictions depend on their context, where the reference is too short a
+        span of traffic to tell; `calm` must be None then.
 
     Attributes
     ----------
@@ -82,6 +85,7 @@ class StreamDetector:
         calm: Mapping[str, ArrayLike] | None = None,
         calibration: Mapping[str, ArrayLike] | None = None,
         scores: DetectorScores | None = None,
+        learnt: LearntContext | None = None,
     ) -> None:
         expected_run_time = _checked_run_time(expected_run_time)
         if scores is not None and scores.reference is not reference:
@@ -94,7 +98,7 @@ class StreamDetector:
         elif calm is not None:
             self._calibration = calibrate_calm(self._scores, calm, seed)
         else:
-            self._calibration = calibrate(self._scores, seed)
+            self._calibration = calibrate(self._scores, seed, learnt)
         self.change_run_time(expected_run_time)
         self._processor = StreamProcessor(self._scores, self._calibration)
 

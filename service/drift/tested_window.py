@@ -24,6 +24,7 @@ class TestedWindow:
     rows : int (m,), the tested rows as the caller numbers them: the first of each group of equal rows.
     sample, views : the tested rows.
     repeats : exact repeats among all rows.
+    context : float64 (m, c), the covariates of the tested rows; None if what is normal does not depend on any.
     seed : tuple of int, of everything random about this window; it differs from window to window, so that no set of
         permutations serves for ever.
     """
@@ -34,6 +35,7 @@ class TestedWindow:
     views: PredictionViews
     repeats: Repeats
     seed: tuple[int, int]
+    context: FloatArray | None = None
 
     def rng(self, use: int) -> np.random.Generator:
         """Return random numbers of the window's own for one use."""

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .calm_null import CalmNull
+from .context import check_context
+from .context_null import ContextNull
 from .diagnosis import diagnose
 from .fitted_reference import FittedReference
 from .fitted_statistics import FittedStatistics
@@ -15,6 +17,7 @@ from .reference import Reference
 from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
 from .tested_window import Outcome, TestedWindow, families_of
+from .types import FloatArray
 from .window_report import build_report, build_untested_report
 
 MIN_WINDOW = 20  # different predictions that a window needs
@@ -38,14 +41,15 @@ class WindowTest:
     level : float, default 0.01, at or below which a p-value counts as drift. The number of permutations B is at least
         5 / level.
     calm : traffic in its own order that is declared calm: embeddings, probabilities and, if the reference has them,
-        properties. The null distribution is then a stationary block bootstrap of it. Other keys are ignored. A
+        properties. The null distribution is then a stationary block bootstrap of it. With its `context` (n, c), each
+        window is compared with calm traffic of the same context instead of the reference. Other keys are ignored. A
         baseline that is accepted traffic, and dependent, is bootstrapped in the same way.
 
     Raises
     ------
     ValueError
         Arrays that do not fit the reference; a window_size under 20; a level outside 0..1; calm traffic shorter
-        than ten windows.
+        than ten windows, or with a context than one.
 
     Notes
     -----
@@ -93,18 +97,29 @@ class WindowTest:
         self._draws = int(np.clip(np.ceil(DRAWS_PER_LEVEL / level) - 1, MIN_DRAWS, MAX_DRAWS))
         self._fitted = FittedReference(reference, seed)
         self._null: CalmNull | None = None
+        self._context_null: ContextNull | None = None
         calm_sample = None
         if calm is not None:
             calm_sample = reference.check(calm["embeddings"], calm["probabilities"], calm.get("properties"))
-            if len(calm_sample) < 10 * window_size:
-                raise ValueError(f"calm traffic must span ten windows, {10 * window_size}, got {len(calm_sample)} rows")
-            self._null = CalmNull(self._fitted.build_views(calm_sample), len(self._fitted.views), self._draws, seed)
+            needed = window_size if "context" in calm else 10 * window_size
+            if len(calm_sample) < needed:
+                raise ValueError(f"calm traffic must have {needed} rows for such windows, got {len(calm_sample)}")
+            views = self._fitted.build_views(calm_sample)
+            if "context" in calm:
+                covariates = check_context(calm["context"], len(calm_sample))
+                self._context_null = ContextNull(views, covariates, self._draws, seed)
+            else:
+                self._null = CalmNull(views, len(self._fitted.views), self._draws, seed)
         elif reference.is_traffic and len(reference) >= 10 * window_size:
             self._null = self._null_of_baseline(window_size)
         self._repeat_test = RepeatTest(reference.keys, None if calm_sample is None else repeat_keys(calm_sample))
 
     def __call__(
-        self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None
+        self,
+        embeddings: ArrayLike,
+        probabilities: ArrayLike,
+        properties: ArrayLike | None = None,
+        context: ArrayLike | None = None,
     ) -> WindowReport:
         """Test a window and return its report.
 
@@ -116,14 +131,16 @@ class WindowTest:
         embeddings : float (m, d).
         probabilities : float (m, k), rows in the order of the embeddings.
         properties : float (m, p), optional.
+        context : float (m, c), default None. The covariates of the predictions, if calm traffic was declared with a
+            context; they are ignored otherwise.
 
         Raises
         ------
         ValueError
             Empty, not finite, shapes that do not match each other or the reference, rows that are not probability
-            distributions.
+            distributions; a context that is missing or does not fit.
         """
-        window = self._validate(embeddings, probabilities, properties)
+        window = self._validate(embeddings, probabilities, properties, context)
         if len(window.rows) < MIN_WINDOW:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW)
         outcome = self._test(window, BOOTSTRAP_DRAWS)
@@ -133,7 +150,13 @@ class WindowTest:
             self._fitted, window, outcome, diagnosis, self._p_value_of_finding(window, outcome), self._level
         )
 
-    def p_value(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None = None) -> float:
+    def p_value(
+        self,
+        embeddings: ArrayLike,
+        probabilities: ArrayLike,
+        properties: ArrayLike | None = None,
+        context: ArrayLike | None = None,
+    ) -> float:
         """Return the p-value of a window's report without the rest of it.
 
         Raises
@@ -141,7 +164,7 @@ class WindowTest:
         ValueError
             As a call.
         """
-        window = self._validate(embeddings, probabilities, properties)
+        window = self._validate(embeddings, probabilities, properties, context)
         if len(window.rows) < MIN_WINDOW:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW).p_value
         return self._p_value_of_finding(window, self._test(window, 0))
@@ -163,8 +186,19 @@ class WindowTest:
         """The smallest p-value that the permutations allow."""
         return 1 / (1 + self._draws)
 
-    def _validate(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> TestedWindow:
+    def _validate(
+        self,
+        embeddings: ArrayLike,
+        probabilities: ArrayLike,
+        properties: ArrayLike | None,
+        context: ArrayLike | None,
+    ) -> TestedWindow:
         sample = self._reference.check(embeddings, probabilities, properties)
+        covariates = None
+        if self._context_null is not None:
+            if context is None:
+                raise ValueError("calm traffic was declared with a context, these predictions have none")
+            covariates = check_context(context, len(sample), self._context_null.columns)
         keys = repeat_keys(sample)
         rows = first_rows(keys)
         seed = self._seed, zlib.crc32(sample.embeddings[rows[:MAX_WINDOW_ROWS]].tobytes())
@@ -178,10 +212,13 @@ class WindowTest:
             views=self._fitted.build_views(tested),
             repeats=self._repeat_test(keys),
             seed=seed,
+            context=None if covariates is None else covariates[rows],
         )
 
     def _test(self, window: TestedWindow, bootstrap_draws: int) -> Outcome:
         """Return the outcome of all tests, with intervals of the effects if there are bootstrap draws."""
+        if self._context_null is not None and window.context is not None:
+            return self._test_in_context(self._context_null, window, window.context, bootstrap_draws)
         pooled = self._fitted.views.joined(window.views)
         m = len(window.rows)
         n = len(pooled) - m
@@ -201,6 +238,18 @@ class WindowTest:
             families=families_of(statistics.statistics),
             floor=self._floor,
             design_effect=design_effect,
+        )
+
+    def _test_in_context(
+        self, null: ContextNull, window: TestedWindow, context: FloatArray, bootstrap_draws: int
+    ) -> Outcome:
+        outcome = null.evaluate(window.views, context, window.rng(use=0), bootstrap_draws)
+        return Outcome(
+            values=outcome.values,
+            resampled=outcome.resampled,
+            families=families_of(outcome.statistics),
+            floor=self._floor,
+            design_effect=outcome.design_effect,
         )
 
     def _p_value_of_finding(self, window: TestedWindow, outcome: Outcome) -> float:
