@@ -16,6 +16,9 @@ from .types import IntArray
 
 SIZE_RATIO = 1.05  # ratio of the window sizes for which windows are drawn; others are scaled to the nearest
 SIZES_KEPT = 8  # sizes whose null distributions are held
+PILOT_DRAWS = 199  # windows drawn from a baseline of traffic to tell how dependent its predictions are
+DEPENDENT = 1.3  # design effect from which predictions of a baseline count as dependent
+MIN_ROWS = 20  # independent rows that a baseline counts as, at the least
 MAX_SERIES_COLUMNS = 128  # columns of a view from which the block length is chosen
 
 
@@ -91,3 +94,24 @@ class CalmNull:
 
 def _nearest_size(m: int) -> int:
     return round(SIZE_RATIO ** round(math.log(m, SIZE_RATIO)))
+
+
+def null_of_baseline(traffic: PredictionViews, rows: int, window_size: int, draws: int, seed: int) -> CalmNull | None:
+    """Return the null distribution of a baseline that is traffic, or None if its rows count as independent.
+
+    A baseline whose rows are dependent errs like fewer independent rows.
+
+    Parameters
+    ----------
+    traffic : views of the baseline in its own order.
+    rows : its rows that take part in tests.
+    """
+    design_effect = CalmNull(traffic, rows, PILOT_DRAWS, seed).design_effect(window_size)
+    if design_effect < DEPENDENT:
+        return None
+    return CalmNull(traffic, max(int(rows / design_effect), MIN_ROWS), draws, seed)
+
+
+def smallest_calm(window_size: int, has_context: bool) -> int:
+    """Return the number of calm rows that windows of a size need: ten windows, or one where they have a context."""
+    return window_size if has_context else 10 * window_size

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .calm_null import CalmNull
+from .calm_null import CalmNull, null_of_baseline, smallest_calm
 from .context import check_context
 from .context_null import ContextNull
 from .diagnosis import diagnose
@@ -24,8 +24,6 @@ MIN_WINDOW = 20  # different predictions that a window needs
 MAX_WINDOW_ROWS = 5000  # different predictions of a window that are tested; of more, so many are drawn
 MIN_DRAWS, MAX_DRAWS = 499, 9999  # permutations of a test
 DRAWS_PER_LEVEL = 5  # permutations expected at or below the level
-PILOT_DRAWS = 199  # windows drawn from a baseline of traffic to tell how dependent its predictions are
-DEPENDENT = 1.3  # design effect from which predictions of a baseline count as dependent
 BOOTSTRAP_DRAWS = 60  # resamples from which the intervals of the effects come
 
 
@@ -101,7 +99,7 @@ class WindowTest:
         calm_sample = None
         if calm is not None:
             calm_sample = reference.check(calm["embeddings"], calm["probabilities"], calm.get("properties"))
-            needed = window_size if "context" in calm else 10 * window_size
+            needed = smallest_calm(window_size, "context" in calm)
             if len(calm_sample) < needed:
                 raise ValueError(f"calm traffic must have {needed} rows for such windows, got {len(calm_sample)}")
             views = self._fitted.build_views(calm_sample)
@@ -111,7 +109,8 @@ class WindowTest:
             else:
                 self._null = CalmNull(views, len(self._fitted.views), self._draws, seed)
         elif reference.is_traffic and len(reference) >= 10 * window_size:
-            self._null = self._null_of_baseline(window_size)
+            traffic = self._fitted.build_views(reference.sample)
+            self._null = null_of_baseline(traffic, len(self._fitted.views), window_size, self._draws, seed)
         self._repeat_test = RepeatTest(reference.keys, None if calm_sample is None else repeat_keys(calm_sample))
 
     def __call__(
@@ -168,18 +167,6 @@ class WindowTest:
         if len(window.rows) < MIN_WINDOW:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW).p_value
         return self._p_value_of_finding(window, self._test(window, 0))
-
-    def _null_of_baseline(self, window_size: int) -> CalmNull | None:
-        """Return the null distribution of a baseline that is traffic, or None if its rows count as independent.
-
-        A baseline whose rows are dependent errs like fewer independent rows.
-        """
-        views = self._fitted.build_views(self._reference.sample)
-        rows = len(self._fitted.views)
-        design_effect = CalmNull(views, rows, PILOT_DRAWS, self._seed).design_effect(window_size)
-        if design_effect < DEPENDENT:
-            return None
-        return CalmNull(views, max(int(rows / design_effect), MIN_WINDOW), self._draws, self._seed)
 
     @property
     def _floor(self) -> float:

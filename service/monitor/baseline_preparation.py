@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from sqlalchemy import Connection, Engine
 
 from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
+from ..drift.calm_null import smallest_calm
+from ..drift.learnt_slopes import LearntContext
 from ..settings import Settings
 from ..store import baselines, calibrations, log_rows, references
 from ..store.baselines import AcceptedTraffic
@@ -43,9 +45,9 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
             calm, calibration = calibrations.load(connection, key.calibration_id)
             context = ContextColumns.from_arrays(calibration)
     scores = DetectorScores(reference)
-    window_test = _window_test(reference, settings, calm)
     if key.baseline_id is not None and context is not None:
         calm = accepted_calm(reference, accepted, context)
+    window_test = _window_test(reference, settings, calm)
     if calibration is None or not _fits(reference, calibration, scores):
         detector = StreamDetector(reference, stream_budget(settings).detector, SEED, calm, scores=scores)
         calibration = detector.calibration()
@@ -54,11 +56,14 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
                 baselines.save_calibration(connection, key.baseline_id, calibration)
             elif calm is None:
                 references.save_calibration(connection, key.reference_id, calibration)
-    return PreparedReference(key, reference, scores, calibration, window_test, thumbnails, context)
+    in_context = calm if context is not None else None
+    return PreparedReference(key, reference, scores, calibration, window_test, thumbnails, context, in_context)
 
 
 def second_detector(batch: PredictionBatch, prepared: PreparedReference, settings: Settings) -> SecondDetector:
     """Return a detector whose baseline is the traffic since the change of an incident.
+
+    Where what is normal depends on the context, it is expected to go on depending on it as before the change.
 
     Parameters
     ----------
@@ -71,7 +76,11 @@ def second_detector(batch: PredictionBatch, prepared: PreparedReference, setting
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
-    detector = StreamDetector(shifted, SECOND_SHARE * stream_budget(settings).detector, SEED, scores=scores)
+    learnt = None
+    if prepared.context is not None and prepared.calm is not None:
+        learnt = LearntContext(prepared.calm, prepared.context.of(batch.times, batch.tags))
+    run_time = SECOND_SHARE * stream_budget(settings).detector
+    detector = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt)
     made = PreparedReference(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )
@@ -133,7 +142,8 @@ def accepted_calm(reference: Reference, accepted: AcceptedTraffic, context: Cont
 def _window_test(
     reference: Reference, settings: Settings, calm: Mapping[str, ArrayLike] | None
 ) -> Callable[[], WindowTest]:
-    if calm is not None and len(np.asarray(calm["embeddings"])) < 10 * settings.window_size:
+    smallest = smallest_calm(settings.window_size, calm is not None and "context" in calm)
+    if calm is not None and len(np.asarray(calm["embeddings"])) < smallest:
         calm = None  # It was declared calm when windows were smaller.
     return lambda: WindowTest(reference, window_size=settings.window_size, seed=SEED, level=LEVEL, calm=calm)
 

@@ -44,6 +44,8 @@ class PreparedReference:
         The rows of the reference that can be shown.
     context : ContextColumns, optional
         The covariates on which depends what is normal, where the calibration learnt that.
+    calm : mapping, optional
+        The traffic that it learnt that from, with its `context` (n, c).
     """
 
     key: BaselineKey
@@ -53,6 +55,7 @@ class PreparedReference:
     make_test: Callable[[], WindowTest]
     thumbnails: tuple[int, ...] = ()
     context: ContextColumns | None = None
+    calm: Mapping[str, ArrayLike] | None = None
 
     @property
     def reference_id(self) -> int:
@@ -68,7 +71,9 @@ class PreparedReference:
     @property
     def nbytes(self) -> int:
         """The memory that the arrays need, without that of the window test."""
-        arrays = (self.reference.embeddings, self.reference.probabilities, self.scores.of_reference)
+        arrays = [self.reference.embeddings, self.reference.probabilities, self.scores.of_reference]
+        if self.calm is not None:
+            arrays += [np.asarray(self.calm["embeddings"]), np.asarray(self.calm["probabilities"])]
         return sum(values.nbytes for values in arrays)
 
     @property

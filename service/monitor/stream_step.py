@@ -100,7 +100,7 @@ def _take_rows(update: StreamUpdate, rows: StreamRows) -> None:
     state = update.state
     state.detector.update_scored(rows.scores, rows.context, rows.times)
     if state.second is not None:
-        state.second.detector.update(rows.embeddings, rows.probabilities, rows.properties)
+        state.second.detector.update(rows.embeddings, rows.probabilities, rows.properties, rows.context)
     state = state.with_confidences(rows.probabilities)
     update.state = replace(state.with_recent(rows.ids), seen=state.seen + len(rows))
     request_full_windows(update)

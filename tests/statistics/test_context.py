@@ -1,0 +1,88 @@
+"""Windows and further baselines within a cycle: the cycle is no drift, and what comes on top of it is."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.support.worlds import Arrays, World
+from tidemark.drift import Reference, StreamDetector, WindowTest
+from tidemark.drift import calibration as room
+from tidemark.drift.learnt_slopes import LearntContext
+
+WORLD = World()
+PERIOD = 2000  # predictions of a cycle
+ASKED = 20_000
+
+
+class Cycle:
+    """Traffic whose images follow a cycle; continues in time by itself."""
+
+    def __init__(self, seed: int, time: int = 0) -> None:
+        self.rng, self.time = np.random.default_rng(seed), time
+
+    def __call__(self, n: int, move: float = 0.0) -> Arrays:
+        phase = 2 * np.pi * (self.time + np.arange(n)) / PERIOD
+        self.time += n
+        shift = (move + 0.3 * (1 + np.sin(phase)))[:, None]
+        seen = WORLD.see(WORLD.labels(n, self.rng), self.rng, move=shift)
+        return seen | {"context": np.stack([np.sin(phase), np.cos(phase)], axis=1)}
+
+
+def without_context(arrays: Arrays) -> Arrays:
+    return {name: values for name, values in arrays.items() if name != "context"}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return WORLD.reference(3000, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def calm() -> Arrays:
+    return Cycle(1)(10_000)
+
+
+def test_windows_of_a_cycle_keep_the_level_and_find_a_shift_on_it(reference: Reference, calm: Arrays) -> None:
+    test = WindowTest(reference, window_size=200, level=0.05, calm=calm)
+    cycle = Cycle(2)
+    drifted = sum(test.p_value(**cycle(200)) <= 0.05 for _ in range(10))
+    assert drifted <= stats.binom.ppf(0.995, 10, 0.05)
+    assert [test.p_value(**cycle(200, move=0.3)) <= 0.01 for _ in range(4)] == [True] * 4
+    report = test(**cycle(200))
+    assert not report.drifted
+    assert report.design_effect is not None
+    assert report.design_effect < 1.5  # the cycle itself is no dependence
+    with pytest.raises(ValueError, match="declared with a context"):
+        test(**without_context(cycle(200)))
+    with pytest.raises(ValueError, match="context must have shape"):
+        test(**cycle(200) | {"context": np.zeros((200, 3))})
+
+
+def test_windows_of_one_hour_are_compared_with_the_same_hour_of_other_days(reference: Reference, calm: Arrays) -> None:
+    """All rows of a window at one phase: the night looks like the night, the same images by day do not."""
+    test = WindowTest(reference, window_size=200, calm=calm)
+    night = Cycle(3, time=1450)(100)
+    assert not test(**night).drifted
+    assert test(**night | {"context": Cycle(3, time=450)(100)["context"]}).drifted
+
+
+@pytest.mark.parametrize("start", [0, 900])
+def test_a_baseline_of_a_part_of_a_cycle_learns_the_rest_from_before(
+    reference: Reference, calm: Arrays, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_CHUNKS", 16)
+    cycle = Cycle(4, time=start)
+    drifted = cycle(600, move=0.5)
+    baseline = reference.accept(**without_context(drifted))
+    detector = StreamDetector(baseline, ASKED, learnt=LearntContext(calm, drifted["context"]))
+    alarms = 0
+    for _ in range(8000 // 200):
+        detector.update(**cycle(200, move=0.5))
+        alarms += detector.drift_detected
+        if detector.drift_detected:
+            detector.reset()
+    assert alarms <= stats.poisson.ppf(0.995, 8000 / ASKED)
+    detector.reset()
+    for _ in range(10):
+        detector.update(**cycle(20, move=0.9))
+    assert detector.drift_detected
