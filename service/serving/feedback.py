@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -14,7 +14,7 @@ from ..model_key import ModelKey
 from ..spool import search
 from ..spool.spool import Spool
 from ..store import feedback, models
-from ..store.feedback import Predicted
+from ..store.feedback import FeedbackRow, Predicted
 from .counters import ServerMetrics
 from .model_registry import ModelRegistry
 from .shadow import Shadow
@@ -79,14 +79,14 @@ class FeedbackLog:
                     reason = f"{UNKNOWN_LABEL}, it has {', '.join(predicted.labels[:10])}"[:200]
                     rejected.append(RejectedItem(str(key), labels[key], reason))
                 else:
-                    rows.append(_row(key, predicted, index))
+                    rows.append(predicted.labelled(key, index))
             accepted = len(rows)
             for shadow in self._registry.shadows:
                 rows += self._shadow_rows(connection, shadow, {key: labels[key] for key in predictions})
             if rows:
                 feedback.save(connection, rows)
             names = {model_id: name for name, model_id in models.ids(connection).items()}
-        for model_id, count in Counter(row["model_id"] for row in rows).items():
+        for model_id, count in Counter(row.model_id for row in rows).items():
             self._metrics.feedback_accepted(*ModelKey.parse(names[model_id]), count)
         absent = [key for key in labels if key not in predictions]
         unknown = []
@@ -103,13 +103,13 @@ class FeedbackLog:
         """Check whether some model of this server has a label."""
         return any(label_index(model.bundle.labels, label) is not None for model in self._registry.all)
 
-    def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
+    def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[FeedbackRow]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""
         labels = {shadow.id_of(key): label for key, label in labels.items()}
         predictions = feedback.find(connection, list(labels))
         predictions |= self._spooled([key for key in labels if key not in predictions])
         indices = {key: label_index(predicted.labels, labels[key]) for key, predicted in predictions.items()}
-        return [_row(key, predictions[key], index) for key, index in indices.items() if index is not None]
+        return [predictions[key].labelled(key, index) for key, index in indices.items() if index is not None]
 
     def _spooled(self, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
         """Return predictions that are acknowledged but not yet in Postgres."""
@@ -128,11 +128,11 @@ class FeedbackLog:
         }
 
 
-def label_rows(connection: Connection, labels: Mapping[UUID, str]) -> list[dict[str, Any]]:
+def label_rows(connection: Connection, labels: Mapping[UUID, str]) -> list[FeedbackRow]:
     """Return rows for those labels whose predictions are in Postgres, and that their models have."""
     predicted = feedback.find(connection, list(labels))
     indices = {key: label_index(prediction.labels, labels[key]) for key, prediction in predicted.items()}
-    return [_row(key, predicted[key], index) for key, index in indices.items() if index is not None]
+    return [predicted[key].labelled(key, index) for key, index in indices.items() if index is not None]
 
 
 def label_index(labels: Sequence[str], label: str) -> int | None:
@@ -157,13 +157,3 @@ def _by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, str], list[Rejecte
         except ValueError:
             rejected.append(RejectedItem(item.id, item.label, INVALID_ID))
     return labels, rejected
-
-
-def _row(key: UUID, predicted: Predicted, label: int) -> dict[str, Any]:
-    return {
-        "prediction_id": key,
-        "model_id": predicted.model_id,
-        "label": label,
-        "predicted": predicted.predicted,
-        "probabilities": predicted.probabilities,
-    }

@@ -1,7 +1,7 @@
 """True labels that came back for logged predictions."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -11,7 +11,6 @@ from .predictions import by_ids
 from .raw_connection import raw
 from .tables import models
 
-COLUMNS = ("prediction_id", "model_id", "label", "predicted", "probabilities")
 SAVE = """
 INSERT INTO feedback AS f (prediction_id, model_id, label, predicted, probabilities)
 SELECT DISTINCT ON (prediction_id) prediction_id, model_id, label, predicted, probabilities
@@ -25,6 +24,16 @@ WHERE f.label <> excluded.label
 """
 
 
+class FeedbackRow(NamedTuple):
+    """A label that came back for a prediction."""
+
+    prediction_id: UUID
+    model_id: int
+    label: int  # index of the class
+    predicted: int  # index of the class that the model answered
+    probabilities: bytes  # little-endian float16
+
+
 class Predicted(NamedTuple):
     """What feedback needs to know of a prediction."""
 
@@ -32,6 +41,10 @@ class Predicted(NamedTuple):
     labels: list[str]
     predicted: int
     probabilities: bytes
+
+    def labelled(self, prediction_id: UUID, label: int) -> FeedbackRow:
+        """Return the row of a label for this prediction."""
+        return FeedbackRow(prediction_id, self.model_id, label, self.predicted, self.probabilities)
 
 
 def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
@@ -45,17 +58,13 @@ def find(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
     }
 
 
-def save(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def save(connection: Connection, rows: Sequence[FeedbackRow]) -> None:
     """Store labels; a repeat takes the earlier label's place. Those whose predictions are in Postgres enter the label
     log at once, the others when their predictions arrive.
-
-    Parameters
-    ----------
-    rows : `prediction_id`, `model_id`, `label`, `predicted`, and `probabilities` (little-endian float16) each.
     """
-    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    columns = {name: [getattr(row, name) for row in rows] for name in FeedbackRow._fields}
     with raw(connection).cursor() as cursor:
-        model_ids = sorted(set(columns["model_id"]))
+        model_ids = sorted({row.model_id for row in rows})
         label_log.lock(cursor, model_ids)
         cursor.execute(SAVE, columns)
         for model_id in model_ids:

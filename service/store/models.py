@@ -1,14 +1,23 @@
 """The models that were ever served or watched, and their streams."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from ..errors import ReferenceMismatch
 from ..model_key import ModelKey
 from .tables import models, references, streams
+
+
+class RegisteredModel(NamedTuple):
+    """A model as it is registered."""
+
+    id: int
+    name: str  # name:version
+    sha256: str
+    labels: list[str]
 
 
 def register(
@@ -53,26 +62,15 @@ def register(
     return model_id
 
 
-def find(connection: Connection, name: str, version: str) -> Row[Any] | None:
-    """Return a model's row, or None."""
-    query = select(models).where(models.c.name == name, models.c.version == version)
-    return connection.execute(query).one_or_none()
-
-
-class RegisteredModel(NamedTuple):
-    """A model as it is registered."""
-
-    id: int
-    name: str  # name:version
-    sha256: str
-    labels: list[str]
+def find(connection: Connection, name: str, version: str) -> RegisteredModel | None:
+    """Return a model, or None."""
+    row = connection.execute(_query().where(models.c.name == name, models.c.version == version)).one_or_none()
+    return None if row is None else RegisteredModel(**row._asdict())
 
 
 def registered(connection: Connection) -> list[RegisteredModel]:
     """Return every model."""
-    c = models.c
-    rows = connection.execute(select(c.id, c.name + ":" + c.version, c.sha256, c.labels))
-    return [RegisteredModel(*row) for row in rows]
+    return [RegisteredModel(**row._asdict()) for row in connection.execute(_query())]
 
 
 def ids(connection: Connection) -> dict[str, int]:
@@ -98,6 +96,11 @@ def embedding_sizes(connection: Connection, model_ids: Sequence[int]) -> dict[in
 def labels(connection: Connection) -> set[str]:
     """Return every label of every model."""
     return {label for row in connection.execute(select(models.c.labels)) for label in row.labels}
+
+
+def _query() -> Select[tuple[int, str, str, list[str]]]:
+    c = models.c
+    return select(c.id, (c.name + ":" + c.version).label("name"), c.sha256, c.labels)
 
 
 def _pinned(connection: Connection, model_id: int) -> bool:

@@ -2,9 +2,9 @@
 
 import datetime as dt
 import re
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from .errors import original_error, sqlstate
@@ -21,6 +21,14 @@ FIND = text(
     WHERE c.relkind = 'r' AND pg_table_is_visible(c.oid)
     """
 )
+
+
+class Partition(NamedTuple):
+    """A day of a partitioned table."""
+
+    name: str
+    attached: bool  # whether it is a partition of its parent at present
+    pending: bool  # whether it is half detached
 
 
 def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOUT) -> tuple[list[str], list[str]]:
@@ -51,15 +59,16 @@ def day_of(name: str) -> dt.date | None:
     return dt.date(int(match[2]), int(match[3]), int(match[4])) if match else None
 
 
-def _old(connection: Connection, before: dt.date) -> list[tuple[str, Row[Any]]]:
+def _old(connection: Connection, before: dt.date) -> list[tuple[str, Partition]]:
     """Return the old partitions with their parents: half detached ones first, for no other day of their parent can be
     detached before; then in the order in which parents lose their days."""
-    partitions = [(match[1], row) for row in connection.execute(FIND) if (match := OF_A_DAY.match(row.name))]
+    tables = [Partition(*row) for row in connection.execute(FIND)]
+    partitions = [(match[1], table) for table in tables if (match := OF_A_DAY.match(table.name))]
     old = [(parent, row) for parent, row in partitions if (day := day_of(row.name)) and day < before]
     return sorted(old, key=lambda item: (not item[1].pending, PARTITIONED.index(item[0]), item[1].name))
 
 
-def _drop(connection: Connection, parent: str, row: Row[Any], lock_timeout: float) -> None:
+def _drop(connection: Connection, parent: str, row: Partition, lock_timeout: float) -> None:
     """Detach a partition while others read its parent, and drop it."""
     connection.execute(text(f"SET lock_timeout = '{lock_timeout}s'"))
     try:
@@ -71,7 +80,7 @@ def _drop(connection: Connection, parent: str, row: Row[Any], lock_timeout: floa
         connection.execute(text("RESET lock_timeout"))
 
 
-def _drop_in_transaction(connection: Connection, parent: str, row: Row[Any], lock_timeout: float) -> None:
+def _drop_in_transaction(connection: Connection, parent: str, row: Partition, lock_timeout: float) -> None:
     """Detach and drop a partition behind a pooler, where a setting of the session would stay with another client.
 
     Nobody else reads or writes the parent meanwhile, which is brief, or this waits in vain.

@@ -1,7 +1,6 @@
 """Each table has a bound, and what is beyond it is deleted, in the order in which rows point to each other."""
 
 import datetime as dt
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from tests.support.predictions import new_ids, write
 from tidemark.store import cleanup, feedback, models, references
 from tidemark.store.cleanup import BOUNDS
+from tidemark.store.feedback import FeedbackRow
 from tidemark.store.logged import logged
 from tidemark.store.schema import FOREIGN
 
@@ -42,9 +42,9 @@ def counts(connection: Connection) -> dict[str, int]:
     return {table: connection.execute(text(f'SELECT count(*) FROM "{table}"')).scalar_one() for table in COUNTED}
 
 
-def label(key: UUID, model_id: int) -> dict[str, Any]:
+def label(key: UUID, model_id: int) -> FeedbackRow:
     probabilities = np.full(2, 0.5, "<f2").tobytes()
-    return {"prediction_id": key, "model_id": model_id, "label": 1, "predicted": 0, "probabilities": probabilities}
+    return FeedbackRow(key, model_id, 1, 0, probabilities)
 
 
 @pytest.fixture

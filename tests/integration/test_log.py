@@ -23,6 +23,7 @@ from tidemark.store import (
     models,
     streams,
 )
+from tidemark.store.feedback import FeedbackRow
 from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
 from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import Logged, logged
@@ -250,11 +251,9 @@ def test_properties_of_some_rows_leave_the_others_without(engine: Engine, model_
     assert np.isnan(batch.properties[2:]).all()
 
 
-def label(key: UUID, model_id: int, value: int) -> dict[str, object]:
+def label(key: UUID, model_id: int, value: int) -> FeedbackRow:
     probabilities = np.array([0.25, 0.75], "<f2").tobytes()
-    return {
-        "prediction_id": key, "model_id": model_id, "label": value, "predicted": 1, "probabilities": probabilities
-    }  # fmt: skip
+    return FeedbackRow(key, model_id, value, 1, probabilities)
 
 
 def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_replaces(

@@ -30,6 +30,7 @@ from tidemark.inference.session import Model
 from tidemark.remedy.label_shift.priors_file import corrections
 from tidemark.remedy.paired_bootstrap import hits, log_losses
 from tidemark.store import baselines, feedback, models, references, streams
+from tidemark.store.feedback import FeedbackRow
 from tidemark.store.logged import HALF, logged
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
@@ -63,13 +64,7 @@ class World:
         with self.engine.begin() as connection:
             write(connection, batch)
             items = [
-                {
-                    "prediction_id": key,
-                    "model_id": models.ids(connection)[self.stream],
-                    "label": int(label),
-                    "predicted": int(predicted),
-                    "probabilities": p.tobytes(),
-                }
+                FeedbackRow(key, models.ids(connection)[self.stream], int(label), int(predicted), p.tobytes())
                 for key, predicted, p, label in zip(
                     batch.uuids, batch.labels, probabilities, [] if told is None else told, strict=told is not None
                 )

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 from sqlalchemy import Engine, text
@@ -12,6 +12,7 @@ from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import feedback, installation, label_log, log, models, schema
 from tidemark.store.embedded.programs import program_folder
+from tidemark.store.feedback import FeedbackRow
 from tidemark.store.logged import Logged, logged
 
 D, K = 4, 2
@@ -22,11 +23,9 @@ def predictions(count: int) -> Logged:
     return logged("m:1", new_ids(count), np.tile([0.25, 0.75], (count, 1)), np.ones((count, D)))
 
 
-def label(key: object, model_id: int) -> dict[str, object]:
+def label(key: UUID, model_id: int) -> FeedbackRow:
     probabilities = np.array([0.25, 0.75], "<f2").tobytes()
-    return {
-        "prediction_id": key, "model_id": model_id, "label": 1, "predicted": 1, "probabilities": probabilities
-    }  # fmt: skip
+    return FeedbackRow(key, model_id, 1, 1, probabilities)
 
 
 def run(program: str, *arguments: object) -> None:

@@ -57,13 +57,7 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
     model_id = written(old, new)
     with engine.begin() as connection:
         predicted = feedback.find(connection, [old.uuids[0]])[old.uuids[0]]
-        row = {
-            "prediction_id": old.uuids[0],
-            "model_id": model_id,
-            "predicted": 0,
-            "probabilities": predicted.probabilities,
-        }
-        feedback.save(connection, [row | {"label": 0}])
+        feedback.save(connection, [predicted.labelled(old.uuids[0], 0)])
     keep_days(engine, retention_days=30)
     ahead = [TODAY + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)]
     assert days(engine) == ahead

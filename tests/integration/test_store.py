@@ -92,16 +92,10 @@ def test_feedback_overwrites_and_is_read_once(
         predictions_by_id = feedback.find(connection, [rows[0].uuids[0], uuid7()])
         assert list(predictions_by_id) == [rows[0].uuids[0]]
         predicted = predictions_by_id[rows[0].uuids[0]]
-        row = {
-            "prediction_id": rows[0].uuids[0],
-            "model_id": model_id,
-            "predicted": 1,
-            "probabilities": predicted.probabilities,
-        }
-        feedback.save(connection, [row | {"label": 1}])
+        feedback.save(connection, [predicted.labelled(rows[0].uuids[0], 1)])
     with engine.begin() as connection:
         first = label_log.read(connection, model_id, 0, 10, 1, 2)
-        feedback.save(connection, [row | {"label": 0}])
+        feedback.save(connection, [predicted.labelled(rows[0].uuids[0], 0)])
     with engine.connect() as connection:
         assert first is not None
         second = label_log.read(connection, model_id, first.last, 10, 1, 2)

@@ -99,16 +99,7 @@ class Installation:
     def label(self, ids: list[UUID], labels: np.ndarray) -> None:
         with self.engine.begin() as connection:
             predicted = feedback.find(connection, ids)
-            rows = [
-                {
-                    "prediction_id": key,
-                    "model_id": predicted[key].model_id,
-                    "predicted": predicted[key].predicted,
-                    "probabilities": predicted[key].probabilities,
-                    "label": int(label),
-                }
-                for key, label in zip(ids, labels, strict=True)
-            ]
+            rows = [predicted[key].labelled(key, int(label)) for key, label in zip(ids, labels, strict=True)]
             feedback.save(connection, rows)
 
     def logged_before(self, moment: dt.datetime) -> int:
