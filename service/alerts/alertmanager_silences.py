@@ -15,8 +15,8 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from .transport import HTTP_ERRORS, TIMEOUT, reason_of
 from .webhook_network import WebhookNetwork
+from .webhook_transport import HTTP_ERRORS, TIMEOUT, reason_of
 
 ALERTS_PATH = "/api/v2/alerts"  # the end of the address that alerts are posted to
 SILENCES_PATH = "/api/v2/silences"

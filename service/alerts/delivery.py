@@ -21,8 +21,8 @@ from . import alertmanager_silences, outbox, reminders
 from .alert_draft import CHANGED, RESOLVED
 from .outbox import DELIVER, QUEUE, REMINDED, UNMUTE
 from .queue import open_queue
-from .transport import DEFAULT_NETWORK, TIMEOUT, post, run_query
 from .webhook_network import WebhookNetwork
+from .webhook_transport import DEFAULT_NETWORK, TIMEOUT, post, run_query
 
 __all__ = ["DELIVER", "QUEUE", "TIMEOUT", "DeliveryFailed", "attempt", "register"]  # what workers use of deliveries
 

@@ -8,8 +8,8 @@ import httpx
 
 from ..setting_types import WebhookReceiver
 from .links import public_receiver_url
-from .transport import DEFAULT_NETWORK, reason_of
 from .webhook_network import WebhookNetwork
+from .webhook_transport import DEFAULT_NETWORK, reason_of
 
 TIMEOUT = 5.0  # seconds that a receiver may take to answer
 MAX_PARALLEL = 8  # receivers that are asked at a time

@@ -17,8 +17,8 @@ from ..store.alerts import AlertRow
 from ..store.deliveries import DeliveryRow
 from . import alertmanager_silences
 from .outbox import QUEUE, REMIND, REMINDED, delivery_lock
-from .transport import DEFAULT_NETWORK, post, run_query
 from .webhook_network import WebhookNetwork
+from .webhook_transport import DEFAULT_NETWORK, post, run_query
 
 REMIND_ALL = "remind"
 MUTED = "muted"  # the entry of an incident's history that a mute leaves

@@ -14,6 +14,8 @@ from tidemark.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OUR_FILE = re.compile(r"`((?:service|tests|benchmarks|docker|docs|migrations)/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -65,10 +67,16 @@ def test_each_rule_has_an_entry_in_the_runbook() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))])
+@pytest.mark.parametrize("path", DOCUMENTS)
 def test_links_to_files_resolve(path: Path) -> None:
     broken = [target for target in LINK.findall(path.read_text()) if not (path.parent / target).exists()]
     assert not broken
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_the_files_that_a_document_names_exist(path: Path) -> None:
+    missing = [name for name in OUR_FILE.findall(path.read_text()) if not (ROOT / name).exists()]
+    assert not missing
 
 
 def test_the_layers_of_the_architecture_are_folders() -> None:
