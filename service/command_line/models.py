@@ -78,16 +78,16 @@ def model_check(
     """Measure accuracy, calibration and speed on labelled images, and try the usual preprocessing mistakes."""
     from ..commands.model_check import check_model
 
-    facts = check_model(bundle, images, limit)
+    checked = check_model(bundle, images, limit)
     print_facts(
-        facts,
+        checked.to_json(),
         as_json,
         "{model}: accuracy {accuracy:.4f} on {images} images, mean confidence {mean_confidence:.4f}, calibration error "
         "{calibration_error:.4f}, {images_per_second:.0f} images/s ({model_images_per_second:.0f} by the model alone)",
     )
-    for variant in facts["variants"] if not as_json else ():
-        print(f"  with {variant['change']}: accuracy {variant['accuracy']:.4f}")
-    for text in facts["advice"] if not as_json else ():
+    for variant in checked.variants if not as_json else ():
+        print(f"  with {variant.change}: accuracy {variant.accuracy:.4f}")
+    for text in checked.advice if not as_json else ():
         print(f"advice: {text}")
 
 
@@ -134,14 +134,14 @@ def reference_build(
     if not as_json and facts["rehearsals"]:
         print("\n".join(survival_lines(facts["rehearsals"])))
     if not as_json:
-        print("when the detector would see another mix of classes:")
+        print("when the detector would raise an alarm on another mix of classes:")
         for row in facts["detectable"]:
             print(f"  {row['text']}")
     if not as_json and facts["power"]:
         print("smallest shift that four of five windows show at level .01:")
-        for row in facts["power"]:
-            least = "none tried" if row["smallest"] is None else f"{row['smallest']:g} {row['unit']}"
-            print(f"  window of {row['window_size']:4d}: {row['shift']:22s} {least}")
+        for shift in facts["power"]:
+            least = "none tried" if shift["smallest"] is None else f"{shift['smallest']:g} {shift['unit']}"
+            print(f"  window of {shift['window_size']:4d}: {shift['shift']:22s} {least}")
     if not as_json and power == PowerTable.AUTO and not facts["power_complete"]:
         print("the table of detectable shifts was cut short: --power full makes all of it")
 

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -41,6 +42,6 @@ def utc(moment: dt.datetime) -> dt.datetime:
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
-def print_facts(facts: dict[str, Any], as_json: bool, sentence: str) -> None:
+def print_facts(facts: Mapping[str, object], as_json: bool, sentence: str) -> None:
     """Print facts as JSON, or as a sentence with their names in braces."""
     print(json.dumps(facts, indent=2) if as_json else sentence.format(**facts))

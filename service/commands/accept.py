@@ -4,7 +4,7 @@ import datetime as dt
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import TypedDict, get_args
 
 from sqlalchemy import Connection
 
@@ -19,9 +19,28 @@ from ..store.baselines import What
 from ..store.opened import opened
 
 
+class AcceptedSpan(TypedDict):
+    """The printed content of `tidemark accept`."""
+
+    stream: str
+    what: What
+    rows: int  # predictions of the span
+    since: str
+    until: str
+    resolved: int  # alerts that ended
+
+
+class UndoneAcceptance(TypedDict):
+    """The printed content of `tidemark accept --undo`."""
+
+    stream: str
+    rows: int  # predictions of the baseline that was undone
+    baseline: str  # name of the baseline that is in force again
+
+
 def accept_span(
     stream: str, since: dt.datetime | None, until: dt.datetime | None, what: str, note: str
-) -> dict[str, Any]:
+) -> AcceptedSpan:
     """Accept the traffic of a stream between two times; its incidents end as accepted.
 
     Parameters
@@ -51,7 +70,7 @@ def accept_span(
         baseline = acceptance.accept(connection, alerts, row, part, (since, end), by=user_name(), note=note, at=now)
     return {
         "stream": stream,
-        "what": what,
+        "what": part,
         "rows": baseline.rows,
         "since": baseline.since.isoformat(timespec="seconds"),
         "until": baseline.until.isoformat(timespec="seconds"),
@@ -59,7 +78,7 @@ def accept_span(
     }
 
 
-def undo_acceptance(stream: str) -> dict[str, Any]:
+def undo_acceptance(stream: str) -> UndoneAcceptance:
     """Compare a stream again with the baseline before its current one, else with its reference.
 
     Raises

@@ -1,9 +1,9 @@
 """`tidemark calibrate`: declares a span of logged traffic calm, bursts and daily cycles included."""
 
 import datetime as dt
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from ..drift import StreamDetector, WindowTest
+from ..drift import Reference, StreamDetector, WindowTest
 from ..errors import ConfigurationError, TidemarkError
 from ..monitor.baseline_preparation import load
 from ..monitor.budget import pace_of, stream_budget
@@ -20,7 +20,19 @@ FEW_INDEPENDENT = 200  # predictions that the span counts for: below, its own er
 CONTEXTS = ("auto", "none")
 
 
-def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str = "auto") -> dict[str, Any]:
+class CalibratedStream(TypedDict):
+    """The printed content of `tidemark calibrate`."""
+
+    stream: str
+    predictions: int
+    share: float  # of the span's predictions that were used
+    context: str | None
+    design_effect: float
+    threshold: float  # nats
+    warning: NotRequired[str]
+
+
+def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str = "auto") -> CalibratedStream:
     """Calibrate a stream's null distribution on its traffic between two times; the reference stays.
 
     Parameters
@@ -65,7 +77,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
         calibration = detector.calibration() | ({} if columns is None else columns.to_arrays())
         with engine.begin() as connection:
             calibrations.save(connection, row.id, reference_id, (since, until), effect, calm, calibration)
-    facts = {
+    facts: CalibratedStream = {
         "stream": stream,
         "predictions": count,
         "share": round(spread.share, 6),
@@ -73,17 +85,20 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
         "design_effect": round(effect, 2),
         "threshold": detector.threshold,
     }
-    return facts | _warning(count / effect, columns is None and context == "auto")
+    warning = _warning(count / effect, columns is None and context == "auto")
+    if warning:
+        facts["warning"] = warning
+    return facts
 
 
-def _design_effect(reference: Any, window_size: int, calm: dict[str, Any]) -> float:
+def _design_effect(reference: Reference, window_size: int, calm: dict[str, Any]) -> float:
     arrays = {name: values for name, values in calm.items() if name in ("embeddings", "probabilities", "properties")}
     window = {name: values[:window_size] for name, values in arrays.items()}
     return WindowTest(reference, window_size, calm=arrays)(**window).design_effect or 1.0
 
 
-def _warning(independent: float, is_short: bool) -> dict[str, str]:
-    """Return what the user should know of a weak span."""
+def _warning(independent: float, is_short: bool) -> str:
+    """Return why a span is weak, or an empty text."""
     texts = []
     if independent < FEW_INDEPENDENT:
         texts.append(
@@ -95,4 +110,4 @@ def _warning(independent: float, is_short: bool) -> dict[str, str]:
             f"the span is shorter than {MIN_CYCLES} days: what is normal at each hour of the day is not learnt; the "
             f"day of the week needs {MIN_CYCLES} weeks"
         )
-    return {"warning": "; ".join(texts)} if texts else {}
+    return "; ".join(texts)

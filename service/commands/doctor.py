@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -76,7 +76,14 @@ def doctor() -> list[Check]:
     return [*checks, *_receivers(reach_all(settings.webhook_urls, WebhookNetwork.of(settings)))]
 
 
-def to_dict(checks: Sequence[Check]) -> dict[str, Any]:
+class DoctorReport(TypedDict):
+    """The content of `tidemark doctor --json`."""
+
+    healthy: bool
+    checks: list[dict[str, str | bool]]  # the fields of `Check`
+
+
+def to_dict(checks: Sequence[Check]) -> DoctorReport:
     """Return the report as JSON values."""
     return {"healthy": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 

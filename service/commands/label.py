@@ -1,7 +1,7 @@
 """`tidemark label next` and `tidemark label import`: which predictions to label, and labels from a file."""
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import orjson
@@ -19,7 +19,44 @@ BY = "command line"  # name that is recorded for requests of labels from a comma
 SUFFIXES = (".csv", ".json")  # suffixes of the files that are read and written
 
 
-def label_next(stream: str, count: int | None, out: Path | None) -> dict[str, Any]:
+class LabelAccuracy(TypedDict):
+    """The accuracy on the population of a round, with its 95 % interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    labels: int
+
+
+class AccuracyTarget(TypedDict):
+    """So many more labels make the interval so wide."""
+
+    half_width: float
+    labels: int
+
+
+class OpenRequest(TypedDict):
+    """A prediction to be labelled."""
+
+    id: str
+    at: str
+    probability: float  # probability with which it was drawn
+
+
+class LabelRoundFacts(TypedDict):
+    """The printed content of `tidemark label next`."""
+
+    stream: str
+    population: int
+    open: int
+    labelled: int
+    skipped: int
+    accuracy: LabelAccuracy | None
+    targets: list[AccuracyTarget]
+    requests: list[OpenRequest]
+
+
+def label_next(stream: str, count: int | None, out: Path | None) -> LabelRoundFacts:
     """Return the open requests of a stream's newest label round, and the accuracy so far; write them to a file.
 
     Parameters

@@ -3,7 +3,6 @@
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +39,22 @@ class Quality:
     providers: list[str]
 
 
-def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
-    """Measure a bundle on labelled images and try the usual mistakes in preprocessing.
+@dataclass(frozen=True)
+class CheckedModel:
+    """The quality of a bundle, the variants of its preprocessing that were tried, best first, and advice."""
 
-    Returns
-    -------
-    The printed content: `Quality`, the variants tried, best first, and advice.
+    quality: Quality
+    variants: list[Variant]
+    advice: list[str]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the printed content."""
+        variants = [{"change": one.change, "settings": one.settings, "accuracy": one.accuracy} for one in self.variants]
+        return {**asdict(self.quality), "variants": variants, "advice": self.advice}
+
+
+def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> CheckedModel:
+    """Measure a bundle on labelled images and try the usual mistakes in preprocessing.
 
     Raises
     ------
@@ -73,14 +82,7 @@ def check_model(folder: Path, images: Path, limit: int = DEFAULT_LIMIT) -> dict[
             f"accuracy {quality.accuracy:.2f}; with the classes in another order {reordered:.2f}: the labels in "
             "model.toml seem to be in another order than the model's outputs"
         ]
-    return {
-        **asdict(quality),
-        "variants": [
-            {"change": one.change, "settings": one.settings, "accuracy": one.accuracy}
-            for one in variants[:MAX_VARIANTS]
-        ],
-        "advice": advice,
-    }
+    return CheckedModel(quality, variants[:MAX_VARIANTS], advice)
 
 
 def preprocessing_warning(bundle: Bundle, images: Path, limit: int) -> str | None:

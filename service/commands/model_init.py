@@ -2,16 +2,36 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..errors import ConfigurationError
 from ..inference.bundle_builder import init_bundle
 from ..inference.model_examination import Hints
 
 
+class ImageSize(TypedDict):
+    """The input of a model."""
+
+    size: list[int]  # height and width
+    mode: str
+
+
+class InitialisedBundle(TypedDict):
+    """The printed content of `tidemark model init`."""
+
+    bundle: str
+    model: str
+    input: ImageSize
+    labels: int
+    output: str
+    activation: str
+    embedding: str | None
+    notes: list[str]
+
+
 def init_model(
     model: Path, out: Path, name: str | None, version: str, labels: Path | None, preset: str | None, hints: Hints
-) -> dict[str, Any]:
+) -> InitialisedBundle:
     """Write a bundle; return what the command prints."""
     notes: list[str] = []
     bundle = init_bundle(model, out, name, version, labels, preset, hints, notes.append)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,11 @@ from ..settings import Settings
 from ..store import models, references
 from ..store.opened import opened
 from .reference_arrays import read_arrays
-from .reference_detectable import detectable_at_rates
+from .reference_detectable import DetectableAtRate, detectable_at_rates
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
-from .rehearsals import MIN_IMAGES, Rehearsed, rehearse_bundle, survival_table
+from .rehearsals import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, survival_table
 from .survival_picture import survival_picture
 
 __all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]
@@ -42,6 +42,32 @@ HELD_OUT = (
 )
 
 
+class DetectableShift(TypedDict):
+    """The smallest shift of a kind that most windows of a size detect."""
+
+    shift: str
+    unit: str
+    window_size: int
+    smallest: float | None
+
+
+class ReferenceFacts(TypedDict):
+    """The printed content of `tidemark reference build`."""
+
+    model: str
+    model_sha256: str
+    rows: int
+    accuracy: float | None
+    duplicates: NotRequired[int]  # images, as the next one; for a reference of images
+    unreadable: NotRequired[int]
+    thumbnails: int
+    rehearsals: RehearsalFacts | None
+    detectable: list[DetectableAtRate]
+    power: list[DetectableShift]
+    power_complete: bool
+    stored: str
+
+
 def build_reference(
     folder: Path,
     images: Path | None,
@@ -52,7 +78,7 @@ def build_reference(
     power: str = "auto",
     rehearsals: bool = True,
     picture: Path | None = None,
-) -> dict[str, Any]:
+) -> ReferenceFacts:
     """Make a reference and store it, or write it to `out`.
 
     Parameters
@@ -68,7 +94,7 @@ def build_reference(
 
     Returns
     -------
-    What was built, as the command prints it.
+    The printed content.
 
     Raises
     ------
@@ -120,10 +146,14 @@ def build_reference(
         "thumbnails": len(built.thumbnails),
         "rehearsals": None if rehearsed is None else rehearsed.facts(),
         "detectable": detectable_at_rates(rows, Settings.load()),
-        "power": [row._asdict() for row in table],
+        "power": [_detectable_shift(row) for row in table],
         "power_complete": is_complete,
         "stored": stored,
     }
+
+
+def _detectable_shift(row: Detectable) -> DetectableShift:
+    return DetectableShift(shift=row.shift, unit=row.unit, window_size=row.window_size, smallest=row.smallest)
 
 
 def _rehearsed(built: BuiltReference, reference: Reference) -> Rehearsed | None:

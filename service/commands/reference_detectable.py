@@ -1,6 +1,6 @@
 """The shifts that a detector with this reference detects by when, at a few rates of traffic."""
 
-from typing import Any
+from typing import TypedDict
 
 from ..durations import prediction_rate
 from ..monitor.budget import detectable_changes, stream_budget
@@ -11,7 +11,17 @@ from ..settings import Settings
 RATES = 10 / 86_400, 1 / 60, 1.0, 100.0  # predictions a second: 10 a day, 1 a minute, 1 a second, 100 a second
 
 
-def detectable_at_rates(rows: int, settings: Settings) -> list[dict[str, Any]]:
+class DetectableAtRate(TypedDict):
+    """When a change of a class share is detected at a rate of traffic."""
+
+    rate: float  # predictions a second
+    class_share: list[float]  # before and after
+    predictions: int | None
+    seconds: float | None
+    text: str
+
+
+def detectable_at_rates(rows: int, settings: Settings) -> list[DetectableAtRate]:
     """Return for each of RATES and each change of a class share when the detector sees it, and the same in words.
 
     Parameters
@@ -19,7 +29,7 @@ def detectable_at_rates(rows: int, settings: Settings) -> list[dict[str, Any]]:
     rows : int
         The rows of the reference.
     """
-    table = []
+    table: list[DetectableAtRate] = []
     for rate in RATES:
         pace = Pace(rate=rate)
         run_time = stream_budget(settings, pace).detector

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,13 @@ from .rehearsals import RehearsedImages
 CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 
 
+class ImageCounts(TypedDict, total=False):
+    """Images that the reference leaves out."""
+
+    duplicates: int
+    unreadable: int
+
+
 @dataclass(frozen=True)
 class BuiltReference:
     """A reference before it is stored, with what a user should know of how it was made.
@@ -43,7 +50,7 @@ class BuiltReference:
     source: Path
     arrays: dict[str, NDArray[Any]]
     warnings: list[str]
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: ImageCounts = field(default_factory=ImageCounts)
     thumbnails: dict[int, bytes] = field(default_factory=dict)
     rehearsed: RehearsedImages = field(default_factory=RehearsedImages)
     seconds: float = 0.0

@@ -1,9 +1,9 @@
-"""Runs a model over rehearsed shifts of labelled images, and says what it survives."""
+"""Runs a model over rehearsed shifts of labelled images, and reports its accuracy under each."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,22 @@ from ..store.logged import HALF, halved
 
 MAX_IMAGES = 600  # images of a rehearsal, whose accuracy is then known to about one and a half points
 FEW_IMAGES = 300  # images up to which a rehearsal may take more than half of the reference's
-MIN_IMAGES = 100  # images below which rehearsals say too little
+MIN_IMAGES = 100  # images below which the accuracy under a rehearsal is too uncertain
 MAX_PIXEL_BYTES = 100_000_000  # bytes of the images in memory, which leaves fewer of large ones
 TIME_LIMIT = 300.0  # seconds after which no further rehearsal begins
 BATCH = 64  # images of one run of the model
 
 Predict = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+
+
+class SurvivalFacts(TypedDict):
+    """A `SurvivalRow` as JSON."""
+
+    shift: str
+    unit: str
+    severity: str
+    magnitude: float
+    accuracy: float
 
 
 class SurvivalRow(NamedTuple):
@@ -39,6 +49,27 @@ class SurvivalRow(NamedTuple):
     severity: str
     magnitude: float
     accuracy: float
+
+    def facts(self) -> SurvivalFacts:
+        """Return the row as JSON."""
+        return SurvivalFacts(
+            shift=self.shift,
+            unit=self.unit,
+            severity=self.severity,
+            magnitude=self.magnitude,
+            accuracy=self.accuracy,
+        )
+
+
+class RehearsalFacts(TypedDict):
+    """The printed content about the rehearsals of a reference."""
+
+    images: int
+    rehearsals: int
+    seconds: float
+    complete: bool
+    unchanged_accuracy: float
+    survival: list[SurvivalFacts]
 
 
 @dataclass
@@ -63,7 +94,7 @@ class RehearsedImages:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """Rehearsals with how they came about.
+    """Rehearsals, with the time and the completeness of their run.
 
     Attributes
     ----------
@@ -77,15 +108,15 @@ class Rehearsed:
     seconds: float
     is_complete: bool
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the command prints."""
+    def facts(self) -> RehearsalFacts:
+        """Return the printed content."""
         return {
             "images": len(self.rehearsals.rows),
             "rehearsals": len(self.rehearsals),
             "seconds": round(self.seconds, 1),
             "complete": self.is_complete,
             "unchanged_accuracy": self.unchanged_accuracy,
-            "survival": [row._asdict() for row in survival_table(self.rehearsals)],
+            "survival": [row.facts() for row in survival_table(self.rehearsals)],
         }
 
 
@@ -150,7 +181,7 @@ def survival_table(rehearsals: Rehearsals) -> list[SurvivalRow]:
     return sorted(rows, key=lambda row: (row.shift, SEVERITIES.index(row.severity), row.magnitude))
 
 
-def survival_lines(facts: dict[str, Any]) -> list[str]:
+def survival_lines(facts: RehearsalFacts) -> list[str]:
     """Return the facts of a build's rehearsals as lines: an operation a line, its accuracies by severity."""
     rows = [SurvivalRow(**row) for row in facts["survival"]]
     cells = {

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -15,12 +15,42 @@ from ..store.opened import opened
 from ..store.predictions import PARTITIONED
 from ..store.sizes import Size
 
-DEAD_SHARE = 0.2  # of a table's rows, from which it is said
-MIN_DEAD = 10_000
-GRACE_DAYS = 1  # that a day may outlive the retention, for the hourly job to come round
+DEAD_SHARE = 0.2  # share of dead rows in a table from which the report advises a vacuum
+MIN_DEAD = 10_000  # dead rows below which no vacuum is advised
+GRACE_DAYS = 1  # days that a partition may outlive the retention, until the hourly job has dropped it
 
 
-def vacuum_report() -> dict[str, Any]:
+class TableReport(TypedDict):
+    """The size of a table, or of a day of one; bytes but for the rows."""
+
+    name: str
+    parent: str | None
+    rows: int
+    dead: int
+    heap: int
+    indexes: int
+    toast: int
+    total: int
+    vacuumed: str | None
+    analysed: str | None
+    bound: str | None
+
+
+class StorageReport(TypedDict):
+    """The content of `tidemark db vacuum-report`."""
+
+    tables: list[TableReport]
+    bytes: int
+    predictions: int
+    bytes_per_prediction: int | None
+    days: int
+    oldest_day: str | None
+    retention_days: int
+    bytes_at_retention: int | None
+    advice: list[str]
+
+
+def vacuum_report() -> StorageReport:
     """Return the sizes of all tables and days, bytes a prediction, and advice."""
     settings = Settings.load()
     with opened(settings) as engine, engine.connect() as connection:
@@ -28,7 +58,7 @@ def vacuum_report() -> dict[str, Any]:
     return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
 
 
-def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> dict[str, Any]:
+def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> StorageReport:
     """Return the report on these tables."""
     parts = [table for table in tables if table.parent in PARTITIONED]
     logged = [table for table in parts if table.parent == "predictions"]
@@ -50,7 +80,7 @@ def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> di
     }
 
 
-def show(report: dict[str, Any]) -> None:
+def show(report: StorageReport) -> None:
     """Print a report as tables for people."""
     console = Console()
     table = Table("table", box=None)
@@ -58,7 +88,7 @@ def show(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     table.add_column("bound")
     for row in report["tables"]:
-        weights = (decimal(row[name]) for name in ("heap", "indexes", "toast", "total"))
+        weights = map(decimal, (row["heap"], row["indexes"], row["toast"], row["total"]))
         vacuumed = row["vacuumed"][:16].replace("T", " ") if row["vacuumed"] else "never"
         table.add_row(row["name"], f"{row['rows']:,}", f"{row['dead']:,}", *weights, vacuumed, row["bound"] or "")
     console.print(table)
@@ -74,12 +104,20 @@ def show(report: dict[str, Any]) -> None:
         console.print(line)
 
 
-def _row(table: Size) -> dict[str, Any]:
-    moments = {
-        name: moment.isoformat() if moment else None
-        for name, moment in (("vacuumed", table.vacuumed), ("analysed", table.analysed))
-    }
-    return table._asdict() | moments | {"total": table.total, "bound": _bound(table)}
+def _row(table: Size) -> TableReport:
+    return TableReport(
+        name=table.name,
+        parent=table.parent,
+        rows=table.rows,
+        dead=table.dead,
+        heap=table.heap,
+        indexes=table.indexes,
+        toast=table.toast,
+        vacuumed=table.vacuumed.isoformat() if table.vacuumed else None,
+        analysed=table.analysed.isoformat() if table.analysed else None,
+        total=table.total,
+        bound=_bound(table),
+    )
 
 
 def _bound(table: Size) -> str | None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +12,27 @@ from ..store import baselines, streams
 from .accept import incidents
 
 
-def list_streams() -> list[dict[str, Any]]:
+class ListedStream(TypedDict):
+    """A stream as `tidemark stream list` prints it."""
+
+    stream: str
+    state: str
+    kind: str
+    since: str | None
+    predictions: int
+    reference: int | None
+    baseline: str | None  # what was accepted of the traffic that it is compared with
+    retired_at: str | None
+
+
+class RetiredStream(TypedDict):
+    """The printed content of `tidemark stream retire`."""
+
+    retired: str
+    resolved: int  # alerts that ended
+
+
+def list_streams() -> list[ListedStream]:
     """Return every stream with its state; a retired one has the state `retired`."""
     with incidents() as (connection, _):
         accepted = baselines.current_of_all(connection)
@@ -31,7 +51,7 @@ def list_streams() -> list[dict[str, Any]]:
         ]
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
+def show(rows: Sequence[ListedStream]) -> None:
     """Print streams as a table for people."""
     table = Table("stream", "state", "kind", "since", "predictions", "compared with", box=None)
     for row in rows:
@@ -43,7 +63,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     Console().print(table if rows else "no streams yet")
 
 
-def retire_stream(name: str) -> dict[str, Any]:
+def retire_stream(name: str) -> RetiredStream:
     """End a stream, with its slices if it is a whole model's, and with their alerts.
 
     Raises

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from tests.support.bundles import observed_bundle
 from tests.support.worlds import World
-from tidemark.commands.reference import build_reference
+from tidemark.commands.reference import ReferenceFacts, build_reference
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.properties import NAMES
@@ -32,7 +32,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
     return {name: values for name, values in columns.items() if values is not None}
 
 
-def build(bundle: AnyBundle, tmp_path: Path, out: Path | None = None, **changes: Any) -> dict[str, Any]:
+def build(bundle: AnyBundle, tmp_path: Path, out: Path | None = None, **changes: Any) -> ReferenceFacts:
     path = tmp_path / "arrays.npz"
     np.savez(path, **arrays(**changes))
     return build_reference(bundle.folder, None, None, out, arrays_file=path)
@@ -55,6 +55,7 @@ def test_a_reference_of_a_model_served_elsewhere_is_stored(
 ) -> None:
     facts = build(far, tmp_path)
     assert (facts["model"], facts["model_sha256"], facts["rows"]) == ("far:1", far.sha256, 600)
+    assert facts["accuracy"] is not None
     assert 0.8 < facts["accuracy"] < 1
     with engine.connect() as connection:
         model = models.find(connection, "far", "1")

@@ -1,5 +1,6 @@
 """`tidemark model check` and the warning of `reference build`: preprocessing mistakes are named with their remedy."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.graphs import Nodes, build
 from tidemark.commands.model_check import check_model
-from tidemark.commands.reference import build_reference
+from tidemark.commands.reference import ReferenceFacts, build_reference
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import Bundle, Spec, write_spec
 from tidemark.inference.bundle_builder import init_bundle
@@ -67,11 +68,12 @@ def changed(bundle: Bundle, labels: tuple[str, ...] | None = None, **settings: A
 
 
 def test_a_right_bundle_gets_no_advice(bundle: Bundle, images: Path) -> None:
-    facts = check_model(bundle.folder, images)
-    assert (facts["accuracy"], facts["images"], facts["advice"]) == (1.0, 240, [])
-    assert 0 <= facts["calibration_error"] <= 1
-    assert facts["log_loss"] > 0
-    assert facts["images_per_second"] > 0
+    checked = check_model(bundle.folder, images)
+    assert (checked.quality.accuracy, checked.quality.images, checked.advice) == (1.0, 240, [])
+    assert 0 <= checked.quality.calibration_error <= 1
+    assert checked.quality.log_loss > 0
+    assert checked.quality.images_per_second > 0
+    assert json.loads(json.dumps(checked.to_json()))["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -85,11 +87,11 @@ def test_a_mistake_is_named_with_what_to_write_into_model_toml(
     bundle: Bundle, images: Path, wrong: dict[str, Any], advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = changed(bundle, **wrong)
-    facts = check_model(folder, images)
-    assert facts["accuracy"] < 0.8
-    [text] = facts["advice"]
+    checked = check_model(folder, images)
+    assert checked.quality.accuracy < 0.8
+    [text] = checked.advice
     assert advice in text
-    assert facts["variants"][0]["accuracy"] == 1.0
+    assert checked.variants[0].accuracy == 1.0
     build_reference(folder, images, None, tmp_path / "reference.npz", power="none")
     assert advice in capsys.readouterr().err
 
@@ -97,15 +99,15 @@ def test_a_mistake_is_named_with_what_to_write_into_model_toml(
 def test_labels_in_another_order_are_told(bundle: Bundle, tmp_path: Path) -> None:
     pixels, labels = colours()
     np.savez(tmp_path / "turned.npz", images=pixels, labels=(labels + 1) % CLASSES)
-    facts = check_model(bundle.folder, tmp_path / "turned.npz")
-    [text] = facts["advice"]
+    checked = check_model(bundle.folder, tmp_path / "turned.npz")
+    [text] = checked.advice
     assert "accuracy 0.00; with the classes in another order 1.00" in text
 
 
 def test_noise_gets_no_advice(bundle: Bundle, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
     np.savez(tmp_path / "noise.npz", images=pixels, labels=np.random.default_rng(1).integers(0, CLASSES, 200))
-    assert check_model(bundle.folder, tmp_path / "noise.npz")["advice"] == []
+    assert check_model(bundle.folder, tmp_path / "noise.npz").advice == []
 
 
 def test_images_without_labels_are_refused_here(bundle: Bundle, tmp_path: Path) -> None:
@@ -115,15 +117,15 @@ def test_images_without_labels_are_refused_here(bundle: Bundle, tmp_path: Path) 
 
 
 @pytest.fixture
-def make_reference(bundle: Bundle, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    def make(power: str = "none", **arrays: Any) -> dict[str, Any]:
+def make_reference(bundle: Bundle, tmp_path: Path) -> Callable[..., ReferenceFacts]:
+    def make(power: str = "none", **arrays: Any) -> ReferenceFacts:
         np.savez(tmp_path / "a.npz", **arrays)
         return build_reference(bundle.folder, tmp_path / "a.npz", None, tmp_path / "reference.npz", power=power)
 
     return make
 
 
-def test_a_reference_without_labels_is_built(make_reference: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_reference_without_labels_is_built(make_reference: Callable[..., ReferenceFacts], tmp_path: Path) -> None:
     facts = make_reference(images=colours()[0])
     assert (facts["rows"], facts["accuracy"]) == (240, None)
     with np.load(tmp_path / "reference.npz") as stored:
@@ -132,21 +134,21 @@ def test_a_reference_without_labels_is_built(make_reference: Callable[..., dict[
 
 @pytest.mark.parametrize("count", [50, 75, 99])
 def test_a_small_reference_is_built_without_the_table_that_it_is_too_small_for(
-    make_reference: Callable[..., dict[str, Any]], count: int
+    make_reference: Callable[..., ReferenceFacts], count: int
 ) -> None:
     pixels, labels = colours(count)
     facts = make_reference("full", images=pixels, labels=labels)
     assert (facts["rows"], facts["power"]) == (count, [])
 
 
-def test_too_small_a_reference_is_refused_in_one_line(make_reference: Callable[..., dict[str, Any]]) -> None:
+def test_too_small_a_reference_is_refused_in_one_line(make_reference: Callable[..., ReferenceFacts]) -> None:
     pixels, labels = colours(49)
     with pytest.raises(TidemarkError, match="49 rows are too few for a reference, 50 are needed"):
         make_reference(images=pixels, labels=labels)
 
 
 def test_the_reference_is_written_before_its_table_which_stops_in_time(
-    make_reference: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_reference: Callable[..., ReferenceFacts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def table(_reference: Any, proceed: Callable[[], bool]) -> tuple[()]:
         assert (tmp_path / "reference.npz").is_file()

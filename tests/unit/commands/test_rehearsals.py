@@ -10,7 +10,7 @@ import pytest
 from benchmarks.corruptions import CORRUPTIONS
 from tidemark.commands import rehearsals
 from tidemark.commands.check import check
-from tidemark.commands.reference import build_reference
+from tidemark.commands.reference import ReferenceFacts, build_reference
 from tidemark.commands.rehearsals import RehearsedImages, survival_lines
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
@@ -34,16 +34,17 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def facts(installation: Path) -> dict[str, Any]:
+def facts(installation: Path) -> ReferenceFacts:
     return build(installation, out=installation / "R.npz", picture=installation / "survival.svg")
 
 
-def build(installation: Path, **options: Any) -> dict[str, Any]:
+def build(installation: Path, **options: Any) -> ReferenceFacts:
     return build_reference(installation / "bundle", installation / "reference.npz", None, power="none", **options)
 
 
-def test_the_build_says_what_the_model_survives(facts: dict[str, Any], installation: Path) -> None:
+def test_the_build_says_what_the_model_survives(facts: ReferenceFacts, installation: Path) -> None:
     rehearsed = facts["rehearsals"]
+    assert rehearsed is not None
     assert (rehearsed["complete"], rehearsed["images"]) == (True, 300)
     accuracy = {(row["shift"], row["magnitude"]): row["accuracy"] for row in rehearsed["survival"]}
     assert accuracy["translation", 0.2] < 0.5 < 0.9 < accuracy["jpeg", 40] <= 1
@@ -67,7 +68,7 @@ def test_a_reference_is_built_without_rehearsals_where_they_are_not_wanted(insta
 
 
 def test_rehearsals_survive_a_build_from_the_arrays_of_another(
-    facts: dict[str, Any], installation: Path, tmp_path: Path
+    facts: ReferenceFacts, installation: Path, tmp_path: Path
 ) -> None:
     build_reference(
         installation / "bundle", None, None, tmp_path / "again.npz", arrays_file=installation / "R.npz", power="none"
@@ -81,7 +82,7 @@ def test_rehearsals_survive_a_build_from_the_arrays_of_another(
 
 @pytest.mark.parametrize(("name", "severity"), [("glass", 2), ("frost", 1), ("vignette", 2)])
 def test_check_estimates_the_accuracy_under_a_corruption_that_was_not_rehearsed(
-    facts: dict[str, Any], installation: Path, tmp_path: Path, name: str, severity: int
+    facts: ReferenceFacts, installation: Path, tmp_path: Path, name: str, severity: int
 ) -> None:
     change, sizes = CORRUPTIONS[name]
     with np.load(installation / "traffic.npz") as traffic:
@@ -101,7 +102,7 @@ def test_check_estimates_the_accuracy_under_a_corruption_that_was_not_rehearsed(
     assert abs(performance["estimated_accuracy"] - truth) < 0.06
 
 
-def test_check_wants_one_kind_of_window(installation: Path, facts: dict[str, Any]) -> None:
+def test_check_wants_one_kind_of_window(installation: Path, facts: ReferenceFacts) -> None:
     reference = installation / "R.npz"
     for window, bundle, images in ((None, None, None), (reference, installation / "bundle", reference)):
         with pytest.raises(ConfigurationError, match="either --window, or else --bundle and --images"):
