@@ -42,6 +42,7 @@ class _ClassFeatures(NamedTuple):
     scaling: Scaling
     root: FloatArray  # (c, c)
     means: FloatArray  # (k, c) of all rows of each class
+    apart: FloatArray  # (k, c), the means as far apart as those of the classes themselves, without their errors
     deviations: Float32Array  # (rows, c) of the redrawn rows from the mean of their class
 
 
@@ -94,28 +95,35 @@ class ResidualTest:
         freedom = max(len(fitted) - int(np.count_nonzero(fitted_counts)), 1)
         root = inverse_root((within.T @ within) / freedom, RIDGE)
         deviations = rows[drawn] - _class_means(rows[drawn], self._labels, self._drawn_counts)[self._labels]
-        deviations *= self._inflation()[self._labels, None]
-        return _ClassFeatures(scaling, root, means @ root, (deviations @ root).astype(np.float32))
+        counts = self._drawn_counts[self._labels, None]
+        deviations *= np.sqrt(counts / np.maximum(counts - 1, 1)).astype(np.float32)  # their means are fitted to them
+        whitened: Float32Array = (deviations @ root).astype(np.float32)
+        return _ClassFeatures(scaling, root, means @ root, self._without_errors(means @ root, whitened), whitened)
 
-    def _inflation(self) -> FloatArray:
-        """Return the factor (k,) on deviations within classes that makes up for their means being fitted.
+    def _without_errors(self, means: FloatArray, deviations: Float32Array) -> FloatArray:
+        """Return class means (k, c) drawn together so that they spread as those of endless rows would.
 
-        Classes with one row have no deviation; the others make up for them on average.
+        The means of few rows lie farther apart than the classes: by the variance within classes over their rows.
         """
-        counts = self._drawn_counts
-        rows = float(counts.sum()) / max(float(counts[counts > 1].sum()), 1.0)
-        factor: FloatArray = np.sqrt(counts / np.maximum(counts - 1, 1))
-        return factor * float(np.sqrt(rows))
+        present = self._counts > 0
+        several = self._drawn_counts[self._labels] > 1
+        within = float((deviations[several].astype(np.float64) ** 2).sum()) / max(int(several.sum()), 1)
+        error = within / np.maximum(self._counts, 1)
+        centre = means[present].mean(axis=0)
+        spread = float(((means[present] - centre) ** 2).sum()) / max(int(present.sum()) - 1, 1)
+        between = max(spread - float(error[present].mean()), 0.0)
+        reliability = between / np.maximum(between + error, 1e-300)
+        return np.asarray(centre + np.sqrt(reliability)[:, None] * (means - centre))
 
-    def _mean_error_factor(self) -> float:
-        """Return the factor on the errors of class means for classes with one row, beyond that of `_inflation`.
+    def _represented(self, weights: FloatArray) -> float:
+        """Return the share of weights of the classes, (k,), that lies on classes whose redrawn rows deviate.
 
-        These classes are a larger share of the classes than of the rows.
+        A class with one redrawn row has no deviation from its mean. The deviations of the others are made larger by
+        this share, once for the window's rows and once for the errors of class means: rare classes weigh more there.
         """
-        counts = self._drawn_counts
-        rows = float(counts.sum()) / max(float(counts[counts > 1].sum()), 1.0)
-        classes = int(np.count_nonzero(counts)) / max(int(np.count_nonzero(counts > 1)), 1)
-        return float(np.sqrt(classes / rows))
+        total = float(weights.sum())
+        represented = float(weights[self._drawn_counts > 1].sum())
+        return represented / total if represented > 0 else 1.0
 
     def __call__(self, views: PredictionViews, proportions: FloatArray) -> Residual:
         """Test a window.
@@ -131,16 +139,17 @@ class ResidualTest:
         again = label_shift.estimate_redrawn_proportions(self._ratios, counts, self.prior, q)
         classes = (counts.T @ np.eye(len(q), dtype=np.float32)[self._labels]).astype(np.float64) / m
         multipliers = rng.standard_normal(counts.shape, dtype=np.float32)
-        error = q / np.sqrt(np.maximum(self._counts, 1) * np.maximum(self._drawn_counts, 1))
-        error *= self._mean_error_factor()
-        weights = counts / np.float32(m) - multipliers * error[self._labels, None].astype(np.float32)
+        variances = np.where(self._counts > 0, q**2 / np.maximum(self._counts, 1), 0)  # of the class means, weighted
+        error = np.sqrt(variances / np.maximum(self._drawn_counts, 1) / self._represented(variances))
+        row_weight = np.float32(1 / (m * np.sqrt(self._represented(q))))
+        weights = counts * row_weight - multipliers * error[self._labels, None].astype(np.float32)
         lengths = []
         for name, columns in _explained(views).items():
             if name not in self._features:
                 continue
-            scaling, root, means, deviations = self._features[name]
+            scaling, root, means, apart, deviations = self._features[name]
             observed = scaling(columns).mean(axis=0, dtype=np.float64) @ root - q @ means
-            redrawn = (weights.T @ deviations).astype(np.float64) + (classes - again) @ means
+            redrawn = (weights.T @ deviations).astype(np.float64) + (classes - again) @ apart
             lengths.append(np.concatenate([[(observed**2).sum()], (redrawn**2).sum(axis=1)]))
         table = np.array(lengths)
         return Residual(float(table[:, 0].sum()), combination.combined(table), _effects(table))

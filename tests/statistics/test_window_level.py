@@ -102,6 +102,28 @@ def test_residual_test_keeps_its_level_with_as_many_dimensions_as_rows() -> None
     assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.995, len(p), 0.05)
 
 
+def test_residual_test_keeps_its_level_with_three_rows_a_class() -> None:
+    """100 classes in 64 dimensions: most of the error of the class means is that of classes with one or two rows."""
+    rng, p = np.random.default_rng(11), []
+    centres = np.random.default_rng(7).normal(size=(100, 64))
+
+    def see() -> tuple[Arrays, np.ndarray]:
+        labels = rng.integers(0, 100, 300)
+        logits = 4 * np.eye(100)[labels] + rng.normal(size=(300, 100))
+        embeddings = (centres[labels] + rng.normal(size=(300, 64))).astype(np.float32)
+        return {"embeddings": embeddings, "probabilities": softmax(logits)}, labels
+
+    for seed in range(8):
+        arrays, labels = see()
+        test = WindowTest(Reference(**arrays, labels=labels), window_size=300, seed=seed)
+        for _ in range(4):
+            window, fitted = test._validate(**see()[0], properties=None), test._fitted
+            q = estimate_proportions(fitted.calibration(window.sample.probabilities), fitted.prior)
+            p.append(fitted.residual_test(window.views, q).p_value)
+    assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.995, len(p), 0.05)
+    assert np.mean(p) < 0.8
+
+
 def test_label_shift_is_named_with_as_many_dimensions_as_rows() -> None:
     rng, kinds = np.random.default_rng(4), []
     scale = np.arange(1, 201) ** -0.5
