@@ -200,7 +200,7 @@ def simulate(script: Script, settings: Settings, seed: int = 0) -> Course:
         evidence,
         tuple(version.replay.cost for version in versions),
         versions[0].replay.expected_run_time,
-        {at: counts[WHOLE] for version in versions for at, counts in version.replay.seen_at.items()},
+        {at: counts[WHOLE] for version in versions for at, counts in version.replay.positions_at.items()},
     )
 
 

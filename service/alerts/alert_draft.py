@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from ..store.alerts import AlertValues
 from ..store.report_json import WindowReportJson
 
 Severity = Literal["ticket", "page"]
@@ -85,3 +86,20 @@ class AlertChange:
     severity: Severity | None = None
     report: WindowReportJson | None = None
     window_id: int | None = None
+
+    def columns(self) -> AlertValues:
+        """Return the columns of the alert that the change sets."""
+        values = AlertValues()
+        if self.kind is not None:
+            values["kind"] = self.kind
+        if self.certainty is not None:
+            values["certainty"] = self.certainty
+        if self.severity is not None:
+            values["severity"] = self.severity
+        if self.window_id is not None:
+            values["window_id"] = self.window_id
+        if self.report is not None:
+            values["report"] = self.report
+            values["p_value"] = self.report["p_value"]
+            values["summary"] = self.report["summary"]
+        return values

@@ -1,8 +1,9 @@
-"""An incident as the events of webhooks and the API show it."""
+"""An incident as the events of webhooks, its history and the API show it."""
 
+import datetime as dt
 from typing import NotRequired, TypedDict
 
-from ..store.alerts import AlertRow, PreviousValues
+from ..store.alerts import AlertRow, HistoryEntry, PreviousValues
 from ..store.report_json import RecurrenceJson, WindowReportJson
 from .links import page_url
 
@@ -85,3 +86,25 @@ def acknowledgement(alert: AlertRow) -> AcknowledgementJson | None:
         "by": alert.acknowledged_by or "",
         "note": alert.acknowledged_note or "",
     }
+
+
+def history_entry(event: str, at: dt.datetime, alert: AlertRow, details: EventDetails) -> HistoryEntry:
+    """Return an event as the incident's history keeps it: without the report."""
+    entry = HistoryEntry(
+        event=event,
+        at=at.isoformat(),
+        sequence=alert.sequence,
+        kind=alert.kind,
+        certainty=alert.certainty,
+        severity=alert.severity,
+        summary=alert.summary,
+    )
+    if "reason" in details:
+        entry["reason"] = details["reason"]
+    if "previous" in details:
+        entry["previous"] = details["previous"]
+    if "reopened" in details:
+        entry["reopened"] = details["reopened"]
+    if alert.resolution:
+        entry["resolution"] = alert.resolution
+    return entry

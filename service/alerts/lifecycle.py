@@ -12,7 +12,7 @@ from ..setting_types import WebhookReceiver
 from ..store import alerts, deliveries, streams
 from ..store.alerts import AlertRow, AlertValues, HistoryEntry, PreviousValues
 from .alert_draft import CHANGED, FIRING, RESOLVED, SEVERITIES, TEST, AlertChange, AlertDraft, Resolution
-from .event_data import EventDetails, TestEventData, event_data
+from .event_data import EventDetails, TestEventData, event_data, history_entry
 from .first_contact import first_contact_sentence
 from .formats import TEST_SUMMARY, render, render_test
 from .outbox import GIVE_UP, defer_delivery, defer_reminders, defer_unmute, release
@@ -74,7 +74,7 @@ class Alerts:
     def change(self, connection: Connection, alert_id: UUID, change: AlertChange) -> bool:
         """Change a firing incident and announce it as `drift.changed`; return False where it no longer fires."""
         before = alerts.get(connection, alert_id)
-        if before is None or alerts.update_alert(connection, alert_id, "firing", **_values(change)) is None:
+        if before is None or alerts.update_alert(connection, alert_id, "firing", **change.columns()) is None:
             return False
         rises = change.severity is not None and _rank(change.severity) > _rank(before.severity)
         previous = PreviousValues(kind=before.kind, certainty=before.certainty, severity=before.severity)
@@ -110,7 +110,7 @@ class Alerts:
             "acknowledged_note": None,
             "muted_until": None,
             "muted_by": None,
-            **(_values(change) if change else AlertValues()),
+            **(change.columns() if change else AlertValues()),
         }
         before = alerts.get(connection, alert_id)
         if before is None or alerts.update_alert(connection, alert_id, "resolved", **values) is None:
@@ -179,7 +179,7 @@ class Alerts:
         if alert is None:
             raise LookupError(f"no alert {alert_id}")
         details = details or EventDetails()
-        alerts.record(connection, alert_id, _event_entry(event, at, alert, details))
+        alerts.record(connection, alert_id, history_entry(event, at, alert, details))
         muted = not urgent and alert.muted_until is not None and alert.muted_until > at
         held_back = muted or alert.parent_id is not None
         data = event_data(alert, self._public_url, details)
@@ -220,45 +220,5 @@ class Alerts:
             defer_delivery(connection, self._queue, delivery_id, alert.id if alert else None, receiver.url)
 
 
-def _values(change: AlertChange) -> AlertValues:
-    """Return the columns that a change sets."""
-    values = AlertValues()
-    if change.kind is not None:
-        values["kind"] = change.kind
-    if change.certainty is not None:
-        values["certainty"] = change.certainty
-    if change.severity is not None:
-        values["severity"] = change.severity
-    if change.window_id is not None:
-        values["window_id"] = change.window_id
-    if change.report is not None:
-        values["report"] = change.report
-        values["p_value"] = change.report["p_value"]
-        values["summary"] = change.report["summary"]
-    return values
-
-
 def _rank(severity: str) -> int:
     return next(rank for rank, name in enumerate(SEVERITIES) if name == severity)
-
-
-def _event_entry(event: str, at: dt.datetime, alert: AlertRow, details: EventDetails) -> HistoryEntry:
-    """Return an event as the incident's history keeps it: without the report."""
-    entry = HistoryEntry(
-        event=event,
-        at=at.isoformat(),
-        sequence=alert.sequence,
-        kind=alert.kind,
-        certainty=alert.certainty,
-        severity=alert.severity,
-        summary=alert.summary,
-    )
-    if "reason" in details:
-        entry["reason"] = details["reason"]
-    if "previous" in details:
-        entry["previous"] = details["previous"]
-    if "reopened" in details:
-        entry["reopened"] = details["reopened"]
-    if alert.resolution:
-        entry["resolution"] = alert.resolution
-    return entry

@@ -70,8 +70,8 @@ async def remind(
 
     alert, rows = await run_query(engine, query)
     if alert is not None:
-        chosen = [row for row in rows if lock in (None, delivery_lock(alert_id, row.url))]
-        await asyncio.gather(*(_remind_of(alert, row, network) for row in chosen))
+        addressed_rows = [row for row in rows if lock in (None, delivery_lock(alert_id, row.url))]
+        await asyncio.gather(*(_remind_of(alert, row, network) for row in addressed_rows))
 
 
 async def _remind_of(alert: AlertRow, row: DeliveryRow, network: WebhookNetwork) -> None:

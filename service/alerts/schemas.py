@@ -2,14 +2,15 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializeAsAny, SkipValidation
 
-from ..store.alerts import AlertRow
+from ..store.alerts import AlertRow, HistoryEntry
 from ..store.baselines import Baseline
 from ..store.deliveries import DeliveryRow
+from ..store.report_json import WindowReportJson
 from .alert_draft import Certainty, Resolution, Severity
 from .links import page_url, public_receiver_url
 
@@ -73,22 +74,44 @@ class AlertSummary(BaseModel):
     @classmethod
     def of(cls, row: AlertRow, public_url: str, now: dt.datetime) -> Self:
         """Return a stored alert as clients read it at the time `now`; a mute that is over is not shown."""
-        return cls(**_values(row, public_url, now))
+        acknowledged = None
+        if row.acknowledged_at is not None:
+            by, note = row.acknowledged_by or "", row.acknowledged_note or ""
+            acknowledged = Acknowledgement(at=row.acknowledged_at, by=by, note=note)
+        is_muted = row.muted_until is not None and row.muted_until > now
+        recurrence = row.report.get("recurrence")
+        names = ("id", "stream", "kind", "certainty", "severity", "state", "sequence", "since", "fired_at")
+        return cls(
+            **{name: getattr(row, name) for name in names},
+            resolved_at=row.resolved_at,
+            resolution=row.resolution,
+            reopened=row.reopened,
+            acknowledged=acknowledged,
+            muted_until=row.muted_until if is_muted else None,
+            muted_by=row.muted_by if is_muted else None,
+            parent=row.parent_id,
+            position=row.position,
+            window=row.window_id,
+            p_value=row.p_value,
+            summary=row.summary,
+            recurrence=None if recurrence is None else Recurrence.model_validate(recurrence),
+            url=page_url(public_url, row.id),
+        )
 
 
 class Alert(AlertSummary):
     """An alert with its report, its history and the deliveries of its events."""
 
-    report: dict[str, Any]
-    history: list[dict[str, Any]]
+    report: SkipValidation[SerializeAsAny[WindowReportJson]]  # as it was stored, also by an earlier version
+    history: SkipValidation[SerializeAsAny[list[HistoryEntry]]]
     deliveries: list[Delivery]
 
     @classmethod
     def with_deliveries(cls, row: AlertRow, sent: Sequence[DeliveryRow], public_url: str, now: dt.datetime) -> Self:
         """Return a stored alert with those of the deliveries that belong to it."""
         deliveries = [Delivery.of(delivery) for delivery in sent if delivery.alert_id == row.id]
-        more = {"report": row.report, "history": row.history, "deliveries": deliveries}
-        return cls(**_values(row, public_url, now), **more)
+        summary = AlertSummary.of(row, public_url, now)
+        return cls(**dict(summary), report=row.report, history=row.history, deliveries=deliveries)
 
 
 class Recurrence(BaseModel):
@@ -117,29 +140,3 @@ class BaselineSummary(BaseModel):
         """Return a stored baseline as clients read it."""
         names = ("id", "what", "since", "until", "rows", "note")
         return cls(**{name: getattr(row, name) for name in names}, by=row.accepted_by, at=row.created_at)
-
-
-def _values(row: AlertRow, public_url: str, now: dt.datetime) -> dict[str, Any]:
-    copied = ("id", "stream", "kind", "certainty", "severity", "state", "sequence", "since", "fired_at", "resolved_at")
-    values: dict[str, Any] = {name: getattr(row, name) for name in copied}
-    if row.acknowledged_at is not None:
-        by, note = row.acknowledged_by or "", row.acknowledged_note or ""
-        values["acknowledged"] = Acknowledgement(at=row.acknowledged_at, by=by, note=note)
-    muted = row.muted_until is not None and row.muted_until > now
-    return (
-        {"acknowledged": None}
-        | values
-        | {
-            "resolution": row.resolution,
-            "reopened": row.reopened,
-            "muted_until": row.muted_until if muted else None,
-            "muted_by": row.muted_by if muted else None,
-            "parent": row.parent_id,
-            "position": row.position,
-            "window": row.window_id,
-            "p_value": row.p_value,
-            "summary": row.summary,
-            "recurrence": row.report.get("recurrence"),
-            "url": page_url(public_url, row.id),
-        }
-    )

@@ -15,7 +15,7 @@ from .statistic import Values, joined_values
 from .types import IntArray
 
 SIZE_RATIO = 1.05  # ratio of the window sizes for which windows are drawn; others are scaled to the nearest
-SIZES_KEPT = 8  # sizes whose null distributions are held
+MAX_SIZES = 8  # sizes whose null distributions are held
 PILOT_DRAWS = 199  # windows drawn from a baseline of traffic to tell how dependent its predictions are
 DEPENDENT = 1.3  # design effect from which predictions of a baseline count as dependent
 MIN_ROWS = 20  # independent rows that a baseline counts as, at the least
@@ -58,7 +58,7 @@ class CalmNull:
             [columns["log_probability"][:, :MAX_SERIES_COLUMNS], columns["soft_label"][:, :MAX_SERIES_COLUMNS]]
         )
         self._block = blocks.block_length(self._series.astype(np.float64))
-        self._null = lru_cache(SIZES_KEPT)(self._draw)
+        self._null = lru_cache(MAX_SIZES)(self._draw)
 
     def evaluate(self, pooled: PredictionViews, m: int, further: Sequence[Contrasts]) -> tuple[dict[str, Values], ...]:
         """Return the values of all statistics: first the observed ones, then those of calm windows.

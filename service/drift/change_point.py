@@ -40,12 +40,12 @@ def change_of_ratio(sums: ScoreSums, column: int, zeroed: int, back: int) -> Cha
     return ChangePoint(min(earliest, zeroed), min(best, zeroed), latest)
 
 
-def _likeliest(gain: FloatArray, before: IntArray, start: int) -> ChangePoint:
+def _likeliest(log_likelihood_ratio: FloatArray, before: IntArray, start: int) -> ChangePoint:
     """Return the change point with the largest gain in nats.
 
     Where nothing older is stored, the earliest possible point is the detector's start.
     """
-    best = int(gain.argmax())
-    near = np.flatnonzero(gain >= gain[best] - LOG_LIKELIHOOD_DROP)
-    earliest = int(before[near[-1]]) if near[-1] < len(gain) - 1 else start
+    best = int(log_likelihood_ratio.argmax())
+    near = np.flatnonzero(log_likelihood_ratio >= log_likelihood_ratio[best] - LOG_LIKELIHOOD_DROP)
+    earliest = int(before[near[-1]]) if near[-1] < len(log_likelihood_ratio) - 1 else start
     return ChangePoint(earliest, int(before[best]), int(before[near[0]]))

@@ -32,5 +32,5 @@ def rows_of_mix(labels: IntArray, proportions: FloatArray, most: int) -> IntArra
     size = int(sizes[np.argmax(possible)]) if possible.any() else most
     counts = np.minimum(np.round(size * proportions).astype(np.int64), available)
     rng = np.random.default_rng(SEED)
-    chosen = [rng.choice(np.flatnonzero(labels == label), n, replace=False) for label, n in enumerate(counts) if n]
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+    parts = [rng.choice(np.flatnonzero(labels == label), n, replace=False) for label, n in enumerate(counts) if n]
+    return np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)

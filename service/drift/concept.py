@@ -143,21 +143,21 @@ class ConceptMonitor:
         """
         answers = self._reference.check_probabilities(probabilities)
         m, k = answers.shape
-        chosen, truth = check_integers("predicted", predicted, m, k), check_integers("labels", labels, m, k)
+        predictions, truth = check_integers("predicted", predicted, m, k), check_integers("labels", labels, m, k)
         groups, keys = check_integers("clusters", clusters, m), check_integers("ids", ids, m)
         posterior = self._reference.calibration(answers)
         if proportions is not None:
             posterior = at_proportions(posterior, self._prior, np.asarray(proportions, dtype=np.float64))
-        confidence = posterior[np.arange(m), chosen]
+        confidence = posterior[np.arange(m), predictions]
         null_error = np.clip(1 - confidence + tolerance, *ERROR_RANGE)
         trace = np.empty((2, m))
-        factors = log_factors(chosen != truth, null_error, self.harmless)
+        factors = log_factors(predictions != truth, null_error, self.harmless)
         for row in range(m):
             self._history.add(
                 Label(
                     id=int(keys[row]),
                     cluster=int(groups[row]),
-                    predicted=int(chosen[row]),
+                    predicted=int(predictions[row]),
                     label=int(truth[row]),
                     confidence=float(confidence[row]),
                     null_error=float(null_error[row]),

@@ -13,7 +13,7 @@ from .simulated_epochs import EPOCH
 from .types import Float32Array, FloatArray
 from .window_statistics import BLOCK
 
-PROMISED_SHARE = 0.9  # share of references whose run time is at least the requested one
+COVERED_SHARE = 0.9  # share of references whose run time is at least the requested one
 FRESH_RATIO = 1.4  # times as often new rows alarm as a finite reference's own; measured by benchmarks/run_time.py
 EXCEEDING = 0.15  # share of epochs whose maxima the tail is fitted to
 TAIL_SLOPE = 1.1  # nats of threshold for each nat of run time on new rows: theory says 1, benchmarks/run_time.py this
@@ -74,7 +74,7 @@ class DetectorCalibration(NamedTuple):
         return self.context.expected(check_context(context, m, len(self.context.location)))
 
     def _usual_draws(self) -> tuple[FloatArray, float]:
-        """Return the maxima (draws, epochs) of the `PROMISED_SHARE` of draws with the lowest, each moved to the median
+        """Return the maxima (draws, epochs) of the `COVERED_SHARE` of draws with the lowest, each moved to the median
         draw's level, and by how many nats the last of these draws exceeds the median one.
 
         Both are shrunk by what the finite number of epochs adds to the differences between draws, by half at most.
@@ -84,7 +84,7 @@ class DetectorCalibration(NamedTuple):
         noise = float(np.median(self.maxima.var(axis=1, ddof=1))) / self.maxima.shape[1]
         total = max(float((high - low) / (ndtri(0.75) - ndtri(0.25))) ** 2, 1e-12)
         reliability = max(1 - noise / total, MIN_RELIABILITY)
-        last = float(np.quantile(means, PROMISED_SHARE))
+        last = float(np.quantile(means, COVERED_SHARE))
         usual = means <= last
         centred = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
         return np.asarray(centred), float(np.sqrt(reliability) * (last - median))

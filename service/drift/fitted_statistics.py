@@ -98,5 +98,5 @@ class FittedStatistics:
         return views.probabilities if self._ungrouped else np.asarray(views.probabilities @ self._group_matrix)
 
 
-def _unit_vectors(dimensions: int, chosen: IntArray) -> Float32Array:
-    return np.asarray(np.eye(dimensions, dtype=np.float32)[:, chosen])
+def _unit_vectors(dimensions: int, dimensions_used: IntArray) -> Float32Array:
+    return np.asarray(np.eye(dimensions, dtype=np.float32)[:, dimensions_used])

@@ -121,8 +121,8 @@ def posterior_proportions(
     q, draws = start, np.empty((PROPORTION_DRAWS, k))
     for sweep in range(-BURN_IN, PROPORTION_DRAWS):
         cumulated = np.cumsum(ratios * q[classes], axis=1)
-        chosen = (cumulated < rng.random((m, 1)) * cumulated[:, -1:]).sum(axis=1)
-        counts = np.bincount(classes[np.arange(m), np.minimum(chosen, width - 1)], minlength=k)
+        drawn_columns = (cumulated < rng.random((m, 1)) * cumulated[:, -1:]).sum(axis=1)
+        counts = np.bincount(classes[np.arange(m), np.minimum(drawn_columns, width - 1)], minlength=k)
         gamma = rng.standard_gamma(counts * (prior > 0) + weight)
         q = np.maximum(gamma, 1e-12 * (prior > 0))
         q = q / q.sum()

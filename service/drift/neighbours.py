@@ -29,14 +29,14 @@ class Neighbours:
         self._reference = reference
         self._views = Views(reference)
         self._rows = rows
-        self._shown = self._views(reference.sample.rows(rows))[View.EMBEDDING]
+        self._embeddings = self._views(reference.sample.rows(rows))[View.EMBEDDING]
 
     def __call__(self, sample: Sample, count: int) -> list[tuple[Neighbour, ...]]:
         """Return up to `count` neighbours of each prediction, nearest first."""
         return [self._nearest(row, count) for row in self._views(sample)[View.EMBEDDING]]
 
     def _nearest(self, embedding: NDArray[np.float32], count: int) -> tuple[Neighbour, ...]:
-        distances = np.sqrt(np.mean((self._shown - embedding) ** 2, axis=1, dtype=np.float64))
+        distances = np.sqrt(np.mean((self._embeddings - embedding) ** 2, axis=1, dtype=np.float64))
         return tuple(self._neighbour(at, distances[at]) for at in np.argsort(distances, kind="stable")[:count])
 
     def _neighbour(self, at: np.int64, distance: float) -> Neighbour:

@@ -39,8 +39,8 @@ class Contrasts:
         step = max(1, KEYS_AT_A_TIME // (n + m))
         for first in range(0, count, step):
             keys = rng.random((min(step, count - first), n + m), dtype=np.float32)
-            chosen = np.argpartition(keys, m - 1, axis=1)[:, :m]
-            weights[chosen, first + 1 + np.arange(len(chosen))[:, None]] = 1
+            members = np.argpartition(keys, m - 1, axis=1)[:, :m]
+            weights[members, first + 1 + np.arange(len(members))[:, None]] = 1
         return cls(weights, (n, m), 1 / n + 1 / m)
 
     @classmethod

@@ -35,9 +35,9 @@ class Projection:
         self._scaling = Scaling(rows[:MAX_FITTED_ROWS])
         standardised = self._scaling(rows[:MAX_FITTED_ROWS])
         count = min(MAX_COMPONENTS, max(len(standardised) // ROWS_PER_COMPONENT, 1))
-        squares, left = linalg.eigh((standardised @ standardised.T).astype(np.float64))
+        squares, left_vectors = linalg.eigh((standardised @ standardised.T).astype(np.float64))
         roots = np.sqrt(np.maximum(squares[::-1][:count], 1e-12))
-        self._components = np.asarray(standardised.T @ (left[:, ::-1][:, :count] / roots), dtype=np.float32)
+        self._components = np.asarray(standardised.T @ (left_vectors[:, ::-1][:, :count] / roots), dtype=np.float32)
 
     def __call__(self, embeddings: Float32Array) -> Float32Array:
         """Return the components (m, r) of embeddings (m, d), computed in blocks of rows."""

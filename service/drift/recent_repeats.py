@@ -104,7 +104,8 @@ class RecentRepeats:
     def __init__(self, share: float) -> None:
         normal = min(max(MIN_SHARE, REFERENCE_FACTOR * share), MAX_ALTERNATIVE / ALTERNATIVE_FACTOR)
         before, after = (1 - (1 - each) ** STEP for each in (normal, ALTERNATIVE_FACTOR * normal))
-        self._gain, self._loss = float(np.log(after / before)), float(np.log((1 - after) / (1 - before)))
+        self._repeat_evidence = float(np.log(after / before))  # nats that a step with a repeat adds
+        self._other_evidence = float(np.log((1 - after) / (1 - before)))  # nats that any other step adds, below zero
         self._ring = np.full(MEMORY, -1, dtype=np.int64)  # keys of the last predictions, by position modulo MEMORY
         self._repeated = np.zeros(MEMORY, dtype=bool)
         self._last: dict[int, int] = {}  # the last position of each key in the ring
@@ -147,7 +148,7 @@ class RecentRepeats:
         before, first, alarm = self._position - len(repeated), 0, None
         for end in range(before - before % STEP + STEP, self._position + 1, STEP):
             in_step = self._in_step or any(repeated[first : end - before])
-            self.evidence = max(0.0, self.evidence + (self._gain if in_step else self._loss))
+            self.evidence = max(0.0, self.evidence + (self._repeat_evidence if in_step else self._other_evidence))
             if self.evidence == 0:
                 self.since = end
             if alarm is None and self.evidence > threshold:

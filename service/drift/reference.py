@@ -262,9 +262,9 @@ class Reference:
         if not len(sample):
             raise ValueError("no predictions: the window is empty")
         for name in ("embeddings", "probabilities", "properties"):
-            got, want = getattr(sample, name), getattr(self.sample, name)
-            if got is not None and want is not None and got.shape[1] != want.shape[1]:
-                raise ValueError(f"{name} have {got.shape[1]} columns, the reference's have {want.shape[1]}")
+            values, expected = getattr(sample, name), getattr(self.sample, name)
+            if values is not None and expected is not None and values.shape[1] != expected.shape[1]:
+                raise ValueError(f"{name} have {values.shape[1]} columns, the reference's have {expected.shape[1]}")
         return sample if self.properties is not None else replace(sample, properties=None)
 
     def check_complete(self, embeddings: ArrayLike, probabilities: ArrayLike, properties: ArrayLike | None) -> Sample:

@@ -71,9 +71,9 @@ class DetectorScores:
             (View.EMBEDDING, View.PROPERTY) if View.PROPERTY in views else (View.EMBEDDING,)
         )
         # The reference's rows lie nearer to their own mean than new rows do: (n + 1)/(n - 3) for normal ones.
-        self._own_length_factor = (n + 1) / (n - 3)
+        self._length_factor = (n + 1) / (n - 3)
         self._lengths = {
-            view: np.sort(_squared_lengths(views[view])) * self._own_length_factor for view in self._outlying_views
+            view: np.sort(_squared_lengths(views[view])) * self._length_factor for view in self._outlying_views
         }
         self._class_ratios = ClassRatios(reference.calibration, self.sample.probabilities)
         outlying = len(self._outlying_views)
@@ -104,7 +104,7 @@ class DetectorScores:
     @cached_property
     def of_reference(self) -> Float32Array:
         """The score rows (size, layout.row_width) of the reference's own rows."""
-        return self._rows(self.sample, self._own_length_factor)
+        return self._rows(self.sample, self._length_factor)
 
     @cached_property
     def dispersion(self) -> tuple[FloatArray, FloatArray]:

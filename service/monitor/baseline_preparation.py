@@ -81,10 +81,10 @@ def second_detector(batch: PredictionBatch, prepared: PreparedReference, setting
         learnt = LearntContext(prepared.calm, prepared.context.of(batch.times, batch.tags))
     run_time = SECOND_SHARE * stream_budget(settings).detector
     detector = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt)
-    made = PreparedReference(
+    shifted_baseline = PreparedReference(
         prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
     )
-    return SecondDetector(made, detector)
+    return SecondDetector(shifted_baseline, detector)
 
 
 def rows_since_change(engine: Engine, model_id: int, request: BaselineRequest, reference: Reference) -> PredictionBatch:

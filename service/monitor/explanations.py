@@ -29,7 +29,7 @@ PRIORITIES: Mapping[Purpose, int] = {
     "incident": 1,
     "routine": 2,
 }
-GONE = "its predictions are no longer in the database"
+MISSING_PREDICTIONS = "its predictions are no longer in the database"
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Explanations:
         with self._engine.connect() as connection:
             batch = log_rows.of_ids(connection, model_id, keys, *sizes)
         if batch is None or not len(batch):
-            raise LookupError(GONE)
+            raise LookupError(MISSING_PREDICTIONS)
         places = {key: place for place, key in enumerate(keys)}
         return batch.select(np.argsort([places[key] for key in batch.uuids], kind="stable"))
 

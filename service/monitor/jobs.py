@@ -169,11 +169,11 @@ def keep_days(engine: Engine, retention_days: int) -> None:
     with engine.begin() as connection:
         raw = cast("RawConnection[Any]", connection.connection.driver_connection)
         predictions.ensure_partitions(raw, [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
-    dropped, left = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
+    dropped, kept_days = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
     if dropped:
         logger.info("dropped %s", ", ".join(dropped))
-    if left:
-        logger.warning("%s is still read: dropped an hour later", ", ".join(left))
+    if kept_days:
+        logger.warning("%s is still read: dropped an hour later", ", ".join(kept_days))
 
 
 async def _together(*works: Coroutine[Any, Any, None]) -> None:
@@ -226,7 +226,7 @@ async def _clear_stalled(app: App) -> None:
         jobs = await app.job_manager.list_jobs_async(task=delivery.DELIVER, status=Status.DOING.value)
         doing = {(job.id, job.attempts): job for job in jobs}
         since = {key: since.get(key, time.monotonic()) for key in doing}
-        for key, first_seen in since.items():
-            if time.monotonic() - first_seen > LONGEST:
+        for key, first_noticed in since.items():
+            if time.monotonic() - first_noticed > LONGEST:
                 await app.job_manager.retry_job(doing[key])
         await asyncio.sleep(HOUSEKEEPING)

@@ -71,7 +71,7 @@ def describe(
         The evidence of the alarm in nats, for the chart.
     """
     monitor = state.monitor
-    last = max(state.unquiet, MIN_LABELS)
+    last = max(state.since_quiet, MIN_LABELS)
     agreement, measured = monitor.agreement(last), state.accuracy(population, last)
     if agreement is None or measured is None:
         return None
@@ -114,7 +114,7 @@ def _labels_json(
         "evidence": {
             "history": list(state.history),
             "threshold": threshold,
-            "change": monitor.count - state.unquiet,
+            "change": monitor.count - state.since_quiet,
         },
         "reference_accuracy": monitor.reference_accuracy,
     }

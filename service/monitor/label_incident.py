@@ -157,7 +157,7 @@ def _follow(update: StreamUpdate, incident: Incident, step: LabelStep) -> None:
         update.add_event(AlertResolved(update.state.slice, incident.id, "recovered"))
         update.replace_state(concept=replace(incident, resolved_at=update.now))
         return
-    measured = labels.accuracy(population, max(labels.unquiet, MIN_LABELS))
+    measured = labels.accuracy(population, max(labels.since_quiet, MIN_LABELS))
     if measured is None or incident.severity == "page":
         return
     if measured.n >= MIN_LABELS and _severity(update, incident.harmful, measured.low) == "page":

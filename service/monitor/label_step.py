@@ -90,11 +90,11 @@ def process_labels(
         state,
         ids=np.concatenate([state.ids, batch.ids[batch.is_first]])[-RECENT:],
         history=(*state.history, (now.isoformat(), monitor.count, strongest))[-HISTORY:],
-        unquiet=state.unquiet + m,
+        since_quiet=state.since_quiet + m,
         rate=rate,
     )
     if strongest < QUIET * threshold:
-        state = replace(state, quiet_at=now, unquiet=0)
+        state = replace(state, quiet_at=now, since_quiet=0)
     if strongest <= threshold:
         if errors_only is not None:
             monitor.reset()

@@ -89,7 +89,7 @@ class LabelState:
         Points of evidence: time, number of labels, evidence.
     quiet_at : datetime, optional
         When the evidence was last negligible.
-    unquiet : int
+    since_quiet : int
         Labels since then.
     rate : LabelRate
         The share of the recent predictions that are labelled.
@@ -100,7 +100,7 @@ class LabelState:
     ids: IdRows
     history: tuple[Point, ...] = ()
     quiet_at: dt.datetime | None = None
-    unquiet: int = 0
+    since_quiet: int = 0
     rate: LabelRate = field(default_factory=LabelRate)
 
     @classmethod
@@ -161,7 +161,7 @@ class LabelState:
         rest = LabelJson(
             history=self.history,
             quiet_at=self.quiet_at.isoformat() if self.quiet_at else None,
-            unquiet=self.unquiet,
+            unquiet=self.since_quiet,
             rate=list(self.rate),
         )
         return self.monitor.state() | self.clusters.state() | {"ids": self.ids}, rest

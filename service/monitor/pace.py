@@ -112,11 +112,11 @@ class Pace:
             yield PacePart(slice(start, stop), pace)
             start = stop
 
-    def run_time(self, asked: dt.timedelta | float) -> float:
+    def run_time(self, requested: dt.timedelta | float) -> float:
         """Return the expected run time that was asked for in watched predictions of the model."""
-        if not isinstance(asked, dt.timedelta):
-            return asked
-        return float(np.clip(asked.total_seconds() * self.rate * self.watched_share, MIN_RUN_TIME, MAX_RUN_TIME))
+        if not isinstance(requested, dt.timedelta):
+            return requested
+        return float(np.clip(requested.total_seconds() * self.rate * self.watched_share, MIN_RUN_TIME, MAX_RUN_TIME))
 
     def _at(self, hour: int, time: int) -> "Pace":
         """Return the pace before a prediction in an hour, with the rate measured again where that is due."""

@@ -70,7 +70,7 @@ class Replay:
     read_rows : callable
         Returns the predictions with the given ids (m, 16), in any order, or None where they have gone.
     moments : sequence of datetime
-        Times at which the number of predictions of every stream is noted in `seen_at`.
+        Times at which the number of predictions of every stream is noted in `positions_at`.
     pace : Pace, optional
         That of the model at the beginning; that of a new model by default.
     """
@@ -98,7 +98,7 @@ class Replay:
         self._windows = 0
         self._seconds = 0.0
         self._now = EPOCH
-        self.seen_at: dict[dt.datetime, dict[str, int]] = {}
+        self.positions_at: dict[dt.datetime, dict[str, int]] = {}
         self.points: list[EvidencePoint] = []  # since the last call of `take_points`
 
     @property
@@ -154,7 +154,7 @@ class Replay:
     ) -> None:
         """Compare streams with other baselines from now on; incidents of streams whose baseline was accepted end."""
         before, after = (
-            {name: held.get(name, held[REFERENCE]) for name in self._state.streams} for held in (self._keys, keys)
+            {name: loaded.get(name, loaded[REFERENCE]) for name in self._state.streams} for loaded in (self._keys, keys)
         )
         self._prepared, self._keys = dict(prepared), dict(keys)
         bases = {name: self._baseline(name) for name in self._state.streams}
@@ -197,7 +197,7 @@ class Replay:
             counts = self.seen
             if times is not None:
                 counts[WHOLE] += int(np.count_nonzero(times < microseconds(moment)))
-            self.seen_at[moment] = counts
+            self.positions_at[moment] = counts
 
     def _advance(self, incoming: ModelInput, now: dt.datetime) -> None:
         """Make a step, and further ones for the answers to what it requested."""

@@ -168,10 +168,10 @@ class StreamState:
         whatever the steps in which they come."""
         if self.labels is None:
             return self
-        chosen = probabilities[-self.seen % CONFIDENCE_STRIDE :: CONFIDENCE_STRIDE]
-        if not len(chosen):
+        sample = probabilities[-self.seen % CONFIDENCE_STRIDE :: CONFIDENCE_STRIDE]
+        if not len(sample):
             return self
-        confidence = self.labels.monitor.confidence(chosen).astype(np.float32)
+        confidence = self.labels.monitor.confidence(sample).astype(np.float32)
         return replace(self, confidences=np.concatenate([self.confidences, confidence])[-MAX_CONFIDENCES:])
 
     def newest(self, count: int, back: int = 0) -> IdRows:

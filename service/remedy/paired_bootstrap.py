@@ -28,8 +28,8 @@ def folds(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]
 
 def log_losses(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:
     """Return -log of each true class's probability (m,), in nats."""
-    chosen = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.maximum(chosen, MIN_PROBABILITY)))
+    likelihoods = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(likelihoods, MIN_PROBABILITY)))
 
 
 def hits(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Matrix:

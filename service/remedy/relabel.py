@@ -14,7 +14,7 @@ from .witness_scores import witness_scores
 
 Matrix = NDArray[np.float64]
 
-CHOSEN = 100  # images
+MAX_IMAGES = 100  # images
 CSV, JSON = "label_next.csv", "label_next.json"
 FIELDS = ("id", "predicted", "confidence", "witness", "uncertainty", "priority")
 
@@ -38,7 +38,7 @@ def relabel(context: Context) -> RemedyResult:
     predicted = probabilities.argmax(axis=1)
     rows = [
         _row(context, int(open_rows[at]), witness[at], uncertainty[at], priority[at])
-        for at in first_of_each(predicted, priority, CHOSEN)
+        for at in first_of_each(predicted, priority, MAX_IMAGES)
     ]
     with (context.out / CSV).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)

@@ -12,7 +12,7 @@ from ...store.opened import opened_with_url
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from .cluster import run_tasks
-from .comparison import HAPPENED, Comparison, known_changes, outcome, stored_incidents
+from .comparison import HAPPENED, Comparison, changes_to_measure, outcome, stored_incidents
 from .merging import merged
 from .span_replay import SpanTask, divided
 from .variants import Variant, variants
@@ -64,7 +64,7 @@ def _compare(
     name: str,
     span: tuple[dt.datetime, dt.datetime],
     compared: Sequence[Variant],
-    given: Sequence[dt.datetime],
+    change_times: Sequence[dt.datetime],
     dask: str | None,
     parts: int,
 ) -> Comparison:
@@ -76,7 +76,7 @@ def _compare(
     if not positions:
         raise TidemarkError(f"no predictions of {name} from {span[0].isoformat()} to {span[1].isoformat()}")
     happened = [incident for incident in stored if _is_of(incident.slice, row)]
-    changes = known_changes(given, happened, span[1])
+    changes = changes_to_measure(change_times, happened, span[1])
     moments = {change.at for change in changes} | {alarm.at for incident in happened for alarm in incident.alarms}
     tasks = [
         SpanTask(url, row, reference_id, variant, part, span, tuple(sorted(moments)[:MAX_MOMENTS]), rate)
@@ -85,10 +85,10 @@ def _compare(
     ]
     results = run_tasks(tasks, dask)
     wholes = [merged(results[first : first + len(positions)]) for first in range(0, len(results), len(positions))]
-    outcomes = [outcome(HAPPENED, happened, changes, wholes[0].seen_at)]
+    outcomes = [outcome(HAPPENED, happened, changes, wholes[0].positions_at)]
     for variant, whole in zip(compared, wholes, strict=True):
         incidents = [incident for incident in whole.incidents if _is_of(incident.slice, row)]
-        outcomes.append(outcome(variant.name, incidents, changes, whole.seen_at, whole))
+        outcomes.append(outcome(variant.name, incidents, changes, whole.positions_at, whole))
     return Comparison(name, span, changes, tuple(outcomes))
 
 

@@ -116,12 +116,12 @@ def stored_incidents(alerts: Sequence[AlertRow], stream: StreamRow) -> tuple[Rep
     )
 
 
-def known_changes(
-    given: Sequence[dt.datetime], happened: Sequence[ReplayedIncident], until: dt.datetime
+def changes_to_measure(
+    change_times: Sequence[dt.datetime], happened: Sequence[ReplayedIncident], until: dt.datetime
 ) -> tuple[Change, ...]:
     """Return the moments that people named, or without any those that the stored alerts estimated."""
-    if given:
-        times = sorted(given)
+    if change_times:
+        times = sorted(change_times)
         return tuple(Change(at, "given", end) for at, end in zip(times, [*times[1:], until], strict=True) if at < until)
     return tuple(Change(incident.since, "alert", incident.resolved_at or until) for incident in happened)
 
@@ -130,14 +130,14 @@ def outcome(
     name: str,
     incidents: Sequence[ReplayedIncident],
     changes: Sequence[Change],
-    seen_at: Mapping[dt.datetime, Counts],
+    positions_at: Mapping[dt.datetime, Counts],
     result: SpanResult | None = None,
 ) -> Outcome:
     """Return incidents with their delays.
 
     Parameters
     ----------
-    seen_at : mapping
+    positions_at : mapping
         The number of predictions of each stream at the changes, and for what happened at the alarms.
     result : SpanResult, optional
         The replay; without it the incidents are those that happened.
@@ -156,8 +156,8 @@ def outcome(
             detections.append(None)
             continue
         at, _, alarm, stream = min(alarms, key=lambda item: (item[0], item[1]))
-        before = seen_at.get(change.at, {}).get(stream)
-        position = alarm.position if result is not None else seen_at.get(at, {}).get(stream)
+        before = positions_at.get(change.at, {}).get(stream)
+        position = alarm.position if result is not None else positions_at.get(at, {}).get(stream)
         predictions = None if before is None or position is None else position - before
         detections.append(Detection(at, alarm.kind, (at - change.at).total_seconds(), predictions))
     return Outcome(

@@ -27,7 +27,7 @@ def merged(parts: Sequence[SpanResult]) -> SpanResult:
 
 def _joined(before: SpanResult, after: SpanResult) -> SpanResult:
     border = after.begins_at
-    shift = {name: before.seen_at_end.get(name, 0) - count for name, count in after.seen_at_begin.items()}
+    shift = {name: before.positions_at_end.get(name, 0) - count for name, count in after.positions_at_begin.items()}
     later = [incident for incident in after.incidents if incident.fired_at >= border]
     open_there = {
         _strand(incident): incident
@@ -35,15 +35,15 @@ def _joined(before: SpanResult, after: SpanResult) -> SpanResult:
         if incident.fired_at < border and (incident.resolved_at is None or incident.resolved_at > border)
     }
     earlier = [_continued(incident, open_there, border) for incident in before.incidents]
-    moments = {moment: counts for moment, counts in after.seen_at.items() if moment >= border}
+    moments = {moment: counts for moment, counts in after.positions_at.items() if moment >= border}
     return replace(
         after,
         incidents=(*earlier, *(_shifted(incident, shift) for incident in later)),
         begins_at=before.begins_at,
         evidence=np.fmax(before.evidence, after.evidence),
-        seen_at={**before.seen_at, **{moment: _sum(counts, shift) for moment, counts in moments.items()}},
-        seen_at_begin=before.seen_at_begin,
-        seen_at_end=_sum(after.seen_at_end, shift),
+        positions_at={**before.positions_at, **{moment: _sum(counts, shift) for moment, counts in moments.items()}},
+        positions_at_begin=before.positions_at_begin,
+        positions_at_end=_sum(after.positions_at_end, shift),
         cost=ReplayCost(
             before.cost.predictions + after.cost.predictions,
             before.cost.seconds + after.cost.seconds,

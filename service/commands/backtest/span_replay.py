@@ -89,9 +89,9 @@ class SpanResult:
         The end of the warm-up.
     evidence : float (CELLS,)
         The largest evidence over its threshold in each part of the backtest's time, NaN where there was none.
-    seen_at : mapping
+    positions_at : mapping
         The number of predictions of each stream at the moments.
-    seen_at_begin, seen_at_end : mapping
+    positions_at_begin, positions_at_end : mapping
         The same at the end of the warm-up, and at the end.
     cost : ReplayCost
     expected_run_time, threshold : float
@@ -101,9 +101,9 @@ class SpanResult:
     incidents: tuple[ReplayedIncident, ...]
     begins_at: dt.datetime
     evidence: NDArray[np.float64]
-    seen_at: Mapping[dt.datetime, Counts]
-    seen_at_begin: Counts
-    seen_at_end: Counts
+    positions_at: Mapping[dt.datetime, Counts]
+    positions_at_begin: Counts
+    positions_at_end: Counts
     cost: ReplayCost
     expected_run_time: float
     threshold: float
@@ -158,7 +158,7 @@ class _SpanReplay:
         reader = LogReader(self._engine, task.stream.model_id, reference.embeddings.shape[1], reference.classes)
         pace = None if task.rate is None else Pace.steady(task.rate, microseconds(begins_at))
         replay = Replay(task.stream.model_id, baselines, keys, self._settings, reader.by_ids, task.moments, pace)
-        seen_at_begin: Counts = {}
+        positions_at_begin: Counts = {}
         first, last = task.positions.first, task.positions.last
         border = first + task.positions.warm_up
         is_warming_up = border > first
@@ -173,7 +173,7 @@ class _SpanReplay:
                 replay.process_labels(item.labels, item.at)
                 continue
             if is_warming_up and item.first >= border and len(item):
-                begins_at, is_warming_up, seen_at_begin = item.span[0], False, replay.seen
+                begins_at, is_warming_up, positions_at_begin = item.span[0], False, replay.seen
                 replay.take_points()
             replay.process(item)
             if not is_warming_up:
@@ -183,8 +183,8 @@ class _SpanReplay:
             replay.incidents,
             begins_at,
             self._evidence,
-            replay.seen_at,
-            seen_at_begin,
+            replay.positions_at,
+            positions_at_begin,
             replay.seen,
             replay.cost,
             replay.expected_run_time,

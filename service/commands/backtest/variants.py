@@ -78,10 +78,10 @@ def variants(assignments: Sequence[str]) -> list[Variant]:
             raise ConfigurationError(f"--set baseline: expected one of {', '.join(BASELINES)}, got {value!r}")
         choices.setdefault(name, []).append(value)
     changed = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-    made = [Variant(TODAY, _values(today)), *(_variant(changes) for changes in changed if changes)]
-    if len(made) > MAX_VARIANTS:
-        raise ConfigurationError(f"--set: at most {MAX_VARIANTS} combinations, got {len(made)}")
-    return made
+    variants = [Variant(TODAY, _values(today)), *(_variant(changes) for changes in changed if changes)]
+    if len(variants) > MAX_VARIANTS:
+        raise ConfigurationError(f"--set: at most {MAX_VARIANTS} combinations, got {len(variants)}")
+    return variants
 
 
 def _variant(changes: Mapping[str, str]) -> Variant:

@@ -83,8 +83,8 @@ class WindowFeatures:
         if sample.properties is not None:
             is_size = np.isin(np.array(reference.property_names), SIZES)
             self._varying = np.flatnonzero(vary(sample.properties, reference.property_names) & ~is_size)
-            chosen = sample.properties[:, self._varying].astype(np.float64)
-            self._property_mean, self._property_deviation = chosen.mean(axis=0), chosen.std(axis=0)
+            varying = sample.properties[:, self._varying].astype(np.float64)
+            self._property_mean, self._property_deviation = varying.mean(axis=0), varying.std(axis=0)
 
     def __call__(self, sample: Sample) -> FloatArray:
         """Return the features (16,) of validated predictions; that of properties is 0 if they have none."""

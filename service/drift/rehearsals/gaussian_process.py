@@ -41,9 +41,9 @@ class GaussianProcess:
         explained = (kernel * linalg.cho_solve(self._factor, kernel.T).T).sum(axis=1)
         return self._middle + kernel @ self._weights, np.sqrt(np.maximum(prior - explained, 0) + NOISE)
 
-    def _kernel(self, left: FloatArray, right: FloatArray) -> FloatArray:
-        products = left @ right.T
-        squares = (left**2).sum(axis=1)[:, None] - 2 * products + (right**2).sum(axis=1)
-        count = left.shape[1]
+    def _kernel(self, first: FloatArray, second: FloatArray) -> FloatArray:
+        products = first @ second.T
+        squares = (first**2).sum(axis=1)[:, None] - 2 * products + (second**2).sum(axis=1)
+        count = first.shape[1]
         smooth = np.exp(-np.maximum(squares, 0) / (2 * self._length**2 * count))
         return np.asarray(1 + LINEAR_SHARE * products / count + smooth)

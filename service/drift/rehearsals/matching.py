@@ -42,6 +42,6 @@ def match_mixture(fingerprint: FloatArray, candidates: FloatArray, unchanged: Fl
     system = np.concatenate([candidates.T, np.full((1, len(candidates)), SUM_WEIGHT)])
     shares, _ = optimize.nnls(system, np.append(fingerprint, SUM_WEIGHT))
     shares /= shares.sum()
-    left = float(((fingerprint - shares @ candidates) ** 2).sum())
+    residual = float(((fingerprint - shares @ candidates) ** 2).sum())
     total = float(((fingerprint - unchanged) ** 2).sum())
-    return Match(shares, 1 - left / max(total, 1e-12))
+    return Match(shares, 1 - residual / max(total, 1e-12))

@@ -57,10 +57,10 @@ def with_head(bundle: Bundle, head: Head, out: Path, adapter: ResidualAdapter | 
     if adapter is not None:
         adapted = graph.add("Relu", graph.add("Gemm", read, *adapter.inner))
         read = graph.add("Add", graph.add("Gemm", read, *adapter.straight), graph.add("Gemm", adapted, *adapter.outer))
-    made = graph.add("Gemm", read, weights, offsets)
+    scores = graph.add("Gemm", read, weights, offsets)
     if bundle.output.activation == "none":
-        made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
-    graph.finish(made, old)
+        scores = graph.add("Sigmoid", scores) if single else graph.add("Softmax", scores, axis=1)
+    graph.finish(scores, old)
 
     def expected(_describe_ranges: Floats, embeddings: Floats) -> Matrix:
         return head.probabilities(embeddings if adapter is None else adapter(embeddings))
@@ -93,15 +93,15 @@ def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundl
             if activation == "softmax"
             else graph.add("Sigmoid", probabilities)
         )
-    made = graph.add("Log", graph.add("Add", probabilities, np.array([[LOG_OFFSET]])))
+    scores = graph.add("Log", graph.add("Add", probabilities, np.array([[LOG_OFFSET]])))
     if single:
         other = graph.add("Sub", np.array([[1 + LOG_OFFSET]]), probabilities)
-        made = graph.add("Sub", made, graph.add("Log", other))
+        scores = graph.add("Sub", scores, graph.add("Log", other))
         offsets = _against_first(offsets)
-    made = graph.add("Add", graph.add("Mul", made, np.array([[correction.slope]])), offsets[None])
+    scores = graph.add("Add", graph.add("Mul", scores, np.array([[correction.slope]])), offsets[None])
     if activation == "none":
-        made = graph.add("Sigmoid", made) if single else graph.add("Softmax", made, axis=1)
-    graph.finish(made, old)
+        scores = graph.add("Sigmoid", scores) if single else graph.add("Softmax", scores, axis=1)
+    graph.finish(scores, old)
     floored = replace(correction, weights=weights)
     return _written(
         bundle,

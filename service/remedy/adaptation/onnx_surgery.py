@@ -26,8 +26,8 @@ class Ending:
         self._graph = proto.graph
         del proto.graph.value_info[:]
         self._opset = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-        self._taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-        self._taken |= {tensor.name for tensor in proto.graph.initializer}
+        self._names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
+        self._names |= {tensor.name for tensor in proto.graph.initializer}
         self._output = output
         self.old = self._new("old")
         for node in proto.graph.node:
@@ -58,10 +58,10 @@ class Ending:
             return self.add("ReduceMean", single, np.array(axes), keepdims=0)
         return self.add("ReduceMean", single, axes=axes, keepdims=0)
 
-    def finish(self, made: str, old: NDArray[np.floating]) -> None:
+    def finish(self, scores: str, old: NDArray[np.floating]) -> None:
         """Give what was made the output's name, its type and its shape per image, both as `old` has them; drop what
         nothing needs any more."""
-        shaped = self.add("Reshape", made, np.array([-1, *old.shape[1:]]))
+        shaped = self.add("Reshape", scores, np.array([-1, *old.shape[1:]]))
         kind = helper.np_dtype_to_tensor_dtype(old.dtype)
         self._graph.node.append(helper.make_node("Cast", [shaped], [self._output], to=kind))
         for value in self._graph.output:
@@ -87,25 +87,25 @@ class Ending:
 
     def _new(self, word: str) -> str:
         number = 0
-        while (name := f"{PREFIX}{word}{number}") in self._taken:
+        while (name := f"{PREFIX}{word}{number}") in self._names:
             number += 1
-        self._taken.add(name)
+        self._names.add(name)
         return name
 
 
 def drop_outputs_behind(proto: ModelProto, scores: str, embedding: str) -> None:
     """Drop the outputs that come out of the operators between the embedding and the scores, all but these two."""
-    between = _made(proto, scores) - _made(proto, embedding)
+    between = _ancestors(proto, scores) - _ancestors(proto, embedding)
     outputs = [
         value
         for value in proto.graph.output
-        if value.name in (scores, embedding) or not _made(proto, value.name) & between
+        if value.name in (scores, embedding) or not _ancestors(proto, value.name) & between
     ]
     del proto.graph.output[:]
     proto.graph.output.extend(outputs)
 
 
-def _made(proto: ModelProto, tensor: str) -> set[str]:
+def _ancestors(proto: ModelProto, tensor: str) -> set[str]:
     """Return a tensor and all that are made on the way to it."""
     return {name for node in makers(proto.graph.node, [tensor]) for name in node.output}
 

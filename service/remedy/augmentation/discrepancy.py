@@ -48,9 +48,9 @@ class Target:
         both = zip(self._features(reference.sample), self._window, strict=False)
         self._bandwidths = [median_squared_distance(_pooled(*pair)) for pair in both]
         m = len(window)
-        self._own = self._kernel(self._window, self._window)
-        np.fill_diagonal(self._own, 0)
-        self._own_mean = float(self._own.sum()) / (m * (m - 1))
+        self._within_window = self._kernel(self._window, self._window)
+        np.fill_diagonal(self._within_window, 0)
+        self._mean_within_window = float(self._within_window.sum()) / (m * (m - 1))
 
     def distance(self, images: Sample) -> Distance:
         """Return the discrepancy of images (n rows, at least 2)."""
@@ -59,7 +59,7 @@ class Target:
         np.fill_diagonal(within, 0)
         cross = self._kernel(features, self._window)
         n = len(images)
-        mmd2 = float(within.sum()) / (n * (n - 1)) - 2 * float(cross.mean()) + self._own_mean
+        mmd2 = float(within.sum()) / (n * (n - 1)) - 2 * float(cross.mean()) + self._mean_within_window
         return Distance(mmd2, within, cross)
 
     def reduction(self, before: Distance, after: Distance, seed: int = 0) -> Matrix:
@@ -80,7 +80,7 @@ class Target:
     def p_value(self, distance: Distance, seed: int = 0) -> float:
         """Return the permutation p-value (1 + #{as large}) / (1 + B) of images and window coming from one source."""
         n, m = distance.cross.shape
-        kernel = np.block([[distance.within, distance.cross], [distance.cross.T, self._own]])
+        kernel = np.block([[distance.within, distance.cross], [distance.cross.T, self._within_window]])
         permutations = Contrasts.permutations(n, m, RESAMPLES, np.random.default_rng(seed))
         mmd2 = unbiased_mmd2(kernel, permutations.weights.astype(np.float64))
         return float((1 + (mmd2[1:] >= mmd2[0]).sum()) / (1 + RESAMPLES))
@@ -93,8 +93,8 @@ class Target:
             parts.append(np.ascontiguousarray(properties[:, self._columns]))
         return parts
 
-    def _kernel(self, left: list[Floats], right: list[Floats]) -> Matrix:
-        parts = [gaussian(x, y, width) for x, y, width in zip(left, right, self._bandwidths, strict=False)]
+    def _kernel(self, first: list[Floats], second: list[Floats]) -> Matrix:
+        parts = [gaussian(x, y, width) for x, y, width in zip(first, second, self._bandwidths, strict=False)]
         return np.asarray(sum(parts[1:], parts[0]), dtype=np.float64)
 
 

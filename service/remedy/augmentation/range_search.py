@@ -76,22 +76,22 @@ def fit_ranges(pixels: Pixels, embed: Embedder, reference: Reference, window: Sa
     """
     search = _Search(pixels[::2][:SEARCHED], embed, Target(reference, window.rows(slice(0, 2 * SEARCHED, 2))), seed)
     validation = _Search(pixels[1::2], embed, Target(reference, window.rows(slice(1, None, 2))), seed + 1)
-    chosen: Ranges = ()
-    while len(chosen) < MAX_OPERATIONS and not validation.matches(chosen):
-        wider = search.with_one_more(chosen)
-        if not validation.improves_on(wider, chosen):
+    ranges: Ranges = ()
+    while len(ranges) < MAX_OPERATIONS and not validation.matches(ranges):
+        wider = search.with_one_more(ranges)
+        if not validation.improves_on(wider, ranges):
             break
-        chosen = wider if validation.matches(wider) else search.with_swaps(wider)
-        for one in chosen:
-            rest = tuple(other for other in chosen if other is not one)
-            if rest and not validation.improves_on(chosen, rest):
-                chosen = search.refine(rest)
+        ranges = wider if validation.matches(wider) else search.with_swaps(wider)
+        for one in ranges:
+            rest = tuple(other for other in ranges if other is not one)
+            if rest and not validation.improves_on(ranges, rest):
+                ranges = search.refine(rest)
                 break
-    for one in chosen:
-        chosen = search.widen(chosen, one.operation)
-    before, after = validation.distance(()), validation.distance(chosen)
+    for one in ranges:
+        ranges = search.widen(ranges, one.operation)
+    before, after = validation.distance(()), validation.distance(ranges)
     evaluations = len(search.distances) + len(validation.distances)
-    return Fit(chosen, before.mmd2, after.mmd2, validation.target.reduction(before, after), len(pixels), evaluations)
+    return Fit(ranges, before.mmd2, after.mmd2, validation.target.reduction(before, after), len(pixels), evaluations)
 
 
 @dataclass
@@ -121,24 +121,24 @@ class _Search:
         enough = before.mmd2 - after.mmd2 > MIN_SHARE * self.mmd2(())
         return enough and float(np.quantile(self.target.reduction(before, after), LEVEL)) > 0
 
-    def with_one_more(self, chosen: Ranges) -> Ranges:
-        """Return `chosen` with the one operation more that brings the images nearest, all magnitudes refined."""
-        tried = [ranges for operation in self._others(chosen) for ranges in self._grid(chosen, operation)]
+    def with_one_more(self, ranges: Ranges) -> Ranges:
+        """Return `ranges` with the one operation more that brings the images nearest, all magnitudes refined."""
+        tried = [candidate for operation in self._others(ranges) for candidate in self._grid(ranges, operation)]
         return self.refine(min(tried, key=self.mmd2))
 
-    def with_swaps(self, chosen: Ranges) -> Ranges:
-        """Return `chosen` with operations exchanged for kin of theirs, as long as that brings the images nearer."""
+    def with_swaps(self, ranges: Ranges) -> Ranges:
+        """Return `ranges` with operations exchanged for kin of theirs, as long as that brings the images nearer."""
         for _ in range(MAX_SWAP_ROUNDS):
-            tried = [chosen]
-            for one in chosen:
-                rest = tuple(other for other in chosen if other is not one)
-                family = [operation for operation in self._others(chosen) if operation.family == one.operation.family]
+            tried = [ranges]
+            for one in ranges:
+                rest = tuple(other for other in ranges if other is not one)
+                family = [operation for operation in self._others(ranges) if operation.family == one.operation.family]
                 tried += [self.refine(min(self._grid(rest, operation), key=self.mmd2)) for operation in family]
             best = min(tried, key=self.mmd2)
-            if best is chosen:
+            if best is ranges:
                 break
-            chosen = best
-        return chosen
+            ranges = best
+        return ranges
 
     def refine(self, ranges: Ranges) -> Ranges:
         """Return points with all magnitudes refined together (Nelder and Mead 1965), in steps of the grids."""
@@ -194,13 +194,13 @@ class _Search:
                     break
         return between(*ends)
 
-    def _others(self, chosen: Ranges) -> list[Operation]:
-        taken = [one.operation for one in chosen]
+    def _others(self, ranges: Ranges) -> list[Operation]:
+        in_use = [one.operation for one in ranges]
         colours = self.pixels.ndim == 4
-        return [operation for operation in SEARCHABLE if operation not in taken and (colours or not operation.colour)]
+        return [operation for operation in SEARCHABLE if operation not in in_use and (colours or not operation.colour)]
 
-    def _grid(self, chosen: Ranges, operation: Operation) -> list[Ranges]:
-        return [_replace_range(chosen, operation, magnitude, magnitude) for magnitude in operation.grid]
+    def _grid(self, ranges: Ranges, operation: Operation) -> list[Ranges]:
+        return [_replace_range(ranges, operation, magnitude, magnitude) for magnitude in operation.grid]
 
 
 def _replace_range(ranges: Sequence[Range], operation: Operation, low: float, high: float) -> Ranges:

@@ -85,8 +85,8 @@ def resample(context: Context) -> dict[str, Any]:
     else:
         labels = context.require_reference_labels()
         source, names = "rows of the reference", list(range(len(labels)))
-    chosen = stratified(labels, prior_weights(context), context.seed)
-    return {"of": source, "take": [names[index] for index in chosen]}
+    rows = stratified(labels, prior_weights(context), context.seed)
+    return {"of": source, "take": [names[index] for index in rows]}
 
 
 def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray[np.int64]:
@@ -103,12 +103,12 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     target_counts = np.floor(share / share.sum() * len(labels)).astype(int)
     rest = share / share.sum() * len(labels) - target_counts
     target_counts[np.argsort(-rest, kind="stable")[: len(labels) - target_counts.sum()]] += 1
-    taken = []
+    parts = []
     for label in np.flatnonzero(target_counts):
         members = np.flatnonzero(labels == label)
         rounds = [rng.permutation(members) for _ in range(-(-target_counts[label] // len(members)))]
-        taken.append(np.concatenate(rounds)[: target_counts[label]])
-    return rng.permutation(np.concatenate(taken))
+        parts.append(np.concatenate(rounds)[: target_counts[label]])
+    return rng.permutation(np.concatenate(parts))
 
 
 def _improvements(context: Context) -> tuple[Improvement, ...]:

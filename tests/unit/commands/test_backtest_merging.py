@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 
-from tidemark.commands.backtest.comparison import known_changes, outcome
+from tidemark.commands.backtest.comparison import changes_to_measure, outcome
 from tidemark.commands.backtest.merging import merged
 from tidemark.commands.backtest.span_replay import CELLS, SpanResult
 from tidemark.monitor.replay import ReplayCost
@@ -50,7 +50,7 @@ def part(begins: float, seen: tuple[int, int], *incidents: ReplayedIncident) -> 
 def test_alarms_of_a_later_part_are_counted_from_the_beginning() -> None:
     whole = merged([part(0, (0, 100)), part(1, (20, 120), incident(1, 1.5, 70))])
     assert [alarm.position for alarm in whole.incidents[0].alarms] == [150]
-    assert whole.seen_at_end == {"": 200}
+    assert whole.positions_at_end == {"": 200}
     assert whole.cost == ReplayCost(220, 2.0, 4, 6)
 
 
@@ -75,9 +75,11 @@ def test_an_incident_of_which_the_next_part_knows_nothing_has_recovered_at_the_b
 
 def test_a_change_is_answered_by_the_first_alarm_before_the_next_one() -> None:
     later = replace(incident(2, 3.0, 300), kind="both")
-    changes = known_changes([START + HOUR, START + 2.5 * HOUR, START + 9 * HOUR], (), START + 8 * HOUR)
-    seen_at = {START + HOUR: {"": 100}, START + 2.5 * HOUR: {"": 250}}
-    answered = outcome("x", [incident(1, 0.5, 50), incident(3, 2.0, 200), later], changes, seen_at, part(0, (0, 1)))
+    changes = changes_to_measure([START + HOUR, START + 2.5 * HOUR, START + 9 * HOUR], (), START + 8 * HOUR)
+    positions_at = {START + HOUR: {"": 100}, START + 2.5 * HOUR: {"": 250}}
+    answered = outcome(
+        "x", [incident(1, 0.5, 50), incident(3, 2.0, 200), later], changes, positions_at, part(0, (0, 1))
+    )
     assert [detection and (detection.seconds, detection.predictions) for detection in answered.detections] == [
         (3600.0, 100),
         (1800.0, 50),
