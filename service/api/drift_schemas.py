@@ -6,13 +6,23 @@ from pydantic import BaseModel, Field
 
 from ..alerts.schemas import BaselineSummary
 from ..store.baselines import Baseline
-from ..store.report_json import AccuracyJson, ServedWindowJson
+from ..store.report_json import AccuracyJson, RehearsedShiftJson, ServedWindowJson
 from ..store.stream_status import DetectableChange, StreamStatus
 from ..store.streams import StreamRow
 from ..store.watching import State, Watching
 from ..store.windows import WindowRow
 from .budget_text import false_alarm_budget
 from .window_reports import window_report
+
+
+class Survival(BaseModel):
+    """The accuracy of a stream's model under the image operations that were rehearsed for its reference."""
+
+    stream: str
+    images: int = Field(description="Labelled images of each rehearsal.")
+    rehearsals: int = Field(description="All rehearsals, mixtures of two operations included.")
+    unchanged_accuracy: float
+    shifts: list[RehearsedShiftJson]
 
 
 class ModelName(BaseModel):

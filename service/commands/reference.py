@@ -16,6 +16,7 @@ from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
 from ..drift import Reference, StreamDetector, power_table
 from ..drift.power import Detectable
+from ..drift.rehearsals.survival import survival_of, survival_rows
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
@@ -24,12 +25,13 @@ from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
 from ..store.opened import opened
+from ..store.report_json import SurvivalJson
 from .reference_arrays import read_arrays
 from .reference_detectable import DetectableAtRate, detectable_at_rates
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
-from .rehearsals import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, survival_table
+from .rehearsals import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, shifts_json
 from .survival_picture import survival_picture
 
 __all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]
@@ -166,7 +168,7 @@ def _rehearsed(built: BuiltReference, reference: Reference) -> Rehearsed | None:
 def _draw(picture: Path, rehearsed: Rehearsed | None, built: BuiltReference) -> None:
     if rehearsed is None or built.accuracy is None:
         raise TidemarkError(f"--picture needs rehearsals: at least {MIN_IMAGES} labelled images")
-    rows = survival_table(rehearsed.rehearsals)
+    rows = survival_rows(rehearsed.rehearsals)
     picture.write_text(survival_picture(rows, rehearsed.unchanged_accuracy), encoding="utf-8")
 
 
@@ -204,11 +206,24 @@ def store(
         model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256)
         if not isinstance(bundle, Bundle):
             _check_embeddings(connection, model_id, bundle, arrays["embeddings"].shape[1])
-        reference_id = references.save(connection, model_id, arrays, thumbnails)
+        reference_id = references.save(connection, model_id, arrays, thumbnails, _survival_json(reference))
         references.save_calibration(connection, reference_id, calibration)
         alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)
         adopt_baselines(connection, alerts, [bundle], {}, dt.datetime.now(dt.UTC))
     return reference_id
+
+
+def _survival_json(reference: Reference) -> SurvivalJson | None:
+    """Return what the model survives as it is stored; None without rehearsals."""
+    survival = survival_of(reference)
+    if survival is None:
+        return None
+    return SurvivalJson(
+        images=survival.images,
+        rehearsals=survival.rehearsals,
+        unchanged_accuracy=survival.unchanged_accuracy,
+        shifts=shifts_json(survival.rows),
+    )
 
 
 def _check_embeddings(connection: Connection, model_id: int, bundle: AnyBundle, size: int) -> None:

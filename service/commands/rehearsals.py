@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,15 @@ from rich.progress import track
 from ..drift import Reference
 from ..drift.rehearsals.record import AppliedOperation, Rehearsal, Rehearsals
 from ..drift.rehearsals.recording import Recorder
+from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow, survival_rows
 from ..inference.bundle import Bundle
-from ..inference.image_operations.plan import SEVERITIES, Chain, apply_chain, rehearsal_plan
+from ..inference.image_operations.plan import Chain, apply_chain, rehearsal_plan
 from ..inference.images import DecodedImage
 from ..inference.properties import measure
 from ..inference.session import Model
 from ..settings import Settings
 from ..store.logged import HALF, halved
+from ..store.report_json import RehearsedShiftJson
 
 MAX_IMAGES = 600  # images of a rehearsal, whose accuracy is then known to about one and a half points
 FEW_IMAGES = 300  # images up to which a rehearsal may take more than half of the reference's
@@ -31,36 +33,6 @@ BATCH = 64  # images of one run of the model
 Predict = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
 
 
-class SurvivalFacts(TypedDict):
-    """A `SurvivalRow` as JSON."""
-
-    shift: str
-    unit: str
-    severity: str
-    magnitude: float
-    accuracy: float
-
-
-class SurvivalRow(NamedTuple):
-    """The accuracy under one rehearsed operation at one severity."""
-
-    shift: str
-    unit: str
-    severity: str
-    magnitude: float
-    accuracy: float
-
-    def facts(self) -> SurvivalFacts:
-        """Return the row as JSON."""
-        return SurvivalFacts(
-            shift=self.shift,
-            unit=self.unit,
-            severity=self.severity,
-            magnitude=self.magnitude,
-            accuracy=self.accuracy,
-        )
-
-
 class RehearsalFacts(TypedDict):
     """The printed content about the rehearsals of a reference."""
 
@@ -69,7 +41,7 @@ class RehearsalFacts(TypedDict):
     seconds: float
     complete: bool
     unchanged_accuracy: float
-    survival: list[SurvivalFacts]
+    survival: list[RehearsedShiftJson]
 
 
 @dataclass
@@ -116,7 +88,7 @@ class Rehearsed:
             "seconds": round(self.seconds, 1),
             "complete": self.is_complete,
             "unchanged_accuracy": self.unchanged_accuracy,
-            "survival": [row.facts() for row in survival_table(self.rehearsals)],
+            "survival": shifts_json(survival_rows(self.rehearsals)),
         }
 
 
@@ -167,18 +139,18 @@ def rehearse_bundle(
     return rehearse(predict, reference, np.stack(images.pixels[:count]))
 
 
-def survival_table(rehearsals: Rehearsals) -> list[SurvivalRow]:
-    """Return the accuracy by operation and severity, operations in alphabetical order, mixtures left out."""
-    rows = []
-    for number in rehearsals.single.tolist():
-        rehearsal = rehearsals.rehearsals[number]
-        operation, severity = rehearsal.operations[0], SEVERITIES[rehearsal.severity]
-        rows.append(
-            SurvivalRow(
-                operation.name, operation.unit, severity, operation.magnitude, float(rehearsals.accuracy[number])
-            )
+def shifts_json(rows: Sequence[SurvivalRow]) -> list[RehearsedShiftJson]:
+    """Return rows of what a model survives as JSON."""
+    return [
+        RehearsedShiftJson(
+            shift=row.shift,
+            unit=row.unit,
+            severity=row.severity,
+            magnitude=row.magnitude,
+            accuracy=row.accuracy,
         )
-    return sorted(rows, key=lambda row: (row.shift, SEVERITIES.index(row.severity), row.magnitude))
+        for row in rows
+    ]
 
 
 def survival_lines(facts: RehearsalFacts) -> list[str]:

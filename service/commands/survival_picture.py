@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from ..inference.image_operations.plan import SEVERITIES
-from .rehearsals import SurvivalRow
+from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow
 
 NAME_WIDTH, CELL_WIDTH, ROW_HEIGHT = 110, 130, 26  # pixels of a line's name, of one severity, and of a line
 HEAD_HEIGHT = 60  # pixels above the first line
@@ -17,7 +16,7 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
 
     Parameters
     ----------
-    rows : of `survival_table`.
+    rows : of `survival_rows`.
     unchanged : accuracy on the images as they are.
     """
     shifts = list(dict.fromkeys(row.shift for row in rows))

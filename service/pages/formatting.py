@@ -11,6 +11,8 @@ from ..durations import duration
 from ..store.report_json import AccuracyJson, LabelEvidenceJson, PerformanceJson, WindowReportJson
 
 PROPERTY_VALUES = re.compile(r" \([^()]* → [^()]*\)")  # the values of a property inside a summary
+HARMLESS_LOSS = 0.02  # accuracy that a rehearsed shift may cost and still count as harmless
+SURVIVED_LOSS = 0.1  # accuracy that a rehearsed shift may cost and still count as survived
 MONITOR_TIMEOUT_SECONDS = (
     60.0  # seconds without progress while predictions wait, after which the monitor seems to be stopped
 )
@@ -29,6 +31,12 @@ def errors_only(count: int) -> str:
         f"no measured accuracy: the last {count} labels that came back are next to all of errors, as if only wrong "
         "predictions were labelled, which cannot be corrected; label a random part too, or use the label desk"
     )
+
+
+def survival_class(accuracy: float, unchanged: float) -> str:
+    """Return the class of a cell by how much accuracy a rehearsed shift costs."""
+    lost = unchanged - accuracy
+    return "holds" if lost <= HARMLESS_LOSS else "falls" if lost <= SURVIVED_LOSS else "breaks"
 
 
 def p_value_equation(p: float) -> str:

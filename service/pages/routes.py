@@ -14,7 +14,7 @@ from ..api.caller import caller_of
 from ..api.state import database_state, server_state
 from ..api.window_reports import window_report
 from ..model_key import ModelKey
-from ..store import alerts, baselines, deliveries, evidence, streams, watching, windows
+from ..store import alerts, baselines, deliveries, evidence, references, streams, watching, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
@@ -86,12 +86,15 @@ def _overview(request: Request, model: str, slice: str) -> Response:
 def stream_windows(request: Request, stream: str, before: int | None = None) -> Response:
     """Show a stream's windows, newest first."""
     with database_state(request).engine.connect() as connection:
-        if streams.find(connection, stream) is None:
+        row = streams.find(connection, stream)
+        if row is None:
             return _not_found(request, f"no stream {stream}")
-        reports = [window_report(row) for row in windows.newest(connection, stream, WINDOWS, before)]
+        reports = [window_report(window) for window in windows.newest(connection, stream, WINDOWS, before)]
+        survival = None if row.reference_id is None else references.load_survival(connection, row.reference_id)
     if _wants_json(request):
-        return JSONResponse({"windows": reports})
-    return render_page("windows.html", stream=stream, windows=reports, more=len(reports) == WINDOWS)
+        return JSONResponse({"windows": reports, "survival": survival})
+    more = len(reports) == WINDOWS
+    return render_page("windows.html", stream=stream, windows=reports, more=more, survival=survival)
 
 
 @router.get("/windows/{window_id}")
@@ -133,6 +136,9 @@ def alert(alert_id: UUID, request: Request) -> Response:
         least, pictures = images.describe(connection, report)
         controls = alert_actions.controls(request, connection, row)
         children = alerts.children(connection, row.id)
+        related = [other for other in alerts.firing(connection, row.stream_id) if other.id != row.id]
+        reference_id = stream.reference_id
+        has_survival = reference_id is not None and references.load_survival(connection, reference_id) is not None
     if _wants_json(request):
         return JSONResponse(content | {"past": asdict(history), "images": least})
     response = render_page(
@@ -142,6 +148,8 @@ def alert(alert_id: UUID, request: Request) -> Response:
         status=stream.status,
         controls=controls,
         children=children,
+        related=related,
+        has_survival=has_survival,
         history=history,
         images=least,
         pictures=pictures,

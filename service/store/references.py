@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from .arrays import pack, unpack
 from .raw_connection import raw
+from .report_json import SurvivalJson
 from .streams import lock_model
 from .tables import log_ends, models, references, streams
 
@@ -18,6 +19,7 @@ def save(
     model_id: int,
     arrays: Mapping[str, NDArray[Any]],
     thumbnails: Mapping[int, bytes] | None = None,
+    survival: SurvivalJson | None = None,
 ) -> int:
     """Store a reference and put the model's streams on it from their next prediction; return its id.
 
@@ -29,10 +31,12 @@ def save(
     Parameters
     ----------
     thumbnails : encoded images by the row that they show.
+    survival : the model's accuracy under rehearsed operations.
     """
     rows = len(arrays["embeddings"])
     pictures = _pack_thumbnails(thumbnails) if thumbnails else None
     statement = insert(references).values(model_id=model_id, rows=rows, arrays=pack(arrays), thumbnails=pictures)
+    statement = statement.values(survival=survival)
     reference_id = int(connection.execute(statement.returning(references.c.id)).scalar_one())
     lock_model(connection, model_id)  # after the arrays were sent, for monitors wait for it
     of_model = streams.c.model_id == model_id
@@ -75,6 +79,13 @@ def load_thumbnails(connection: Connection, reference_id: int) -> dict[int, byte
     arrays = unpack(packed)
     data, ends = arrays["data"].tobytes(), np.cumsum(arrays["sizes"]).tolist()
     return {row: data[start:end] for row, start, end in zip(arrays["rows"].tolist(), [0, *ends], ends, strict=False)}
+
+
+def load_survival(connection: Connection, reference_id: int) -> SurvivalJson | None:
+    """Return a model's accuracy under the rehearsed operations of a reference; None without rehearsals."""
+    query = select(references.c.survival).where(references.c.id == reference_id)
+    values: SurvivalJson | None = connection.execute(query).scalar_one_or_none()
+    return values
 
 
 def load_calibration(connection: Connection, reference_id: int) -> dict[str, NDArray[Any]] | None:

@@ -127,6 +127,25 @@ class AccuracyJson(TypedDict):
     on_labels: NotRequired[float | None]
 
 
+class RehearsedShiftJson(TypedDict):
+    """The accuracy under one rehearsed operation; `severity` is mild, medium or severe."""
+
+    shift: str
+    unit: str
+    severity: str
+    magnitude: float
+    accuracy: float
+
+
+class SurvivalJson(TypedDict):
+    """The model's accuracy under the rehearsed operations of its reference, on `images` images."""
+
+    images: int
+    rehearsals: int
+    unchanged_accuracy: float
+    shifts: list[RehearsedShiftJson]
+
+
 class AgreementJson(TypedDict):
     """How often labels agree with the model where it predicts one class."""
 

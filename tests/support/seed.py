@@ -12,6 +12,7 @@ from tests.support.predictions import write
 from tidemark.inference.thumbnails import thumbnail
 from tidemark.store import models, predictions, references, tables
 from tidemark.store.logged import logged
+from tidemark.store.report_json import SurvivalJson
 
 AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
 ALERT = UUID("01920000-0000-7000-8000-000000000001")
@@ -182,9 +183,26 @@ def _log(connection: Connection, model_id: int) -> None:
     connection.execute(insert(tables.feedback).values(**row, label=8))
 
 
+SURVIVAL: SurvivalJson = {
+    "images": 300,
+    "rehearsals": 66,
+    "unchanged_accuracy": 0.93,
+    "shifts": [
+        {"shift": shift, "unit": unit, "severity": severity, "magnitude": magnitude, "accuracy": accuracy}
+        for shift, unit in (("blur", "deviation in pixels"), ("rotation", "degrees, counter-clockwise"))
+        for severity, magnitude, accuracy in (
+            ("mild", -0.7, 0.92),
+            ("mild", 0.7, 0.93),
+            ("medium", 1.3, 0.87),
+            ("severe", 2.2, 0.41),
+        )
+    ],
+}
+
+
 def _stream(connection: Connection, model_id: int) -> int:
     arrays = {"embeddings": np.zeros((0, 2))}
-    reference_id = references.save(connection, model_id, arrays, dict.fromkeys(range(3), PICTURE))
+    reference_id = references.save(connection, model_id, arrays, dict.fromkeys(range(3), PICTURE), SURVIVAL)
     status = {
         "evidence": 9.0,
         "threshold": 4.9,

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ...store import baselines, streams, watching, window_requests, windows
+from ...store import baselines, references, streams, watching, window_requests, windows
 from ...store.report_json import ServedWindowJson
-from ..drift_schemas import Streams, StreamState, Windows
+from ..drift_schemas import Streams, StreamState, Survival, Windows
 from ..problems import Problem, documented
 from ..query_names import names_in_query
 from ..state import database_state
@@ -38,6 +38,20 @@ def get_drift(request: Request) -> Response:
         for row in rows
     ]
     return JSONResponse({"streams": states})
+
+
+@router.get("/drift/survival", summary="What a stream's model survives", responses=documented(404, 422, 503))
+def get_survival(request: Request, stream: str) -> Survival:
+    """Return the accuracy under each image operation that was rehearsed when the stream's reference was built."""
+    with database_state(request).engine.connect() as connection:
+        names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
+        row = streams.find(connection, next(names, stream))
+        if row is None:
+            raise Problem(404, f"no stream {stream}")
+        values = None if row.reference_id is None else references.load_survival(connection, row.reference_id)
+    if values is None:
+        raise Problem(404, f"the reference of {row.stream} has no rehearsals: build it from labelled images")
+    return Survival(stream=row.stream, **values)
 
 
 @router.get(

@@ -9,7 +9,6 @@ from .operation import Operation, Pixels
 
 MIXTURES = 12  # mixtures of two operations of different families
 MIXTURE_SEED = 0  # seed of the choice of mixtures
-SEVERITIES = ("mild", "medium", "severe")
 ORDER = (1, 2, 0)  # severities in the order of their use, so that all operations are there if the time is short
 
 
@@ -21,7 +20,7 @@ class Step(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Operations that are applied one after the other; the severity is an index into `SEVERITIES`."""
+    """Operations that are applied one after the other; the severity is 0 mild, 1 medium, 2 severe."""
 
     steps: tuple[Step, ...]
     severity: int

@@ -32,6 +32,7 @@ references = Table(
     Column("arrays", LargeBinary, nullable=False),  # npz
     Column("calibration", LargeBinary, nullable=True),  # npz of the detector's calibration, per run time and seed
     Column("thumbnails", LargeBinary, nullable=True),
+    Column("survival", JSONB, nullable=True),  # accuracy under rehearsed operations, a `SurvivalJson`
     created_at(),
 )
 

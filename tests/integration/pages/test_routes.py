@@ -264,3 +264,14 @@ def test_pages_need_no_inline_script_or_style_and_no_other_host(client: TestClie
         )
     for name in ("style.css", "live.js", "copy.js"):
         assert client.get(f"/static/{name}").status_code == 200
+
+
+def test_the_page_of_a_stream_shows_what_the_model_survives(client: TestClient, seeded: Seeded) -> None:
+    page = client.get("/windows", params={"stream": "mnist:1/camera=7"}).text
+    assert "What the model survives" in page
+    assert re.search(r'<span class="holds"><b>0\.92</b> at -0\.7</span>', page)
+    assert re.search(r'<span class="falls"><b>0\.87</b> at 1\.3</span>', page)
+    assert re.search(r'<span class="breaks"><b>0\.41</b> at 2\.2</span>', page)
+    body = client.get("/windows", params={"stream": "mnist:1/camera=7"}, headers={"Accept": "application/json"}).json()
+    assert len(body["survival"]["shifts"]) == 8
+    assert "#survival" in client.get(seeded.alert).text

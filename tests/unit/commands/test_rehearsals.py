@@ -15,6 +15,7 @@ from tidemark.commands.rehearsals import RehearsedImages, survival_lines
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference
+from tidemark.drift.rehearsals.survival import survival_of
 from tidemark.errors import ConfigurationError, TidemarkError
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import DecodedImage
@@ -53,6 +54,11 @@ def test_the_build_says_what_the_model_survives(facts: ReferenceFacts, installat
         lines[0] == f"what the model survives: accuracy on 300 images, {rehearsed['unchanged_accuracy']:.2f} unchanged"
     )
     assert {line.split()[0] for line in lines[2:]} == {row["shift"] for row in rehearsed["survival"]}
+    with np.load(installation / "R.npz") as stored:
+        survival = survival_of(Reference.of(dict(stored)))
+    assert survival is not None
+    assert [row._asdict() for row in survival.rows] == rehearsed["survival"]
+    assert survival.unchanged_accuracy == pytest.approx(rehearsed["unchanged_accuracy"])
     picture = ElementTree.fromstring((installation / "survival.svg").read_text())
     texts = [node.text for node in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count(f"{accuracy['translation', 0.2]:.2f}") >= 1
