@@ -48,7 +48,7 @@ def power_table(
     proceed : asked before each window; once it answers False, the rows that are complete are returned.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(reference))
+    order = rng.permutation(reference.distinct_rows)
     half = len(order) // 2
     if half < MIN_REFERENCE_ROWS:
         return ()
