@@ -87,13 +87,29 @@ def inclusion_probabilities(confidence: ArrayLike, count: float) -> FloatArray:
     >>> inclusion_probabilities([0.5, 0.9, 1.0, 1.0], 2).round(2).tolist()
     [1.0, 0.78, 0.11, 0.11]
     """
+    return size_probabilities(error_deviation(confidence), count)
+
+
+def error_deviation(confidence: ArrayLike) -> FloatArray:
+    """Return the standard deviation (N,) of the error that is expected from calibrated confidence (N,)."""
     f = np.clip(np.asarray(confidence, dtype=np.float64), 0, 1)
-    n = len(f)
+    return np.asarray(np.sqrt(f * (1 - f)))
+
+
+def size_probabilities(size: ArrayLike, count: float) -> FloatArray:
+    """Return probabilities of being drawn (N,) that grow in proportion to a size, a fifth of them uniform.
+
+    Parameters
+    ----------
+    size : float (N,), at least 0.
+    count : float. The expected number of drawn predictions; of at most N of them all are drawn.
+    """
+    sizes = np.asarray(size, dtype=np.float64)
+    n = len(sizes)
     if count >= n:
         return np.ones(n)
-    deviation = np.sqrt(f * (1 - f))
-    total = float(deviation.sum())
-    share = np.full(n, 1 / n) if total == 0 else (1 - UNIFORM_SHARE) * deviation / total + UNIFORM_SHARE / n
+    total = float(sizes.sum())
+    share = np.full(n, 1 / n) if total == 0 else (1 - UNIFORM_SHARE) * sizes / total + UNIFORM_SHARE / n
     probability = count * share
     certain = np.zeros(n, dtype=bool)
     while (probability[~certain] > 1).any():  # a probability above one is one, and the others share what is left

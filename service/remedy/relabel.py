@@ -1,4 +1,4 @@
-"""Which images to label next: the least typical and the least certain, of every predicted class."""
+"""Which images to label next: drawn with known probabilities, the least typical and least certain the more often."""
 
 import csv
 import json
@@ -6,21 +6,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
+from ..drift.label_sampling import error_deviation, size_probabilities
 from .context import Context
 from .result import RemedyNotApplicable, RemedyResult
 from .witness_scores import witness_scores
 
 Matrix = NDArray[np.float64]
 
-MAX_IMAGES = 100  # images
+MAX_IMAGES = 100  # images that are drawn, on average
 CSV, JSON = "label_next.csv", "label_next.json"
-FIELDS = ("id", "predicted", "confidence", "witness", "uncertainty", "priority")
+FIELDS = ("id", "predicted", "confidence", "witness", "probability")
 
 
 def relabel(context: Context) -> RemedyResult:
-    """Write the ids of the predictions without a label whose labels would teach most, as CSV and as JSON.
+    """Write the ids of predictions without a label that are to be labelled, as CSV and as JSON.
+
+    Labels teach most where the model is least certain and images are least typical; so these are drawn more often. The
+    probability of each is in the files: each error of confidence over its probability makes the accuracy unbiased.
+    The order is random: the first labels are those of a random part of what was drawn.
 
     Raises
     ------
@@ -33,13 +38,13 @@ def relabel(context: Context) -> RemedyResult:
         raise RemedyNotApplicable("needs predictions without labels; all of the span have them")
     witness = witness_scores(span.reference, span.sample, context.seed)[open_rows]
     probabilities = span.sample.probabilities[open_rows]
-    uncertainty = special.entr(probabilities.astype(np.float64)).sum(axis=1) / np.log(probabilities.shape[1])
-    priority = (_rank(witness) + _rank(uncertainty)) / 2
     predicted = probabilities.argmax(axis=1)
-    rows = [
-        _row(context, int(open_rows[at]), witness[at], uncertainty[at], priority[at])
-        for at in first_of_each(predicted, priority, MAX_IMAGES)
-    ]
+    posterior = span.reference.labelled.calibration(probabilities)
+    confidence = posterior[np.arange(len(predicted)), predicted]
+    probability = draw_probabilities(predicted, confidence, witness, MAX_IMAGES)
+    rng = np.random.default_rng(context.seed)
+    drawn = rng.permutation(np.flatnonzero(rng.random(len(open_rows)) < probability))
+    rows = [_row(context, int(open_rows[at]), confidence[at], witness[at], probability[at]) for at in drawn.tolist()]
     with (context.out / CSV).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
@@ -49,22 +54,29 @@ def relabel(context: Context) -> RemedyResult:
     return RemedyResult(
         name="relabel",
         kind="concept",
-        summary=f"Names the {len(rows)} images to label next, the least typical and least certain of {classes} "
-        f"predicted classes; send their labels to POST /feedback. {int(span.labelled.sum())} of {len(span)} have one.",
+        summary=f"Names {len(rows)} images of {classes} predicted classes to label next, drawn with the probabilities "
+        f"that the files hold, the least typical and least certain the more often; send their labels to POST /feedback. "
+        f"{int(span.labelled.sum())} of {len(span)} have one.",
         files=(CSV, JSON),
         details={"labelled": int(span.labelled.sum()), "predictions": len(span), "first": rows[:10]},
     )
 
 
-def first_of_each(predicted: NDArray[np.int64], priority: Matrix, count: int) -> list[int]:
-    """Return up to `count` rows: the first of every predicted class, then the second of each, and so on."""
-    order = np.argsort(-priority, kind="stable")
-    turn = np.empty(len(order), dtype=np.int64)
-    for label in np.unique(predicted):
-        members = order[predicted[order] == label]
-        turn[members] = np.arange(len(members))
-    rows: list[int] = np.lexsort((-priority, turn))[:count].tolist()
-    return rows
+def draw_probabilities(
+    predicted: NDArray[np.int64], confidence: Matrix, witness: Matrix, count: int
+) -> NDArray[np.float64]:
+    """Return the probability (n,) with which each prediction is drawn: all predicted classes have the same share.
+
+    Within a class the probability grows with the error that confidence lets expect, and up to threefold from the most
+    typical image to the least.
+    """
+    probability = np.empty(len(predicted))
+    classes = np.unique(predicted)
+    for label in classes:
+        members = predicted == label
+        size = error_deviation(confidence[members]) * (0.5 + _rank(witness[members]))
+        probability[members] = size_probabilities(size, count / len(classes))
+    return probability
 
 
 def _rank(values: Matrix) -> Matrix:
@@ -72,13 +84,12 @@ def _rank(values: Matrix) -> Matrix:
     return np.asarray(stats.rankdata(values) / len(values))
 
 
-def _row(context: Context, row: int, witness: float, uncertainty: float, priority: float) -> dict[str, Any]:
-    probabilities = context.span.sample.probabilities[row]
+def _row(context: Context, row: int, confidence: float, witness: float, probability: float) -> dict[str, Any]:
+    predicted = int(context.span.sample.probabilities[row].argmax())
     return {
         "id": str(context.span.ids[row]),
-        "predicted": context.span.reference.class_names[int(probabilities.argmax())],
-        "confidence": round(float(probabilities.max()), 4),
+        "predicted": context.span.reference.class_names[predicted],
+        "confidence": round(float(confidence), 4),
         "witness": round(float(witness), 3),
-        "uncertainty": round(float(uncertainty), 4),
-        "priority": round(float(priority), 4),
+        "probability": float(probability),
     }

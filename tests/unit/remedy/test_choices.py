@@ -5,7 +5,7 @@ import numpy as np
 from tidemark.drift import Reference
 from tidemark.drift.samples import Sample
 from tidemark.remedy.label_shift.class_weights import stratified
-from tidemark.remedy.relabel import first_of_each
+from tidemark.remedy.relabel import draw_probabilities
 from tidemark.remedy.witness_scores import witness_scores
 
 
@@ -24,10 +24,18 @@ def test_a_class_without_weight_is_left_out() -> None:
     assert labels[stratified(labels, np.array([0.0, 2.0, 7.0]), 0)].tolist() == [1] * 10
 
 
-def test_every_predicted_class_has_its_turn() -> None:
-    predicted = np.array([0, 0, 0, 0, 1, 2])
-    priority = np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1])
-    assert first_of_each(predicted, priority, 4) == [0, 4, 5, 1]
+def test_images_to_label_are_drawn_with_known_probabilities_from_every_predicted_class() -> None:
+    predicted = np.repeat([0, 1, 2], [600, 300, 30])
+    rng = np.random.default_rng(0)
+    confidence, witness = rng.uniform(0.5, 1, 930), rng.normal(size=930)
+    probability = draw_probabilities(predicted, confidence, witness, 90)
+    assert (probability > 0).all()
+    assert (probability <= 1).all()
+    assert np.bincount(predicted, probability).round(6).tolist() == [30, 30, 30]
+    doubtful, typical = confidence < 0.6, witness < np.median(witness)
+    of_first = predicted == 0
+    assert probability[of_first & doubtful].mean() > 1.2 * probability[of_first & ~doubtful].mean()
+    assert probability[of_first & ~typical].mean() > 1.2 * probability[of_first & typical].mean()
 
 
 def test_the_least_typical_row_has_the_highest_score() -> None:
