@@ -55,8 +55,8 @@ def relabel(context: Context) -> RemedyResult:
         name="relabel",
         kind="concept",
         summary=f"Names {len(rows)} images of {classes} predicted classes to label next, drawn with the probabilities "
-        f"that the files hold, the least typical and least certain the more often; send their labels to POST /feedback. "
-        f"{int(span.labelled.sum())} of {len(span)} have one.",
+        f"that the files hold, the least typical and least certain the more often; send their labels to POST "
+        f"/feedback. {int(span.labelled.sum())} of {len(span)} have one.",
         files=(CSV, JSON),
         details={"labelled": int(span.labelled.sum()), "predictions": len(span), "first": rows[:10]},
     )
