@@ -1,7 +1,6 @@
 """The job queue on Postgres, for processes that only put jobs into it."""
 
 import datetime as dt
-from typing import Any, cast
 
 from procrastinate import App, SyncPsycopgConnector
 from procrastinate.types import JSONDict
@@ -18,7 +17,7 @@ def defer(
     connection: Connection,
     task: str,
     queue_name: str,
-    arguments: dict[str, Any],
+    arguments: JSONDict,
     *,
     lock: str | None = None,
     at: dt.datetime | None = None,
@@ -34,4 +33,4 @@ def defer(
     """
     raw = connection.connection.driver_connection
     job = queue.configure_task(task, queue=queue_name, connection=raw, lock=lock, schedule_at=at)
-    job.defer(**cast(JSONDict, arguments))
+    job.defer(**arguments)

@@ -163,8 +163,9 @@ def check(
     from ..commands.check import check as compare
 
     report = compare(reference, window, bundle, images)
-    print_facts(report, as_json, "{kind}: p = {p_value:.4g}. {summary}")
-    if not as_json and report["performance"]:
-        sentence = "estimated accuracy {estimated_accuracy:.3f} ({low:.3f} to {high:.3f}) by {method}. {note}"
-        print(sentence.format(**report["performance"]))
-    raise typer.Exit(1 if report["drifted"] else 0)
+    print_facts(report.to_dict(), as_json, "{kind}: p = {p_value:.4g}. {summary}")
+    estimate = report.performance
+    if not as_json and estimate is not None:
+        interval = f"({estimate.low:.3f} to {estimate.high:.3f})"
+        print(f"estimated accuracy {estimate.estimated_accuracy:.3f} {interval} by {estimate.method}. {estimate.note}")
+    raise typer.Exit(1 if report.drifted else 0)

@@ -108,9 +108,8 @@ def remedy(
 
     end = dt.datetime.now(dt.UTC) if until is None else utc(until)
     facts = create_remedies(stream, utc(since), end, out, names or (), bundle, images, force)
-    facts["report"] = str(out / "report.html")
-    facts["found"] = " and ".join(facts["kinds"]) or "no"
-    print_facts(facts, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
+    headline = {"report": str(out / "report.html"), "found": " and ".join(facts["kinds"]) or "no"}
+    print_facts({**facts, **headline}, as_json, "{stream}: {found} shift in {predictions} predictions; see {report}")
     if not as_json and facts["accuracy_lost"]:
         print(
             "  accuracy lost {accuracy:+.4f} ({low:+.4f} to {high:+.4f}), by {method}".format(**facts["accuracy_lost"])

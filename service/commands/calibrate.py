@@ -1,7 +1,11 @@
 """`tidemark calibrate`: declares a span of logged traffic calm, bursts and daily cycles included."""
 
 import datetime as dt
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ..drift import Reference, StreamDetector, WindowTest
 from ..errors import ConfigurationError, TidemarkError
@@ -64,9 +68,10 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
         if spread is None or count < needed:
             raise TidemarkError(f"{count} predictions of {stream} in that span; at least {needed} are needed")
         batch = spread.batch
-        calm: dict[str, Any] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
-        if reference.properties is not None:
-            calm["properties"] = fill_missing(reference, batch.ids, batch.properties)
+        calm: dict[str, ArrayLike] = {"embeddings": batch.embeddings, "probabilities": batch.probabilities}
+        properties = fill_missing(reference, batch.ids, batch.properties)
+        if properties is not None:
+            calm["properties"] = properties
         pace = pace_of(StreamStatus.from_json(row.status))
         calm["share"] = min(spread.share / pace.watched_share, 1.0)
         columns = ContextColumns.of_traffic(batch.times, batch.tags, settings.slice_tags) if context == "auto" else None
@@ -91,8 +96,9 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
     return facts
 
 
-def _design_effect(reference: Reference, window_size: int, calm: dict[str, Any]) -> float:
-    arrays = {name: values for name, values in calm.items() if name in ("embeddings", "probabilities", "properties")}
+def _design_effect(reference: Reference, window_size: int, calm: Mapping[str, ArrayLike]) -> float:
+    names = ("embeddings", "probabilities", "properties")
+    arrays = {name: np.asarray(values) for name, values in calm.items() if name in names}
     window = {name: values[:window_size] for name, values in arrays.items()}
     return WindowTest(reference, window_size, calm=arrays)(**window).design_effect or 1.0
 

@@ -1,9 +1,8 @@
 """`tidemark check`: one offline test of a window against a reference, for a CI job that gates a data set."""
 
 from pathlib import Path
-from typing import Any
 
-from ..drift import Reference, WindowTest
+from ..drift import Reference, WindowReport, WindowTest
 from ..drift.window import MIN_WINDOW
 from ..errors import ConfigurationError, TidemarkError
 from ..inference import bundle as bundles
@@ -14,7 +13,7 @@ from .reference_images import reference_arrays as images_arrays
 
 def check(
     reference_path: Path, window_path: Path | None = None, bundle: Path | None = None, images: Path | None = None
-) -> dict[str, Any]:
+) -> WindowReport:
     """Return the window report of a reference file and a window.
 
     Parameters
@@ -39,8 +38,6 @@ def check(
     try:
         reference = Reference.of(reference_arrays)
         test = WindowTest(reference, window_size=max(len(window_arrays["embeddings"]), MIN_WINDOW))
-        return dict(
-            test(window_arrays["embeddings"], window_arrays["probabilities"], window_arrays.get("properties")).to_dict()
-        )
+        return test(window_arrays["embeddings"], window_arrays["probabilities"], window_arrays.get("properties"))
     except ValueError as error:
         raise TidemarkError(f"{reference_path} and {source}: {error}") from None

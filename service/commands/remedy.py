@@ -4,7 +4,6 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..drift import WindowTest
 from ..errors import ConfigurationError, TidemarkError
@@ -19,7 +18,7 @@ from ..remedy.label_shift.corrected_posterior import model_of
 from ..remedy.registry import REMEDIES, RemedySpec
 from ..remedy.report import report
 from ..remedy.report.pictures import pictures
-from ..remedy.report.report import Picture, Skipped
+from ..remedy.report.report import Picture, ReportJson, Skipped
 from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
 from ..settings import Settings
@@ -39,7 +38,7 @@ def create_remedies(
     bundle: Path | None = None,
     images: Path | None = None,
     force: bool = False,
-) -> dict[str, Any]:
+) -> ReportJson:
     """Write remedies for a span of traffic, and a report of their improvements, to a new folder.
 
     Parameters
@@ -79,7 +78,7 @@ def create_remedies(
     )
 
 
-def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested: bool) -> dict[str, Any]:
+def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested: bool) -> ReportJson:
     remedies, skipped = [], []
     for entry in specs:
         logger.info("making %s", entry.name)

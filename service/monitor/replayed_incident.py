@@ -67,7 +67,7 @@ class ReplayedIncident:
         """When it opened."""
         return self.alarms[0].at
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the incident as JSON values."""
         return {
             "slice": self.slice,

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -52,7 +52,7 @@ def write_transition(
     is_status_due = model.statuses_are_due
     unsaved = model.unsaved | transition.changed
     position = max(state.position, model.stored_position)
-    values: dict[str, Any] = {"position": position, "label_position": state.label_position}
+    values: dict[str, object] = {"position": position, "label_position": state.label_position}
     if state.position >= model.stored_position:
         values |= {
             "seen": state.whole.seen,
@@ -106,7 +106,7 @@ def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelStat
     return size
 
 
-def _status_values(stream: StreamState) -> dict[str, Any]:
+def _status_values(stream: StreamState) -> dict[str, object]:
     """Return what readers see of a stream, as the columns of its row."""
     kinds = stream.kinds
     return {

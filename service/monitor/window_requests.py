@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..settings import Settings
-from .events import Purpose, WindowRequest
+from .events import IdRows, Purpose, WindowRequest
 from .label_detection import LabelDetection
 from .state import StreamState
 from .stream_transition import StreamUpdate
@@ -66,7 +66,7 @@ def _is_tested(update: StreamUpdate) -> bool:
 
 
 def _request_of(
-    update: StreamUpdate, purpose: Purpose, ids: Any, first: int, detection: LabelDetection | None = None
+    update: StreamUpdate, purpose: Purpose, ids: IdRows, first: int, detection: LabelDetection | None = None
 ) -> WindowRequest:
     detector = update.state.detector
     return WindowRequest(update.state.slice, purpose, ids, first, detector.evidence, detector.threshold, detection)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from ..drift.performance import wilson_interval
 from .context import Context
@@ -28,6 +28,32 @@ class AccuracyLoss:
     method: str
 
 
+class LossJson(TypedDict):
+    """A loss of accuracy with its interval and the method by which it was determined."""
+
+    accuracy: float
+    low: float
+    high: float
+    method: str
+
+
+class RegainJson(TypedDict):
+    """An improvement of the accuracy with its interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    measured_on: str
+    estimated: bool
+
+
+class BalanceJson(TypedDict):
+    """An accuracy balance as report.json holds it."""
+
+    lost: LossJson | None
+    regained: RegainJson | None
+
+
 @dataclass(frozen=True, slots=True)
 class AccuracyBalance:
     """The accuracy that the span lost, and what one remedy regains.
@@ -41,20 +67,23 @@ class AccuracyBalance:
     lost: AccuracyLoss | None
     regained: Improvement | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> BalanceJson:
         """Return both as JSON values."""
         lost, regained = self.lost, self.regained
-        return {
-            "lost": lost and {"accuracy": lost.amount, "low": lost.low, "high": lost.high, "method": lost.method},
-            "regained": regained
-            and {
-                "accuracy": regained.amount,
-                "low": regained.low,
-                "high": regained.high,
-                "measured_on": regained.measured_on,
-                "estimated": regained.estimated,
-            },
-        }
+        return BalanceJson(
+            lost=None
+            if lost is None
+            else LossJson(accuracy=lost.amount, low=lost.low, high=lost.high, method=lost.method),
+            regained=None
+            if regained is None
+            else RegainJson(
+                accuracy=regained.amount,
+                low=regained.low,
+                high=regained.high,
+                measured_on=regained.measured_on,
+                estimated=regained.estimated,
+            ),
+        )
 
     def __str__(self) -> str:
         parts = []

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from scipy import stats
 
 from ..drift.label_sampling import error_deviation, size_probabilities
 from .context import Context
-from .result import RemedyNotApplicable, RemedyResult
+from .result import RelabelJson, RemedyNotApplicable, RemedyResult
 from .witness_scores import witness_scores
 
 Matrix = NDArray[np.float64]
@@ -29,7 +28,7 @@ def relabel(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         All predictions of the span have labels.
     """
     span = context.span
@@ -84,7 +83,7 @@ def _rank(values: Matrix) -> Matrix:
     return np.asarray(stats.rankdata(values) / len(values))
 
 
-def _row(context: Context, row: int, confidence: float, witness: float, probability: float) -> dict[str, Any]:
+def _row(context: Context, row: int, confidence: float, witness: float, probability: float) -> RelabelJson:
     predicted = int(context.span.sample.probabilities[row].argmax())
     return {
         "id": str(context.span.ids[row]),

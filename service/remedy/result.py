@@ -1,13 +1,92 @@
 """Results of remedies: what a remedy wrote, and its measured improvements."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 from ..errors import TidemarkError
 
 
 class RemedyNotApplicable(TidemarkError):
     """A remedy cannot be created from the data at hand: the text says what it needs and what there is."""
+
+
+class ClassShareJson(TypedDict):
+    """The share of a class in the reference and the span, with its interval and its importance weight."""
+
+    label: str
+    reference: float
+    estimated: float
+    low: float
+    high: float
+    weight: float
+
+
+class ConfusionJson(TypedDict):
+    """How often each class (row) was predicted as each other (column), before a remedy and after it."""
+
+    classes: list[str]
+    before: list[list[int]]
+    after: list[list[int]]
+
+
+class RelabelJson(TypedDict):
+    """A prediction that is to be labelled, and the probability with which it was drawn."""
+
+    id: str
+    predicted: str
+    confidence: float
+    witness: float
+    probability: float
+
+
+class RemedyDetails(TypedDict, total=False):
+    """Further figures of a remedy, as report.json holds them; each remedy has its own of these."""
+
+    proportions: list[ClassShareJson]
+    calibration_slope: float
+    by_calibration_alone: dict[str, float]
+    labels: int
+    further_labels: dict[str, int | None]
+    weight_of_reference: float
+    penalty: float
+    confusion: ConfusionJson
+    effective_sample_size: float
+    reference_rows: int
+    strength: float
+    reverse_accuracy: dict[str, float]
+    changed_answers: float
+    log_loss: dict[str, float]
+    labelled: int
+    predictions: int
+    first: list[RelabelJson]
+
+
+class ImprovementJson(TypedDict):
+    """An improvement as report.json holds it; `gains` if its interval lies above zero."""
+
+    metric: str
+    before: float
+    after: float
+    improvement: float
+    low: float
+    high: float
+    measured_on: str
+    estimated: bool
+    gains: bool
+
+
+class RemedyJson(TypedDict):
+    """A remedy as report.json holds it."""
+
+    name: str
+    kind: str
+    summary: str
+    exported: bool
+    files: list[str]
+    code: dict[str, str]
+    missing: str
+    details: RemedyDetails
+    gains: list[ImprovementJson]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +110,19 @@ class Improvement:
         """Whether the interval of the improvement lies above zero."""
         return self.low > 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ImprovementJson:
         """Return the improvement with the keys of report.json, where `amount` is called `improvement`."""
-        values = asdict(self)
-        return values | {"improvement": values.pop("amount"), "gains": self.is_significant}
+        return {
+            "metric": self.metric,
+            "before": self.before,
+            "after": self.after,
+            "improvement": self.amount,
+            "low": self.low,
+            "high": self.high,
+            "measured_on": self.measured_on,
+            "estimated": self.estimated,
+            "gains": self.is_significant,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +138,7 @@ class RemedyResult:
     code: dict[str, str] = field(default_factory=dict)  # lines to paste, by the library that they are for
     pictures: tuple[str, ...] = ()  # SVG elements, or <img> elements with a data URI, made by us alone
     missing: str = ""  # what else would be written, and with what, as a sentence
-    details: dict[str, Any] = field(default_factory=dict)  # as JSON can hold them
+    details: RemedyDetails = field(default_factory=RemedyDetails)
 
     @property
     def improves(self) -> bool:
@@ -59,8 +147,16 @@ class RemedyResult:
             improvement.high < 0 for improvement in self.improvements
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> RemedyJson:
         """Return the remedy as report.json holds it, without its pictures."""
-        values = asdict(self)
-        del values["pictures"], values["improvements"]
-        return values | {"gains": [improvement.to_dict() for improvement in self.improvements]}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "summary": self.summary,
+            "exported": self.exported,
+            "files": list(self.files),
+            "code": self.code,
+            "missing": self.missing,
+            "details": self.details,
+            "gains": [improvement.to_dict() for improvement in self.improvements],
+        }

@@ -1,7 +1,7 @@
 """Predictions as the columns of a spool's row, and back."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,27 @@ COLUMNS = "model, ids, labels, confidences, probabilities, embeddings, propertie
 LENGTH = np.dtype("<u4")  # type of the length of a byte string among several
 
 
-def encode(batch: Logged) -> tuple[object, ...]:
+class Columns(NamedTuple):
+    """Predictions as the values of `COLUMNS`; a part is None where none of them has it."""
+
+    model: str
+    ids: bytes
+    labels: bytes
+    confidences: bytes
+    probabilities: bytes
+    embeddings: bytes
+    properties: bytes | None
+    tags: bytes | None
+    corrected: bytes | None
+    thumbnails: bytes | None
+
+
+Layout = tuple[str | int | bool | None, ...]  # what batches have in common that can be one
+
+
+def encode(batch: Logged) -> Columns:
     """Return predictions as the values of `COLUMNS`."""
-    return (
+    return Columns(
         batch.model,
         batch.ids,
         batch.labels.tobytes(),
@@ -28,15 +46,14 @@ def encode(batch: Logged) -> tuple[object, ...]:
     )
 
 
-def layout(count: int, columns: Sequence[Any]) -> tuple[Any, ...]:
+def layout(count: int, columns: Columns) -> Layout:
     """Return what batches have in common that can be one: the model, which parts there are, and their widths."""
-    model, _, _, _, probabilities, embeddings, properties, tags, corrected, thumbnails = columns
-    parts = (probabilities, embeddings, properties, corrected)
+    parts = (columns.probabilities, columns.embeddings, columns.properties, columns.corrected)
     widths = [None if part is None else len(part) // count for part in parts]
-    return (model, *widths, tags is None, thumbnails is None)
+    return (columns.model, *widths, columns.tags is None, columns.thumbnails is None)
 
 
-def decode(counts: Sequence[int], batches: Sequence[Sequence[Any]]) -> Logged:
+def decode(counts: Sequence[int], batches: Sequence[Columns]) -> Logged:
     """Return batches of one layout, each the values of `COLUMNS`, as one.
 
     Raises

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..store.log_writer import NumberedBatch
-from .encoding import COLUMNS, decode, layout
+from .encoding import COLUMNS, Columns, Layout, decode, layout
 
 SELECT = f"SELECT seq, count, first_number, {COLUMNS} FROM batches ORDER BY seq"
 
@@ -26,7 +26,26 @@ class PendingRows:
         return sum(len(batch.predictions) for batch in self.batches)
 
 
-def pending_rows(rows: Sequence[tuple[Any, ...]], more: bool) -> PendingRows:
+class SpooledBatch(NamedTuple):
+    """A row of `SELECT`."""
+
+    seq: int
+    predictions: int
+    first_number: int
+    columns: Columns
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> "SpooledBatch":
+        """Return a row as SQLite gives it."""
+        return cls(row[0], row[1], row[2], Columns(*row[3:]))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the predictions."""
+        return sum(len(value) for value in self.columns if value is not None)
+
+
+def pending_rows(rows: Sequence[SpooledBatch], more: bool) -> PendingRows:
     """Return rows of `SELECT` as batches; those whose columns do not fit together are named instead."""
     batches: list[NumberedBatch] = []
     unreadable: list[int] = []
@@ -35,22 +54,22 @@ def pending_rows(rows: Sequence[tuple[Any, ...]], more: bool) -> PendingRows:
         try:
             batches.append(_batch(alike))
         except ValueError:
-            unreadable += [row[0] for row in alike]
-    return PendingRows(batches, rows[-1][0] if rows else 0, more, tuple(unreadable))
+            unreadable += [row.seq for row in alike]
+    return PendingRows(batches, rows[-1].seq if rows else 0, more, tuple(unreadable))
 
 
-def _with_layout(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+def _with_layout(rows: Iterable[SpooledBatch]) -> Iterator[tuple[Layout, SpooledBatch]]:
     """Yield rows with what those have in common that can be one batch: their layout, and numbers that follow on."""
     shifts: dict[str, int] = {}
     ends: dict[str, int] = {}
     for row in rows:
-        _, count, number, model = row[:4]
+        model, number = row.columns.model, row.first_number
         if ends.get(model) != number:
             shifts[model] = number
-        ends[model] = number + count
-        yield (shifts[model], *layout(count, row[3:])), row
+        ends[model] = number + row.predictions
+        yield (shifts[model], *layout(row.predictions, row.columns)), row
 
 
-def _batch(rows: list[tuple[Any, ...]]) -> NumberedBatch:
+def _batch(rows: list[SpooledBatch]) -> NumberedBatch:
     """Return rows of the columns `SELECT` as one batch."""
-    return NumberedBatch(rows[0][2], decode([row[1] for row in rows], [row[3:] for row in rows]))
+    return NumberedBatch(rows[0].first_number, decode([row.predictions for row in rows], [row.columns for row in rows]))

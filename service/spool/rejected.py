@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from .encoding import COLUMNS
 
@@ -15,7 +14,7 @@ SELECT = f"SELECT seq, count, {COLUMNS} FROM batches WHERE seq = ?"
 MAX_BYTES = 100_000_000  # size of a file from which batches are only counted, so that it cannot fill the disk
 
 
-def keep(spool: Path, row: Sequence[Any], reason: str) -> None:
+def keep(spool: Path, row: Sequence[object], reason: str) -> None:
     """Store a batch, a row of `SELECT`, in the file of rejected batches of a spool, as long as that has room."""
     path = spool.with_suffix(SUFFIX)
     if path.exists() and path.stat().st_size >= MAX_BYTES:

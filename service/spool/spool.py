@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
 from ..store.logged import Logged
 from . import file, rejected
 from .encoding import COLUMNS, encode
-from .pending_rows import SELECT, PendingRows, pending_rows
+from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
 
 INSERT = f"""
 INSERT INTO batches (count, first_number, at_from, at_to, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -177,13 +177,14 @@ class Spool:
     def peek(self, limit: int, max_bytes: int = MAX_PEEK_BYTES) -> PendingRows:
         """Return the oldest predictions, at least `limit` if there are as many and not far more than `max_bytes` allow,
         in as few batches as their layouts allow."""
-        rows: list[tuple[Any, ...]] = []
+        rows: list[SpooledBatch] = []
         count = size = 0
         with closing(self._reader.execute(SELECT)) as cursor:
             while count < limit and size < max_bytes and (row := cursor.fetchone()) is not None:
-                count += row[1]
-                size += sum(len(value) for value in row[3:] if value is not None)
-                rows.append(row)
+                batch = SpooledBatch.of(row)
+                count += batch.predictions
+                size += batch.nbytes
+                rows.append(batch)
         return pending_rows(rows, more=count >= limit or size >= max_bytes)
 
     def discard(self, last: int) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -164,7 +163,9 @@ def live_monitors(connection: Connection, seconds: float) -> int:
     return int(connection.execute(LIVE, {"seconds": seconds}).scalar_one())
 
 
-def advance(connection: Connection, stream_id: int, owner: UUID, read_position: int, values: Mapping[str, Any]) -> bool:
+def advance(
+    connection: Connection, stream_id: int, owner: UUID, read_position: int, values: Mapping[str, object]
+) -> bool:
     """Store a step of a model's whole stream; return False if another monitor has watched it meanwhile."""
     statement = streams.update().where(
         streams.c.id == stream_id, streams.c.position == read_position, streams.c.lease_owner == owner
@@ -172,7 +173,7 @@ def advance(connection: Connection, stream_id: int, owner: UUID, read_position: 
     return connection.execute(statement.values(**values)).rowcount == 1
 
 
-def save(connection: Connection, stream_id: int, values: Mapping[str, Any]) -> None:
+def save(connection: Connection, stream_id: int, values: Mapping[str, object]) -> None:
     """Change a stream's row."""
     connection.execute(streams.update().where(streams.c.id == stream_id).values(**values))
 

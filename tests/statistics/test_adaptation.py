@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from tests.support.image_worlds import ROWS, World, blurred, darker, noisy, see, turned
 from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.renormalise import renormalise
-from tidemark.remedy.augmentation.remedy import augmentation
+from tidemark.remedy.augmentation.remedy import AugmentationDetails, augmentation
 from tidemark.remedy.result import RemedyResult
 
 PLANTED: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
@@ -40,7 +40,9 @@ def test_augmentation_finds_what_was_planted_and_regains_a_third(world: World, n
     shift, magnitude = PLANTED[name]
     sample, labels = world.span(lambda images: shift(images, magnitude))
     remedy = augmentation(world.context(sample, tmp_path, labels))
-    found = {one["name"]: (one["low"], one["high"]) for one in remedy.details["operations"]}
+    found = {
+        one["name"]: (one["low"], one["high"]) for one in cast("AugmentationDetails", remedy.details)["operations"]
+    }
     assert found[name][0] <= magnitude <= found[name][1]
     improvement = told(remedy)
     clean = (see(world.bundle, world.fresh[0][:ROWS]).probabilities.argmax(axis=1) == labels).mean()

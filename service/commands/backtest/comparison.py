@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def outcome(
     )
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: Comparison) -> dict[str, object]:
     """Return a backtest as JSON values."""
     return {
         "stream": comparison.stream,
@@ -180,9 +180,9 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _outcome_json(item: Outcome) -> dict[str, Any]:
+def _outcome_json(item: Outcome) -> dict[str, object]:
     cost = item.cost
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "name": item.name,
         "incidents": [incident.to_json() for incident in item.incidents],
         "detections": [

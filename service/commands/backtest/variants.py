@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ...errors import ConfigurationError
 from ...settings import PREFIX, Settings
@@ -46,7 +46,7 @@ class Variant:
     """
 
     name: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     baseline: Baseline = "history"
 
     @property
@@ -90,5 +90,5 @@ def _variant(changes: Mapping[str, str]) -> Variant:
     return Variant(name, _values(Settings.load(**overrides)), BASELINES[changes.get(BASELINE, "history")])
 
 
-def _values(settings: Settings) -> dict[str, Any]:
+def _values(settings: Settings) -> dict[str, object]:
     return {name: getattr(settings, name) for name in REPLAYED}

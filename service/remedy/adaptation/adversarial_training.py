@@ -40,7 +40,7 @@ def require_torch() -> Any:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         It is not installed.
     """
     try:
@@ -69,7 +69,7 @@ def train(
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         Torch is not installed.
     """
     torch = require_torch()

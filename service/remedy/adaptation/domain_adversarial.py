@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ...drift.probability_calibration import Calibration
 from ..context import Context
-from ..result import RemedyResult
+from ..result import RemedyDetails, RemedyResult
 from .adversarial_training import require_torch, reverse_accuracy, train
 from .head import distil_head
 from .unsupervised import AdaptedModel, adaptation
@@ -24,7 +24,7 @@ def domain_adversarial(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         Torch is not installed, or the reference has no labels.
     """
     require_torch()
@@ -44,7 +44,7 @@ def domain_adversarial(context: Context) -> RemedyResult:
         best = max(STRENGTHS, key=lambda strength: scores[strength])
         same, head = tried[best].reference
         held_out_probabilities = head.probabilities(same(reference.embeddings[held_out])).astype(np.float32)
-        details = {"strength": best, "reverse_accuracy": {str(strength): score for strength, score in scores.items()}}
+        details = RemedyDetails(strength=best, reverse_accuracy={str(name): score for name, score in scores.items()})
         return AdaptedModel(
             head, Calibration(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter
         )

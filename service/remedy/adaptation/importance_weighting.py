@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..paired_bootstrap import folds
-from ..result import RemedyResult
+from ..result import RemedyDetails, RemedyResult
 from .head import Head, choose_penalty, distil_head, fit
 from .unsupervised import AdaptedModel, adaptation
 
@@ -24,7 +24,7 @@ def importance_weighting(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         The reference has no labels.
     """
     reference = context.span.reference
@@ -42,7 +42,7 @@ def importance_weighting(context: Context) -> RemedyResult:
             part_rows = parts == part
             head = fit(old[~part_rows], y[~part_rows], ratio[~part_rows], start, penalty)
             held_out[part_rows] = head.probabilities(old[part_rows])
-        details = {"effective_sample_size": effective_size(ratio), "reference_rows": len(old), "penalty": penalty}
+        details = RemedyDetails(effective_sample_size=effective_size(ratio), reference_rows=len(old), penalty=penalty)
         return AdaptedModel(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
 
     calibration = Calibration(reference.probabilities, labels)

@@ -53,7 +53,7 @@ def recent_labels(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         The reference has no labels, or too few came back in the span.
     """
     data, before = _data(context)

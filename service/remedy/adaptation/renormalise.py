@@ -24,7 +24,7 @@ def renormalise(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         The reference has no labels.
     """
     reference = context.span.reference

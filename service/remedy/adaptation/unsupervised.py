@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, paired_bootstrap
-from ..result import Improvement, RemedyResult
+from ..result import Improvement, RemedyDetails, RemedyResult
 from .head import Head, ResidualAdapter
 from .onnx_export import with_head
 
@@ -38,7 +38,7 @@ class AdaptedModel:
 
     head: Head
     calibration: Calibrated
-    details: dict[str, Any]
+    details: RemedyDetails
     adapter: ResidualAdapter | None = None
 
     def probabilities(self, embeddings: Floats) -> Floats:
@@ -73,7 +73,7 @@ def adaptation(
     old = span.sample.probabilities
     whole = fit(span.sample.embeddings)
     labelled = span.labelled
-    details = whole.details | {"changed_answers": float((old.argmax(axis=1) != after.argmax(axis=1)).mean())}
+    details = RemedyDetails(**whole.details, changed_answers=float((old.argmax(axis=1) != after.argmax(axis=1)).mean()))
     if labelled.sum() >= MIN_LABELS:
         measured_on = f"{labelled.sum()} predictions of the span whose labels came back, each held back from the fit"
         accuracy, loss = compare_posteriors(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ..adaptation.onnx_export import with_head
 from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, folds, hits, paired_bootstrap
-from ..result import Improvement, RemedyNotApplicable, RemedyResult
+from ..result import Improvement, RemedyDetails, RemedyNotApplicable, RemedyResult
 from .gallery import gallery
 from .range_search import Fit, Ranges, augmented, fit_ranges
 
@@ -37,12 +37,32 @@ GALLERY_IMAGES = 8  # images side by side
 FILE, PICTURE, FOLDER = "augmentation.json", "augmentation.png", "augmentation"
 
 
+class OperationJson(TypedDict):
+    """An image operation with its range of magnitudes; at `unchanged` it changes nothing."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    unchanged: float
+
+
+class AugmentationDetails(RemedyDetails, total=False):
+    """The content of the file of augmentations."""
+
+    operations: list[OperationJson]
+    drawn: str
+    mmd_before: float
+    mmd_after: float
+    images: int
+
+
 def augmentation(context: Context) -> RemedyResult:
     """Fit ranges of image operations to the span, write them as a configuration, and refit the last layer on them.
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         No bundle or labelled images were given, too few images, or the reference has other classes.
     """
     bundle, span = context.require_bundle(), context.span
@@ -141,7 +161,7 @@ def _mmd(search: Fit) -> Improvement:
     return Improvement("mmd", search.before, search.after, search.before - search.after, low, high, measured_on, False)
 
 
-def _config(search: Fit) -> dict[str, Any]:
+def _config(search: Fit) -> AugmentationDetails:
     return {
         "operations": [
             {

@@ -1,7 +1,8 @@
 """Remedy of prior shift for retraining: class weights, as JSON and as code, and indices of a resample."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from ..adaptation.head import choose_penalty, distil_head, fit
 from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds
-from ..result import Improvement, RemedyResult
+from ..result import Improvement, RemedyDetails, RemedyResult
 from .corrected_posterior import describe_shifted_classes, prior_weights, proportions
 from .cross_fitting import halves_of_span
 
@@ -21,6 +22,19 @@ LARGEST_FIT = 1e9  # rows times columns times classes; above it a retraining is 
 FILE, RESAMPLE = "class_weights.json", "resample.json"
 
 
+class ClassWeightDetails(RemedyDetails, total=False):
+    """The content of the file of class weights."""
+
+    weights: dict[str, float]
+
+
+class ResampleJson(TypedDict):
+    """Which examples to take, some more than once: files, or rows of the reference."""
+
+    of: str
+    take: list[str | int]
+
+
 def class_weights(context: Context) -> RemedyResult:
     """Write the weights that turn training data of the reference's class proportions into the span's.
 
@@ -29,12 +43,14 @@ def class_weights(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         The reference has no labels.
     """
     weights = prior_weights(context)
     names = context.span.reference.class_names
-    content = {"weights": dict(zip(names, weights.tolist(), strict=True)), "proportions": proportions(context)}
+    content = ClassWeightDetails(
+        weights=dict(zip(names, weights.tolist(), strict=True)), proportions=proportions(context)
+    )
     (context.out / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (context.out / RESAMPLE).write_text(json.dumps(resample(context), ensure_ascii=False) + "\n", encoding="utf-8")
     return RemedyResult(
@@ -74,19 +90,20 @@ def code(weights: Matrix, names: tuple[str, ...]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def resample(context: Context) -> dict[str, Any]:
+def resample(context: Context) -> ResampleJson:
     """Return which examples to take, some more than once, so that each class has its estimated share.
 
     They are of the labelled images where these were given, else of the reference's rows.
     """
     if context.bundle is not None and context.images is not None:
         images = context.require_images()
-        source, labels, names = str(context.images), images.labels, images.names()
+        source, labels = str(context.images), images.labels
+        names: Sequence[str | int] = images.names()
     else:
         labels = context.require_reference_labels()
         source, names = "rows of the reference", list(range(len(labels)))
     rows = stratified(labels, prior_weights(context), context.seed)
-    return {"of": source, "take": [names[index] for index in rows]}
+    return ResampleJson(of=source, take=[names[index] for index in rows])
 
 
 def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray[np.int64]:

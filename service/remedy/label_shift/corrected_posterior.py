@@ -1,7 +1,6 @@
 """Remedy of prior shift: the model's posteriors corrected for the span's class proportions."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from ..adaptation.onnx_export import with_priors
 from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds
-from ..result import Improvement, RemedyResult
+from ..result import ClassShareJson, Improvement, RemedyResult
 from .cross_fitting import HalfSpan, halves_of_span
 from .priors_file import CalibrationValues, ClassShare, Priors
 
@@ -31,7 +30,7 @@ def corrected_posterior(context: Context) -> RemedyResult:
 
     Raises
     ------
-    Unfit
+    RemedyNotApplicable
         The reference has no labels.
     """
     weights = prior_weights(context)
@@ -71,7 +70,7 @@ def prior_weights(context: Context) -> Matrix:
     return np.array(list(context.require_proportions().weights.values()))
 
 
-def proportions(context: Context) -> list[dict[str, Any]]:
+def proportions(context: Context) -> list[ClassShareJson]:
     """Return each class's share in the reference and the span, with its interval and weight."""
     shift = context.require_proportions()
     return [

@@ -1,11 +1,10 @@
 """The report's own charts as inline SVG: class shares and improvements, each with its interval."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..result import Improvement
+from ..result import ClassShareJson, Improvement
 
 WIDTH = 340
 NAME = 104  # width of what is written left of the marks
@@ -18,7 +17,7 @@ KEY = Markup(
 )
 
 
-def shares(rows: Sequence[dict[str, Any]]) -> Markup:
+def shares(rows: Sequence[ClassShareJson]) -> Markup:
     """Draw each class's share in the reference and the span, those that moved most first.
 
     Parameters

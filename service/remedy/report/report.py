@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from ..accuracy_balance import accuracy_balance, accuracy_loss
+from ..accuracy_balance import BalanceJson, LossJson, accuracy_balance, accuracy_loss
 from ..context import Context
-from ..result import Improvement, RemedyResult
+from ..result import Improvement, RemedyDetails, RemedyJson, RemedyResult
 from . import charts
 
 JSON, HTML = "report.json", "report.html"
@@ -44,13 +44,50 @@ class Picture(NamedTuple):
     markup: str
 
 
+class ConfusionTables(NamedTuple):
+    """Confusions of some classes before and after a remedy; `all` if these are all classes of the model."""
+
+    classes: list[str]
+    all: bool
+    tables: dict[str, list[list[int]]]
+
+
+class SkippedJson(TypedDict):
+    """A remedy that could not be made, and why."""
+
+    name: str
+    reason: str
+
+
+class ReportedRemedyJson(RemedyJson):
+    """A remedy with the reason why it was chosen and what it regains."""
+
+    why: str
+    accuracy: BalanceJson
+
+
+class ReportJson(TypedDict):
+    """The content of report.json; `window` is the report of the window test as the library gives it."""
+
+    stream: str
+    since: str
+    until: str
+    predictions: int
+    labelled: int
+    kinds: list[str]
+    window: dict[str, object]
+    accuracy_lost: LossJson | None
+    remedies: list[ReportedRemedyJson]
+    skipped: list[SkippedJson]
+
+
 def write(
     context: Context,
     remedies: Sequence[RemedyResult],
     reasons: dict[str, str],
     skipped: Sequence[Skipped],
     pictures: Sequence[Picture] = (),
-) -> dict[str, Any]:
+) -> ReportJson:
     """Write both reports and return the content of report.json.
 
     Parameters
@@ -60,7 +97,7 @@ def write(
     span = context.span
     lost = accuracy_loss(context)
     balances = {remedy.name: accuracy_balance(lost, remedy.improvements) for remedy in remedies}
-    content = {
+    content: ReportJson = {
         "stream": span.stream,
         "since": span.since.isoformat(),
         "until": span.until.isoformat(),
@@ -73,7 +110,7 @@ def write(
             {**remedy.to_dict(), "why": reasons[remedy.name], "accuracy": balances[remedy.name].to_dict()}
             for remedy in remedies
         ],
-        "skipped": [entry._asdict() for entry in skipped],
+        "skipped": [{"name": entry.name, "reason": entry.reason} for entry in skipped],
     }
     (context.out / JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     page = _templates.get_template("report.html").render(
@@ -117,7 +154,7 @@ def number(improvement: Improvement, value: float, signed: bool = False) -> str:
     return f"{value:{sign}.4f}"
 
 
-def confusions(details: dict[str, Any]) -> dict[str, Any] | None:
+def confusions(details: RemedyDetails) -> ConfusionTables | None:
     """Return confusions before and after for the classes that changed most, or None."""
     confusion = details.get("confusion")
     if confusion is None:
@@ -126,11 +163,11 @@ def confusions(details: dict[str, Any]) -> dict[str, Any] | None:
     k = range(len(before))
     change = [sum(abs(after[i][j] - before[i][j]) + abs(after[j][i] - before[j][i]) for j in k) for i in k]
     listed = sorted(sorted(k, key=lambda i: -change[i])[:MAX_CONFUSION_CLASSES])
-    return {
-        "classes": [confusion["classes"][i] for i in listed],
-        "all": len(listed) == len(before),
-        "tables": {
+    return ConfusionTables(
+        classes=[confusion["classes"][i] for i in listed],
+        all=len(listed) == len(before),
+        tables={
             name: [[table[i][j] for j in listed] for i in listed]
             for name, table in (("before", before), ("after", after))
         },
-    }
+    )

@@ -100,12 +100,14 @@ def test_check_estimates_the_accuracy_under_a_corruption_that_was_not_rehearsed(
     truth = build_reference(
         installation / "bundle", tmp_path / "labelled.npz", None, tmp_path / "t.npz", power="none", rehearsals=False
     )["accuracy"]
-    performance = report["performance"]
-    assert report["kind"] in ("covariate", "both")
-    assert performance["method"] in ("recreated", "regression", "combined")
-    assert performance["interval_level"] == 0.9
-    assert performance["low"] <= truth <= performance["high"]
-    assert abs(performance["estimated_accuracy"] - truth) < 0.06
+    performance = report.performance
+    assert performance is not None
+    assert report.kind in ("covariate", "both")
+    assert performance.method in ("recreated", "regression", "combined")
+    assert performance.interval_level == 0.9
+    assert truth is not None
+    assert performance.low <= truth <= performance.high
+    assert abs(performance.estimated_accuracy - truth) < 0.06
 
 
 def test_check_wants_one_kind_of_window(installation: Path, facts: ReferenceFacts) -> None:

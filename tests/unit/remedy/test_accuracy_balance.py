@@ -73,7 +73,10 @@ def test_what_is_regained_on_labels_stands_before_what_is_estimated() -> None:
     balance = accuracy_balance(loss, [*offered, measured])
     assert balance.regained is measured
     values = balance.to_dict()
-    assert values["regained"]["accuracy"] == 0.1
-    assert values["regained"]["low"] == pytest.approx(0.08)
-    assert values["lost"]["method"] == "labels"
+    regained, lost = values["regained"], values["lost"]
+    assert regained is not None
+    assert regained["accuracy"] == 0.1
+    assert regained["low"] == pytest.approx(0.08)
+    assert lost is not None
+    assert lost["method"] == "labels"
     assert str(balance).endswith("(labels), regained 10.0 points (8.0 to 12.0)")
