@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .report import ClassMove, Kind, LabelShift, NewKind, Performance, PropertyShift, RepeatShare
+from .performance import LABELS_NEEDED
+from .report import AccuracyMethod, ClassMove, Kind, LabelShift, NewKind, Performance, PropertyShift, RepeatShare
 
 WORDS = {
     "brightness": ("brighter", "darker"),
@@ -20,6 +21,16 @@ MIN_EFFECT = 0.2  # standardised mean difference from which a property is named
 LEVEL = 0.1  # p-value at or below which a property is named
 NAMED_CLASSES = 3  # classes that a sentence names at most
 MIN_SHARE_CHANGE = 0.03  # change of a predicted class's share from which the sentence on changed images names it
+
+
+METHODS: dict[AccuracyMethod, str] = {
+    "confidence": "confidence",
+    "reweighted": "reweighted confidence",
+    "recreated": "recreating the shift",
+    "regression": "regression on rehearsals",
+    "combined": "regression on rehearsals at many class proportions",
+    "unknown": "no method",
+}
 
 
 class Findings(NamedTuple):
@@ -89,9 +100,16 @@ def _changes(findings: Findings) -> str:
     elif findings.kind in ("covariate", "unknown") and (shares := _moved_shares(findings.classes_moved)):
         parts.append(_predicted_classes(shares))
     if findings.performance is not None:
-        before, after = findings.performance.reference_accuracy, findings.performance.estimated_accuracy
-        parts.append(f"estimated accuracy {before:.2f} → {after:.2f}")
+        parts.append(_accuracy(findings.performance))
     return "; ".join(parts) + _constant(findings.properties)
+
+
+def _accuracy(performance: Performance) -> str:
+    """Return what the change does to the accuracy, and by which method that is known."""
+    after = f"{performance.estimated_accuracy:.2f} by {METHODS[performance.method]}"
+    if performance.method == "unknown":
+        after = f"unknown: label {LABELS_NEEDED} images"
+    return f"estimated accuracy {performance.reference_accuracy:.2f} → {after}"
 
 
 def _repeats(repeats: RepeatShare) -> str:

@@ -8,21 +8,27 @@ from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
+import orjson
 import pytest
 from sqlalchemy import Engine, text
 
 from tests.support.alerts import SECRET, delivered, fire, work_until
 from tests.support.receiver import Receiver
+from tests.support.worlds import World
 from tidemark.alerts import delivery, outbox
 from tidemark.alerts.delivery import BackOff, DeliveryFailed
 from tidemark.alerts.queue import open_queue
 from tidemark.alerts.schemas import Alert
+from tidemark.drift import WindowTest
 from tidemark.errors import ConfigurationError
+from tidemark.monitor.stored_report import StoredReport
 from tidemark.setting_types import WebhookReceiver
 from tidemark.settings import Settings
 from tidemark.store import alerts, deliveries
 from tidemark.store.engine import conninfo
 
+WORLD = World()
 JOB = cast("Any", SimpleNamespace(attempts=0))
 
 
@@ -66,6 +72,23 @@ def test_an_attempt_ends_in_time_however_slowly_the_answer_comes(
     work_until(engine, url, lambda: delivered(engine)[0][1] >= 1)
     [(outcome, _, status)] = delivered(engine)
     assert (outcome, status) == ("pending", None)
+
+
+def test_a_webhook_names_the_method_of_the_estimated_accuracy(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver]
+) -> None:
+    hook = receiver(204)
+    reference = WORLD.reference(1000, np.random.default_rng(0))
+    window = WORLD.traffic(300, np.random.default_rng(1), noise=2.0)
+    report = StoredReport(WindowTest(reference, window_size=300)(**window), 1, (), {}, ()).to_json()
+    fire(engine, url, stream_id, hooks(hook), report=report)
+    work_until(engine, url, lambda: bool(hook.accepted))
+    data = orjson.loads(hook.accepted[0][1])["data"]
+    performance = data["report"]["performance"]
+    assert performance["method"] == "unknown"
+    assert performance["interval_level"] == 0.95
+    assert performance["low"] < performance["estimated_accuracy"] < performance["high"]
+    assert data["summary"].endswith("→ unknown: label 50 images")
 
 
 def test_a_receiver_that_was_down_gets_it_when_it_is_back_under_one_id(

@@ -36,11 +36,12 @@ def fire(
     receivers: list[WebhookReceiver],
     commit: bool = True,
     at: dt.datetime = NOW,
+    report: WindowReportJson = REPORT,
 ) -> None:
     raiser = Alerts(open_queue(conninfo(url)), receivers, "http://tidemark.example")
     with engine.connect() as connection:
         transaction = connection.begin()
-        raiser.fire(connection, AlertDraft(stream_id, at, "covariate", at, 7, REPORT))
+        raiser.fire(connection, AlertDraft(stream_id, at, "covariate", at, 7, report))
         transaction.commit() if commit else transaction.rollback()
 
 
