@@ -8,7 +8,7 @@ from .proportions import one_hot
 from .statistic import Values
 from .types import Float32Array, FloatArray, IntArray
 
-MIN_SHARE = 1e-12  # least share of a class, and least variance of it, so that an absent class divides by nothing
+MIN_ROWS = 0.5  # rows of a class that count at least: one row of a class that calm traffic lacks must not decide
 
 
 class ClassShares:
@@ -27,7 +27,7 @@ class ClassShares:
     def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
         self.name, self.view = name, view
         self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
-        self._pooled = self.features(columns).mean(axis=0, dtype=np.float64)
+        self._pooled = np.maximum(self.features(columns).mean(axis=0, dtype=np.float64), MIN_ROWS / len(columns))
 
     def features(self, columns: Float32Array) -> Float32Array:
         """Return each row's weight on each class, or group of classes, (rows, groups)."""
@@ -38,7 +38,7 @@ class ClassShares:
         n, m = sizes
         window = np.maximum(self._pooled + differences * (n / (n + m)), 0)
         reference = np.maximum(self._pooled - differences * (m / (n + m)), 0)
-        log_pooled = np.log(np.maximum(self._pooled, 1e-300))
+        log_pooled = np.log(self._pooled)
         parts = m * (special.xlogy(window, window) - window * log_pooled)
         parts += n * (special.xlogy(reference, reference) - reference * log_pooled)
         statistic = 2 * parts.sum(axis=1)
@@ -61,8 +61,9 @@ class LargestClassShift:
         self.name, self.view = name, view
         self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
         features = self.features(columns)
-        self._pooled = np.clip(features.mean(axis=0, dtype=np.float64), MIN_SHARE, 1 - MIN_SHARE)
-        variance = np.maximum(features.var(axis=0, dtype=np.float64), MIN_SHARE)
+        least = MIN_ROWS / len(columns)
+        self._pooled = np.clip(features.mean(axis=0, dtype=np.float64), least, 1 - least)
+        variance = np.maximum(features.var(axis=0, dtype=np.float64), least * (1 - least))
         self._precision = self._pooled * (1 - self._pooled) / variance
 
     def features(self, columns: Float32Array) -> Float32Array:

@@ -65,9 +65,9 @@ def joined_keys(columns: Float32Array) -> IntArray:
     return np.asarray((high << KEY_BITS) | low)
 
 
-def repeat_share(embeddings: Float32Array, probabilities: Float32Array) -> float:
-    """Return the share of predictions, (n, d) and (n, k), that came before within the last `MEMORY` ones."""
-    return float(RecentRepeats(MIN_SHARE).mark(joined_keys(prediction_keys(embeddings, probabilities))).repeated.mean())
+def repeat_share(keys: IntArray) -> float:
+    """Return the share of predictions, by their keys (n,), that came before within the last `MEMORY` ones."""
+    return float(RecentRepeats(MIN_SHARE).mark(keys).repeated.mean())
 
 
 class RepeatAlarm(NamedTuple):

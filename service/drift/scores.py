@@ -95,7 +95,7 @@ class DetectorScores:
         self._centre[:] = self.of_reference[:, self._centred].mean(axis=0, dtype=np.float64)
         self.of_reference[:, self._centred] -= self._centre
         self.excess = excess_of_whitening(views[View.EMBEDDING], whiten_embedding.shape[1])
-        self.repeat_share = repeat_share(reference.embeddings, reference.probabilities)
+        self.repeat_share = repeat_share(reference.keys)
 
     def __call__(self, sample: Sample) -> Float32Array:
         """Return the score rows (m, layout.row_width) of predictions."""

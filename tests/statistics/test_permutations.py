@@ -146,6 +146,15 @@ def test_a_class_that_is_absent_everywhere_has_no_shift() -> None:
     assert values.statistic[0] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("statistic", [ClassShares, LargestClassShift])
+def test_one_row_of_a_class_that_calm_traffic_lacks_does_not_decide(statistic: Any) -> None:
+    """Calm traffic of 6,000 rows without the class: one row of 500 has about the G of half a row expected."""
+    calm = np.repeat(np.eye(3, dtype=np.float32), [3000, 3000, 0], axis=0)
+    shares = statistic("shares", "predicted_label", calm)
+    difference = np.array([[0.0, -0.002, 0.002]])
+    assert 2 < shares.values(difference, (4000, 500)).statistic[0] < 10
+
+
 def test_whitened_mean_is_hotelling_with_a_ridge(pooled: Any) -> None:
     x, y = pooled
     both = np.vstack(pooled).astype(float)
