@@ -1,6 +1,6 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [ingest] [monitor] [fast_path] [year]
+    python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [memory] [ingest] [monitor] [fast_path] [year]
         [--rows N] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
@@ -20,6 +20,7 @@ PARTS = {
     "power": power.run,
     "accuracy": accuracy.run,
     "serving": serving.run,
+    "memory": serving.memory,
     "ingest": ingest.run,
     "monitor": monitor.run,
     "fast_path": fast_path.run,

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 
 from benchmarks import environments, load
+from benchmarks.backlog import log_backlog
 from benchmarks.load import Bodies
 
 PEERS = Path(__file__).parent / "peers"
@@ -49,6 +51,11 @@ class Contender:
     url: str
     bodies: Bodies
     process: subprocess.Popen[bytes]
+
+    @property
+    def server(self) -> str:
+        """The address without a path."""
+        return str(httpx.URL(self.url).copy_with(path="")).rstrip("/")
 
     def resume(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
@@ -110,6 +117,13 @@ def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int
         return "/predict", load.raw(folder / "bodies", job.images, job.content_type), command, environment
 
     return make
+
+
+def _with_backlog(job: Job, folder: Path, port: int) -> Launch:
+    command = _tidemark(["up"], monitored=True)(job, folder, port)
+    with np.load(job.reference) as arrays:
+        log_backlog(folder / "data", job.bundle, arrays["images"])
+    return command
 
 
 def _unlogged(job: Job, folder: Path, port: int) -> Launch:
@@ -176,12 +190,15 @@ def _peer(job: Job) -> dict[str, str]:
     return inherited | environment | {"BENCH_SIDE": str(job.side), "PYTHONPATH": str(PEERS)}
 
 
-EMPTY, LOGGED, UNLOGGED, MONITORED = "empty endpoint", "Tidemark", "Tidemark, not logging", "Tidemark with its monitor"
+EMPTY, LOGGED, UNLOGGED = "empty endpoint", "Tidemark", "Tidemark, not logging"
+MONITORED, BEHIND = "Tidemark with its monitor", "Tidemark with a backlog"
+OWN = (LOGGED, UNLOGGED, MONITORED, BEHIND)
 MAKERS: dict[str, Callable[[Job, Path, int], Launch]] = {
     EMPTY: _empty,
     LOGGED: _tidemark(["serve"], monitored=False),
     UNLOGGED: _unlogged,
     MONITORED: _tidemark(["up"], monitored=True),
+    BEHIND: _with_backlog,
     "LitServe": _litserve,
     "BentoML": _bentoml,
     "MLServer": _mlserver,

@@ -48,7 +48,7 @@ async def _compare(app: Any) -> tuple[list[float], list[float]]:
     times: dict[bool, list[float]] = {True: [], False: []}
     async with app.router.lifespan_context(app):
         await _post(app, image.getvalue())
-        layer = app.middleware_stack
+        layer = app._layers
         while not isinstance(layer, PredictFastPath):
             layer = getattr(layer, "app", None) or layer._app
         path = layer._path

@@ -1,4 +1,7 @@
-"""A network of MobileNetV2's architecture (Sandler et al. 2018, table 2) with random weights: for its cost."""
+"""Networks of MobileNetV2's (Sandler et al. 2018, table 2) and ResNet-50's architecture (He et al. 2016, table 1).
+
+Their weights are random: they are there for their cost.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ STAGES = (  # expansion, channels, repeats, stride of the first
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+
+BLOCKS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # ResNet-50: inner channels, blocks, stride of the first
+WIDENING = 4  # channels after a block for each of its inner ones
 
 
 class _Graph:
@@ -63,18 +69,42 @@ def mobilenet(path: Path) -> None:
             inner = graph.conv(inner, wide, after, 1, act=False)
             value = graph.add("Add", [value, inner]) if step == 1 and channels == after else inner
             channels = after
-    value = graph.add("GlobalAveragePool", [graph.conv(value, channels, 1280, 1)])
+    _write(graph, graph.conv(value, channels, 1280, 1), 1280, path)
+
+
+def resnet(path: Path) -> None:
+    """Write the network: input `input` (N, 3, 224, 224), outputs `probabilities` (N, 1000), `embedding` (N, 2048)."""
+    graph = _Graph()
+    value, channels = graph.conv("input", 3, 64, 7, stride=2), 64
+    value = graph.add("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    for inner, blocks, first_stride in BLOCKS:
+        for block in range(blocks):
+            stride, after = (first_stride if block == 0 else 1), WIDENING * inner
+            branch = graph.conv(value, channels, inner, 1)
+            branch = graph.conv(branch, inner, inner, 3, stride)
+            branch = graph.conv(branch, inner, after, 1, act=False)
+            if channels != after:
+                value = graph.conv(value, channels, after, 1, stride, act=False)
+            value = graph.add("Clip", [graph.add("Add", [value, branch]), "zero", "six"])
+            channels = after
+    _write(graph, value, channels, path)
+
+
+def _write(graph: _Graph, features: str, channels: int, path: Path) -> None:
+    """Write a graph with a classifier on its maps of features."""
+    value = graph.add("GlobalAveragePool", [features])
     graph.nodes.append(helper.make_node("Flatten", [value], ["embedding"]))
-    weight, bias = graph.random((1280, CLASSES), 1280), graph.constant("bias", np.zeros(CLASSES, np.float32))
+    weight = graph.random((channels, CLASSES), channels)
+    bias = graph.constant("bias", np.zeros(CLASSES, np.float32))
     logits = graph.add("Gemm", ["embedding", weight, bias])
     graph.nodes.append(helper.make_node("Softmax", [logits], ["probabilities"]))
     body = helper.make_graph(
         graph.nodes,
-        "mobilenet",
+        path.stem,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])],
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", CLASSES]),
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 1280]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", channels]),
         ],
         graph.weights,
     )

@@ -1,206 +1,210 @@
 """Requests a second and latency of Tidemark next to an empty endpoint, bare ONNX Runtime and the field's servers.
 
 All servers run at once and are paused but for the one that is asked, in rounds of changing order; every figure is the
-median of its rounds, every comparison a ratio within one run.
+median of its rounds, every comparison a ratio within one round.
 """
 
-import io
 import random
 import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
 
-from benchmarks import chart, contenders, load
-from benchmarks.contenders import EMPTY, LOGGED, MONITORED, UNLOGGED, Contender, Job, started
+from benchmarks import chart, load
+from benchmarks.backlog import remaining
+from benchmarks.contenders import BEHIND, EMPTY, LOGGED, MONITORED, OWN, PACKAGES, UNLOGGED, Contender, Job, started
 from benchmarks.environments import Missing
 from benchmarks.load import Load
-from benchmarks.networks import SIDE, mobilenet
+from benchmarks.networks import mobilenet, resnet
+from benchmarks.serving_jobs import photo_job, small_job
 from benchmarks.world import World
-from tidemark.demo.installation import MODEL
 from tidemark.inference import bundle as bundles
-from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import decode
 from tidemark.inference.session import Model
 
 ROUNDS = 3
-SECONDS = 5  # of one run; the first moments, when connections are made, are then less than 1 % of it
-CONCURRENCIES = (1, 8, 64)
-PICTURES = 256
-PHOTO = (500, 375)  # pixels, width and height of the photographs
+WARM_UP = 1  # seconds of load after a pause that are not measured
+BARE_SECONDS = 2.0  # of a loop in this process
+BARE_BATCH = 32  # images of one run of the loop that does not decode
 MEMORY_REQUESTS = 100_000
 CHART = Path(".bench") / "serving.svg"
+LOOP = "loop of decode + ONNX Runtime"  # one image at a time in one process, without a server
 
-Loads = dict[tuple[str, int], list[Load]]
+
+@dataclass(frozen=True)
+class Part:
+    """One network's comparison."""
+
+    title: str
+    job: Job
+    names: tuple[str, ...]
+    concurrencies: tuple[int, ...]
+    seconds: int  # of one run
+
+
+class Loads:
+    """The runs of each server, and of the loop, in the order of the rounds."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, int], list[Load]] = defaultdict(list)
+
+    def add(self, name: str, concurrency: int, run: Load) -> None:
+        """Append a run."""
+        self._runs[name, concurrency].append(run)
+
+    def __contains__(self, name: str) -> bool:
+        return any(measured == name for measured, _ in self._runs)
+
+    def median(self, name: str, concurrency: int, what: str) -> float:
+        """Return the median of a figure of `Load` over the rounds."""
+        return float(statistics.median(getattr(run, what) for run in self._runs[name, concurrency]))
+
+    def ratio(self, name: str, other: str, concurrency: int, what: str) -> float:
+        """Return the median over the rounds of a figure's ratio to another server's in the same round."""
+        pairs = zip(self._runs[name, concurrency], self._runs[other, concurrency], strict=True)
+        return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
+
+    def failed(self, name: str) -> int:
+        """Return how many requests of a server failed."""
+        return sum(run.failed for (measured, _), runs in self._runs.items() if measured == name for run in runs)
 
 
 def run(world: World) -> None:
-    """Print a table a network, the memory of a worker, and write a chart."""
+    """Print a table a network, and write a chart."""
     if not load.available():
         print("wrk is needed: apt-get install wrk")
         return
+    peers = tuple(PACKAGES)
     with tempfile.TemporaryDirectory() as scratch:
-        small = _small(Path(scratch), world)
-        loads_by_run = _compare("small CNN, 28 × 28 PNG", small, Path(scratch) / "small", tuple(contenders.MAKERS))
-        _memory(small, Path(scratch) / "memory")
-        large = _large(Path(scratch))
-        _compare("MobileNetV2's size, 224 × 224 from JPEG", large, Path(scratch) / "large", tuple(contenders.MAKERS))
-        rates = {
-            name: _median(loads, "rate") for (name, concurrency), loads in loads_by_run.items() if concurrency == 64
-        }
+        folder = Path(scratch)
+        small = small_job(folder, world)
+        everyone = (EMPTY, UNLOGGED, LOGGED, MONITORED, BEHIND, *peers)
+        loads = _compare(Part("small CNN, 28 × 28 PNG", small, everyone, (64, 1), 4), folder / "small")
+        rates = {name: loads.median(name, 64, "rate") for name in everyone if name in loads}
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars("Requests a second, small CNN, 64 connections", rates, LOGGED))
-        print(f"\nchart: {CHART}")
+        print(f"chart: {CHART}\n", flush=True)
+        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 4), ("resnet", resnet, 16, 6)):
+            title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
+            job = photo_job(folder, name, write)
+            _compare(Part(title, job, (LOGGED, MONITORED, *peers), (concurrency,), seconds), folder / name)
 
 
-def _compare(title: str, job: Job, folder: Path, names: tuple[str, ...]) -> Loads:
-    print(f"### {title}\n")
-    _bare(job)
-    loads_by_run: Loads = defaultdict(list)
+def memory(world: World) -> None:
+    """Print the memory of a worker as it answers requests."""
+    with tempfile.TemporaryDirectory() as scratch:
+        job = small_job(Path(scratch), world)
+        data = Path(scratch) / "memory"
+        data.mkdir()
+        sizes, answered = [], 0.0
+        with started(LOGGED, job, data) as contender:
+            while answered < MEMORY_REQUESTS:
+                sizes.append((int(answered), contender.memory()))
+                answered += 10 * load.drive(contender.url, contender.bodies, 64, 10).rate
+            sizes.append((int(answered), contender.memory()))
+    print("resident memory of one worker after requests: " + ", ".join(f"{n}: {b / 1e6:.0f} MB" for n, b in sizes))
+
+
+def _compare(part: Part, folder: Path) -> Loads:
+    print(f"### {part.title}\n", flush=True)
+    loads = Loads()
     with ExitStack() as stack:
         running: list[Contender] = []
-        for name in names:
-            data = folder / name.split(",")[0].replace(" ", "-") / str(len(running))
+        for number, name in enumerate(part.names):
+            data = folder / str(number)
             data.mkdir(parents=True)
             try:
-                contender = stack.enter_context(started(name, job, data))
+                contender = stack.enter_context(started(name, part.job, data))
             except Missing as missing:
                 print(f"{name}: {missing}\n")
                 continue
             contender.pause()
             running.append(contender)
+        loop, batches = _loops(part.job)
         order = random.Random(0)
         for _ in range(ROUNDS):
             order.shuffle(running)
+            rate = _rate(loop)
+            for concurrency in part.concurrencies:
+                loads.add(LOOP, concurrency, Load(rate, 1 / rate, 1 / rate, 0))
             for contender in running:
                 contender.resume()
-                load.drive(contender.url, contender.bodies, 8, 1)
-                for concurrency in CONCURRENCIES:
-                    result = load.drive(contender.url, contender.bodies, concurrency, SECONDS)
-                    loads_by_run[contender.name, concurrency].append(result)
+                load.drive(contender.url, contender.bodies, max(part.concurrencies), WARM_UP)
+                for concurrency in part.concurrencies:
+                    result = load.drive(contender.url, contender.bodies, concurrency, part.seconds)
+                    loads.add(contender.name, concurrency, result)
                 contender.pause()
-    _print(loads_by_run, [name for name in names if (name, 1) in loads_by_run])
-    return loads_by_run
+        _print(loads, part)
+        print(f"\nONNX Runtime alone, one thread, batches of {BARE_BATCH}: {_rate(batches):.0f} images/s")
+        for contender in running:
+            if contender.name == BEHIND:
+                contender.resume()
+                print(f"predictions that the monitor still has to process: {remaining(contender.server):,}")
+        print(flush=True)
+    return loads
 
 
-def _bare(job: Job) -> None:
-    """Print what a loop of ONNX Runtime alone makes, with decoding and without, in this process."""
+def _loops(job: Job) -> tuple[Callable[[], int], Callable[[], int]]:
+    """Return what answers images in this process: decoding and running one after the other, and running batches only.
+
+    Each returns the number of images.
+    """
     bundle = bundles.load(job.bundle)
-    pixels = [decode(image, bundle.input, 10**8).pixels for image in job.images[:64]]
     model = Model(bundle)
     single = onnxruntime.SessionOptions()
     single.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(bundle.model_path, single)
-    tensor = model.prepared(np.stack(pixels[:32]))
+    pixels = [decode(image, bundle.input, 10**8).pixels for image in job.images[:BARE_BATCH]]
+    tensor = model.prepared(np.stack(pixels))
     name = session.get_inputs()[0].name
 
-    def one_thread() -> int:
+    def decoded() -> int:
+        for image in job.images[:8]:
+            model.predict(decode(image, bundle.input, 10**8).pixels[None])
+        return 8
+
+    def in_batches() -> int:
         session.run([job.output], {name: tensor})
         return len(tensor)
 
-    def decoded() -> int:
-        for image in job.images[:32]:
-            model.predict(decode(image, bundle.input, 10**8).pixels[None])
-        return 32
-
-    print("| in one process | images/s |\n|---|---|")
-    print(f"| ONNX Runtime, one thread, batches of 32 | {_rate(one_thread):.0f} |")
-    print(f"| loop of decode + ONNX Runtime | {_rate(decoded):.0f} |\n", flush=True)
+    return decoded, in_batches
 
 
-def _rate(action: object) -> float:
-    action()  # type: ignore[operator]
-    rates = []
-    for _ in range(ROUNDS):
-        start, done = time.perf_counter(), 0
-        while time.perf_counter() - start < 1:
-            done += action()  # type: ignore[operator]
-        rates.append(done / (time.perf_counter() - start))
-    return statistics.median(rates)
+def _rate(action: Callable[[], int]) -> float:
+    """Return images a second."""
+    action()
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < BARE_SECONDS:
+        done += action()
+    return done / (time.perf_counter() - start)
 
 
-def _print(loads_by_run: Loads, names: list[str]) -> None:
-    print("| | " + " | ".join(f"c = {c}: requests/s, p50, p99 in ms" for c in CONCURRENCIES) + " | failed |")
-    print("|---" * (len(CONCURRENCIES) + 2) + "|")
+def _print(loads: Loads, part: Part) -> None:
+    many = part.concurrencies[0]
+    names = [name for name in part.names if name in loads]
+    columns = [f"requests/s, {many} connections", "p50, p99"]
+    columns += [f"p50, {c} connection" for c in part.concurrencies[1:]]
+    print(f"| | {' | '.join(columns)} | failed |\n" + "|---" * (len(columns) + 2) + "|")
     for name in names:
-        cells = [
-            f"{_median(loads_by_run[name, c], 'rate'):.0f}, {1e3 * _median(loads_by_run[name, c], 'p50'):.2f}, "
-            f"{1e3 * _median(loads_by_run[name, c], 'p99'):.1f}"
-            for c in CONCURRENCIES
-        ]
-        failed = sum(result.failed for c in CONCURRENCIES for result in loads_by_run[name, c])
-        print(f"| {name} | {' | '.join(cells)} | {failed} |")
+        cells = [f"{loads.median(name, many, 'rate'):,.0f}"]
+        cells += [f"{1e3 * loads.median(name, many, 'p50'):.1f}, {1e3 * loads.median(name, many, 'p99'):.1f} ms"]
+        cells += [f"{1e3 * loads.median(name, c, 'p50'):.2f} ms" for c in part.concurrencies[1:]]
+        print(f"| {name} | {' | '.join(cells)} | {loads.failed(name)} |")
+    print(f"| {LOOP} | {loads.median(LOOP, many, 'rate'):,.0f} |" + " |" * len(columns))
     print("\nratios, medians over rounds:")
-    peers = [name for name in names if name not in (EMPTY, LOGGED, UNLOGGED, MONITORED)]
-    rows = [(EMPTY, 64, "rate"), (UNLOGGED, 64, "rate"), *((peer, 64, "rate") for peer in peers)]
-    rows += [(peer, 1, "p50") for peer in peers]
-    for other, concurrency, what in rows:
-        if other in names:
-            ratio = _ratio(loads_by_run, LOGGED, other, concurrency, what)
-            print(f"  {what} at c = {concurrency}, Tidemark / {other}: {ratio:.3f}")
-    if MONITORED in names:
-        for concurrency in CONCURRENCIES:
-            ratio = _ratio(loads_by_run, MONITORED, LOGGED, concurrency, "p99")
-            print(f"  p99 at c = {concurrency}, with its monitor / without: {ratio:.2f}")
-    print(flush=True)
-
-
-def _ratio(loads_by_run: Loads, name: str, other: str, concurrency: int, what: str) -> float:
-    pairs = zip(loads_by_run[name, concurrency], loads_by_run[other, concurrency], strict=True)
-    return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
-
-
-def _median(loads: list[Load], what: str) -> float:
-    return float(statistics.median(getattr(load, what) for load in loads))
-
-
-def _memory(job: Job, folder: Path) -> None:
-    folder.mkdir()
-    sizes, answered = [], 0.0
-    with started(LOGGED, job, folder) as contender:
-        while answered < MEMORY_REQUESTS:
-            sizes.append((int(answered), contender.memory()))
-            answered += 10 * load.drive(contender.url, contender.bodies, 64, 10).rate
-        sizes.append((int(answered), contender.memory()))
-    print("resident memory of one worker after requests: " + ", ".join(f"{n}: {b / 1e6:.0f} MB" for n, b in sizes))
-    print(flush=True)
-
-
-def _small(folder: Path, world: World) -> Job:
-    bundle = init_bundle(MODEL, folder / "small-bundle", name="digits")
-    reference = folder / "small.npz"
-    np.savez(reference, images=world.images[:4000], labels=world.labels[:4000])
-    images = [_encoded(Image.fromarray(pixels), "PNG") for pixels in world.images[4000 : 4000 + PICTURES]]
-    return Job(bundle.folder, bundle.output.probabilities, "L", 28, "image/png", images, reference)
-
-
-def _large(folder: Path) -> Job:
-    """Return the large network's job: cut-outs of the two photographs that scikit-learn ships."""
-    from sklearn.datasets import load_sample_images
-
-    mobilenet(folder / "mobilenet.onnx")
-    bundle = init_bundle(folder / "mobilenet.onnx", folder / "large-bundle", name="mobilenet")
-    rng = np.random.default_rng(0)
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    cut = []
-    for number in range(PICTURES):
-        photo = photos[number % 2]
-        left, top = (int(rng.integers(0, a - b + 1)) for a, b in zip(photo.size, PHOTO, strict=True))
-        cut.append(photo.crop((left, top, left + PHOTO[0], top + PHOTO[1])))
-    reference = folder / "large.npz"
-    shrunk = np.stack([np.asarray(photo.resize((SIDE, SIDE))) for photo in cut])
-    np.savez(reference, images=shrunk, labels=np.arange(PICTURES) % len(bundle.labels))
-    images = [_encoded(photo, "JPEG") for photo in cut]
-    return Job(bundle.folder, bundle.output.probabilities, "RGB", SIDE, "image/jpeg", images, reference)
-
-
-def _encoded(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=90)
-    return buffer.getvalue()
+    peers = [name for name in names if name not in (EMPTY, *OWN)]
+    for own in [name for name in names if name in OWN]:
+        rivals = [EMPTY, *([] if own == UNLOGGED else [UNLOGGED]), LOOP, *peers]
+        for other in [rival for rival in rivals if rival in loads]:
+            print(f"  requests/s, {own} / {other}: {loads.ratio(own, other, many, 'rate'):.3f}")
+        for concurrency in part.concurrencies[1:]:
+            for other in peers:
+                ratio = loads.ratio(own, other, concurrency, "p50")
+                print(f"  p50 at {concurrency} connection, {own} / {other}: {ratio:.3f}")

@@ -1,7 +1,6 @@
 """The classifier on LitServe, batched: python litserve_server.py PORT."""
 
 import sys
-from typing import Any
 
 import litserve
 import numpy as np
@@ -12,7 +11,7 @@ class Classifier(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.session = shared.session()
 
-    def decode_request(self, request: Any) -> np.ndarray:  # a type would make it a body of JSON
+    def decode_request(self, request):  # a type of the request would make it a query parameter or a body of JSON
         return shared.pixels(request["file"].file.read())
 
     def batch(self, inputs: list[np.ndarray]) -> np.ndarray:

@@ -25,7 +25,6 @@ from ..inference.images import NotAnImage, TooManyPixels
 from ..inference.predictor import TooManyImages
 from ..inference.session import ModelFailed
 from ..store.errors import is_unavailable, original_error, reason
-from .middleware.security_headers import HEADERS
 
 CLIENT_CLOSED_REQUEST = 499  # nginx' status for a client that has gone before its answer; nobody receives it
 TITLES = {CLIENT_CLOSED_REQUEST: "Client Closed Request"}
@@ -175,6 +174,11 @@ def status_of(error: BaseException) -> int:
     return 500
 
 
+def unexpected(path: str) -> Response:
+    """Return the response to an error of the program, which the log of the server describes."""
+    return Problem(500, "an unexpected error; the server's log has it").response(path)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
 
@@ -189,5 +193,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, _: Exception) -> Response:
-        detail = "an unexpected error; the server's log has it"
-        return Problem(500, detail, HEADERS).response(request.scope["path"])  # answered outside of the middleware
+        return unexpected(request.scope["path"])

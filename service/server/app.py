@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -42,6 +43,7 @@ from ..serving.prediction_logger import Correction
 from ..settings import Settings
 from ..store import engine as engines
 from ..store import models, schema
+from .application import Application, is_traced
 from .state import open_server_state
 
 GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the time
@@ -127,7 +129,7 @@ def create_app(
             logger.info("serving %s", ", ".join(model.name for model in state.models.all))
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Tidemark",
         summary="Serves an image classifier and notices when the world it was trained on has moved",
         version=__version__,
@@ -145,22 +147,29 @@ def create_app(
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings, server_metrics: ServerMetrics, body_budget: BodyBudget) -> None:
-    """Add what requests pass on their way to the router, from the inside to the outside."""
-    app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL)
-    app.add_middleware(PredictFastPath, path="/predict", endpoint=predict.predict)
-    app.add_middleware(BodyLimits, limits=_body_limits(settings), budget=body_budget)
-    app.add_middleware(RequestHead, prefix=settings.root_path, checks=_checks(settings))
+def _add_middleware(
+    app: Application, settings: Settings, server_metrics: ServerMetrics, body_budget: BodyBudget
+) -> None:
+    """Add what requests pass on their way to the router."""
+    paths = frozenset(path for path in app.openapi()["paths"] if "{" not in path)
+    layers = [Middleware(SecurityHeaders, answered=server_metrics.request_answered, paths=paths)]
     if settings.cors_origins:
-        app.add_middleware(
+        cors = Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
             max_age=600,
         )
-    paths = frozenset(path for path in app.openapi()["paths"] if "{" not in path)
-    app.add_middleware(SecurityHeaders, answered=server_metrics.request_answered, paths=paths)
+        layers.append(cors)
+    layers.append(Middleware(RequestHead, prefix=settings.root_path, checks=_checks(settings)))
+    layers.append(Middleware(BodyLimits, limits=_body_limits(settings), budget=body_budget))
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL)
+    if is_traced():
+        app.add_middleware(PredictFastPath, path="/predict", endpoint=predict.predict)  # inside of FastAPI's spans
+    else:
+        layers.append(Middleware(PredictFastPath, path="/predict", endpoint=predict.predict))
+    app.add_layers(layers)
 
 
 def _body_limits(settings: Settings) -> dict[str, int]:

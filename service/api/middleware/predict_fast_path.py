@@ -1,4 +1,4 @@
-"""The short way of an image to its endpoint, past the routing and the layers of the framework that it does not need."""
+"""The short way of an image to its endpoint, past the framework's routing and layers, which it does not need."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..problems import problem_of
+from ..problems import problem_of, unexpected
 
 
 class PredictFastPath:
@@ -32,6 +32,7 @@ class PredictFastPath:
         except Exception as error:
             problem = problem_of(error)
             if problem is None:
-                raise
+                await unexpected(self._path)(scope, receive, send)
+                raise  # the server logs it
             response = problem.response(self._path)
         await response(scope, receive, send)

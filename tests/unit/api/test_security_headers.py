@@ -1,19 +1,20 @@
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
+from starlette.middleware import Middleware
 
 from tidemark.api import problems
 from tidemark.api.middleware.security_headers import SecurityHeaders
+from tidemark.server.application import Application
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    app = FastAPI()
+    app = Application()
     problems.install(app)
-    app.add_middleware(SecurityHeaders)
+    app.add_layers([Middleware(SecurityHeaders)])
 
     @app.get("/page")
     def page() -> HTMLResponse:
