@@ -1,6 +1,7 @@
 """Wires the rooms together into one server process."""
 
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .. import __version__
 from ..api import docs, openapi, problems
@@ -46,6 +48,7 @@ from ..store import models, schema
 from .application import Application, is_traced
 from .state import open_server_state
 
+TRUSTED_PROXIES = "FORWARDED_ALLOW_IPS"  # uvicorn's variable: addresses whose `X-Forwarded-Proto` and `-For` count
 GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the time
 GZIP_LEVEL = 4  # level between 1 and 9; a tenth larger than 9, and four times as fast
 STATEMENT_TIMEOUT_SECONDS = 30  # time after which Postgres gives up a query of the API
@@ -164,6 +167,7 @@ def _add_middleware(
         layers.append(cors)
     layers.append(Middleware(RequestHead, prefix=settings.root_path, checks=_checks(settings)))
     layers.append(Middleware(BodyLimits, limits=_body_limits(settings), budget=body_budget))
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=os.environ.get(TRUSTED_PROXIES, "127.0.0.1"))
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL)
     if is_traced():
         app.add_middleware(PredictFastPath, path="/predict", endpoint=predict.predict)  # inside of FastAPI's spans

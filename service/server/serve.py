@@ -50,6 +50,7 @@ def serve(options: ServeOptions) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,  # they are read where they matter, see `app`
             timeout_keep_alive=settings.keep_alive,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )

@@ -33,6 +33,7 @@ from ..store import engine as engines
 from ..store import models
 
 SPOOL_METRICS_SECONDS = 1.0  # seconds between two measurements of the spool for the metrics that all workers share
+SPOOL_CHECKPOINT_SECONDS = 2.0  # seconds between two checks whether the spool's write-ahead log has grown long
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ async def open_server_state(
         stack.callback(forwarder.stop)
         measuring = asyncio.create_task(_repeat(SPOOL_METRICS_SECONDS, partial(server_metrics.measure_spool, spool)))
         stack.callback(measuring.cancel)
+        checkpoints = asyncio.create_task(_repeat(SPOOL_CHECKPOINT_SECONDS, spool.checkpoint))
+        stack.callback(checkpoints.cancel)
         refusals = RecentRefusals(server_metrics)
         sampling = asyncio.create_task(_repeat(SAMPLE_SECONDS, refusals.sample))
         stack.callback(sampling.cancel)
@@ -118,7 +121,7 @@ async def _repeat(seconds: float, measure: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(measure)
         except Exception:
-            logger.exception("a measurement for the metrics failed; it is repeated in %g s", seconds)
+            logger.exception("a periodic task failed; it is repeated in %g s", seconds)
         await asyncio.sleep(seconds)
 
 

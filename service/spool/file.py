@@ -14,7 +14,8 @@ from .encoding import COLUMNS
 
 SUFFIX = ".sqlite"
 FORMAT = "1"  # format of the file; a file of an earlier version names none
-CHECKPOINT_PAGES = 4000  # of 4 kB in the write-ahead log, from which an `append` makes the checkpoint itself
+CHECKPOINT_BYTES = 16_000_000  # bytes of the write-ahead log from which `Spool.checkpoint` has something to do
+APPEND_CHECKPOINT_PAGES = 40_000  # pages of 4 kB in that log from which an `append` makes the checkpoint itself
 MIN_FREE_BYTES = 64_000_000  # bytes of the disk that stay free
 MIN_FREE_SHARE = 0.1  # share of a small disk that stays free instead
 BUSY_TIMEOUT = 5  # seconds that a statement waits for another connection of the same file
@@ -48,7 +49,7 @@ def open_file(path: Path, sync: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
     connection.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite would write pages full of zeros
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {APPEND_CHECKPOINT_PAGES}")
     return connection
 
 

@@ -55,6 +55,7 @@ class Spool:
     def __init__(self, path: Path, lock: IO[bytes], sync: str = "normal", max_bytes: int = 2_000_000_000) -> None:
         self.path = path
         self.max_bytes = max_bytes
+        self._sync = sync
         self._lock_file = lock
         self._check_at = 0.0
         self._turn = threading.Lock()  # SQLite has one writer; waiting here beats polling its busy handler
@@ -191,6 +192,17 @@ class Spool:
         """Delete the batches up to and including `last`."""
         self._delete("seq <= ?", last)
         self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
+
+    def checkpoint(self) -> None:
+        """Move what waits in a long write-ahead log into the file; it is called again and again in a thread.
+
+        An `append`, which may run in the event loop, would otherwise wait for the disk when Postgres has not taken rows
+        for a while.
+        """
+        if Path(f"{self.path}-wal").stat().st_size < file.CHECKPOINT_BYTES:
+            return
+        with closing(file.open_file(self.path, self._sync)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def set_aside(self, seq: int, reason: str) -> int:
         """Move a batch to the spool's file of rejected ones; return its number of predictions."""

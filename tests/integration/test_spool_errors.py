@@ -101,3 +101,18 @@ def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine
     assert damaged.with_suffix(".damaged").read_bytes() == b"x" * 4096
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(damaged.with_suffix(".damaged")).execute("SELECT * FROM rows")
+
+
+def test_a_long_write_ahead_log_is_moved_into_the_file_apart_from_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append(batch(50))
+    before = spool.path.stat().st_size
+    spool.checkpoint()  # the log is short
+    assert spool.path.stat().st_size == before
+    monkeypatch.setattr("tidemark.spool.file.CHECKPOINT_BYTES", 1)
+    spool.checkpoint()
+    assert spool.path.stat().st_size > before
+    assert spool.peek(100).count == 50
+    spool.close()

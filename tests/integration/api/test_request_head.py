@@ -3,8 +3,10 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from tests.support.images import png
@@ -177,3 +179,18 @@ def test_the_links_of_pages_keep_a_proxy_s_prefix(client: TestClient) -> None:
     assert 'href="/tidemark/static/style.css"' in page
     assert 'href="/tidemark/"' in page
     assert 'href="/static' in client.get("/").text
+
+
+@pytest.mark.parametrize(("trusted", "scheme"), [("testclient", "https"), ("192.0.2.1", "http")])
+def test_a_proxy_tells_the_scheme_where_its_address_is_trusted(
+    trusted: str, scheme: str, serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    client = serve()
+
+    def scheme_of(request: Request) -> str:
+        return request.url.scheme
+
+    app: Any = client.app
+    app.add_api_route("/scheme", scheme_of)
+    assert client.get("/scheme", headers={"X-Forwarded-Proto": "https"}).json() == scheme
