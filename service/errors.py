@@ -1,5 +1,7 @@
 """Errors meant for the people who run Tidemark: one line that says what was expected, what came and what to do."""
 
+from pydantic import ValidationError
+
 
 class TidemarkError(Exception):
     """Base of every error whose text is shown to a user as it is."""
@@ -39,3 +41,11 @@ class InvalidPredictions(TidemarkError):
 
 class NothingToLabel(TidemarkError):
     """A stream has too few predictions to draw some for labelling; the text says how many are missing."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem that pydantic reports, in one line that names the field."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -6,6 +6,8 @@ from procrastinate import App, SyncPsycopgConnector
 from procrastinate.types import JSONDict
 from sqlalchemy import Connection
 
+from ..store.raw_connection import raw
+
 
 def open_queue(conninfo: str) -> App:
     """Return a queue for deferring; it opens no connection of its own as long as each job is given one."""
@@ -31,6 +33,5 @@ def defer(
     at : datetime, optional
         The time before which the job does not start; at once by default.
     """
-    raw = connection.connection.driver_connection
-    job = queue.configure_task(task, queue=queue_name, connection=raw, lock=lock, schedule_at=at)
+    job = queue.configure_task(task, queue=queue_name, connection=raw(connection), lock=lock, schedule_at=at)
     job.defer(**arguments)

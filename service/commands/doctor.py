@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..spool import inspection
 from ..store import deliveries, health, schema, self_tests, streams, watching
 from ..store import engine as engines
+from ..store.errors import reason
 
 MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running; a live one beats every 10
 CHECKED_SEGMENTS = 10_000  # newest segments checked for each model: about an hour of one server
@@ -114,8 +115,7 @@ def _each(engine: Engine, checks: Mapping[str, Callable[[Connection], Check]]) -
             with engine.connect() as connection:
                 results.append(check(connection))
         except DBAPIError as error:
-            reason = str(error.orig).strip().partition("\n")[0]
-            results.append(Check(name, False, f"the database answers: {reason}", "see the log of Postgres"))
+            results.append(Check(name, False, f"the database answers: {reason(error)}", "see the log of Postgres"))
     return results
 
 

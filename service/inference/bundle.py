@@ -10,9 +10,10 @@ from pathlib import Path
 import tomli_w
 from pydantic import ValidationError
 
+from ..errors import first_problem
 from ..model_key import ModelKey
 from . import identity
-from .bundle_spec import BrokenBundle, InputSpec, OutputSpec, Spec, first_problem
+from .bundle_spec import BrokenBundle, InputSpec, OutputSpec, Spec
 
 __all__ = [
     "AnyBundle",
@@ -21,7 +22,6 @@ __all__ = [
     "InputSpec",
     "OutputSpec",
     "Spec",
-    "first_problem",
     "load",
     "load_any",
 ]

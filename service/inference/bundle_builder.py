@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..errors import first_problem
 from ..folders import require_empty
-from .bundle import BrokenBundle, Bundle, Spec, first_problem, load, write_spec
+from .bundle import BrokenBundle, Bundle, Spec, load, write_spec
 from .labels_file import read_labels, unique_labels
 from .model_examination import ExaminedModel, Hints, Note, examine
 from .model_source import find_model, read_model

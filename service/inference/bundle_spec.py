@@ -1,8 +1,8 @@
 """The content of `model.toml`: how to feed a model and what it answers, checked."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ..errors import TidemarkError
 
@@ -15,6 +15,18 @@ Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lan
 
 class BrokenBundle(TidemarkError):
     """A bundle or model that cannot be used: what was expected and what is there."""
+
+
+class InputSettings(TypedDict, total=False):
+    """Some fields of an `InputSpec`, which validates them."""
+
+    mode: str
+    resize: str
+    crop: float
+    interpolation: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 class InputSpec(BaseModel):
@@ -121,11 +133,3 @@ class Spec(BaseModel):
                 raise ValueError(f"labels must differ: {label!r} is class {first[label]} and class {index}")
             first[label] = index
         return self
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem that pydantic found, in one line that names the field."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message

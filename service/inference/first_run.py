@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 from onnx import ModelProto
 from pydantic import ValidationError
 
-from .bundle import BrokenBundle, InputSpec, first_problem
+from ..errors import first_problem
+from .bundle import BrokenBundle, InputSpec
 from .image_input import ImageInput
 from .network import Network
 from .presets import Preparation
@@ -89,7 +89,7 @@ def _sizes(image: ImageInput, stated: tuple[int, int] | None) -> list[tuple[int,
 def _input_spec(
     image: ImageInput, channels: int, size: tuple[int, int], preparation: Preparation, preset_name: str | None
 ) -> InputSpec:
-    settings: dict[str, Any] = dict(preparation.settings)
+    settings = preparation.settings.copy()
     if channels == 1:
         if preset_name is not None and len(settings.get("mean", ())) == 3:
             raise BrokenBundle(f"--preset {preset_name} is for 3 channels, the input has 1")

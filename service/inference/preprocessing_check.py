@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import InputSpec
+from .bundle_spec import InputSettings, InputSpec
 from .images import DecodedImage
 from .labelled_images import LabelledImages
 from .presets import IMAGENET
@@ -17,17 +17,18 @@ MIN_IMPROVEMENT = 0.05  # smallest improvement in accuracy for which another set
 Z = 3.0  # standard deviations by which it has to be better, since a dozen settings are tried
 ROUNDS = 2  # settings that are combined at most: the best one, and the best one in addition
 
-RANGES: dict[str, dict[str, Any]] = {
+Setting = str | float | tuple[float, ...]  # a value of InputSettings
+RANGES: dict[str, InputSettings] = {
     "pixels in 0..1": {"scale": 1 / 255, "mean": (0.0,), "std": (1.0,)},
     "pixels in 0..255": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
     "pixels in -1..1": {"scale": 1 / 127.5, "mean": (1.0,), "std": (1.0,)},
 }
-COLOUR_RANGES: dict[str, dict[str, Any]] = {
+COLOUR_RANGES: dict[str, InputSettings] = {
     "ImageNet's mean and deviation": {"scale": 1 / 255, **IMAGENET},
     "Caffe's mean of BGR": {"mode": "BGR", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
 }
-INVERTED = {"scale": -1 / 255, "mean": (-1.0,), "std": (1.0,)}
-GEOMETRIES: dict[str, dict[str, Any]] = {
+INVERTED: InputSettings = {"scale": -1 / 255, "mean": (-1.0,), "std": (1.0,)}
+GEOMETRIES: dict[str, InputSettings] = {
     "images squashed": {"resize": "squash", "crop": 1.0},
     "images cropped": {"resize": "crop", "crop": 1.0},
     "images cropped to 7/8": {"resize": "crop", "crop": 0.875},
@@ -41,7 +42,7 @@ class Variant:
 
     change: str
     spec: InputSpec
-    settings: dict[str, Any]
+    settings: InputSettings
     accuracy: float
 
     @property
@@ -132,7 +133,7 @@ def _is_better(hits: NDArray[np.bool_], before: NDArray[np.bool_]) -> bool:
 
 
 def _candidates(spec: InputSpec, geometry: bool) -> Iterator[tuple[str, InputSpec]]:
-    changes: dict[str, dict[str, Any]] = dict(RANGES)
+    changes: dict[str, InputSettings] = dict(RANGES)
     if spec.channels == 3:
         other = "RGB" if spec.mode == "BGR" else "BGR"
         changes = {f"{other} channels": {"mode": other}, **changes, **COLOUR_RANGES}
@@ -146,20 +147,21 @@ def _candidates(spec: InputSpec, geometry: bool) -> Iterator[tuple[str, InputSpe
             yield name, candidate
 
 
-def _difference(spec: InputSpec, other: InputSpec) -> dict[str, Any]:
+def _difference(spec: InputSpec, other: InputSpec) -> InputSettings:
     """Return the settings in which another preparation differs, those of numbers by more than rounding."""
     names = ("mode", "scale", "mean", "std", "resize", "crop")
-    return {name: getattr(other, name) for name in names if _differs(getattr(spec, name), getattr(other, name))}
+    different = {name: getattr(other, name) for name in names if _differs(getattr(spec, name), getattr(other, name))}
+    return cast("InputSettings", different)
 
 
-def _differs(value: Any, other: Any) -> bool:
+def _differs(value: Setting, other: Setting) -> bool:
     if isinstance(value, str):
         return bool(value != other)
     a, b = np.broadcast_arrays(np.atleast_1d(value), np.atleast_1d(other))
     return not np.allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     return f"[{', '.join(f'{one:g}' for one in value)}]" if isinstance(value, tuple) else f"{value:.8g}"

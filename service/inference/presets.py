@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle import BrokenBundle
+from .bundle_spec import BrokenBundle, InputSettings
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-PRESETS: dict[str, dict[str, Any]] = {
+IMAGENET: InputSettings = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+PRESETS: dict[str, InputSettings] = {
     "unit": {"mean": (0.0,), "std": (1.0,)},
     "raw": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
     "imagenet": {**IMAGENET, "resize": "crop"},
@@ -37,12 +37,12 @@ LARGE_SIDE = 384  # pixels; from here on Transformers' ConvNext processor squash
 class Preparation:
     """Content of a preset or a file: settings of `InputSpec` by name, and if stated the size and the labels."""
 
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: InputSettings = field(default_factory=InputSettings)
     size: tuple[int, int] | None = None
     labels: tuple[str, ...] | None = None
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str) -> InputSettings:
     """Return the settings of a preset.
 
     Raises
@@ -52,7 +52,7 @@ def preset(name: str) -> dict[str, Any]:
     """
     if name not in PRESETS:
         raise BrokenBundle(f"--preset: expected one of {', '.join(PRESETS)}, got {name!r}")
-    return dict(PRESETS[name])
+    return PRESETS[name].copy()
 
 
 def read_preparation(path: Path) -> Preparation:
@@ -96,7 +96,7 @@ def _timm(content: dict[str, Any]) -> Preparation:
     config = content.get("pretrained_cfg", content)
     _, height, width = config["input_size"]
     mode = config.get("crop_mode", "center")
-    settings: dict[str, Any] = {
+    settings: InputSettings = {
         "mean": tuple(map(float, config.get("mean", IMAGENET["mean"]))),
         "std": tuple(map(float, config.get("std", IMAGENET["std"]))),
         "interpolation": config.get("interpolation", "bicubic"),
@@ -109,7 +109,7 @@ def _timm(content: dict[str, Any]) -> Preparation:
 
 
 def _transformers(content: dict[str, Any]) -> Preparation:
-    settings: dict[str, Any] = {}
+    settings: InputSettings = {}
     if content.get("do_normalize", "image_mean" in content) and "image_mean" in content:
         settings["mean"] = tuple(map(float, content["image_mean"]))
         settings["std"] = tuple(map(float, content["image_std"]))
@@ -132,7 +132,7 @@ def _transformers(content: dict[str, Any]) -> Preparation:
     return Preparation(settings | sizing, size, labels)
 
 
-def _geometry(content: dict[str, Any]) -> tuple[tuple[int, int] | None, dict[str, Any]]:
+def _geometry(content: dict[str, Any]) -> tuple[tuple[int, int] | None, InputSettings]:
     """Return the final height and width, and how an image is brought to them."""
     resized, cropped = _sides(content.get("size")), _sides(content.get("crop_size"))
     if resized is None and cropped is None:
@@ -146,7 +146,7 @@ def _geometry(content: dict[str, Any]) -> tuple[tuple[int, int] | None, dict[str
     return resized or cropped, {"resize": "squash"}
 
 
-def _sides(value: Any) -> tuple[int, int] | None:
+def _sides(value: object) -> tuple[int, int] | None:
     if isinstance(value, int):
         return value, value
     if isinstance(value, dict) and "height" in value:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from ..settings import Settings
+from ..store.errors import reason
 from .background import Background
 from .baseline_preparation import prepare, rows_since_change, second_detector
 from .events import BaselineRequest
@@ -138,7 +139,7 @@ class BaselineCache:
             prepared = prepare(self._engine, key, self._settings)
         except Exception as error:
             logger.exception("reference %d cannot be prepared", key.reference_id)
-            return PreparationResult(key, failure=str(error).strip().partition("\n")[0] or type(error).__name__)
+            return PreparationResult(key, failure=reason(error))
         logger.info("reference %d is ready after %.1f s", key.reference_id, time.perf_counter() - started)
         return PreparationResult(key, prepared)
 

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from ..store import log_rows
-from ..store.errors import is_unavailable
+from ..store.errors import is_unavailable, reason
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
 from .background import Background
@@ -113,8 +113,7 @@ class Explanations:
             if is_unavailable(error):
                 return PostponedTest(model_id, request, prepared)
             logger.warning("a window of model %d could not be tested", model_id, exc_info=True)
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason)
+            explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason(error))
         spent = time.thread_time() - used
         self._allowance -= spent
         self.seconds += spent

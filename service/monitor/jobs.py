@@ -7,12 +7,11 @@ import os
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Status
-from psycopg import Connection as RawConnection
 from sqlalchemy import Engine
 
 from ..alerts import delivery
@@ -25,6 +24,7 @@ from ..settings import Settings
 from ..store import cleanup, predictions, retention
 from ..store.engine import conninfo, is_pooled
 from ..store.errors import DATABASE_ERRORS, reason
+from ..store.raw_connection import raw
 from .monitor import Monitor
 from .self_test import run_due_self_tests
 
@@ -167,8 +167,7 @@ def keep_days(engine: Engine, retention_days: int) -> None:
     """Make the next days' partitions and drop those that are older than the retention."""
     today = dt.datetime.now(dt.UTC).date()
     with engine.begin() as connection:
-        raw = cast("RawConnection[Any]", connection.connection.driver_connection)
-        predictions.ensure_partitions(raw, [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
+        predictions.ensure_partitions(raw(connection), [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
     dropped, kept_days = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
     if dropped:
         logger.info("dropped %s", ", ".join(dropped))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypedDict, cast
 
+from .errors import reason
 from .report_json import AccuracyJson
 
 VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
@@ -181,8 +182,7 @@ class StreamStatus:
     def with_error(self, stage: str, error: BaseException) -> "StreamStatus":
         """Return the status with one more failure of a stage."""
         errors = {**self.errors, stage: self.errors.get(stage, 0) + 1}
-        text = str(error).strip().partition("\n")[0]
-        return replace(self, errors=errors, last_error=f"{stage}: {text or type(error).__name__}")
+        return replace(self, errors=errors, last_error=f"{stage}: {reason(error)}")
 
     def to_json(self) -> StatusJson:
         """Return the status as JSON values; what is not known is left out."""

@@ -5,12 +5,11 @@ import asyncio
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ...errors import DatabaseError
 from ...store import engine as engines
 from ...store import schema
+from ...store.errors import DATABASE_ERRORS
 from ..problems import documented
 from ..state import ServerState, State
 
@@ -73,5 +72,5 @@ def database_state(engine: Engine) -> str:
         return "read-only: predictions wait in the spool" if engines.read_only(engine) else "current"
     except DatabaseError as error:
         return str(error)
-    except (DBAPIError, PoolTimeout):
+    except DATABASE_ERRORS:
         return "unavailable: predictions wait in the spool"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, first_problem
 from ...inference.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def _read(path: Path) -> Priors:
     except OSError as error:
         raise ConfigurationError(f"--correct-priors: cannot read {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise ConfigurationError(f"--correct-priors: {path}: {where}: {first['msg']}") from None
+        raise ConfigurationError(f"--correct-priors: {path}: {first_problem(error)}") from None
     if len(priors.calibration.bias) != len(priors.classes):
         raise ConfigurationError(f"--correct-priors: {path}: bias must have a value a class")
     return priors
