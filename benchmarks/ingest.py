@@ -30,8 +30,9 @@ from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import engine as engines
-from tidemark.store import log, log_writer, models, predictions, references, schema, sizes, watch
-from tidemark.store.logged import COPIED, HALF, Logged, logged
+from tidemark.store import log, models, predictions, references, schema, sizes, watch
+from tidemark.store.binary_copy import COPIED, copy_into, encoded_rows
+from tidemark.store.logged import HALF, Logged, logged
 
 D, K, PROPERTIES = 512, 10, 8
 FORWARDED = 50_000
@@ -82,8 +83,8 @@ def _pace(engine: Engine, folder: Path) -> None:
         raw: Any = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
-            rows = [batch.copied(1, 1, 1) for batch in batches[first // BATCH : (first + ROWS) // BATCH]]
-            log_writer.copy_into("plain", raw.cursor(), rows)
+            rows = [encoded_rows(batch, 1, 1, 1) for batch in batches[first // BATCH : (first + ROWS) // BATCH]]
+            copy_into("plain", raw.cursor(), rows)
         bare = FORWARDED / (time.perf_counter() - started)
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)

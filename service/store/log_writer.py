@@ -17,7 +17,8 @@ from psycopg import Connection as RawConnection
 from psycopg import Cursor as RawCursor
 from psycopg.errors import UniqueViolation
 
-from .logged import COPIED, SIGNATURE, TRAILER, Logged
+from .binary_copy import COPIED, copy_into, encoded_rows
+from .logged import Logged
 
 LOG_LOCK = 0x71E1  # advisory lock, with the model's id: who takes positions
 REPORT_EVERY = "5 seconds"  # time after which a writer reports again how many rows it still holds
@@ -162,15 +163,6 @@ def runs_of(numbers: Iterable[int]) -> list[Run]:
     return runs
 
 
-def copy_into(table: str, cursor: RawCursor[Any], rows: Iterable[bytes]) -> None:
-    """Write the rows of a binary COPY into a table that has the columns `COPIED`."""
-    with cursor.copy(f"COPY {table} ({COPIED}) FROM STDIN (FORMAT BINARY)") as writer:
-        writer.write(SIGNATURE)
-        for part in rows:
-            writer.write(part)
-        writer.write(TRAILER)
-
-
 def _commit(
     connection: RawConnection[Any],
     cursor: RawCursor[Any],
@@ -211,7 +203,7 @@ def _copy(
     rows = []
     for number, predictions in batches:
         model_id = model_ids[predictions.model]
-        rows.append(predictions.copied(model_id, writers[model_id].id, number))
+        rows.append(encoded_rows(predictions, model_id, writers[model_id].id, number))
         numbers_of_model = runs.setdefault(model_id, [])
         if numbers_of_model and number == numbers_of_model[-1].number + numbers_of_model[-1].rows:
             numbers_of_model[-1] = Run(numbers_of_model[-1].number, numbers_of_model[-1].rows + len(predictions))
