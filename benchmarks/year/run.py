@@ -14,6 +14,7 @@ from tidemark.settings import Settings
 
 PICTURE = Path(".github/year.svg")
 MAX_FALSE = 12  # false alarms of a year at one in 30 days
+MONTH = dt.timedelta(days=30)  # time between two false alarms that is asked for
 SLACK = dt.timedelta(hours=12)  # time after a change's end in which an alarm is still about it
 
 
@@ -56,11 +57,22 @@ class FalseAlarm:
 
 @dataclass(frozen=True)
 class Result:
-    """A course judged by its script."""
+    """A course judged by its script.
+
+    Parameters
+    ----------
+    answers : tuple of Answer
+    false : tuple of FalseAlarm
+    after_acceptance : tuple of FalseAlarm
+        Those of the version whose traffic was accepted, against the accepted baseline.
+    accepted_for : timedelta
+        For how long traffic was compared with it.
+    """
 
     answers: tuple[Answer, ...]
     false: tuple[FalseAlarm, ...]
     after_acceptance: tuple[FalseAlarm, ...]
+    accepted_for: dt.timedelta
 
     def of(self, role: str) -> list[Answer]:
         """Return the answers to the changes of a role."""
@@ -71,7 +83,7 @@ def judge(script: Script, course: Course) -> Result:
     """Assign alarms to planted changes; return also those that belong to none.
 
     An accepted change ends, for the monitor, with its acceptance: what is raised afterwards without another change is
-    a false alarm, and listed as one after the acceptance, too.
+    a false alarm, and listed as one against the accepted baseline, too.
     """
     ends = {
         change.name: min([at for at in course.accepted_at if at >= change.start] or [change.end])
@@ -98,8 +110,10 @@ def judge(script: Script, course: Course) -> Result:
         for at, number, alarm in raised
         if not any(change.start <= at <= ends[change.name] for change in script.planted)
     ]
-    after = [item for item in false if any(item.alarm.at > at for at in course.accepted_at)]
-    return Result(tuple(answers), tuple(false), tuple(after))
+    version_end = script.end if script.version_ends is None else START + dt.timedelta(days=script.version_ends)
+    first = min(course.accepted_at, default=version_end)
+    after = [item for item in false if first < item.alarm.at <= version_end]
+    return Result(tuple(answers), tuple(false), tuple(after), max(version_end - first, dt.timedelta()))
 
 
 def draw(script: Script, course: Course, result: Result) -> str:
@@ -136,7 +150,8 @@ def show(script: Script, course: Course, result: Result, seconds: float) -> None
     processed = sum(cost.predictions for cost in course.costs)
     print(f"\n{processed:,} predictions, one false alarm expected in {course.expected_run_time:,.0f}; ", end="")
     print(
-        f"false alarms: {len(result.false)} (at most {MAX_FALSE}), {len(result.after_acceptance)} after the acceptance"
+        f"false alarms: {len(result.false)} (at most {MAX_FALSE}), {len(result.after_acceptance)} in "
+        f"{result.accepted_for.days} days against the accepted baseline ({result.accepted_for / MONTH:.1f} permitted)"
     )
     print(*map(_line, result.false), sep="\n")
     print(f"{sum(cost.windows for cost in course.costs)} windows; {seconds:.0f} s of a core")
