@@ -9,7 +9,11 @@ from ..store import alerts as alert_rows
 from ..store import baselines, streams
 from ..store.baselines import Baseline, BaselineDraft
 from ..store.streams import StreamRow
+from .acceptance import undo
 from .lifecycle import Alerts
+
+CORRECTED_PRIORS = "--correct-priors"  # the name of who accepted a mix that a server corrects for
+WITHDRAWN_BY = "a server without --correct-priors"
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,9 @@ def adopt(
     Baseline or None
         None where nothing has changed.
     """
-    if stream.reference_id is None or baselines.has_note(connection, stream.id, stream.reference_id, draft.note):
+    if stream.reference_id is None or baselines.has_note(
+        connection, stream.id, stream.reference_id, draft.note, WITHDRAWN_BY
+    ):
         return None
     current = baselines.current(connection, stream.id)
     if draft.what == "mix" and current is not None and current.what != "mix":
@@ -47,3 +53,20 @@ def adopt(
     streams.restart(connection, stream.id)
     logger.info("stream %s is compared with %d predictions from %s", stream.stream, baseline.rows, draft.accepted_by)
     return baseline
+
+
+def withdraw_corrected_priors(connection: Connection, stream: StreamRow, at: dt.datetime) -> Baseline | None:
+    """Undo the class proportions that an earlier server corrected for, at the start of one that does not.
+
+    They are adopted again when a server corrects for them again. A baseline that somebody accepted since stays.
+
+    Returns
+    -------
+    Baseline or None
+        What was undone; None if the stream is compared with something else.
+    """
+    current = baselines.current(connection, stream.id)
+    if current is None or current.accepted_by != CORRECTED_PRIORS:
+        return None
+    logger.warning("stream %s is compared with its reference again: its priors are no longer corrected", stream.stream)
+    return undo(connection, stream, WITHDRAWN_BY, at)

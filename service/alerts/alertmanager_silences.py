@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import httpx
@@ -112,8 +113,18 @@ async def _present(client: httpx.AsyncClient, base: str, alert_id: UUID) -> list
     return [item for item in silences if item.status.state != "expired" and item.comment.startswith(_comment(alert_id))]
 
 
+def has_silences(url: str) -> bool:
+    """Check whether an address that alerts are posted to is one of Alertmanager's API, below any prefix."""
+    return _base(url) is not None
+
+
 def _base(url: str) -> str | None:
-    return url.removesuffix(ALERTS_PATH) if url.endswith(ALERTS_PATH) else None
+    """Return the address of the API without its end, a slash after it and a query."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    if not path.endswith(ALERTS_PATH):
+        return None
+    return urlunsplit((parts.scheme, parts.netloc, path.removesuffix(ALERTS_PATH), "", ""))
 
 
 def _by_name(matchers: list[Matcher]) -> list[Matcher]:

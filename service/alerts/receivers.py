@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import httpx
 
 from ..setting_types import WebhookReceiver
+from .alertmanager_silences import has_silences
 from .links import public_receiver_url
 from .webhook_network import WebhookNetwork
 from .webhook_transport import DEFAULT_NETWORK, reason_of
 
 TIMEOUT = 5.0  # seconds that a receiver may take to answer
 MAX_PARALLEL = 8  # receivers that are asked at a time
+NO_SILENCES = "it does not end in /api/v2/alerts, so that acknowledged and muted incidents are not silenced there"
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,19 @@ class Reachability:
         Its address without what may be a secret.
     error : str or None
         Why it did not answer.
+    keeps_silences : bool, default True
+        False for an Alertmanager whose silences cannot be found from its address.
     """
 
     url: str
     error: str | None
+    keeps_silences: bool = True
 
     @property
     def text(self) -> str:
         """The finding in words."""
-        return "answers" if self.error is None else f"does not answer: {self.error}"
+        finding = "answers" if self.error is None else f"does not answer: {self.error}"
+        return finding if self.keeps_silences else f"{finding}; {NO_SILENCES}"
 
 
 def reach_all(receivers: Sequence[WebhookReceiver], network: WebhookNetwork = DEFAULT_NETWORK) -> list[Reachability]:
@@ -44,9 +50,10 @@ def reach_all(receivers: Sequence[WebhookReceiver], network: WebhookNetwork = DE
 
 def _reach(receiver: WebhookReceiver, network: WebhookNetwork) -> Reachability:
     public_url = public_receiver_url(receiver.url)
+    keeps_silences = receiver.format != "alertmanager" or has_silences(receiver.url)
     try:
         with httpx.Client(**network.options(TIMEOUT)) as client:
             client.head(receiver.url)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        return Reachability(public_url, reason_of(error))
-    return Reachability(public_url, None)
+        return Reachability(public_url, reason_of(error), keeps_silences)
+    return Reachability(public_url, None, keeps_silences)

@@ -41,7 +41,13 @@ def backtest(
         typer.Option("--dask", help="Address of a Dask scheduler, or `local` for a cluster on this machine."),
     ] = None,
     parts: Annotated[
-        int, typer.Option(min=1, max=1000, help="Parts of the log that are replayed side by side, for --dask.")
+        int,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Parts of the log that are replayed side by side, for --dask. Each begins with 20,000 predictions of "
+            "the part before, so that incidents near a border are approximate.",
+        ),
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sqlalchemy import Connection
 
-from ..alerts.adopted_baseline import adopt
+from ..alerts.adopted_baseline import CORRECTED_PRIORS, adopt
 from ..alerts.lifecycle import Alerts
 from ..drift import Reference
 from ..inference.bundle import AnyBundle, Bundle
@@ -45,7 +45,7 @@ def adopt_baselines(
         reference = _reference(connection, name)
         if reference is not None and reference.labels is not None:
             note = f"class proportions that answers are corrected for ({corrected.identity})"
-            draft = BaselineDraft("mix", (at, at), traffic_of_mix(reference, corrected), "--correct-priors", note)
+            draft = BaselineDraft("mix", (at, at), traffic_of_mix(reference, corrected), CORRECTED_PRIORS, note)
             _adopt(connection, alerts, name, draft, at)
 
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from sqlalchemy import Connection, Engine
 
+from ..alerts.adopted_baseline import withdraw_corrected_priors
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
 from ..errors import ConfigurationError, DatabaseError
@@ -16,7 +17,7 @@ from ..inference.bundle import BASELINE_FILE, AnyBundle, Bundle
 from ..remedy.label_shift.priors_file import Priors, read_priors
 from ..settings import Settings
 from ..store import engine as engines
-from ..store import models, rights, schema
+from ..store import models, rights, schema, streams
 from .options import ServeOptions
 from .parent import has_supervisor
 
@@ -51,6 +52,7 @@ def check(options: ServeOptions, url: str) -> None:
                 models.register(
                     connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels), bundle.former_sha256
                 )
+            _withdraw_priors(connection, answering, priors)
             if priors or any((bundle.folder / BASELINE_FILE).exists() for bundle in served):
                 _adopt(connection, served, priors)
     finally:
@@ -60,6 +62,14 @@ def check(options: ServeOptions, url: str) -> None:
 def _check_grpc(options: ServeOptions) -> None:
     if options.grpc_port is not None and find_spec("grpc") is None:
         raise ConfigurationError("--grpc-port needs the extra `grpc`: pip install 'tidemark[grpc]'")
+
+
+def _withdraw_priors(connection: Connection, answering: Sequence[Bundle], priors: Mapping[str, Priors]) -> None:
+    """Compare models whose priors are not corrected any more with what they were compared with before."""
+    for bundle in answering:
+        stream = streams.find(connection, str(bundle.key))
+        if stream is not None and str(bundle.key) not in priors:
+            withdraw_corrected_priors(connection, stream, dt.datetime.now(dt.UTC))
 
 
 def _adopt(connection: Connection, served: Sequence[AnyBundle], priors: Mapping[str, Priors]) -> None:

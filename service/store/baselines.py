@@ -101,9 +101,11 @@ def current_of_all(connection: Connection) -> dict[int, Baseline]:
     return {row.stream_id: Baseline(**row._asdict()) for row in connection.execute(_current())}
 
 
-def has_note(connection: Connection, stream_id: int, reference_id: int, note: str) -> bool:
-    """Check whether a stream has or had a baseline of its reference with a note, also one that was undone."""
+def has_note(connection: Connection, stream_id: int, reference_id: int, note: str, withdrawn_by: str) -> bool:
+    """Check whether a stream has or had a baseline of its reference with a note, also one that was undone, unless by
+    `withdrawn_by`."""
     query = select(b.id).where(b.stream_id == stream_id, b.reference_id == reference_id, b.note == note)
+    query = query.where(b.undone_by.is_distinct_from(withdrawn_by))
     return connection.execute(query.limit(1)).first() is not None
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from .raw_connection import raw
 
+MIN_MEASURED = dt.timedelta(days=1)  # time over which a rate is measured, so that it holds a night
 LEGACY_WRITER = 0  # of rows from before the log had segments: their numbers are shared with other models
 COLUMNS = "first_position, last_position, first_number, writer_id, at_from, at_to"
 NEXT = f"""
@@ -30,6 +31,12 @@ ORDER BY last_position DESC LIMIT %(count)s
 """
 BETWEEN = """
 SELECT min(first_position), max(last_position) FROM segments
+WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s
+"""
+
+
+COUNTED = """
+SELECT max(last_position) - min(first_position) + 1, min(at_from), max(at_to) FROM segments
 WHERE model_id = %(model_id)s AND at_to >= %(since)s AND at_from < %(until)s
 """
 
@@ -91,3 +98,14 @@ def positions_between(
     values = {"model_id": model_id, "since": since, "until": until}
     row = raw(connection).execute(BETWEEN, values, prepare=False).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
+
+
+def rate_between(connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime) -> float | None:
+    """Return the predictions a second of a model in a span of time, from its first prediction there on; None if the
+    log holds less than a day of it."""
+    values = {"model_id": model_id, "since": since, "until": until}
+    row = raw(connection).execute(COUNTED, values, prepare=False).fetchone()
+    if row is None or row[0] is None:
+        return None
+    begin, end = max(row[1], since), until if row[2] > until else row[2]
+    return row[0] / (end - begin).total_seconds() if end - begin >= MIN_MEASURED else None

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
 from tidemark.alerts import acceptance
+from tidemark.alerts.adopted_baseline import withdraw_corrected_priors
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.inference.bundle import BASELINE_FILE, BrokenBundle
@@ -94,6 +95,24 @@ def test_serving_again_with_the_same_priors_changes_nothing_also_after_an_undo(s
     assert skewed.baselines() == 0
     skewed.serve(priors_of([0.4, 0.3, 0.1, 0.1, 0.1]))
     assert skewed.baselines() == 1
+
+
+def test_a_server_that_no_longer_corrects_for_a_mix_watches_against_the_reference_until_one_does(
+    skewed: Skewed,
+) -> None:
+    skewed.serve(priors_of(SKEWED))
+    now = dt.datetime.now(dt.UTC)
+    with skewed.engine.begin() as connection:
+        row = streams.get(connection, skewed.stream_id)
+        undone = withdraw_corrected_priors(connection, row, now)
+        assert undone is not None
+        assert withdraw_corrected_priors(connection, row, now) is None
+    skewed.watching.settle()
+    assert skewed.baselines() == 0
+    assert skewed.send_until_alert(1000, prior=SKEWED) is not None
+    skewed.serve(priors_of(SKEWED))
+    assert skewed.baselines() == 1
+    assert skewed.firing() == []
 
 
 def test_priors_do_not_take_accepted_images_back(skewed: Skewed) -> None:

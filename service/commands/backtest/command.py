@@ -3,11 +3,11 @@
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ...errors import ConfigurationError, TidemarkError
 from ...settings import Settings
-from ...store import alerts, streams
+from ...store import alerts, segments, streams
 from ...store.opened import opened_with_url
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
@@ -17,6 +17,7 @@ from .merging import merged
 from .span_replay import SpanTask, divided
 from .variants import Variant, variants
 
+RATE_SPAN = dt.timedelta(days=7)  # time over which the monitor measures a rate, too
 MAX_MOMENTS = 2000  # times at which predictions are counted, the earliest
 
 
@@ -71,7 +72,7 @@ def _compare(
     with engine.connect() as connection:
         row, reference_id = streams.with_reference(connection, name)
         positions = divided(connection, row.model_id, *span, parts)
-        rate = _measured_rate(streams.named(connection, f"{row.model_name}:{row.model_version}"))
+        rate = _rate_at(connection, row, *span)
         stored = stored_incidents(alerts.fired_between(connection, row.model_id, *span), row)
     if not positions:
         raise TidemarkError(f"no predictions of {name} from {span[0].isoformat()} to {span[1].isoformat()}")
@@ -92,8 +93,14 @@ def _compare(
     return Comparison(name, span, changes, tuple(outcomes))
 
 
-def _measured_rate(whole: StreamRow) -> float | None:
-    """Return the predictions a second of a model that its monitor has measured over a day, or None."""
+def _rate_at(connection: Connection, row: StreamRow, since: dt.datetime, until: dt.datetime) -> float | None:
+    """Return the predictions a second of a model when a backtest begins: in the week before, else in the first week of
+    its span, else as the monitor has measured them up to now; None where nobody knows it."""
+    for begin, end in ((since - RATE_SPAN, since), (since, min(until, since + RATE_SPAN))):
+        rate = segments.rate_between(connection, row.model_id, begin, end)
+        if rate is not None:
+            return rate
+    whole = streams.named(connection, f"{row.model_name}:{row.model_version}")
     budget = StreamStatus.from_json(whole.status).budget
     return None if budget is None or budget.is_assumed else budget.rate
 

@@ -63,8 +63,8 @@ class SpanTask:
     moments : tuple of datetime
         Times at which the number of predictions is noted.
     rate : float, optional
-        The model's predictions a second as the monitor has measured them, from which a duration becomes a run time
-        until the replay has measured its own; a new model's without it.
+        The model's predictions a second when the backtest begins, from which a duration becomes a run time until the
+        replay has measured its own; a new model's without it.
     """
 
     url: str
