@@ -111,9 +111,9 @@ def judge(script: Script, course: Course) -> Result:
         if not any(change.start <= at <= ends[change.name] for change in script.planted)
     ]
     version_end = script.end if script.version_ends is None else START + dt.timedelta(days=script.version_ends)
-    first = min(course.accepted_at, default=version_end)
-    after = [item for item in false if first < item.alarm.at <= version_end]
-    return Result(tuple(answers), tuple(false), tuple(after), max(version_end - first, dt.timedelta()))
+    accepted_at = min(course.accepted_at, default=version_end)
+    after = [item for item in false if accepted_at < item.alarm.at <= version_end]
+    return Result(tuple(answers), tuple(false), tuple(after), max(version_end - accepted_at, dt.timedelta()))
 
 
 def draw(script: Script, course: Course, result: Result) -> str:
