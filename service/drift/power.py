@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .reference import MIN_REFERENCE_ROWS, Reference
+from .reference import Reference
+from .reference_rows import MIN_REFERENCE_ROWS
 from .samples import Sample
 from .window import MIN_WINDOW, WindowTest
 
