@@ -4,6 +4,7 @@ import datetime as dt
 import shlex
 
 from ..alerts.first_contact import accept_command
+from ..kinds import KIND_DESCRIPTIONS
 from ..store.report_json import WindowReportJson
 
 TESTS = {
@@ -14,16 +15,6 @@ TESTS = {
     "properties": ("Image properties", "Do light, sharpness, noise or size look different?"),
     "residual": ("Beyond class shares", "Is something left once class shares are accounted for?"),
     "repeats": ("Repeats", "Does the same image come again more often than in the reference?"),
-}
-KINDS = {
-    "none": "no shift",
-    "covariate": "covariate shift: the images look different",
-    "label": "label shift: the classes come in other proportions",
-    "both": "covariate and label shift: other images in other proportions",
-    "concept": "concept shift: the same images now mean other labels",
-    "harm": "harm: labels show that the model became worse",
-    "unknown": "a shift whose kind cannot be named without true labels in the reference",
-    "repeats": "repeats: the same images again and again",
 }
 STEPS = {
     "covariate": (
@@ -64,7 +55,7 @@ MANUAL_URL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
 
 def kind(name: str) -> str:
     """Return the description of a kind of shift, as a sentence's start."""
-    words = KINDS.get(name, name)
+    words = KIND_DESCRIPTIONS.get(name, name)
     return words[:1].upper() + words[1:]
 
 

@@ -11,7 +11,7 @@ CHUNK = 50  # labels between two comparisons of the evidence with the threshold
 
 
 def kinds_of(span: Span, report: WindowReport, expected_run_time: float) -> frozenset[str]:
-    """Return those of "label", "covariate" and "concept" that a span shows.
+    """Return the kinds of shift that a span shows: "label", "covariate", "concept", "repeats" or "unknown".
 
     Parameters
     ----------

@@ -8,17 +8,13 @@ from typing import NamedTuple, TypedDict
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
+from ...kinds import KIND_DESCRIPTIONS
 from ..accuracy_balance import BalanceJson, LossJson, accuracy_balance, accuracy_loss
 from ..context import Context
 from ..result import Improvement, RemedyDetails, RemedyJson, RemedyResult
 from . import charts
 
 JSON, HTML = "report.json", "report.html"
-KINDS = {
-    "label": "label shift: the classes come in other proportions",
-    "covariate": "covariate shift: the images look different",
-    "concept": "concept shift: the same images now mean other labels",
-}
 ESTIMATED = "No labels of this span back it: it is an estimate, right only if nothing else changed."
 MAX_CONFUSION_CLASSES = 8  # classes in a table of confusions
 
@@ -117,7 +113,7 @@ def write(
         context=context,
         report=context.report,
         span=span,
-        kinds=[KINDS[kind] for kind in sorted(context.kinds)],
+        kinds=[KIND_DESCRIPTIONS[kind] for kind in sorted(context.kinds)],
         remedies=remedies,
         balances=balances,
         reasons=reasons,

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from tidemark.durations import prediction_rate
+from tidemark.kinds import KIND_DESCRIPTIONS
 from tidemark.pages import formatting as formatting
 from tidemark.pages import guidance as guidance
 from tidemark.store.report_json import WindowReportJson
@@ -84,7 +85,7 @@ def test_verdict_gives_no_size_to_chance() -> None:
 
 
 def test_every_kind_but_none_has_steps() -> None:
-    assert {kind for kind in guidance.KINDS if not guidance.steps(kind)} == {"none"}
+    assert {kind for kind in KIND_DESCRIPTIONS if not guidance.steps(kind)} == {"none"}
     assert guidance.remedy("none", "m:1", "2026-01-01T00:00:00+00:00") is None
 
 
