@@ -31,7 +31,7 @@ from tidemark.inference.session import Model
 
 ROUNDS = 3
 WARM_UP = 1  # seconds of load after a pause that are not measured
-BARE_SECONDS = 2.0  # of a loop in this process
+BARE_SECONDS = 2.0  # seconds of a loop in this process
 BARE_BATCH = 32  # images of one run of the loop that does not decode
 MEMORY_REQUESTS = 100_000
 CHART = Path(".bench") / "serving.svg"

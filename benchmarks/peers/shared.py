@@ -9,7 +9,7 @@ from PIL import Image
 
 MODE, SIDE = os.environ["BENCH_MODE"], int(os.environ["BENCH_SIDE"])
 MAX_BATCH = 32
-WAIT_SECONDS = 0.002  # that a batch waits for more
+WAIT_SECONDS = 0.002  # seconds that a batch waits for more requests
 
 
 def session() -> onnxruntime.InferenceSession:

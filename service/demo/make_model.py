@@ -13,7 +13,7 @@ from .scans import SIDE, halves, scan
 MODEL = Path(__file__).parent / "digits.onnx"
 POOL = 2  # pixels a side are averaged before the first layer
 HIDDEN = (192, 48)  # units; the last are the embedding
-COPIES = 60  # of each scan, put down differently
+COPIES = 60  # copies of each scan, placed differently
 OPSET = 17
 
 

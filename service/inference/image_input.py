@@ -18,7 +18,7 @@ DTYPES: dict[int, str] = {
 }
 ELEMENTWISE = ("Cast", "Identity", "QuantizeLinear", "DequantizeLinear", "Mul", "Sub", "Div", "Add", "Clip", "Pad")
 FLAT_COLOUR = 3  # channels of a flat input whose length is 3 times a square
-RAW_DIVISOR = 50.0  # a graph that divides its input by more than this, or subtracts more than RAW_MEAN, takes 0..255
+RAW_DIVISOR = 50.0  # divisor above which, as with a mean above RAW_MEAN, a graph expects pixels of 0..255
 RAW_MEAN = 1.5
 
 

@@ -13,7 +13,7 @@ JPEG_METADATA = (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)  # APP0 to APP15 and comm
 JPEG_ADOBE = 0xEE  # APP14 states the colour transform; APP1, which is kept, has the orientation
 ADOBE_BYTES = 14  # length of a complete APP14
 MAX_LEADING_BYTES = 16  # line breaks before an image that a broken client sent
-FOREIGN_FORMATS = {  # by what follows the first four bytes
+FOREIGN_FORMATS = {  # bytes that follow the first four: the format
     b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypmsf1": "HEIF", b"ftyphevc": "HEIC",
     b"ftypavif": "AVIF", b"ftypavis": "AVIF",
 }  # fmt: skip

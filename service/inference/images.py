@@ -23,7 +23,7 @@ FORMATS = (
 DRAFT_FACTOR = 4  # a JPEG is decoded at reduced scale only down to this multiple of the model's input
 MAX_JPEG_SCANS = 100  # scans of a JPEG; each takes 2 ms at 25 million pixels and 42 bytes, usual files have up to 12
 ORIENTATION = 0x0112  # tag number in EXIF
-TURNS = {  # by EXIF orientation: what brings the picture upright
+TURNS = {  # EXIF orientation: the operation that brings the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

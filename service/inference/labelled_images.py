@@ -18,7 +18,7 @@ from .bundle import Bundle, InputSpec
 from .images import DecodedImage, ImageRefused, decode, fit, in_mode
 
 BATCH = 64  # images that are read at a time
-MAX_PIXELS = 100_000_000  # of one of the user's own files
+MAX_PIXELS = 100_000_000  # pixels that one of the user's own files may have
 UNKNOWN = -1  # the label of an image without one
 IGNORED_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")  # made by archivers and operating systems
 IGNORED_FILES = ("Thumbs.db", "desktop.ini")

@@ -29,7 +29,7 @@ PRESETS: dict[str, InputSettings] = {
     "tf": {"scale": 1 / 127.5, "mean": (1.0,), "std": (1.0,)},
 }
 PREPROCESSOR_FILE, CONFIG_FILE = "preprocessor_config.json", "config.json"
-RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
+RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # names at the places of Pillow's numbers
 LARGE_SIDE = 384  # pixels; from here on Transformers' ConvNext processor squashes instead of cropping
 
 

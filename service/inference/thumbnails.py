@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 64  # pixels, at most
-QUALITY = 80  # of JPEG: 0.6 kB for a digit of 28 x 28, 1.8 kB for a photograph
+QUALITY = 80  # quality of JPEG: 0.6 kB for a digit of 28 x 28, 1.8 kB for a photograph
 MEDIA_TYPE = "image/jpeg"
 
 

@@ -27,8 +27,8 @@ from .forms import set_token
 from .rendering import render_page
 
 OVERVIEW_POINTS = 100  # points of each stream's evidence on the overview
-ALERTS = 20  # on the overview
-WINDOWS = 30  # on a page of them
+ALERTS = 20  # newest alerts on the overview
+WINDOWS = 30  # windows on a page of a stream's windows
 STATE_ORDER = ("drifting", "warming_up", "calm")
 STATIC_FILES = {
     "style.css": "text/css",

@@ -9,7 +9,7 @@ import signal
 import sys
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-SIGNAL_EXIT = 128  # a program that a signal ended has this plus the signal's number as its exit code
+SIGNAL_EXIT = 128  # plus the signal's number: the exit code of a program that a signal ended
 
 
 def continue_as_child() -> None:

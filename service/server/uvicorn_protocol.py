@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..api.bodies.limits import ARRIVED_SCOPE_KEY
 from .joined_writes import JoinedWrites
 
-HEAD_SECONDS = 10.0  # from the connection, or from the first byte of a further request, to the end of its head
+HEAD_SECONDS = 10.0  # seconds from the connection, or from a further request's first byte, to the end of its head
 MAX_HEAD_BYTES = 65_536  # bytes of a request line and its headers
 UNREAD_BODY_SECONDS = 30.0  # wait after the answer to a request whose body the client has not sent in full
 WRITE_CHECK_SECONDS = 10.0  # time between two checks whether a client reads its answer

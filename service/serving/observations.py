@@ -19,7 +19,7 @@ from ..store.logged import Logged, logged
 from .model_registry import RegisteredModel
 
 OBSERVED_PER_REQUEST = 1000
-MAX_CLOCK_SKEW = dt.timedelta(minutes=5)  # by which the clock of another server may be ahead
+MAX_CLOCK_SKEW = dt.timedelta(minutes=5)  # lead that the clock of another server may have
 MAX_EMBEDDING = 65_536  # values
 
 

@@ -9,7 +9,7 @@ DELETE_BATCH_ROWS = 5000  # rows of one transaction, so that none is long
 MAX_ROUNDS = 200  # transactions a table and call, so that a call ends; the rest waits for the next hour
 GRACE = dt.timedelta(days=1)  # time that segments and writers outlive the rows that they describe
 
-BOUNDS = {  # by table; procrastinate's own tables and what is not listed hold a row a version or less
+BOUNDS = {  # what bounds each table; those of procrastinate and those not listed hold a row a version or less
     "alerts": "TIDEMARK_REPORT_RETENTION_DAYS, from their resolution on",
     "alembic_version": "one row",
     "baselines": "ten a stream",

@@ -26,7 +26,7 @@ from .raw_connection import raw
 PATIENCE = dt.timedelta(minutes=5)  # longest time that a label waits for its prediction
 PLACEMENT_BATCH_LABELS = 20_000  # labels that enter the log in one transaction
 LABELS_LOCK = 0x71E2  # advisory lock, with the model's id: who lets labels enter
-NONE_REPLACED = -1  # in `LabelBatch.replaced`: the label corrects no other
+NONE_REPLACED = -1  # value in `LabelBatch.replaced` of a label that corrects no other
 UNFIT = "label"  # reason: a class that the model does not have, or probabilities of another length
 
 LOCK = "SELECT pg_advisory_xact_lock(%s, %s)"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from .raw_connection import raw
 
 MIN_MEASURED = dt.timedelta(days=1)  # time over which a rate is measured, so that it holds a night
-LEGACY_WRITER = 0  # of rows from before the log had segments: their numbers are shared with other models
+LEGACY_WRITER = 0  # writer of rows from before the log had segments; other models share its numbers
 COLUMNS = "first_position, last_position, first_number, writer_id, at_from, at_to"
 NEXT = f"""
 SELECT {COLUMNS} FROM segments

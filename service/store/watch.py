@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from .tables import checkpoints, streams
 
-FORGET_MONITORS = "1 day"  # without a heartbeat, after which a monitor's row is dropped
+FORGET_MONITORS = "1 day"  # time without a heartbeat after which a monitor's row is dropped
 
 TARGETS = text(
     """

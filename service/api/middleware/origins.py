@@ -15,7 +15,7 @@ from .api_keys import OPEN_PATHS
 from .request_head import Head
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-FOREIGN_SITES = (b"cross-site", b"same-site")  # of `Sec-Fetch-Site`: another site, or another host of the same site
+FOREIGN_SITES = (b"cross-site", b"same-site")  # values of `Sec-Fetch-Site`: another site, or another host of the same
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 PID_FILE = "postmaster.pid"
-PID_FILE_LINES = 8  # of a server that is ready; the second one is the path of its data, which may have line breaks
+PID_FILE_LINES = 8  # lines of a ready server's file; the second is the path of its data, which may have line breaks
 SOCKET_LINE = 4  # number of the line with the socket's folder, counted from the end
 READY = "ready"  # last line of the pid file of a server that accepts connections
 FAST_STOP_SECONDS = 2.0  # seconds for a fast shutdown, which ends sessions and writes a checkpoint
