@@ -112,6 +112,7 @@ def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int
         environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")}
         cli = [sys.executable, "-m", "tidemark.cli"]
         build = ["reference", "build", "--bundle", str(job.bundle), "--images", str(job.reference)]
+        build += ["--power", "none", "--no-rehearsals"]
         subprocess.run([*cli, *(build if monitored else ["migrate"])], env=environment, check=True, capture_output=True)
         command = [*cli, *arguments, "--bundle", str(job.bundle), "--port", str(port)]
         return "/predict", load.raw(folder / "bodies", job.images, job.content_type), command, environment
