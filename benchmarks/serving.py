@@ -4,6 +4,7 @@ All servers run at once and are paused but for the one that is asked, in rounds 
 median of its rounds, every comparison a ratio within one round.
 """
 
+import math
 import random
 import statistics
 import tempfile
@@ -67,9 +68,10 @@ class Loads:
         return float(statistics.median(getattr(run, what) for run in self._runs[name, concurrency]))
 
     def ratio(self, name: str, other: str, concurrency: int, what: str) -> float:
-        """Return the median over the rounds of a figure's ratio to another server's in the same round."""
+        """Return the median over the rounds of a figure's ratio to another server's; infinite if that answered nothing."""
         pairs = zip(self._runs[name, concurrency], self._runs[other, concurrency], strict=True)
-        return float(statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs))
+        values = [(getattr(a, what), getattr(b, what)) for a, b in pairs]
+        return float(statistics.median(value / base if base else math.inf for value, base in values))
 
     def failed(self, name: str) -> int:
         """Return how many requests of a server failed."""

@@ -31,6 +31,7 @@ from ..spool.forwarder import Forwarder
 from ..spool.spool import Spool
 from ..store import engine as engines
 from ..store import models
+from .loop_lag import measure_loop_lag
 
 SPOOL_METRICS_SECONDS = 1.0  # seconds between two measurements of the spool for the metrics that all workers share
 SPOOL_CHECKPOINT_SECONDS = 2.0  # seconds between two checks whether the spool's write-ahead log has grown long
@@ -64,6 +65,8 @@ async def open_server_state(
         stack.callback(measuring.cancel)
         checkpoints = asyncio.create_task(_repeat(SPOOL_CHECKPOINT_SECONDS, spool.checkpoint))
         stack.callback(checkpoints.cancel)
+        lag = asyncio.create_task(measure_loop_lag(server_metrics.loop_lag.observe))
+        stack.callback(lag.cancel)
         refusals = RecentRefusals(server_metrics)
         sampling = asyncio.create_task(_repeat(SAMPLE_SECONDS, refusals.sample))
         stack.callback(sampling.cancel)

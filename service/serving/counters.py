@@ -58,6 +58,12 @@ class ServerMetrics:
             "images_refused", "Images or observed predictions that were refused", "slice", "reason"
         )
         self.images_abandoned = counter("images_abandoned", "Images whose client had gone before their answer")
+        self.loop_lag = Histogram(
+            "tidemark_event_loop_lag_seconds",
+            "Time by which the event loop takes up late what is due, measured twice a second",
+            buckets=SECONDS_BUCKETS,
+            registry=self.registry,
+        )
         self._feedback = counter("feedback", "Labels fed back")
         self._feedback_rejected = Counter(
             "tidemark_feedback_rejected", "Labels fed back that were not stored", ("reason",), registry=self.registry

@@ -44,8 +44,8 @@ class Logged:
     @property
     def milliseconds(self) -> NDArray[np.int64]:
         """The times (m,) inside the ids, in milliseconds of the Unix epoch."""
-        octets = np.frombuffer(self.ids, np.uint8).reshape(-1, ID_BYTES)[:, :6].astype(np.int64)
-        return np.minimum(octets @ (1 << np.arange(40, -1, -8, dtype=np.int64)), LATEST)
+        first_halves = np.frombuffer(self.ids, ">u8")[::2]
+        return np.minimum((first_halves >> 16).astype(np.int64), LATEST)
 
     def after(self, count: int) -> "Logged":
         """Return the predictions without the first `count`."""

@@ -1,0 +1,24 @@
+"""How late the event loop is."""
+
+import asyncio
+import time
+
+from tidemark.server.loop_lag import measure_loop_lag
+
+BLOCKED = 0.05  # seconds
+
+
+def test_what_blocks_the_event_loop_is_seen() -> None:
+    seen: list[float] = []
+
+    async def scenario() -> None:
+        measuring = asyncio.create_task(measure_loop_lag(seen.append, interval=0.001))
+        await asyncio.sleep(0)
+        time.sleep(BLOCKED)  # noqa: ASYNC251 - it is to block
+        while not seen:
+            await asyncio.sleep(0.001)
+        measuring.cancel()
+
+    asyncio.run(scenario())
+    assert seen[0] >= BLOCKED - 0.01
+    assert min(seen) >= 0
