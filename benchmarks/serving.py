@@ -68,7 +68,7 @@ class Loads:
         return float(statistics.median(getattr(run, what) for run in self._runs[name, concurrency]))
 
     def ratio(self, name: str, other: str, concurrency: int, what: str) -> float:
-        """Return the median over the rounds of a figure's ratio to another server's; infinite if that answered nothing."""
+        """Return the median over the rounds of a figure's ratio to another server's; infinite if that was 0."""
         pairs = zip(self._runs[name, concurrency], self._runs[other, concurrency], strict=True)
         values = [(getattr(a, what), getattr(b, what)) for a, b in pairs]
         return float(statistics.median(value / base if base else math.inf for value, base in values))

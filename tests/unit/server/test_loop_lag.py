@@ -12,11 +12,16 @@ def test_what_blocks_the_event_loop_is_seen() -> None:
     seen: list[float] = []
 
     async def scenario() -> None:
-        measuring = asyncio.create_task(measure_loop_lag(seen.append, interval=0.001))
+        measured = asyncio.Event()
+
+        def observe(seconds: float) -> None:
+            seen.append(seconds)
+            measured.set()
+
+        measuring = asyncio.create_task(measure_loop_lag(observe, interval=0.001))
         await asyncio.sleep(0)
         time.sleep(BLOCKED)  # noqa: ASYNC251 - it is to block
-        while not seen:
-            await asyncio.sleep(0.001)
+        await measured.wait()
         measuring.cancel()
 
     asyncio.run(scenario())
