@@ -177,8 +177,8 @@ class WindowTest:
         self,
         embeddings: ArrayLike,
         probabilities: ArrayLike,
-        properties: ArrayLike | None,
-        context: ArrayLike | None,
+        properties: ArrayLike | None = None,
+        context: ArrayLike | None = None,
     ) -> TestedWindow:
         sample = self._reference.check(embeddings, probabilities, properties)
         covariates = None
