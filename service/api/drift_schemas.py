@@ -6,7 +6,8 @@ from pydantic import BaseModel, Field
 
 from ..alerts.schemas import BaselineSummary
 from ..store.baselines import Baseline
-from ..store.report_json import AccuracyJson, RehearsedShiftJson, ServedWindowJson
+from ..store.label_evidence_json import AccuracyJson
+from ..store.report_json import RehearsedShiftJson, ServedWindowJson
 from ..store.stream_status import DetectableChange, StreamStatus
 from ..store.streams import StreamRow
 from ..store.watching import State, Watching

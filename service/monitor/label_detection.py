@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..alerts.alert_draft import Certainty
 from ..drift.label_agreement import LabelEvidence
-from ..store.report_json import AgreementJson, LabelEvidenceJson
+from ..store.label_evidence_json import AgreementJson, LabelEvidenceJson
 from ..store.stream_status import MeasuredAccuracy
 from .labels import LabelState
 

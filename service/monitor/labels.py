@@ -13,8 +13,8 @@ from ..drift import ConceptMonitor, Reference
 from ..drift.label_clusters import ClusterScale, LabelClusters
 from ..drift.label_history import RECENT
 from ..drift.selective_labels import LEVEL, are_errors_only, corrected_accuracy, selection_p_value
+from ..store.label_evidence_json import Point
 from ..store.prediction_id import time_of
-from ..store.report_json import Point
 from ..store.stream_status import MeasuredAccuracy
 from .label_rate import LabelRate
 from .prepared_reference import PreparedReference

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ..store import evidence, windows
 from ..store.alerts import LABEL_KINDS, AlertRow
-from ..store.report_json import Point
+from ..store.label_evidence_json import Point
 from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
 from ..store.windows import WindowRow

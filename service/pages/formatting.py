@@ -8,7 +8,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ..durations import duration
-from ..store.report_json import AccuracyJson, LabelEvidenceJson, PerformanceJson, WindowReportJson
+from ..store.label_evidence_json import AccuracyJson, LabelEvidenceJson
+from ..store.report_json import PerformanceJson, WindowReportJson
 
 PROPERTY_VALUES = re.compile(r" \([^()]* → [^()]*\)")  # the values of a property inside a summary
 HARMLESS_LOSS = 0.02  # accuracy that a rehearsed shift may cost and still count as harmless

@@ -18,7 +18,8 @@ from ..store import alerts, baselines, deliveries, evidence, references, streams
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
-from ..store.report_json import Point, StreamReportJson
+from ..store.label_evidence_json import Point
+from ..store.report_json import StreamReportJson
 from ..store.streams import StreamRow
 from ..store.watching import Watching
 from . import alert_actions, evidence_history, label_desk

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from sqlalchemy import Connection, text
 
-from .report_json import Point
+from .label_evidence_json import Point
 from .tables import evidence_points
 
 MAX_POINTS = 2000  # points of a stream's evidence that are kept

@@ -11,9 +11,9 @@ from typing import (
 
 from typing_extensions import TypedDict
 
-VERSION: Final = 2  # version of the JSON; reports of version 1 have no such key, nor the keys that came since
+from .label_evidence_json import AccuracyJson, LabelEvidenceJson
 
-Point = tuple[str, int, float]  # time (ISO 8601), number of predictions or of labels, evidence in nats
+VERSION: Final = 2  # version of the JSON; reports of version 1 have no such key, nor the keys that came since
 
 
 class ResultJson(TypedDict):
@@ -117,16 +117,6 @@ class HistogramJson(TypedDict):
     window: list[float]
 
 
-class AccuracyJson(TypedDict):
-    """Accuracy measured on labels, with its interval; `on_labels` is that of labels which are no random part."""
-
-    accuracy: float
-    low: float
-    high: float
-    n: int
-    on_labels: NotRequired[float | None]
-
-
 class RehearsedShiftJson(TypedDict):
     """The accuracy under one rehearsed operation; `severity` is mild, medium or severe."""
 
@@ -144,42 +134,6 @@ class SurvivalJson(TypedDict):
     rehearsals: int
     unchanged_accuracy: float
     shifts: list[RehearsedShiftJson]
-
-
-class AgreementJson(TypedDict):
-    """How often labels agree with the model where it predicts one class."""
-
-    name: str
-    n: int
-    accuracy: float
-    low: float
-    high: float
-    promised: float
-    instead: dict[str, int]
-
-
-class LabelEvidenceHistoryJson(TypedDict):
-    """The evidence of labels over time, by the number of labels."""
-
-    history: list[Point]
-    threshold: float
-    change: int
-
-
-class LabelEvidenceJson(TypedDict):
-    """What labels that came back show."""
-
-    n: int
-    accuracy: float
-    low: float
-    high: float
-    promised: float
-    classes: list[AgreementJson]
-    disagreeing: list[str]
-    since: str | None
-    evidence: LabelEvidenceHistoryJson
-    reference_accuracy: NotRequired[float]
-    on_labels: NotRequired[float | None]
 
 
 class RecurrenceJson(TypedDict):

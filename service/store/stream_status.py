@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypedDict, cast
 
 from .errors import reason
-from .report_json import AccuracyJson
+from .label_evidence_json import AccuracyJson
 
 VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
 

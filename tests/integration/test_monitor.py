@@ -17,7 +17,7 @@ from tidemark.commands.calibrate import calibrate
 from tidemark.drift import StreamDetector
 from tidemark.store import models, predictions, references, streams, watch, watching
 from tidemark.store.arrays import pack, unpack
-from tidemark.store.report_json import LabelEvidenceJson
+from tidemark.store.label_evidence_json import LabelEvidenceJson
 
 MISSING = [0, 0.25, 0.25, 0.25, 0.25]
 

@@ -1,0 +1,53 @@
+"""The part of a report's JSON about labels that came back: accuracy, agreement by class, and evidence."""
+
+from typing import NotRequired  # pydantic reads only this one before Python 3.12
+
+from typing_extensions import TypedDict
+
+Point = tuple[str, int, float]  # time (ISO 8601), number of predictions or of labels, evidence in nats
+
+
+class AccuracyJson(TypedDict):
+    """Accuracy measured on labels, with its interval; `on_labels` is that of labels which are no random part."""
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    on_labels: NotRequired[float | None]
+
+
+class AgreementJson(TypedDict):
+    """How often labels agree with the model where it predicts one class."""
+
+    name: str
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    promised: float
+    instead: dict[str, int]
+
+
+class LabelEvidenceHistoryJson(TypedDict):
+    """The evidence of labels over time, by the number of labels."""
+
+    history: list[Point]
+    threshold: float
+    change: int
+
+
+class LabelEvidenceJson(TypedDict):
+    """The agreement of the model with labels that came back, and the evidence against its calibrated confidence."""
+
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    promised: float
+    classes: list[AgreementJson]
+    disagreeing: list[str]
+    since: str | None
+    evidence: LabelEvidenceHistoryJson
+    reference_accuracy: NotRequired[float]
+    on_labels: NotRequired[float | None]
