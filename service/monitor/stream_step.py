@@ -32,6 +32,10 @@ FOLLOWS_HOUR = (
     "This traffic follows the hour of the day, so that false alarms come more often than asked. Declare at least two "
     "calm days of it, better two weeks, with `tidemark calibrate`: what is normal at each hour is learnt from them."
 )
+ACCEPTED_FOLLOWS_HOUR = (
+    "This traffic follows the hour of the day, so that false alarms come more often than asked. Accept at least two "
+    "days of it, better two weeks, with `tidemark accept`: what is normal at each hour is learnt from them."
+)
 
 
 def advance_stream(
@@ -173,7 +177,7 @@ def _update_status(update: StreamUpdate, has_rows: bool) -> None:
         rate=rate_of(points),
         kinds=state.kinds,
         repeats=detector.repeat_share if detector.repeat_share > 0 else None,
-        note=_note(detector),
+        note=_note(detector, update.prepared.key.baseline_id is not None),
     )
     update.replace_state(rate_points=points, status=status)
     has_news = any(not isinstance(event, WindowStored) for event in update.events)
@@ -182,10 +186,10 @@ def _update_status(update: StreamUpdate, has_rows: bool) -> None:
         update.replace_state(point_at=now)
 
 
-def _note(detector: StreamDetector) -> str | None:
+def _note(detector: StreamDetector, is_accepted: bool) -> str | None:
     """Return what a reader should know of traffic that is not independent, or None."""
     if detector.follows_hour:
-        return FOLLOWS_HOUR
+        return ACCEPTED_FOLLOWS_HOUR if is_accepted else FOLLOWS_HOUR
     return OVERDISPERSED.format(detector.design_effect) if detector.overdispersed else None
 
 
