@@ -1,6 +1,7 @@
 """Accepted baselines, repeats and context: what is normal raises nothing, and a further change is found."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference
         rng = np.random.default_rng(30 + seed)
         baseline = reference.accept(**WORLD.traffic(700, rng, move=0.45))
         detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
-        count += len(alarms(detector, lambda n, rng=rng: WORLD.traffic(n, rng, move=0.45), 6000))
+        count += len(alarms(detector, partial(WORLD.traffic, rng=rng, move=0.45), 6000))
         detector.reset()
         start = detector.count
         while not detector.drift_detected and detector.count < start + 2000:
