@@ -15,7 +15,8 @@ from benchmarks.year.world import Condition, Predictions, predictions, reference
 from tidemark.drift import DetectorScores, Reference, StreamDetector, WindowTest
 from tidemark.monitor.model_state import REFERENCE, WHOLE
 from tidemark.monitor.prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
-from tidemark.monitor.replay import Replay, ReplayCost
+from tidemark.monitor.replay import Replay
+from tidemark.monitor.replay_cost import ReplayCost
 from tidemark.monitor.replay_steps import microseconds
 from tidemark.monitor.replayed_incident import ReplayedIncident
 from tidemark.settings import Settings

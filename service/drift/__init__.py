@@ -1,7 +1,8 @@
 """Drift statistics: arrays in, results out. Imports numpy and scipy only."""
 
-from .concept import ConceptMonitor, LabelTrace
+from .concept import ConceptMonitor
 from .label_agreement import Agreement, LabelEvidence
+from .label_records import LabelTrace
 from .power import power_table
 from .reference import Reference
 from .report import (

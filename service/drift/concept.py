@@ -1,15 +1,14 @@
 """Sequential tests on true labels: whether the model became worse (harm), and whether labels mean something else."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, log_factors, log_sum
-from .label_agreement import LabelEvidence, label_evidence, measured_accuracy
+from .label_agreement import LabelEvidence, label_evidence, leading_classes, measured_accuracy
 from .label_history import RECENT, LabelHistory
-from .label_records import Label, LabelColumns, check_integers
+from .label_records import Label, LabelColumns, LabelTrace, check_integers
 from .performance import at_proportions, wilson_interval
 from .reference import Reference
 from .tolerance import TOLERANCE
@@ -21,15 +20,6 @@ SHARE_OF_BUDGET = 0.1  # share of the stream's false alarms for each of the two 
 MIN_RUN_TIME = 100.0  # labels
 ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
 LOWEST = -690.0  # nats reported where there is no evidence at all
-MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named
-CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up to which others are named
-
-
-class LabelTrace(NamedTuple):
-    """The evidence after each label of an update, in nats: an alarm is raised at the label that causes it."""
-
-    evidence: FloatArray  # (m,) of a concept shift
-    harm_evidence: FloatArray  # (m,) of a harm
 
 
 class ConceptMonitor:
@@ -210,10 +200,8 @@ class ConceptMonitor:
 
     def classes(self) -> list[int]:
         """Return the predicted classes that carry the evidence of a concept shift, strongest first."""
-        each = np.logaddexp.reduce(self._history.sums.of_class, axis=1) - np.log(ALTERNATIVES)
-        order = np.argsort(-each, kind="stable")
-        least = max(MIN_CLASS_EVIDENCE, float(each[order[0]]) - CLASS_EVIDENCE_RANGE)
-        return [int(label) for label in order if each[label] > least]
+        evidence = np.logaddexp.reduce(self._history.sums.of_class, axis=1) - np.log(ALTERNATIVES)
+        return leading_classes(evidence)
 
     def accuracy(self, last: int = RECENT) -> tuple[float, float, float, int] | None:
         """Return the accuracy of the last labels with its 95 % interval (Wilson) and their number, or None.

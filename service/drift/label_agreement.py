@@ -8,6 +8,10 @@ import numpy as np
 
 from .label_records import LabelColumns
 from .performance import wilson_interval
+from .types import FloatArray
+
+MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named
+CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up to which others are named
 
 
 class Agreement(NamedTuple):
@@ -61,6 +65,13 @@ def label_evidence(labels: LabelColumns, classes: Sequence[int], names: Sequence
     of_classes = tuple(_agreement(labels, label, names) for label in classes if (labels.predicted == label).any())
     disagreeing = tuple((n - 1 - np.flatnonzero(~labels.right)[::-1]).tolist())
     return LabelEvidence(n, accuracy, low, high, float(labels.confidence.mean()), of_classes, disagreeing)
+
+
+def leading_classes(evidence: FloatArray) -> list[int]:
+    """Return the classes that carry the evidence, strongest first, by the evidence (k,) of each in nats."""
+    order = np.argsort(-evidence, kind="stable")
+    least = max(MIN_CLASS_EVIDENCE, float(evidence[order[0]]) - CLASS_EVIDENCE_RANGE)
+    return [int(label) for label in order if evidence[label] > least]
 
 
 def _agreement(labels: LabelColumns, predicted: int, names: Sequence[str]) -> Agreement:

@@ -49,6 +49,13 @@ class LabelColumns(NamedTuple):
         return np.where(self.clusters == SINGLE, 1.0, 1 / counts[inverse])
 
 
+class LabelTrace(NamedTuple):
+    """The evidence after each label of an update, in nats: an alarm is raised at the label that causes it."""
+
+    evidence: FloatArray  # (m,) of a concept shift
+    harm_evidence: FloatArray  # (m,) of a harm
+
+
 def remember(number: int, numbers: dict[int, None]) -> bool:
     """Return whether a number is new, and remember it as the newest of the last `REMEMBERED`."""
     if number == SINGLE:

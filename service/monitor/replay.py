@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +20,7 @@ from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, baseline_of, 
 from .model_step import advance
 from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
+from .replay_cost import ReplayCost
 from .replay_steps import EPOCH, in_order, microseconds, steps_of
 from .replayed_incident import IncidentLog, ReplayedIncident
 from .state import SecondDetector, WindowSchedule
@@ -28,28 +29,6 @@ from .window_explanation import explain
 INCIDENT_WINDOWS = 20  # windows of an incident that are tested as soon as they are full; later ones once an interval
 
 ReadRows = Callable[[IdRows], PredictionBatch | None]
-
-
-@dataclass(frozen=True)
-class ReplayCost:
-    """What a replay took.
-
-    Parameters
-    ----------
-    predictions : int
-        Predictions that were processed.
-    seconds : float
-        Processor time.
-    windows : int
-        Windows that were tested.
-    rejected : int
-        Predictions that could not be processed.
-    """
-
-    predictions: int
-    seconds: float
-    windows: int
-    rejected: int
 
 
 class Replay:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...model_key import ModelKey
-from ...monitor.replay import ReplayCost
+from ...monitor.replay_cost import ReplayCost
 from ...monitor.replayed_incident import ReplayedAlarm, ReplayedIncident
 from ...store.alerts import AlertRow
 from ...store.streams import StreamRow

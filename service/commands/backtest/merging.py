@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...monitor.replay import ReplayCost
+from ...monitor.replay_cost import ReplayCost
 from ...monitor.replayed_incident import ReplayedIncident
 from .span_replay import Counts, SpanResult
 

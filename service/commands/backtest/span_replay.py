@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine
 from ...monitor.baseline_preparation import prepare
 from ...monitor.pace import Pace
 from ...monitor.prepared_reference import BaselineKey, PreparedReference
-from ...monitor.replay import Replay, ReplayCost
+from ...monitor.replay import Replay
+from ...monitor.replay_cost import ReplayCost
 from ...monitor.replay_steps import microseconds
 from ...monitor.replayed_incident import ReplayedIncident
 from ...store import baseline_history, segments

@@ -9,7 +9,7 @@ import numpy as np
 from tidemark.commands.backtest.comparison import changes_to_measure, outcome
 from tidemark.commands.backtest.merging import merged
 from tidemark.commands.backtest.span_replay import CELLS, SpanResult
-from tidemark.monitor.replay import ReplayCost
+from tidemark.monitor.replay_cost import ReplayCost
 from tidemark.monitor.replayed_incident import ReplayedAlarm, ReplayedIncident
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

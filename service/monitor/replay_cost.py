@@ -1,0 +1,25 @@
+"""What a replay of logged predictions took."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReplayCost:
+    """What a replay took.
+
+    Parameters
+    ----------
+    predictions : int
+        Predictions that were processed.
+    seconds : float
+        Processor time.
+    windows : int
+        Windows that were tested.
+    rejected : int
+        Predictions that could not be processed.
+    """
+
+    predictions: int
+    seconds: float
+    windows: int
+    rejected: int
