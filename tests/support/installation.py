@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 from sqlalchemy.exc import OperationalError
 from standardwebhooks.webhooks import Webhook
 
@@ -96,12 +96,15 @@ class Installation:
     ----------
     folder : of data folders and logs.
     url : of an empty database.
+    address : at which the processes reach the webhook receiver.
     settings : further `TIDEMARK_*` variables, without the prefix.
     """
 
-    def __init__(self, folder: Path, url: str, assets: Assets, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, url: str, assets: Assets, address: str = "127.0.0.1", /, **settings: object
+    ) -> None:
         self.folder, self.url, self.assets = folder, url, assets
-        self.receiver = Receiver(204)
+        self.receiver = Receiver(204, address=address)
         self.engine: Engine = engines.connect(url)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMARK_")}
         defaults = {
@@ -120,9 +123,8 @@ class Installation:
         self.settings = Settings(window_size=WINDOW, window_min_size=50, expected_run_time=RUN_TIME)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
-        self.numbers = (
-            itertools.count()
-        )  # of the requests of all loads: repeated images would be a finding of their own
+        self.addresses: dict[str, str] = {}
+        self.numbers = itertools.count()  # of all requests: images that repeat would be a finding of their own
         self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
         schema.migrate(self.engine)
         with self.engine.begin() as connection:
@@ -133,16 +135,24 @@ class Installation:
                 references.save_calibration(connection, reference_id, assets.calibration)
 
     def start(
-        self, name: str, *, prefix: tuple[str, ...] = (), workers: int = 1, code: str = "", **settings: object
+        self,
+        name: str,
+        *,
+        prefix: tuple[str, ...] = (),
+        workers: int = 1,
+        code: str = "",
+        address: str = "127.0.0.1",
+        **settings: object,
     ) -> None:
         """Start a process called `serve…` or `monitor…`, or one that runs `code`; a server keeps its port."""
+        self.addresses[name] = address
         command = [*prefix, sys.executable, "-m", "tidemark.cli"]
         if name.startswith("serve"):
             port = self.ports.setdefault(name, free_port())
             named = [word for path in self.assets.bundles for word in ("--bundle", str(path))]
-            command += ["serve", *named, "--port", str(port), "--workers", str(workers)]
+            command += ["serve", *named, "--host", address, "--port", str(port), "--workers", str(workers)]
         else:
-            command = [sys.executable, "-c", code] if code else [*command, "monitor"]
+            command = [*prefix, sys.executable, "-c", code] if code else [*command, "monitor"]
         environment = self.environment | {f"TIDEMARK_{key}": str(value) for key, value in settings.items()}
         self._commands[name] = command, environment
         self._run(name)
@@ -162,7 +172,7 @@ class Installation:
         return self.folder / f"{name}.log"
 
     def client(self, name: str = "serve") -> httpx.Client:
-        return client_of(self.ports[name])
+        return client_of(self.ports[name], self.addresses[name])
 
     def ready(self, name: str = "serve") -> None:
         with self.client(name) as client:
@@ -203,6 +213,11 @@ class Installation:
         """Return the single value that a query gives."""
         with self.engine.connect() as connection:
             return connection.execute(text(query)).scalar_one()
+
+    def rows(self, query: str) -> Sequence[Row[Any]]:
+        """Return the rows that a query gives."""
+        with self.engine.connect() as connection:
+            return connection.execute(text(query)).all()
 
     def stored(self) -> int:
         return int(self.one("SELECT count(*) FROM predictions"))

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.wait import PATIENCE, until
 from tidemark.store.embedded import postmaster
-from tidemark.store.embedded.server import EmbeddedServer
+from tidemark.store.embedded.server import PORT, EmbeddedServer
 from tidemark.store.engine import normalised
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
@@ -26,11 +26,13 @@ class OwnPostgres:
     Parameters
     ----------
     folder : of the data.
+    address : of this machine, at which other machines reach it without a password; none by default.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "") -> None:
         self.folder = folder
-        self._server = EmbeddedServer(folder)
+        self._address = address
+        self._server = EmbeddedServer(folder, address)
         self._server.enter()
         self.url = normalised(self._server.url())
         self._admin = create_engine(
@@ -39,6 +41,10 @@ class OwnPostgres:
             poolclass=NullPool,
             connect_args={"options": "-c default_transaction_read_only=off", "application_name": "admin"},
         )
+        if address:
+            with (folder / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
+            self.run("SELECT pg_reload_conf()")
 
     @property
     def pid(self) -> int:
@@ -49,7 +55,10 @@ class OwnPostgres:
     def database(self, name: str) -> str:
         """Make a new database; return its URL."""
         self.run(f"CREATE DATABASE {name}")
-        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+        url = make_url(self.url).set(database=name)
+        if self._address:
+            url = url.set(host=self._address, port=PORT, query={})
+        return url.render_as_string(hide_password=False)
 
     def run(self, statement: str) -> list[Any]:
         """Run a statement as superuser; return its rows."""

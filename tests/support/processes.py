@@ -31,8 +31,8 @@ def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
         process.wait()
 
 
-def client_of(port: int) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
+def client_of(port: int, address: str = "127.0.0.1") -> httpx.Client:
+    return httpx.Client(base_url=f"http://{address}:{port}", timeout=PATIENCE, trust_env=False)
 
 
 def answers(client: httpx.Client, path: str) -> bool:

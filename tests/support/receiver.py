@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback that answers what the test tells it to."""
+"""A webhook receiver that answers what the test tells it to."""
 
 import http.server
 import threading
@@ -13,7 +13,12 @@ class Receiver:
     """
 
     def __init__(
-        self, *statuses: int, headers: dict[str, str] | None = None, hang: bool = False, drip: float | None = None
+        self,
+        *statuses: int,
+        headers: dict[str, str] | None = None,
+        hang: bool = False,
+        drip: float | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.accepted: list[tuple[dict[str, str], bytes]] = []  # those that were answered with a 2xx status
@@ -47,9 +52,9 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer((address, 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self.url = f"http://{address}:{self._server.server_port}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

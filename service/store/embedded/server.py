@@ -17,7 +17,7 @@ from .account import Account, server_account
 from .sharing import Membership, exclusive
 from .socket_folder import choose_socket_folder
 
-PORT = 5432  # only names the socket; the server does not listen on a network
+PORT = 5432  # names the socket, and is the port where the server listens on a network, which it does for tests only
 START_SECONDS = 300.0  # seconds for a start, which replays the WAL after a crash
 START_PAUSE = 0.05  # seconds between two checks whether the server is ready
 ATTEMPTS = 40  # starts while processes of a killed server still end
@@ -62,15 +62,18 @@ class EmbeddedServer:
     Parameters
     ----------
     folder : absolute path of the database's files.
+    listen_addresses : of this machine, at which the server also takes connections; none by default, so that only
+        processes of this machine reach it.
 
     Attributes
     ----------
     leaving : set once this process no longer needs the server; a start that is under way is given up then.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listen_addresses: str = "") -> None:
         self.leaving = threading.Event()
         self._folder = folder
+        self._listen_addresses = listen_addresses
         self._membership = Membership(folder)
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -180,7 +183,7 @@ class EmbeddedServer:
             account.give(self._folder)
         account.reach(self._folder)
         options = {
-            "listen_addresses": "",
+            "listen_addresses": self._listen_addresses,
             "port": str(PORT),
             "unix_socket_directories": str(socket_folder),
             "unix_socket_permissions": "0700",
