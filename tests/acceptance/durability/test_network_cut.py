@@ -97,7 +97,9 @@ def cut_one_of_each(
         installation.until(lambda: is_silent(client), f"{server} to say that the database does not answer")
         installation.until(lambda: blind(client)["digits:1", "database"] == 1, "the metric")
         assert_the_rule_fires(installation.folder, client.get("/metrics").text)
-        installation.until(lambda: owners(installation)[model] != monitor, "the other monitor to take over")
+        installation.until(
+            lambda: owners(installation).get(model, monitor) != monitor, "the other monitor to take over"
+        )
         seen = installation.stream(model).seen
         installation.until(lambda: installation.stream(model).seen > seen + 20, "its steps")
         addresses = ", ".join(f"'{network.database_address_of(name)}'" for name in (server, monitor))
