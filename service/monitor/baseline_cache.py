@@ -3,17 +3,18 @@
 import logging
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from ..settings import Settings
-from ..store.errors import reason
+from ..store.errors import is_unavailable, reason
 from .background import Background
 from .baseline_preparation import prepare, rows_since_change, second_detector
 from .events import BaselineRequest
 from .prepared_reference import BaselineKey, PreparedReference
-from .state import SecondDetector
+from .state import SecondDetector, SecondFailure
 
 MAX_BYTES = 1_000_000_000  # bytes of prepared baselines that no loaded stream uses
 MAX_TESTS = 8  # window tests that are kept ready; each may need some hundred megabytes
@@ -30,6 +31,15 @@ class Failure:
     at: float
 
 
+class SecondResult(NamedTuple):
+    """The detector of further shifts of an incident, or why it could not be prepared."""
+
+    model_id: int
+    slice: str
+    incident_id: UUID
+    second: SecondDetector | SecondFailure
+
+
 @dataclass(frozen=True)
 class PreparationResult:
     """The result of one preparation: of a stored baseline, or of the second detector of an incident."""
@@ -37,7 +47,8 @@ class PreparationResult:
     key: BaselineKey | None = None
     reference: PreparedReference | None = None
     failure: str | None = None
-    second: tuple[int, str, UUID, SecondDetector] | None = None  # model, slice, incident
+    second: SecondResult | None = None
+    postponed: tuple[int, BaselineRequest, PreparedReference] | None = None  # while the database is unavailable
 
 
 class BaselineCache:
@@ -56,7 +67,7 @@ class BaselineCache:
         self._ready: dict[BaselineKey, PreparedReference] = {}  # in the order of their last use
         self._failures: dict[BaselineKey, Failure] = {}
         self._requested: set[BaselineKey] = set()
-        self._seconds: list[tuple[int, str, UUID, SecondDetector]] = []
+        self._seconds: list[SecondResult] = []
 
     def get(self, key: BaselineKey) -> PreparedReference | None:
         """Return a baseline that is ready; have others prepared."""
@@ -77,8 +88,8 @@ class BaselineCache:
         """Have the detector of further shifts of an incident prepared."""
         self._background.submit(lambda: self._second(model_id, request, prepared), priority=1)
 
-    def seconds(self) -> list[tuple[int, str, UUID, SecondDetector]]:
-        """Return the detectors of further shifts that have become ready: model, slice, incident, detector."""
+    def seconds(self) -> list[SecondResult]:
+        """Return the detectors of further shifts that have become ready since the last call."""
         self.collect()
         ready, self._seconds = self._seconds, []
         return ready
@@ -88,6 +99,8 @@ class BaselineCache:
         for result in self._background.collect():
             if result.second is not None:
                 self._seconds.append(result.second)
+            if result.postponed is not None:
+                self.request_second(*result.postponed)
             if result.key is not None:
                 self._requested.discard(result.key)
                 if result.reference is not None:
@@ -147,7 +160,10 @@ class BaselineCache:
         try:
             batch = rows_since_change(self._engine, model_id, request, prepared.reference)
             second = second_detector(batch, prepared, self._settings)
-        except Exception:
+        except Exception as error:
+            if is_unavailable(error):
+                return PreparationResult(postponed=(model_id, request, prepared))
             logger.exception("the second baseline of incident %s cannot be prepared", request.incident_id)
-            return PreparationResult()
-        return PreparationResult(second=(model_id, request.slice, request.incident_id, second))
+            failure = SecondFailure(reason(error))
+            return PreparationResult(second=SecondResult(model_id, request.slice, request.incident_id, failure))
+        return PreparationResult(second=SecondResult(model_id, request.slice, request.incident_id, second))

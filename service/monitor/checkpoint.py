@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..drift import StreamDetector
 from ..store.arrays import pack, unpack
 from ..store.stream_status import StatusJson, StreamStatus
+from . import pending_windows
 from .incident_state import Alarm, AlarmJson, Incident, IncidentJson
 from .label_regimes import Regime, RegimeJson
 from .labels import LabelJson, LabelState, start_labels
 from .pace import Pace, PaceJson
+from .pending_windows import PendingJson
 from .prepared_reference import BaselineKey, PreparedReference
 from .recurrence import Pattern, PatternJson
 from .slices import SliceCounts
@@ -47,6 +49,8 @@ class CheckpointJson(TypedDict):
     seen: int
     labels: LabelJson | None
     alarm: AlarmJson | None
+    second_alarm: NotRequired[AlarmJson | None]
+    pending: NotRequired[Sequence[PendingJson]]
     incident: IncidentJson | None
     concept: IncidentJson | None
     windows: ScheduleJson
@@ -126,6 +130,8 @@ def to_bytes(
         "seen": state.seen,
         "labels": labels,
         "alarm": state.alarm.to_json() if state.alarm else None,
+        "second_alarm": state.second_alarm.to_json() if state.second_alarm else None,
+        "pending": pending_windows.to_json(state.pending),
         "incident": state.incident.to_json() if state.incident else None,
         "concept": state.concept.to_json() if state.concept else None,
         "windows": _schedule_json(state.windows),
@@ -159,6 +165,7 @@ def restore_state(
     detector, reason = _detector(arrays, prepared, run_time) if same else (None, "its baseline is another one")
     incident = Incident.from_json(values["incident"]) if values["incident"] else None
     accepted = checkpoint.key.baseline_id != key.baseline_id
+    further = values.get("second_alarm")
     state = StreamState(
         key=values["key_text"],
         slice=values["slice"],
@@ -169,6 +176,7 @@ def restore_state(
             arrays, values["labels"], prepared, checkpoint.key.reference_id == key.reference_id, accuracy_tolerance
         ),
         alarm=Alarm.from_json(values["alarm"]) if detector is not None and values["alarm"] else None,
+        second_alarm=Alarm.from_json(further) if further and not accepted else None,
         incident=None if accepted else incident,
         concept=Incident.from_json(values["concept"]) if values["concept"] else None,
         windows=_schedule(values["windows"]),
@@ -179,7 +187,7 @@ def restore_state(
         rate_points=tuple((float(time), int(seen)) for time, seen in values["rate_points"]),
         status=StreamStatus.from_json(values["status"]),
     )
-    return state, reason
+    return pending_windows.with_pending(state, values.get("pending", ())), reason
 
 
 def _detector(

@@ -45,6 +45,11 @@ class WindowRequest:
     threshold: float
     detection: LabelDetection | None = None
 
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """By which requests are told apart: the slice, the purpose, and the predictions of the stream."""
+        return self.slice, self.purpose, self.first, len(self.ids)
+
 
 @dataclass(frozen=True)
 class Explanation:

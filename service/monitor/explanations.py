@@ -69,12 +69,17 @@ class Explanations:
         self._engine = engine
         self.unlimited = unlimited
         self._background: Background[ModelExplanation | PostponedTest] = Background("window-tests", inline=unlimited)
+        self._outstanding: set[tuple[int, str, str, int, int]] = set()  # requests of models without an answer
         self._allowance = MAX_ALLOWANCE
         self._measured_at = time.monotonic()
         self.seconds = 0.0  # processor time of all tests
 
     def submit(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> None:
-        """Have a window tested against a baseline."""
+        """Have a window tested against a baseline, unless it is being tested already."""
+        key = model_id, *request.key
+        if key in self._outstanding:
+            return
+        self._outstanding.add(key)
         priority = PRIORITIES[request.purpose]
         is_full = priority > 0 and len(self._background) >= MAX_WAITING and not self.unlimited
         if is_full:
@@ -86,6 +91,8 @@ class Explanations:
         """Return the answers since the last call; submit again what was postponed."""
         answers = []
         for answer in self._background.collect():
+            request = answer.request if isinstance(answer, PostponedTest) else answer.explanation.request
+            self._outstanding.discard((answer.model_id, *request.key))
             if isinstance(answer, PostponedTest):
                 self.submit(answer.model_id, answer.request, answer.prepared)
             else:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TypedDict
 from uuid import UUID
 
 import numpy as np
@@ -16,6 +17,17 @@ from .labels import LabelState
 DISAGREEING = 12  # images whose labels disagree that a report shows
 NAMED_CLASSES = 4  # classes that a summary names
 MIN_LABELS = 20  # labels that the accuracy in a summary is measured on, at least
+
+
+class DetectionJson(TypedDict):
+    """An alarm that labels raised, as a checkpoint holds it until the window of its alert is tested."""
+
+    kind: str
+    certainty: Certainty
+    harmful: bool
+    since: str | None
+    summary: str
+    labels: LabelEvidenceJson
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,30 @@ class LabelDetection:
     def low(self) -> float:
         """The lower end of the measured accuracy's interval."""
         return self.labels["low"]
+
+    def to_json(self) -> DetectionJson:
+        """Return the detection as JSON values."""
+        return {
+            "kind": self.kind,
+            "certainty": self.certainty,
+            "harmful": self.harmful,
+            "since": self.since.isoformat() if self.since else None,
+            "summary": self.summary,
+            "labels": self.labels,
+        }
+
+    @classmethod
+    def from_json(cls, values: DetectionJson) -> "LabelDetection":
+        """Return the detection that `to_json` gave."""
+        since = values["since"]
+        return cls(
+            kind=values["kind"],
+            certainty=values["certainty"],
+            harmful=values["harmful"],
+            since=dt.datetime.fromisoformat(since) if since else None,
+            summary=values["summary"],
+            labels=values["labels"],
+        )
 
 
 def describe(

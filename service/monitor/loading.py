@@ -134,9 +134,11 @@ def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:
     the monitor may have opened one."""
     concept = next((alert for alert in firing if alert.kind in LABEL_KINDS), None)
     drift = next((alert for alert in firing if alert.kind not in LABEL_KINDS), None)
+    incident = _matching(state.incident, drift, state.seen)
     return replace(
         state,
-        incident=_matching(state.incident, drift, state.seen),
+        incident=incident,
+        second_alarm=state.second_alarm if incident is not None and incident.open else None,
         concept=_matching(state.concept, concept, state.seen),
     )
 

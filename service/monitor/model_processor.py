@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import label_log, log, streams, watch
+from ..store import label_log, log, log_batch, streams, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
@@ -19,7 +19,7 @@ from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, ModelTransiti
 from .model_step import advance
 from .owned_model import OwnedModel
 from .prepared_reference import BaselineKey, PreparedReference
-from .state import SecondDetector
+from .state import SecondDetector, SecondFailure
 from .transition_writer import LostModel, write_checkpoint, write_status, write_transition
 
 FAILED = "failed"  # reason: a step with this prediction alone failed again and again
@@ -133,6 +133,9 @@ class ModelProcessor:
             loaded = load_model(connection, model.model_id, model.targets, model.keys, prepared, self._settings)
             model.load(loaded.state, loaded.has_checkpoint)
             state = model.state or loaded.state
+            for name, stream in state.streams.items():
+                for request in stream.pending:
+                    self._explanations.submit(model.model_id, request, baseline_of(prepared, name))
         elif model.keys_changed:
             state = model.state = rebase_state(state, model.loaded_keys, model.keys, prepared, self._settings)
             model.loaded_keys = dict(model.keys)
@@ -150,10 +153,10 @@ class ModelProcessor:
         if state.label_position < model.labels_written:
             labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, *sizes)
         if model.retries.must_skip and state.position == model.stored_position:
-            batch = model.skipped_batch(state.position + 1, FAILED, *sizes)
+            batch = log_batch.skipped(state.position + 1, state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
-            batch = model.skipped_batch(model.written, EXPIRED, *sizes)
-        seconds: dict[str, SecondDetector] = {}
+            batch = log_batch.skipped(state.position + 1, model.written, EXPIRED, *sizes)
+        seconds: dict[str, SecondDetector | SecondFailure] = {}
         for name, (incident_id, second) in model.seconds.items():
             incident = state.streams[name].incident if name in state.streams else None
             if incident is not None and incident.id == incident_id:

@@ -12,7 +12,7 @@ from .labels import start_labels
 from .pace import Pace
 from .prepared_reference import PreparedReference
 from .slices import SliceCounts
-from .state import SecondDetector, StreamState
+from .state import SecondDetector, SecondFailure, StreamState
 
 WHOLE = ""  # the name of the stream of a model's whole traffic
 REFERENCE = "reference"  # the key of the model's reference itself among the prepared baselines
@@ -64,7 +64,7 @@ class ModelInput:
     explanations : sequence of Explanation
         Answers to window requests of the model's streams.
     seconds : mapping
-        The prepared second detectors by the name of the slice.
+        The prepared second detectors by the name of the slice, or why they could not be prepared.
     requested_windows : set of str
         The streams of which a person has requested a window test, by the name of the slice.
     """
@@ -72,7 +72,7 @@ class ModelInput:
     batch: PredictionBatch | None = None
     labels: LabelBatch | None = None
     explanations: Sequence[Explanation] = ()
-    seconds: Mapping[str, SecondDetector] = field(default_factory=dict)
+    seconds: Mapping[str, SecondDetector | SecondFailure] = field(default_factory=dict)
     requested_windows: frozenset[str] = frozenset()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..settings import Settings
 from ..store.log_batch import PredictionBatch
+from . import pending_windows
 from .budget import stream_budget
 from .model_state import WHOLE, ModelInput, ModelState, ModelTransition, baseline_of, new_stream
 from .pace import Pace, watched
@@ -174,6 +175,11 @@ def _advance_isolated(
     except Exception as error:
         logger.exception("stream %s: its detector starts again after an error", state.key)
         count = 0 if incoming.rows is None else len(incoming.rows)
+        pending = state.pending
+        for explanation in incoming.explanations:
+            remaining = pending_windows.without(pending, explanation.request)
+            pending = pending if remaining is None else remaining
+        skipped = state.status.windows_skipped + len(state.pending) - len(pending)
         restarted = replace(
             state,
             detector=prepared.detector(stream_budget(settings, pace).detector),
@@ -181,6 +187,7 @@ def _advance_isolated(
             alarm=None,
             second=None,
             second_alarm=None,
-            status=state.status.with_error("detector", error),
+            pending=pending,
+            status=replace(state.status, windows_skipped=skipped).with_error("detector", error),
         )
         return StreamTransition(restarted, (), ())

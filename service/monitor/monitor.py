@@ -146,9 +146,9 @@ class Monitor:
         for model_id in self._answers.keys() & models.keys():
             models[model_id].explanations += self._answers[model_id]
         self._answers.clear()
-        for model_id, slice_name, incident_id, second in self._baselines.seconds():
-            if (model := models.get(model_id)) is not None:
-                model.seconds[slice_name] = (incident_id, second)
+        for result in self._baselines.seconds():
+            if (model := models.get(result.model_id)) is not None:
+                model.seconds[result.slice] = (result.incident_id, result.second)
 
     def _is_waiting(self, model: OwnedModel) -> bool:
         """Check whether a step of a model has something to do."""

@@ -5,16 +5,13 @@ import time
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-import numpy as np
-
 from ..settings import Settings
-from ..store.log_batch import PredictionBatch
 from ..store.watch import Target
 from .checkpoint_schedule import CheckpointSchedule
 from .events import ALERT_EVENTS, Explanation
 from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
-from .state import SecondDetector
+from .state import SecondDetector, SecondFailure
 from .step_retries import MAX_STEP, StepRetries
 from .stream_step import is_due
 
@@ -59,7 +56,7 @@ class OwnedModel:
     unsaved: set[str] = field(default_factory=set)
     unstored: set[str] = field(default_factory=set)
     explanations: list[Explanation] = field(default_factory=list)
-    seconds: dict[str, tuple[UUID, SecondDetector]] = field(default_factory=dict)
+    seconds: dict[str, tuple[UUID, SecondDetector | SecondFailure]] = field(default_factory=dict)
     parked: bool = False
     stepped_at: float = 0.0
     retries: StepRetries = field(default_factory=StepRetries)
@@ -171,29 +168,12 @@ class OwnedModel:
         self._error = error
         self.retries.failed(None if self.state is None else self.state.position)
         self.state = None
+        self._begun_windows.clear()
 
     def step_limit(self) -> int:
         """Return the number of predictions of the next step; those that were processed before are replayed quickly."""
         replayed = 0 if self.state is None else self.stored_position - self.state.position
         return min(replayed, MAX_STEP) if replayed > 0 else self.retries.limit
-
-    def skipped_batch(self, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
-        """Return a batch without predictions that leads to a position and counts those before it as rejected."""
-        if self.state is None:
-            raise LookupError(f"model {self.model_id} is not loaded")
-        empty = np.zeros(0, np.int64)
-        return PredictionBatch(
-            first=self.state.position + 1,
-            last=last,
-            positions=empty,
-            ids=np.zeros((0, 16), np.uint8),
-            times=empty,
-            embeddings=np.zeros((0, embedding_size), np.float32),
-            probabilities=np.zeros((0, classes), np.float32),
-            properties=None,
-            tags=[],
-            rejected={reason: last - self.state.position},
-        )
 
     @property
     def statuses_are_due(self) -> bool:
@@ -213,7 +193,13 @@ class OwnedModel:
         has_alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
         has_other_slices = bool(transition.retired) or transition.state.streams.keys() != self.ids.keys()
         further = transition.state.position - (self.state.position if self.state else 0)
-        return has_alerts or has_other_slices or self.checkpoints.is_due(further)
+        return has_alerts or has_other_slices or self._has_new_alarm(transition) or self.checkpoints.is_due(further)
+
+    def _has_new_alarm(self, transition: ModelTransition) -> bool:
+        """Check whether a step has seen a further shift, which no replay would see: its detector is not stored."""
+        before = {} if self.state is None else self.state.streams
+        alarmed = [name for name, stream in transition.state.streams.items() if stream.second_alarm is not None]
+        return any(name not in before or before[name].second_alarm is None for name in alarmed)
 
     def must_write(self, transition: ModelTransition, checkpoint: bool) -> bool:
         """Check whether a step has anything to store: a replay of what was stored has not."""

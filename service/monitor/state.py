@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..drift import StreamDetector
 from ..store.prediction_id import time_of
 from ..store.stream_status import StreamStatus
+from .events import WindowRequest
 from .incident_state import Alarm, Incident
 from .label_regimes import Regime
 from .labels import LabelState
@@ -98,6 +99,13 @@ class SecondDetector:
 
 
 @dataclass(frozen=True)
+class SecondFailure:
+    """Why the detector of further shifts of an incident could not be prepared."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class StreamState:
     """All that the monitor knows of one stream.
 
@@ -122,6 +130,8 @@ class StreamState:
         When the images had drifted, and how.
     confidences : float32 (at most 2000,)
         Calibrated confidence of each fifth of the newest predictions, for streams whose reference has true labels.
+    pending : tuple of WindowRequest
+        The windows that were requested and are not answered.
     concept : Incident, optional
         The incident that labels raised.
     patterns : tuple of Pattern
@@ -138,6 +148,7 @@ class StreamState:
     incident: Incident | None = None
     second: SecondDetector | None = None
     second_alarm: Alarm | None = None
+    pending: tuple[WindowRequest, ...] = ()
     concept: Incident | None = None
     windows: WindowSchedule = WindowSchedule()
     proportions: tuple[float, ...] | None = None

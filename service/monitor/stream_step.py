@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..drift import StreamDetector
 from ..settings import Settings
 from ..store.stream_status import StreamStatus
-from . import alert_rules
+from . import alert_rules, pending_windows
 from .alarms import explain_alarm, new_alarm, request_alarm_window
 from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
@@ -17,7 +17,7 @@ from .open_incident import follow_incident, refine_kind, report_further_shift, r
 from .pace import Pace
 from .prepared_reference import PreparedReference
 from .recurrence import remembered
-from .state import StreamRows, StreamState, rate_of, with_rate_point
+from .state import SecondFailure, StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
 from .window_requests import is_overdue, request_full_windows, request_newest, request_overdue_window
@@ -62,7 +62,9 @@ def advance_stream(
     update = StreamUpdate(state, prepared, settings, pace, now)
     for explanation in incoming.explanations:
         _take_explanation(update, explanation)
-    if incoming.second is not None and update.has_open_incident:
+    if isinstance(incoming.second, SecondFailure):
+        update.count_error("second_baseline", RuntimeError(incoming.second.reason))
+    elif incoming.second is not None and update.has_open_incident:
         update.replace_state(second=incoming.second)
     _keep_budget(update)
     if incoming.rows is not None:
@@ -115,8 +117,12 @@ def _take_rows(update: StreamUpdate, rows: StreamRows) -> None:
 
 
 def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
-    """Store a window report, and use it for what it was requested for."""
+    """Store a window report, and use it for what it was requested for; a second answer to a request is left out."""
     request, report = explanation.request, explanation.report
+    pending = pending_windows.without(update.state.pending, request)
+    if pending is None:
+        return
+    update.replace_state(pending=pending)
     if explanation.skipped:
         update.count(windows_skipped=1)
         return

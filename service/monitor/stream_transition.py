@@ -10,7 +10,7 @@ from .events import BaselineRequest, Event, Explanation, WindowRequest
 from .labels import FedBackLabels
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .state import SecondDetector, StreamRows, StreamState
+from .state import SecondDetector, SecondFailure, StreamRows, StreamState
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class StreamInput:
         Labels that were fed back.
     explanations : tuple of Explanation
         Answers to window requests.
-    second : SecondDetector, optional
-        The prepared detector against the traffic since the change.
+    second : SecondDetector or SecondFailure, optional
+        The prepared detector against the traffic since the change, or why it could not be prepared.
     window_requested : bool, default False
         Whether a person has requested a test of the newest predictions.
     """
@@ -34,7 +34,7 @@ class StreamInput:
     rows: StreamRows | None = None
     labels: FedBackLabels | None = None
     explanations: tuple[Explanation, ...] = ()
-    second: SecondDetector | None = None
+    second: SecondDetector | SecondFailure | None = None
     window_requested: bool = False
 
 
@@ -118,4 +118,6 @@ class StreamUpdate:
 
     def transition(self) -> StreamTransition:
         """Return the results of the step."""
-        return StreamTransition(self.state, tuple(self.events), tuple(self.requests), self.baseline)
+        requests = tuple(self.requests)
+        state = replace(self.state, pending=(*self.state.pending, *requests))
+        return StreamTransition(state, tuple(self.events), requests, self.baseline)

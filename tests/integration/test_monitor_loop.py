@@ -9,11 +9,11 @@ from sqlalchemy import Engine, create_engine
 from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.predictions import new_ids, write
 from tests.support.wait import PATIENCE, until
-from tidemark.monitor import model_processor, model_step, step_retries
+from tidemark.monitor import baseline_cache, baseline_preparation, model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
 from tidemark.monitor.checkpoint_schedule import CheckpointSchedule
 from tidemark.monitor.monitor import Monitor
-from tidemark.store import log_rows, models, references, streams, watching, windows
+from tidemark.store import log_rows, models, references, streams, watch, watching, windows
 from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.logged import logged
 
@@ -197,3 +197,46 @@ def test_answers_of_window_tests_outlast_a_step_that_the_database_refuses_while_
         stopping.set()
         thread.join()
     assert next(failures, None) is None
+
+
+def test_windows_that_a_dead_monitor_has_requested_are_tested_by_the_next_one(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The windows were requested before the last checkpoint, so that nothing would request them again."""
+    monkeypatch.setattr(CheckpointSchedule, "is_due", lambda *_: True)
+    dead = fleet.monitor()
+    monkeypatch.setattr(dead._explanations, "collect", list)
+    fleet.send_to("m", 450)
+    while fleet.seen()["m"] < 450:
+        dead.turn()
+    assert fleet.windows() == []
+    with fleet.engine.begin() as connection:
+        watch.release(connection, [model.whole.id for model in dead.models], dead.id)
+    fleet.watch()
+    assert [window.first for window in fleet.windows()] == [200, 100, 0]
+
+
+def test_the_second_baseline_of_an_incident_is_prepared_once_the_database_is_available(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    read, failures = baseline_preparation.rows_since_change, iter(range(2))
+    prepared = []
+
+    def fail_at_first(*arguments: Any) -> PredictionBatch:
+        if next(failures, None) is not None:
+            unreachable.connect()
+        prepared.append(arguments)
+        return read(*arguments)
+
+    monkeypatch.setattr(baseline_cache, "rows_since_change", fail_at_first)
+    monitor = fleet.monitor()
+    fleet.send_to("m", 400)
+    for _ in range(4):
+        fleet.send_to("m", 400, move=0.6)
+        monitor.settle()
+    assert next(failures, None) is None
+    assert len(prepared) == 1
+    (model,) = [item for item in monitor.models if item.model_id == fleet.model_id]
+    assert model.state is not None
+    assert model.state.whole.second is not None

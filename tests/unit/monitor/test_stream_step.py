@@ -26,7 +26,7 @@ from tidemark.monitor.labels import FedBackLabels
 from tidemark.monitor.model_state import new_stream
 from tidemark.monitor.pace import Pace
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
-from tidemark.monitor.state import StreamRows, StreamState
+from tidemark.monitor.state import SecondFailure, StreamRows, StreamState
 from tidemark.monitor.stream_step import advance_stream
 from tidemark.monitor.stream_transition import StreamInput
 from tidemark.monitor.window_explanation import explain
@@ -286,6 +286,77 @@ def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared
     state, reason = checkpoint.restore_state(stored, BaselineKey(2), prepared, RUN_TIME, 0.05)
     assert reason is not None
     assert (state.seen, state.detector.evidence) == (300, 0.0)
+
+
+def test_windows_without_an_answer_are_in_the_checkpoint_and_are_stored_once(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.explains = False
+    stream.send(700)
+    requests = stream.state.pending
+    assert len(requests) > 1
+    stream.state = restored(stream.state, prepared)
+    assert [request.key for request in stream.state.pending] == [request.key for request in requests]
+    assert all((a.ids == b.ids).all() for a, b in zip(stream.state.pending, requests, strict=True))
+    stream.pending = [stream.explained(request) for request in (*requests, *stream.state.pending)]
+    stream.advance()
+    assert [event.explanation.request.first for event in stream.of(WindowStored)] == [item.first for item in requests]
+    assert stream.state.pending == ()
+    assert stream.state.status.windows == len(requests)
+
+
+def test_windows_of_a_checkpoint_whose_predictions_are_too_old_are_counted_as_skipped(
+    prepared: PreparedReference,
+) -> None:
+    stream = Stream(prepared)
+    stream.explains = False
+    stream.send(700)
+    count, skipped = len(stream.state.pending), stream.state.status.windows_skipped
+    stream.state = replace(stream.state, recent=stream.state.recent[-150:])
+    state = restored(stream.state, prepared)
+    assert state.pending == ()
+    assert state.status.windows_skipped == skipped + count
+
+
+def test_an_alarm_of_labels_outlasts_a_restart_before_its_window_is_tested(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    arrays = WORLD.traffic(400, stream.rng)
+    stream.take(arrays)
+    stream.explains = False
+    stream.label(arrays, (arrays["probabilities"].argmax(axis=1) + 1) % WORLD.k)
+    stream.state = restored(replace(stream.state, recent=stream.state.recent[-20:]), prepared)
+    (request,) = [item for item in stream.state.pending if item.purpose == "labels"]
+    stream.pending = [stream.explained(request)]
+    stream.advance()
+    (fired,) = stream.of(AlertFired)
+    assert fired.kind == "concept"
+
+
+def test_a_further_shift_that_no_window_has_explained_outlasts_a_restart(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.send(1000, move=0.6)
+    stream.provide_second_detector()
+    stream.explains = False
+    while stream.state.second_alarm is None:
+        stream.send(50, move=1.6)
+    stream.state = restored(stream.state, prepared)
+    assert stream.state.second is None
+    stream.explains = True
+    stream.send(200, move=1.6)
+    assert "further_shift" in [event.reason for event in stream.of(AlertChanged)]
+
+
+def test_a_second_detector_that_cannot_be_prepared_is_counted(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.advance(second=SecondFailure("its predictions are gone"))
+    assert stream.state.status.errors == {"second_baseline": 1}
+
+
+def restored(state: StreamState, prepared: PreparedReference) -> StreamState:
+    """Return a state as a monitor that starts again finds it."""
+    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(state, BaselineKey(1), {}, {}))
+    assert stored is not None
+    return checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)[0]
 
 
 def test_a_later_surer_name_of_the_kind_is_told_as_a_change(prepared: PreparedReference) -> None:
