@@ -1,7 +1,7 @@
 """Label rounds as the HTTP contract gives and takes them."""
 
 import datetime as dt
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -76,17 +76,14 @@ class LabelDesk(BaseModel):
         """Return the newest round of a stream with the first of its open requests."""
         state = label_desk.round_state(connection, stream)
         if state is None:
-            none: dict[str, Any] = {"round": None, "accuracy": None, "targets": [], "requests": []}
-            return cls(stream=stream.stream, classes=stream.labels, **none)
+            return cls(stream=stream.stream, classes=stream.labels, round=None, accuracy=None, targets=[], requests=[])
         requests = state.open_requests[:limit]
         images = label_desk.logged_images(connection, [item.prediction_id for item in requests])
         return cls(
             stream=stream.stream,
             classes=stream.labels,
             round=_round(state),
-            accuracy=None
-            if state.accuracy is None
-            else PopulationAccuracy(**_fields(state.accuracy, PopulationAccuracy)),
+            accuracy=_accuracy(state),
             targets=[LabelTarget(half_width=item.half_width, labels=item.labels) for item in state.targets],
             requests=[
                 RequestedLabel(
@@ -123,12 +120,8 @@ def _round(state: RoundState) -> Round:
     )
 
 
-def _fields(value: Any, model: type[BaseModel]) -> dict[str, Any]:
-    """Return the attributes of a value that are fields of a model."""
-    return {name: getattr(value, name) for name in model.model_fields}
-
-
 def _accuracy(state: RoundState) -> PopulationAccuracy | None:
-    if state.accuracy is None:
+    measured = state.accuracy
+    if measured is None:
         return None
-    return PopulationAccuracy(**_fields(state.accuracy, PopulationAccuracy))
+    return PopulationAccuracy(accuracy=measured.accuracy, low=measured.low, high=measured.high, labels=measured.labels)

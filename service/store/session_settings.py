@@ -6,7 +6,7 @@ prepared statements, which belong to one server connection, are off there.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from sqlalchemy import Connection, Engine, event
@@ -97,6 +97,6 @@ class SessionSettings:
         connection.execute(f"SELECT {_calls(values, 'true')}", values, prepare=False)
 
 
-def _calls(values: dict[str, str], is_local: str) -> Any:
+def _calls(values: dict[str, str], is_local: str) -> LiteralString:
     """Return calls that make the settings; their values are the statement's parameters of the same names."""
     return ", ".join(f"set_config('{name}', %({name})s, {is_local})" for name in values)

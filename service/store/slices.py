@@ -1,7 +1,6 @@
 """The end of a stream: of a slice, or of a whole model."""
 
 import datetime as dt
-from typing import Any
 
 from sqlalchemy import Connection, delete, update
 
@@ -10,6 +9,9 @@ from .tables import checkpoints, streams
 
 def retire(connection: Connection, stream_id: int, at: dt.datetime) -> None:
     """End a stream: it is not watched any more; its windows and alerts stay."""
-    calm: dict[str, Any] = {"state": "calm", "kind": "none", "since": None, "blind_reason": None, "status": {}}
-    connection.execute(update(streams).where(streams.c.id == stream_id).values(retired_at=at, **calm))
+    connection.execute(
+        update(streams)
+        .where(streams.c.id == stream_id)
+        .values(retired_at=at, state="calm", kind="none", since=None, blind_reason=None, status={})
+    )
     connection.execute(delete(checkpoints).where(checkpoints.c.stream_id == stream_id))

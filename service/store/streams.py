@@ -1,7 +1,7 @@
 """Streams: the predictions of a model version or of one slice of it, how far they are watched, and the drift state."""
 
 import datetime as dt
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 from psycopg.rows import args_row
@@ -141,7 +141,17 @@ def lock_model(connection: Connection, model_id: int) -> None:
     connection.execute(select(s.id).where(s.model_id == model_id, s.slice == "").with_for_update(key_share=True))
 
 
-def save(connection: Connection, stream_id: int, **values: Any) -> None:
+class StreamValues(TypedDict, total=False):
+    """Columns of a stream that change outside a monitor's step."""
+
+    reference_id: int | None
+    position: int
+    state: str
+    kind: str
+    since: dt.datetime | None
+
+
+def save(connection: Connection, stream_id: int, **values: Unpack[StreamValues]) -> None:
     """Change a stream."""
     connection.execute(update(streams).where(streams.c.id == stream_id).values(**values))
 
@@ -160,6 +170,6 @@ def restart(connection: Connection, stream_id: int) -> None:
     save(connection, stream_id, state="calm", kind="none", since=None)
 
 
-def _fetch(connection: Connection, condition: str, **values: Any) -> list[StreamRow]:
+def _fetch(connection: Connection, condition: str, **values: str | int) -> list[StreamRow]:
     with raw(connection).cursor(row_factory=args_row(StreamRow)) as cursor:
         return cursor.execute(STREAMS + condition, values).fetchall()
