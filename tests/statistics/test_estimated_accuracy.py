@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from benchmarks.confirming_corruptions import CONFIRMING
 from benchmarks.corruptions import CORRUPTIONS
 from tidemark.commands.rehearsals import rehearse
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference, WindowTest
+from tidemark.drift.rehearsals.estimator import RehearsalEstimator
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.properties import measure
@@ -34,6 +37,7 @@ class Estimates:
     low: np.ndarray
     high: np.ndarray
     confidence: np.ndarray  # mean calibrated confidence, the estimate that rehearsals replace
+    mixed: np.ndarray  # truth, estimate, low and high (n, 4) under families to confirm and other class proportions
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +74,17 @@ def estimates() -> Estimates:
             assert performance is not None
             confidence = float(reference.calibration(window["probabilities"]).max(axis=1).mean())
             rows.append((truth, performance.estimated_accuracy, performance.low, performance.high, confidence))
+    estimator = RehearsalEstimator(reference, rehearsals)
+    fresh_labels, mixed = held_out.labels[half:], []
+    for change, sizes in CONFIRMING.values():
+        shares = rng.dirichlet(np.ones(10))[fresh_labels]
+        chosen = half + rng.choice(len(fresh_labels), WINDOW, p=shares / shares.sum())
+        window = see(change(scan(held_out.images[chosen], rng), sizes[1], rng))
+        truth = float((window["probabilities"].argmax(axis=1) == held_out.labels[chosen]).mean())
+        estimate = estimator(reference.check(**window))
+        mixed.append((truth, estimate.accuracy, estimate.low, estimate.high))
     names = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
-    return Estimates(names, *np.array(rows).T)
+    return Estimates(names, *np.array(rows).T, np.array(mixed))
 
 
 def test_the_estimate_is_unbiased_and_close_on_families_that_were_not_rehearsed(estimates: Estimates) -> None:
@@ -84,6 +97,17 @@ def test_intervals_cover_the_accuracy_on_families_that_were_not_rehearsed(estima
     covered = (estimates.low <= estimates.truth) & (estimates.truth <= estimates.high)
     assert covered.mean() >= 0.85, [name for name, hit in zip(estimates.names, covered, strict=True) if not hit]
     assert np.mean(estimates.high - estimates.low) < 0.2
+
+
+def test_the_estimate_holds_under_other_class_proportions_on_families_that_nothing_was_chosen_by(
+    estimates: Estimates,
+) -> None:
+    truth, estimate, low, high = estimates.mixed.T
+    errors = estimate - truth
+    assert abs(errors.mean()) <= 0.03, errors.round(3).tolist()
+    assert np.abs(errors).mean() <= 0.05, errors.round(3).tolist()
+    covered = (low <= truth) & (truth <= high)
+    assert covered.sum() >= stats.binom.ppf(0.01, len(truth), 0.85), errors.round(3).tolist()
 
 
 def test_confidence_alone_is_too_high_where_the_accuracy_fell(estimates: Estimates) -> None:
