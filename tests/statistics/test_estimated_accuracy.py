@@ -84,7 +84,8 @@ def estimates() -> Estimates:
         estimate = estimator(reference.check(**window))
         mixed.append((truth, estimate.accuracy, estimate.low, estimate.high))
     names = [f"{name} {severity}" for name in CORRUPTIONS for severity in SEVERITIES]
-    return Estimates(names, *np.array(rows).T, mixed=np.array(mixed))
+    truths, estimated, low, high, confidences = np.array(rows).T
+    return Estimates(names, truths, estimated, low, high, confidences, np.array(mixed))
 
 
 def test_the_estimate_is_unbiased_and_close_on_families_that_were_not_rehearsed(estimates: Estimates) -> None:
