@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.bundles import observed_bundle
+from tests.support.calibration import brief_calibrations
 from tests.support.drifting import Drifting
 from tests.support.graphs import mlp
 from tests.support.labelling import Desk
@@ -20,6 +21,13 @@ from tidemark.server.app import create_app
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import models, streams
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _brief_calibrations() -> Iterator[None]:
+    """Detectors are calibrated in short; the rate of their alarms is tested in `tests/statistics`."""
+    with brief_calibrations():
+        yield
 
 
 @pytest.fixture

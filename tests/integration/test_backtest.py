@@ -3,7 +3,6 @@
 import datetime as dt
 import html
 import json
-import os
 import shlex
 from typing import Any
 from uuid import UUID
@@ -39,12 +38,14 @@ class LoggedHistory(Installation):
     def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
         super().__init__(engine, url, **settings)
         self.at = START
+        self.noise = np.random.default_rng(1)  # of the ids
         self.spool = UUID(int=7)
         self.number = 1
 
     def add(self, n: int, tags: list[bytes] | None = None, **change: Any) -> list[UUID]:
         arrays = WORLD.traffic(n, self.rng, **change)
-        ids = b"".join(_id(self.at + number * PACE) for number in range(n))
+        times = [self.at + number * PACE for number in range(n)]
+        ids = b"".join(id_at(int(at.timestamp() * 1000), self.noise.bytes(10)).bytes for at in times)
         batch = logged("m:1", ids, arrays["probabilities"], arrays["embeddings"], arrays["properties"], tags)
         with self.engine.begin() as connection:
             write(connection, batch, spool=self.spool, first_number=self.number)
@@ -62,10 +63,6 @@ class LoggedHistory(Installation):
             "TIDEMARK_EXPECTED_RUN_TIME": str(own.expected_run_time),
             "TIDEMARK_SLICE_TAGS": ",".join(own.slice_tags),
         }
-
-
-def _id(at: dt.datetime) -> bytes:
-    return id_at(int(at.timestamp() * 1000), os.urandom(10)).bytes
 
 
 @pytest.fixture
@@ -166,6 +163,7 @@ def test_a_log_in_parts_finds_the_same_change(shifted: LoggedHistory, monkeypatc
     ]
 
 
+@pytest.mark.slow
 def test_dask_gives_what_one_process_gives(shifted: LoggedHistory) -> None:
     pytest.importorskip("distributed")
     alone = outcomes(shifted, "--set", "expected_run_time=5000")
