@@ -192,9 +192,13 @@ def test_what_was_held_back_is_sent_when_the_mute_is_undone(incident: Callable[.
 def test_what_was_held_back_is_sent_when_the_mute_is_over(incident: Callable[..., Incident]) -> None:
     one = incident(204)
     one.work_until_done()
-    one.mute(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1))
+    one.mute(NOW + HOUR)
     one.change("kind", kind="both")
     assert one.outcomes == ["delivered", "muted"]
+    with one.engine.begin() as connection:  # an hour later
+        connection.execute(text("UPDATE alerts SET muted_until = now()"))
+        due = text("UPDATE procrastinate_jobs SET scheduled_at = now() WHERE task_name = :name")
+        connection.execute(due, {"name": UNMUTE})
     work_until(one.engine, one.url, lambda: one.outcomes == ["delivered", "delivered"])
     with one.engine.connect() as connection:
         jobs = connection.execute(

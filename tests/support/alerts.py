@@ -45,17 +45,14 @@ def fire(
         transaction.commit() if commit else transaction.rollback()
 
 
-def work(engine: Engine, url: str, seconds: float = 0.0, secret: str | None = SECRET) -> None:
-    """Run a real worker until the queue is empty, and again for retries that are due within `seconds`."""
+def work(engine: Engine, url: str, secret: str | None = SECRET) -> None:
+    """Run a real worker until the queue holds nothing that is due."""
 
     async def once() -> None:
         app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=1, max_size=4))
         delivery.register(app, engine, secret)
         async with app.open_async():
             await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
-            if seconds:
-                await asyncio.sleep(seconds)
-                await app.run_worker_async(wait=False, delete_jobs="always", install_signal_handlers=False)
 
     asyncio.run(once())
 
@@ -66,7 +63,7 @@ def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
         return [(row.outcome, row.attempts, row.last_status) for row in deliveries.of_alerts(connection, ids)]
 
 
-def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: float = 20.0) -> None:
+def work_until(engine: Engine, url: str, done: Callable[[], bool]) -> None:
     """Run the worker of deliveries as the monitor does until `done`."""
 
     async def run() -> None:
@@ -84,7 +81,7 @@ def work_until(engine: Engine, url: str, done: Callable[[], bool], seconds: floa
                 )
             )
             try:
-                await asyncio.to_thread(until, done, "the deliveries", seconds)
+                await asyncio.to_thread(until, done, "the deliveries")
             finally:
                 worker.cancel()
                 await asyncio.gather(worker, return_exceptions=True)

@@ -23,7 +23,7 @@ from tests.support.processes import answers, client_of, free_port, running
 from tests.support.wait import until
 from tidemark.store.embedded import postmaster
 
-GRACE = 4.0  # seconds
+GRACE = 8.0  # seconds
 END = 10.0  # seconds from the end of the grace to the end of the process
 
 
@@ -59,8 +59,8 @@ def started(command: list[str], log: Path, variables: dict[str, str]) -> Iterato
 
 
 def ended_within(process: subprocess.Popen[bytes], seconds: float) -> int:
-    """Return the exit code; CPU time that others take on this machine is not the process's."""
-    return process.wait(seconds * 3)
+    """Return the exit code; processor time that others take on this machine is not the process's."""
+    return process.wait(seconds * 10)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -85,7 +85,6 @@ def test_on_sigterm_a_server_is_not_ready_and_serves_for_the_grace(
             return statuses[-1] == 503
 
         until(is_announced, "503")
-        assert not is_announced() or statuses[-1] == 503
         assert ended_within(process, GRACE + END) == 0
     assert set(statuses) <= {200, 503}
 
@@ -127,7 +126,7 @@ def test_a_request_in_flight_is_answered(assets: Assets, url: str, tmp_path: Pat
 
 def accepts(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True
@@ -184,16 +183,16 @@ def test_idle_connections_stay_open_for_longer_than_those_of_common_proxies(
     with running(command, tmp_path / "serve.log", environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0)):
         with client_of(port) as client:
             until(lambda: answers(client, "/readyz"), f"the server, see {tmp_path}/serve.log")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=7)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.auto_open = False  # a closed connection is an error here, not a reason to open another
         connection.connect()
         with closing(connection):
-            for _ in range(2):
+            for idle in (0, 6):  # seconds; uvicorn's own default is 5
+                time.sleep(idle)
                 connection.request("GET", "/healthz")
                 response = connection.getresponse()
                 response.read()
                 assert response.status == 200
-                time.sleep(6)  # uvicorn's own default is 5
 
 
 @pytest.mark.parametrize("command", ["up", "reference"])
@@ -222,7 +221,7 @@ def test_a_server_on_all_addresses_takes_both_families_and_its_links_can_be_open
     variables = environment(tmp_path, DATABASE_URL=url, SHUTDOWN_GRACE=0, API_KEY="typo")
     with running(command, log, variables), client_of(port) as client:
         until(lambda: answers(client, "/readyz"), f"the server, see {log}")
-        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"http://[::1]:{port}/healthz", trust_env=False, timeout=PATIENCE).status_code == 200
     text = log.read_text()
     assert "without TIDEMARK_API_KEYS" in text
     assert "TIDEMARK_API_KEY is not a setting of Tidemark and has no effect, did you mean TIDEMARK_API_KEYS?" in text
