@@ -1,7 +1,7 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
-    python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [memory] [ingest] [monitor] [fast_path] [year]
-        [--rows N] [--model M.onnx --images A.npz ...]
+    python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [serving_large] [memory] [ingest] [monitor]
+        [fast_path] [year] [--rows N] [--model M.onnx --images A.npz ...]
 
 The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
 the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in about 10 GB of disk.
@@ -20,6 +20,7 @@ PARTS = {
     "power": power.run,
     "accuracy": accuracy.run,
     "serving": serving.run,
+    "serving_large": serving.run_large,
     "memory": serving.memory,
     "ingest": ingest.run,
     "monitor": monitor.run,

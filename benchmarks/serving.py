@@ -79,7 +79,7 @@ class Loads:
 
 
 def run(world: World) -> None:
-    """Print a table a network, and write a chart."""
+    """Print a table for the small network, and write a chart."""
     if not load.available():
         print("wrk is needed: apt-get install wrk")
         return
@@ -93,10 +93,19 @@ def run(world: World) -> None:
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars("Requests a second, small CNN, 64 connections", rates, LOGGED))
         print(f"chart: {CHART}\n", flush=True)
+
+
+def run_large(_: World) -> None:
+    """Print a table for each of two networks of 224 x 224 pixels."""
+    if not load.available():
+        print("wrk is needed: apt-get install wrk")
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 4), ("resnet", resnet, 16, 6)):
             title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
             job = photo_job(folder, name, write)
-            _compare(Part(title, job, (LOGGED, MONITORED, *peers), (concurrency,), seconds), folder / name)
+            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), seconds), folder / name)
 
 
 def memory(world: World) -> None:
