@@ -223,9 +223,8 @@ class ConceptMonitor:
     def agreement(self, last: int = RECENT) -> LabelEvidence | None:
         """Return the accuracy of the last labels next to calibrated confidence, or None before the first label."""
         recent = self._history.recent[-last:]
-        if not recent:
-            return None
-        return label_evidence(LabelColumns.of(recent), self.classes(), self._reference.class_names)
+        names = self._reference.class_names
+        return label_evidence(LabelColumns.of(recent), self.classes(), names) if recent else None
 
     def reset(self) -> None:
         """Forget all evidence; the recent labels stay in the measured accuracy."""
