@@ -14,8 +14,8 @@ MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
 MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # wait after a detection until the alarm is sent with fewer predictions
 MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # wait after the request of a window until the alarm is sent without it
 QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
-QUIET_DELAYS_AFTER_RETURN = 1  # the same once the detector of further shifts has seen the traffic leave the drift
-LONGEST_QUIET = dt.timedelta(days=7)  # time of quiet after which once the delay of the alarm is enough
+LONG_QUIET = dt.timedelta(days=7)  # time of quiet after which once the delay of the alarm is enough
+LONGEST_QUIET = dt.timedelta(days=14)  # time of quiet that ends an incident with any number of predictions
 MIN_QUIET = 20  # predictions of quiet that every incident's end needs
 LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
 REOPEN_WITHIN = dt.timedelta(hours=1)  # time after its resolution in which an incident that returns is reopened
@@ -84,9 +84,10 @@ def is_over(quiet: int, elapsed: dt.timedelta, delay: int, reopened: int, usual:
     """Check whether the detector has been quiet for long enough to end an incident.
 
     A drift as large as the one that was detected alarms again after about as many predictions as the first time. Three
-    times as many therefore end the incident, once as many if the traffic is known to have left the drifted state; each
-    reopening doubles the number. Once a week has passed, as many as the alarm took are enough in any case, so that
-    incidents of slow streams and of small drifts do not stay open for long after their end.
+    times as many therefore end the incident; each reopening doubles the number. If the traffic is known to have left
+    the drifted state, as many as the alarm took are enough, and three times the least number where that took very
+    long. After a week as many as the alarm took are enough, and after two weeks any number, so that incidents of slow
+    streams and of small drifts do not stay open for long after their end.
 
     Parameters
     ----------
@@ -103,10 +104,12 @@ def is_over(quiet: int, elapsed: dt.timedelta, delay: int, reopened: int, usual:
     has_returned : bool
         Whether the detector of further shifts has alarmed and a window since then looks like the baseline.
     """
-    delays = QUIET_DELAYS_AFTER_RETURN if has_returned else QUIET_DELAYS
-    if quiet >= max(delays * delay, usual) << min(reopened, 16):
+    needed = min(delay, QUIET_DELAYS * usual) if has_returned else QUIET_DELAYS * delay
+    if quiet >= max(needed, usual) << min(reopened, 16):
         return True
-    return elapsed >= LONGEST_QUIET and quiet >= max(delay, MIN_QUIET)
+    if quiet < MIN_QUIET or elapsed < LONG_QUIET:
+        return False
+    return quiet >= delay or elapsed >= LONGEST_QUIET
 
 
 def further_kind(report: StoredReport, previous: str | None, present: str) -> str | None:

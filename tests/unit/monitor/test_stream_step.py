@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.worlds import Arrays, World
 from tidemark.drift import DetectorScores, StreamDetector, WindowTest
-from tidemark.monitor import checkpoint
+from tidemark.monitor import alert_rules, checkpoint
 from tidemark.monitor.baseline_preparation import second_detector
 from tidemark.monitor.events import (
     AlertChanged,
@@ -177,6 +177,14 @@ def test_an_incident_of_a_slow_stream_ends_after_a_week_once_it_was_quiet_for_as
     assert stream.of(AlertResolved) == []
     stream.send(250)
     assert len(stream.of(AlertResolved)) == 1
+
+
+def test_no_incident_needs_more_than_two_quiet_weeks() -> None:
+    week = dt.timedelta(days=7)
+    assert not alert_rules.is_over(100, week, delay=23_000, reopened=3, usual=750, has_returned=False)
+    assert alert_rules.is_over(100, 2 * week, delay=23_000, reopened=3, usual=750, has_returned=False)
+    assert not alert_rules.is_over(10, 2 * week, delay=23_000, reopened=3, usual=750, has_returned=False)
+    assert alert_rules.is_over(2250, dt.timedelta(), delay=23_000, reopened=0, usual=750, has_returned=True)
 
 
 def test_an_incident_that_comes_back_is_reopened_and_its_quiet_time_doubles(prepared: PreparedReference) -> None:
