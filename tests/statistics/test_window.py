@@ -345,7 +345,7 @@ def test_bad_arguments_are_clear_errors(reference: Reference) -> None:
         WindowTest(reference, level=0)
     with pytest.raises(ValueError, match="50 rows"):
         Reference(np.zeros((20, 2)), np.full((20, 2), 0.5))
-    with pytest.raises(ValueError, match="ten windows"):
+    with pytest.raises(ValueError, match="calm traffic must have 1000 rows"):
         WindowTest(reference, window_size=100, calm=WORLD.traffic(500, np.random.default_rng(20)))
 
 
