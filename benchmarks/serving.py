@@ -102,7 +102,7 @@ def run_large(_: World) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 4), ("resnet", resnet, 16, 6)):
+        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 5), ("resnet", resnet, 8, 10)):
             title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
             job = photo_job(folder, name, write)
             _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), seconds), folder / name)
