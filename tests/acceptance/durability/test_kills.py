@@ -12,15 +12,17 @@ import psutil
 import pytest
 
 from tests.support import verify
-from tests.support.installation import IMAGES, Installation
+from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.postgres import WAITING, OwnPostgres, holding
+from tests.support.wait import PAUSE
 
 Strike = Callable[[Installation, OwnPostgres], None]
 MODELS = ("digits:1", "digits:2")
 QUICK_ROUNDS = 3
 MAX_PAUSE = 2.5  # seconds between two strikes
 HALT = 0.5  # seconds that a process is stopped
+LOCKED = 3.0  # seconds that the spool is locked; its server waits for five
 SLOW_ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 
@@ -85,19 +87,29 @@ def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
 def kill_server_between_commit_and_discard(installation: Installation, postgres: OwnPostgres) -> None:
     """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
     postgres.await_up()
-    installation.until(lambda: installation.spooled() < 4 * IMAGES, "a forwarder that does not back off")
+    installation.until(lambda: is_killed_after_commit(installation), "a commit of rows that the spool still holds")
+    installation.start("serve")
+
+
+def is_killed_after_commit(installation: Installation) -> bool:
+    """Hold the lock of the spool for less time than the server waits for it; kill the server if a commit comes."""
     path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        (waiting,) = writer.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()
-        if waiting:
-            query = "SELECT substr(ids, 1, 16) FROM batches ORDER BY seq LIMIT 1"
-            first = writer.execute(query).fetchone()[0].hex()
-            query = f"SELECT count(*) FROM predictions WHERE id = '{first}'"
-            installation.until(lambda: installation.one(query), "the forwarder's commit", 4)
+        waiting, first = writer.execute(
+            "SELECT sum(count), (SELECT substr(ids, 1, 16) FROM batches ORDER BY seq LIMIT 1) FROM batches"
+        ).fetchone()
+        if not waiting:
+            return False
+        query = f"SELECT count(*) FROM predictions WHERE id = '{first.hex()}'"
+        end = time.monotonic() + LOCKED
+        while not installation.one(query):
+            if time.monotonic() > end:
+                return False
+            time.sleep(PAUSE)
         installation.kill("serve")
     assert installation.spooled() >= waiting
-    installation.start("serve")
+    return True
 
 
 def kill_server_in_copy(installation: Installation, postgres: OwnPostgres) -> None:
