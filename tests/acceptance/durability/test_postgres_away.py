@@ -21,6 +21,7 @@ QUICK, SLOW = 1.0, 60.0  # seconds away, besides the time of the checks meanwhil
 REFUSED = 10  # attempts in a row, with nobody else there, after which all places are taken
 EVIDENCE = "tidemark_drift_evidence{"
 BLIND = 'tidemark_stream_blind{model="digits",reason="database",slice="",version="1"} 1.0'
+BOUNDED = 30.0  # seconds of an answer on a busy machine; one that waits for the database never comes
 AWAY = "unavailable: predictions wait in the spool"
 SILENT = "does not answer: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
@@ -111,7 +112,7 @@ def check_while_it_hangs(client: httpx.Client) -> None:
         asked = time.monotonic()
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["database"]) == (200, SILENT)
-        assert time.monotonic() - asked < 5
+        assert time.monotonic() - asked < BOUNDED
         client.get("/metrics").raise_for_status()
         client.get("/healthz").raise_for_status()
     metrics = client.get("/metrics")
