@@ -128,7 +128,7 @@ def test_a_file_of_another_model_is_refused(bundle: Bundle, tmp_path: Path, chan
 
 def test_what_is_no_file_of_priors_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no json")
-    with pytest.raises(ConfigurationError, match="content"):
+    with pytest.raises(ConfigurationError, match="text: Invalid JSON"):
         corrections([tmp_path / "text"], [bundle])
     with pytest.raises(ConfigurationError, match="cannot read"):
         corrections([tmp_path / "missing"], [bundle])
