@@ -6,9 +6,7 @@ import time
 from io import FileIO
 from pathlib import Path
 
-SCHEDULER_FILE = Path(
-    "/proc/thread-self/schedstat"
-)  # Linux: a thread's nanoseconds on a core and those waiting for one
+SCHEDULER_FILE = Path("/proc/thread-self/schedstat")  # a thread's nanoseconds on a core and waiting for one, on Linux
 FIGURES = 64  # bytes that hold the file's three numbers
 
 _of_thread = threading.local()
