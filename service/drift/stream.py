@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .calibration import calibrate, calibrate_calm, load_calibration
+from .detector_readings import DetectorReadings
 from .learnt_slopes import LearntContext
 from .reference import Reference
 from .scores import DetectorScores
 from .stream_processor import StreamProcessor
 from .types import Float32Array, IntArray
-from .views import Leading
 
 MIN_RUN_TIME, MAX_RUN_TIME = 100, 1e12  # predictions
 
 
-class StreamDetector:
+class StreamDetector(DetectorReadings):
     """Watches a stream of predictions for the moment when it leaves the reference.
 
     At every 10 predictions it compares the mean scores of the last 20, 40, ... predictions (up to 2,560 and the
@@ -181,70 +181,6 @@ class StreamDetector:
     def reset(self) -> None:
         """Forget all evidence, as after a change that was dealt with; the count of predictions continues."""
         self._processor.reset()
-
-    @property
-    def count(self) -> int:
-        """The number of predictions processed."""
-        return self._processor.state.count
-
-    @property
-    def evidence(self) -> float:
-        """The detection statistic after the last block of ten predictions, in nats."""
-        return max(self._processor.state.evidence, self._processor.repeats.evidence)
-
-    @property
-    def drift_detected(self) -> bool:
-        """Whether the evidence has passed the threshold since the last `reset`."""
-        return self._processor.state.drift_detected
-
-    @property
-    def leading(self) -> Leading | None:
-        """What carries the evidence of the alarm; None before it."""
-        return self._processor.state.leading
-
-    @property
-    def overdispersed(self) -> bool:
-        """Whether a stream without declared calm traffic varies more than independent predictions, so that it alarms
-        falsely more often than asked."""
-        return not self._calibration.calibrated and self._processor.dispersion.overdispersed
-
-    @property
-    def design_effect(self) -> float:
-        """How many predictions count as one independent one, at the time scale where that is the largest; 1 until it
-        is known."""
-        return self._processor.dispersion.design_effect
-
-    @property
-    def follows_hour(self) -> bool:
-        """Whether the scores of a stream without declared calm traffic follow the hour of the day."""
-        return not self._calibration.calibrated and self._processor.cycle.follows_hour
-
-    @property
-    def repeat_share(self) -> float:
-        """The share of the last 5,000 predictions whose embedding came before."""
-        return self._processor.repeats.share
-
-    @property
-    def context_columns(self) -> int:
-        """The number of covariates that `update` requires; 0 where calm traffic was declared without a context."""
-        return 0 if self._calibration.context is None else len(self._calibration.context.location)
-
-    @property
-    def baseline_rows(self) -> int:
-        """The number of predictions that the baseline was estimated from."""
-        return self._calibration.size
-
-    @property
-    def change_point(self) -> int | None:
-        """The number of predictions seen before the change, by the largest likelihood; None before an alarm."""
-        change = self._processor.state.change
-        return change.best if change else None
-
-    @property
-    def change_range(self) -> tuple[int, int] | None:
-        """The numbers of predictions between which the change lies; None before an alarm."""
-        change = self._processor.state.change
-        return (change.earliest, change.latest) if change else None
 
     def state(self) -> dict[str, ArrayLike]:
         """Return everything that the detector knows, as arrays and scalars of at most 10 MB; see `restore`."""

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from ..store import log_sweep
 from ..store.errors import is_unavailable, reason
+from . import adoption
 from .destination import Destination
 from .pending_rows import PendingRows
 from .rejections import DAMAGED, OTHER_INSTALLATION, UNREADABLE, rejection_reason
@@ -107,7 +108,7 @@ class Forwarder(threading.Thread):
 
     def adopt(self, folder: Path) -> None:
         """Forward the spools of workers that are gone; one that fails holds no other back."""
-        for orphan in Spool.adopt(folder):
+        for orphan in adoption.adopt(folder):
             try:
                 if self._belongs(orphan):
                     if orphan.pending:

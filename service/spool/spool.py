@@ -1,11 +1,10 @@
 """The spool: every prediction is committed to a local SQLite file before its answer leaves."""
 
 import json
-import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -29,8 +28,6 @@ MAX_PEEK_BYTES = 64_000_000  # bytes of rows read at a time; several copies are 
 CHECK_SECONDS = 0.1  # time between two checks of how full it is: one costs a fifth of an `append`
 RETRY_AFTER = 5  # seconds after which a refused client may try again
 
-logger = logging.getLogger(__name__)
-
 
 class ModelFile(NamedTuple):
     """How a model is registered."""
@@ -42,17 +39,19 @@ class ModelFile(NamedTuple):
 class Spool:
     """One worker's spool file, or one that a dead worker left behind.
 
-    A file belongs to the process that holds the lock next to it; the lock dies with the process, so that the next one
-    to start adopts what is left. The rows of each model are numbered from 1 on; the numbers and the identity in the
-    file tell Postgres which rows it has.
+    A file belongs to the process that holds the lock next to it. The lock dies with the process, so that the next one
+    to start can adopt the file (`adoption`): it forwards the rows and appends none. The rows of each model are numbered
+    from 1 on; the numbers and the identity in the file tell Postgres which rows it has.
 
     Attributes
     ----------
-    identity : of the file, wherever it is moved.
-    pending : predictions that are not yet discarded.
+    identity : UUID. The identity of the file, wherever it is moved.
+    pending : int. The number of predictions that are not yet discarded.
     """
 
-    def __init__(self, path: Path, lock: IO[bytes], sync: str = "normal", max_bytes: int = 2_000_000_000) -> None:
+    def __init__(
+        self, path: Path, lock: IO[bytes], sync: str = "normal", max_bytes: int = 2_000_000_000, adopted: bool = False
+    ) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self._sync = sync
@@ -70,8 +69,8 @@ class Spool:
             raise
         self.identity = UUID(meta["spool"])
         self._installation = UUID(meta["installation"]) if "installation" in meta else None
-        self._adopted = False
-        self._failing = False  # whether the last write did
+        self._adopted = adopted
+        self._failing = False  # whether the last write failed
 
     @classmethod
     def create(cls, folder: Path, sync: str = "normal", max_bytes: int = 2_000_000_000) -> "Spool":
@@ -91,34 +90,6 @@ class Spool:
             return cls(path, lock, sync, max_bytes)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"TIDEMARK_DATA_DIR: cannot write the spool in {folder}: {error}") from None
-
-    @classmethod
-    def adopt(cls, folder: Path) -> Iterable["Spool"]:
-        """Yield the spools in `folder` whose process is gone; one that cannot be read holds no other back."""
-        for path in sorted(folder.glob(f"*{file.SUFFIX}")):
-            try:
-                lock = file.lock(path)
-            except OSError as error:
-                logger.warning("spool %s cannot be locked now: %s", path, error)
-                continue
-            if lock is None:
-                continue
-            try:
-                orphan = cls(path, lock)
-            except sqlite3.OperationalError as error:
-                logger.warning("spool %s cannot be adopted now: %s", path, error)
-                lock.close()
-            except sqlite3.DatabaseError as error:
-                logger.error("spool %s is damaged (%s) and set aside as %s", path, error, DAMAGED)
-                path.rename(path.with_suffix(DAMAGED))
-                Path(f"{path}.lock").unlink(missing_ok=True)
-                lock.close()
-            except file.UnknownFormat as error:
-                logger.error("spool %s was written by another version and stays as it is: %s", path, error)
-                lock.close()
-            else:
-                orphan._adopted = True
-                yield orphan
 
     @property
     def installation(self) -> UUID | None:
@@ -143,7 +114,7 @@ class Spool:
             file.set_meta(self._writer, values)
 
     def set_damaged(self) -> None:
-        """Release an adopted file that SQLite cannot read any further, and rename it, so that it is met no more."""
+        """Release an adopted file that SQLite cannot read any further, and rename it, so that nobody opens it again."""
         self._reader.close()
         self._writer.close()
         self.path.rename(self.path.with_suffix(DAMAGED))
