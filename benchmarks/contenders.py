@@ -35,7 +35,7 @@ class Job:
     """What all of them serve: a bundle, and images to ask about."""
 
     bundle: Path
-    output: str  # of the model: its probabilities
+    output: str  # name of the model's output of probabilities
     mode: str
     side: int
     content_type: str

@@ -82,7 +82,7 @@ def _pace(engine: Engine, url: str, shape: Shape) -> None:
     spool = uuid4()
     for first in range(0, shape.rows, BATCH):
         log_predictions(engine, spool, "m:1", first, synthetic_predictions(shape, BATCH, rng))
-    settings = {"window_size": 100_000}  # so that no window is full
+    settings = {"window_size": 100_000}  # no window becomes full
     monitor = monitor_of(engine, url, shape, **settings)
     _warm_up(monitor)
     with engine.connect() as connection:

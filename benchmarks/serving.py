@@ -47,7 +47,7 @@ class Part:
     job: Job
     names: tuple[str, ...]
     concurrencies: tuple[int, ...]
-    seconds: int  # of one run
+    seconds: int  # duration of one run
 
 
 class Loads:

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     window_interval: float = Field(600, ge=0)  # seconds between the tests of two windows of a calm stream
     expected_run_time: RunTime = dt.timedelta(days=30)
     slice_tags: TagKeys = ()
-    max_slices: int = Field(20, ge=1, le=1000)  # of a tag, without the one that pools the others
+    max_slices: int = Field(20, ge=1, le=1000)  # slices of a tag, without the one that pools the others
     resolve_after: int = Field(3, ge=1)  # strides without an alarm, at least, that end an incident
     page_below: float | None = Field(None, gt=0, le=1)  # accuracy below which an alert pages
     accuracy_tolerance: float = Field(0.05, ge=0, lt=1)  # loss of measured accuracy that is no harm
@@ -70,15 +70,15 @@ class Settings(BaseSettings):
     request_timeout: float = Field(30.0, gt=0)  # seconds that they may wait
     keep_alive: int = Field(75, ge=1)  # seconds that an idle connection stays open; above the 60 of common proxies
     shutdown_grace: float = Field(3.0, ge=0, le=3600)  # seconds after SIGTERM in which new requests are still served
-    grpc_port: int | None = Field(None, ge=1, le=65535)  # of the Open Inference Protocol over gRPC; none: not served
+    grpc_port: int | None = Field(None, ge=1, le=65535)  # port of Open Inference over gRPC; None: not served
     log_level: str = Field("info", pattern="(?i)^(debug|info|warning|error)$")
     log_format: str = Field("text", pattern="(?i)^(text|json)$")
     inference_threads: int | None = Field(None, ge=1)
     providers: Providers = ()  # execution providers; none: the best that is installed
     spool_max_bytes: int = Field(2_000_000_000, ge=1_000_000)
     spool_sync: str = Field("normal", pattern="^(normal|full)$")
-    retention_days: int = Field(30, ge=1, le=1000)  # of predictions; each day is a table that reads of all days lock
-    report_retention_days: int = Field(400, ge=1)  # of windows, alerts, feedback and references out of use
+    retention_days: int = Field(30, ge=1, le=1000)  # predictions; each day is a table that reads of all days lock
+    report_retention_days: int = Field(400, ge=1)  # windows, alerts, feedback and references out of use
     thumbnails: bool = False  # kept of what was sent: images may be private
 
     @field_validator("root_path")

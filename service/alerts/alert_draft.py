@@ -18,7 +18,7 @@ CHANGED = "drift.changed"
 RESOLVED = "drift.resolved"
 TEST = "test"
 
-SEVERITIES: tuple[Severity, ...] = ("ticket", "page")  # from the lower to the higher one
+SEVERITIES: tuple[Severity, ...] = ("ticket", "page")  # in ascending order
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from .queue import open_queue
 from .webhook_network import WebhookNetwork
 from .webhook_transport import DEFAULT_NETWORK, TIMEOUT, post, run_query
 
-__all__ = ["DELIVER", "QUEUE", "TIMEOUT", "DeliveryFailed", "attempt", "register"]  # what workers use of deliveries
+__all__ = ["DELIVER", "QUEUE", "TIMEOUT", "DeliveryFailed", "attempt", "register"]  # names that workers use
 
 FIRST_RETRY = 1.0  # seconds before the second attempt
 MAX_RETRY = 900.0  # seconds between two attempts at the most

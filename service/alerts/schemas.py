@@ -102,7 +102,7 @@ class AlertSummary(BaseModel):
 class Alert(AlertSummary):
     """An alert with its report, its history and the deliveries of its events."""
 
-    report: SkipValidation[SerializeAsAny[WindowReportJson]]  # as it was stored, also by an earlier version
+    report: SkipValidation[SerializeAsAny[WindowReportJson]]  # an earlier version may have written it
     history: SkipValidation[SerializeAsAny[list[HistoryEntry]]]
     deliveries: list[Delivery]
 

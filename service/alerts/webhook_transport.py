@@ -18,7 +18,7 @@ from .webhook_network import WebhookNetwork
 TIMEOUT = 10.0  # seconds of one attempt, from its first to its last byte
 MAX_RETRY_AFTER = 3600.0  # seconds that a receiver may ask for
 
-TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # their texts do not hold the URL
+TEXT_IS_SAFE = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)  # their texts hold no URL
 HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)
 
 DEFAULT_NETWORK = WebhookNetwork()

@@ -20,13 +20,13 @@ REASONS: dict[type[BaseException], str] = {
     InvalidPredictions: "invalid_predictions",
     Overloaded: "overloaded",
     UnknownModel: "unknown_model",
-}  # by the error that refuses
+}  # reasons for the counter, by the error that refuses a request
 REASONS_OF_STATUS = {
     408: "timeout",
     413: "too_large",
     415: "unsupported_type",
     503: "overloaded",
-}  # for errors that HTTP alone knows
+}  # reasons for the counter, by the status of errors that only HTTP has
 OTHER_REASON = "invalid_request"
 SERVER_ERROR = "server_error"
 

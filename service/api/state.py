@@ -30,7 +30,7 @@ class DatabaseState:
     settings: Settings
     engine: Engine
     alerts: Alerts
-    queue: App  # of deliveries
+    queue: App  # the queue of deliveries
     refusals: RecentRefusals
 
 
@@ -47,7 +47,7 @@ class ServerState(DatabaseState):
     drift_collector: DriftCollector
     drift_metrics: SingleFlight[bytes]
     parsers: ParsingPool
-    body_budget: BodyBudget  # of the bodies of requests over HTTP, and of the messages over gRPC
+    body_budget: BodyBudget  # memory for the bodies of HTTP requests and the messages of gRPC calls
     recent_events: RecentEvents = field(default_factory=RecentEvents)
     stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop
 

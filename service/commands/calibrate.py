@@ -29,7 +29,7 @@ class CalibratedStream(TypedDict):
 
     stream: str
     predictions: int
-    share: float  # of the span's predictions that were used
+    share: float  # share of the span's predictions that were used
     context: str | None
     design_effect: float
     threshold: float  # nats

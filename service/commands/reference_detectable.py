@@ -15,7 +15,7 @@ class DetectableAtRate(TypedDict):
     """When a change of a class share is detected at a rate of traffic."""
 
     rate: float  # predictions a second
-    class_share: list[float]  # before and after
+    class_share: list[float]  # share before and after the change
     predictions: int | None
     seconds: float | None
     text: str

@@ -18,7 +18,7 @@ class Gallery:
     """Thumbnails of the first images of each class, and so, images being in random order, of a random part."""
 
     classes: int
-    images: dict[int, bytes] = field(default_factory=dict)  # by row
+    images: dict[int, bytes] = field(default_factory=dict)  # JPEG bytes by row of the reference
     _met: int = 0
     _counts: Counter[int] = field(default_factory=Counter)
 

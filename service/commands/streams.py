@@ -21,7 +21,7 @@ class ListedStream(TypedDict):
     since: str | None
     predictions: int
     reference: int | None
-    baseline: str | None  # what was accepted of the traffic that it is compared with
+    baseline: str | None  # the accepted part of the traffic that it is compared with
     retired_at: str | None
 
 

@@ -11,7 +11,7 @@ from .scans import Scans, darker_and_blurred, scan
 Kind = Literal["none", "covariate", "label", "concept"]
 
 RUSH = (1, 7)  # digits that become more frequent in the label shift
-RUSH_FACTOR = 5.0  # how many times as frequent they become
+RUSH_FACTOR = 5.0  # factor by which these classes become more frequent
 SWAPPED = {3: 8, 8: 3}  # digits whose labels are exchanged in the concept shift
 CALM = 1500  # predictions of a calm stage, which is prolonged up to three times until all alerts are resolved
 LIMIT = 1200  # predictions within which a planted shift must be detected

@@ -19,9 +19,9 @@ from .window_statistics import BLOCK, window_lengths
 MIN_CALM_ROWS = 1000  # smallest number of rows that can be declared calm
 MAX_CHUNKS, MIN_CHUNKS = 48, 16  # draws of the baseline's error
 BUDGET = 9e7  # block scores simulated in all
-CALM_CHUNKS = 16  # the same for traffic declared calm, where each of the redrawn stretches is simulated as well
+CALM_CHUNKS = 16  # draws for traffic declared calm, where each of the redrawn stretches is simulated as well
 REDRAWN_STRETCHES = 16  # stretches of calm traffic whose scales stand for another user's
-STRETCH_CHUNKS = 4  # of each of them
+STRETCH_CHUNKS = 4  # draws of each of these stretches
 
 
 def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = None) -> DetectorCalibration:

@@ -52,7 +52,7 @@ class DailyCycle:
         self._dimensions = dimensions
         self._starts = starts
         self._harmless = 2 * HARMFUL * variances / baseline_rows
-        self._sums = np.zeros((BINS, columns))  # of the current day
+        self._sums = np.zeros((BINS, columns))  # sums of the current day's parts
         self._counts = np.zeros(BINS, dtype=np.int64)
         self._bin = -1  # number of the newest part of a day since the Unix epoch
         self._of_hours = np.zeros((BINS, columns))  # means of each part, added up over days

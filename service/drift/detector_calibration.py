@@ -28,7 +28,7 @@ class DetectorCalibration(NamedTuple):
     maxima: FloatArray  # (draws of the baseline, epochs of EPOCH x BLOCK predictions)
     size: int  # predictions that the baseline's mean was estimated from
     context: ContextModel | None = None
-    calibrated: bool = False  # on traffic that was declared calm
+    calibrated: bool = False  # True if it was calibrated on traffic that was declared calm
 
     def threshold(self, expected_run_time: float) -> float:
         """Return the evidence that nine references of ten reach at most once in `expected_run_time` predictions.

@@ -16,15 +16,15 @@ class DetectorState:
     """What changes with every prediction."""
 
     pending: Float32Array  # score rows that do not fill a block yet
-    pending_ends: IntArray  # predictions up to each of them
-    cumulated: FloatArray  # CUSUMs of the ratios
-    since: IntArray  # predictions before each CUSUM was last zero
+    pending_ends: IntArray  # predictions up to each pending row
+    cumulated: FloatArray  # CUSUMs of the likelihood ratios
+    since: IntArray  # number of predictions when each CUSUM was last zero
     count: int = 0
-    evidence: float = 0.0  # after the last block, that of repeats left out
+    evidence: float = 0.0  # evidence after the last block, without that of repeats
     drift_detected: bool = False
     leading: Leading | None = None
     change: ChangePoint | None = None
-    long_evidence: float = 0.0  # of the longer windows at the last coarse step
+    long_evidence: float = 0.0  # evidence of the longer windows at the last coarse step
     long_group: int = 0
 
     @classmethod

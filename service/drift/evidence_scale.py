@@ -27,7 +27,7 @@ class Scale(NamedTuple):
     Wilson and Hilferty (1931), The distribution of chi-square, PNAS 17.
     """
 
-    mean: FloatArray  # of the cube root of a window's statistic (Wilson and Hilferty)
+    mean: FloatArray  # mean of the cube root of a window's statistic (Wilson and Hilferty)
     deviation: FloatArray
     window_start: FloatArray  # normal evidence at the TAIL quantile
     window_slope: FloatArray  # mean excess beyond it

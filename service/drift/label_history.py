@@ -31,7 +31,7 @@ class LabelHistory:
     def __init__(self, classes: int, harmless: float) -> None:
         self.count = 0
         self.recent: list[Label] = []
-        self.sums = self._before = LabelSums.zero(classes)  # of all labels, and of those before the recent ones
+        self.sums = self._before = LabelSums.zero(classes)  # sums of all labels, and of those before the recent ones
         self._harmless = harmless
         self._clusters: dict[int, None] = {}
         self._ids: dict[int, None] = {}

@@ -42,7 +42,7 @@ class LearntSlopes(NamedTuple):
     model: ContextModel
     of_reference: Float32Array  # (m, columns), what the model expects of the baseline's own rows
     path: FloatArray  # (n, c), covariates of the traffic of before in its order, less the baseline's mean
-    share: float  # of the span's predictions that this traffic holds
+    share: float  # share of the span's predictions that this traffic holds
 
     @classmethod
     def of(cls, scores: DetectorScores, learnt: LearntContext) -> "LearntSlopes":

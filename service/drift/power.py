@@ -14,7 +14,7 @@ from .window import MIN_WINDOW, WindowTest
 POWER = 0.8
 LEVEL = 0.01
 WINDOWS = 6  # drawn per shift and size
-MAX_ROWS = 800  # of the half that serves as the reference
+MAX_ROWS = 800  # rows of the half that serves as the reference
 OUTLYING = 3.0  # deviations by which an outlying image's embedding is moved
 
 Plant = Callable[[Reference, int, float, np.random.Generator], Sample]

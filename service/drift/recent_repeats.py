@@ -73,8 +73,8 @@ def repeat_share(keys: IntArray) -> float:
 class RepeatAlarm(NamedTuple):
     """A surge of repeats, in numbers of predictions seen."""
 
-    since: int  # when the evidence was last zero
-    at: int  # when it passed the threshold
+    since: int  # number of predictions when the evidence was last zero
+    at: int  # number of predictions when it passed the threshold
 
 
 class MarkedRepeats(NamedTuple):

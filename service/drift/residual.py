@@ -139,7 +139,9 @@ class ResidualTest:
         again = label_shift.estimate_redrawn_proportions(self._ratios, counts, self.prior, q)
         classes = (counts.T @ np.eye(len(q), dtype=np.float32)[self._labels]).astype(np.float64) / m
         multipliers = rng.standard_normal(counts.shape, dtype=np.float32)
-        variances = np.where(self._counts > 0, q**2 / np.maximum(self._counts, 1), 0)  # of the class means, weighted
+        variances = np.where(
+            self._counts > 0, q**2 / np.maximum(self._counts, 1), 0
+        )  # weighted variances of the class means
         error = np.sqrt(variances / np.maximum(self._drawn_counts, 1) / self._represented(variances))
         row_weight = np.float32(1 / (m * np.sqrt(self._represented(q))))
         weights = counts * row_weight - multipliers * error[self._labels, None].astype(np.float32)

@@ -11,7 +11,7 @@ from .types import Float32Array, IntArray
 
 MAX_FITTED_ROWS = 20_000  # rows of a reference that scales, scores and calibrations are fitted to: bounds the memory
 FITTED_SEED = 20_000  # seed of their choice; it must not change, because states hold scores that were fitted to them
-SUM_TOLERANCE = 0.02  # how far a row of float16 probabilities may be from summing to one
+SUM_TOLERANCE = 0.02  # largest distance of the sum of a row of float16 probabilities from one
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ class ScoreSums:
     """
 
     def __init__(self, columns: int, count: int) -> None:
-        self.blocks = 0  # since the start
+        self.blocks = 0  # number of blocks since the start
         self.start = count
         self._prefix = np.zeros((CAPACITY + 1, columns))  # row `_last` is the sum up to the last block
         self._ends = np.full(CAPACITY + 1, count, dtype=np.int64)  # predictions before the end of each row's block

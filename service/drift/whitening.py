@@ -8,7 +8,7 @@ from .types import Float32Array
 
 Matrix = NDArray[np.float64]
 
-RIDGE = 1e-2  # of the largest eigenvalue, added to every one
+RIDGE = 1e-2  # share of the largest eigenvalue that is added to every one
 
 
 def inverse_root(covariance: Matrix, ridge: float = RIDGE) -> Matrix:

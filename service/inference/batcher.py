@@ -69,7 +69,7 @@ class Batcher(Generic[T, R]):
         self._waiting: deque[_QueuedItem[T, R]] = deque()
         self._recent: deque[float] = deque(maxlen=RECENT_RUNS)  # seconds of the latest runs
         self._thread_runs = 0  # runs of the current thread
-        self._changed = threading.Condition()  # that the thread waits for
+        self._changed = threading.Condition()  # condition that the thread waits for
         self._closing = False
         self._thread: threading.Thread | None = None
         if self._wait:
@@ -104,7 +104,7 @@ class Batcher(Generic[T, R]):
     async def close(self) -> None:
         """Finish what waits and end the thread."""
         with self._changed:
-            self._closing = True  # from here on, a thread does not end before nothing waits
+            self._closing = True  # a thread that is running now ends when the queue is empty
             self._changed.notify()
         while self._thread is None and self._waiting:
             self._run_inline()

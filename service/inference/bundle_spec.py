@@ -122,7 +122,7 @@ class Spec(BaseModel):
     name: Name
     version: Version
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    input: InputSpec | None = None  # not used by a model that is served elsewhere
+    input: InputSpec | None = None  # None for a model that is served elsewhere
     output: OutputSpec
 
     @model_validator(mode="after")

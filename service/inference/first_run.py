@@ -17,7 +17,7 @@ from .probe_images import probe_images
 from .runtime import open_session
 
 SIDES = (224, 28, 32, 64, 96, 128, 160, 192, 256, 299, 384, 512)  # pixels, tried if height and width are free
-INTEGER_MEANS = {"uint8": 0.0, "int8": 128.0, "int32": 0.0, "int64": 0.0}  # what is subtracted from pixels of 0..255
+INTEGER_MEANS = {"uint8": 0.0, "int8": 128.0, "int32": 0.0, "int64": 0.0}  # subtracted from pixels of 0..255
 RANGE = ("scale", "mean", "std")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-EXTERNAL_KEY = b"\x0a\x08location"  # how protobuf writes the key of an external file's name
+EXTERNAL_KEY = b"\x0a\x08location"  # protobuf's bytes of the key of an external file's name
 
 
 def files_sha256(path: Path) -> str:

@@ -27,13 +27,13 @@ class ImageInput:
     """The input that takes images; a side, the batch or the number of channels is None if it is free."""
 
     name: str
-    layout: str  # as `InputSpec.layout`
+    layout: str  # a value of `InputSpec.layout`
     channels: int | None
     height: int | None
     width: int | None
     batch: int | None
     dtype: str
-    is_raw: bool = False  # whether the graph itself scales pixels of 0..255
+    is_raw: bool = False  # True if the graph itself scales pixels of 0..255
 
 
 def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int, int] | None = None) -> ImageInput:

@@ -56,7 +56,7 @@ class DecodedImage(NamedTuple):
     pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3)
     width: int
     height: int
-    tensor: NDArray[np.float32] | None = None  # what the network reads, where the client prepared it
+    tensor: NDArray[np.float32] | None = None  # the network's input if the client prepared it
 
 
 def allow_pixels(max_pixels: int) -> None:

@@ -27,7 +27,7 @@ class Assessment(NamedTuple):
     kind: str
     certainty: Certainty
     severity: Severity
-    report: StoredReport  # that of the window, with the kind and the summary of the alert
+    report: StoredReport  # the window's report, with the kind and the summary of the alert
 
 
 def assess(update: StreamUpdate, alarm: Alarm, report: StoredReport | None, summarise: Summarise) -> Assessment:

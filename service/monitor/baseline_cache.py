@@ -64,7 +64,7 @@ class BaselineCache:
         self._engine = engine
         self._settings = settings
         self._background: Background[PreparationResult] = Background("baselines", inline=inline)
-        self._ready: dict[BaselineKey, PreparedReference] = {}  # in the order of their last use
+        self._ready: dict[BaselineKey, PreparedReference] = {}  # the least recently used comes first
         self._failures: dict[BaselineKey, Failure] = {}
         self._requested: set[BaselineKey] = set()
         self._seconds: list[SecondResult] = []

@@ -52,7 +52,7 @@ class Monitor:
         self._explanations = Explanations(engine, unlimited=inline)
         self._processor = ModelProcessor(engine, settings, alerts, self.id, self._baselines, self._explanations)
         self._leases = ModelLeases(engine, self.id, self._processor)
-        self._answers: dict[int, list[Explanation]] = {}  # of window tests, by model, that no step has stored
+        self._answers: dict[int, list[Explanation]] = {}  # explanations by model that no step has stored yet
         self._polled_at = -float("inf")
         self.turned_at = time.monotonic()
 

@@ -78,7 +78,7 @@ class Replay:
         self._seconds = 0.0
         self._now = EPOCH
         self.positions_at: dict[dt.datetime, dict[str, int]] = {}
-        self.points: list[EvidencePoint] = []  # since the last call of `take_points`
+        self.points: list[EvidencePoint] = []  # points since the last call of `take_points`
 
     @property
     def incidents(self) -> tuple[ReplayedIncident, ...]:

@@ -25,7 +25,7 @@ MAX_RECENT = 5000  # predictions whose ids are kept, to explain an alarm and to 
 CONFIDENCE_STRIDE = 5  # predictions for each one whose confidence is stored
 MAX_CONFIDENCES = 2000  # predictions whose confidence is stored, the newest
 RATE_POINTS = 30  # times that the rate is measured over
-RATE_INTERVAL = dt.timedelta(seconds=10)  # between two of them
+RATE_INTERVAL = dt.timedelta(seconds=10)  # time between two points of the rate
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class StoredStep(NamedTuple):
 
     state: ModelState
     ids: dict[str, int]
-    has_statuses: bool  # whether the statuses of the streams were stored with it
+    has_statuses: bool  # True if the statuses of the streams were stored with it
 
 
 def write_transition(

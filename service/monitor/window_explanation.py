@@ -10,7 +10,7 @@ from .prepared_reference import PreparedReference
 from .stored_report import StoredReport
 
 NEIGHBOURS = 3  # reference rows that are shown next to each witness
-BINS = 24  # of a property's histogram
+BINS = 24  # bins of a property's histogram
 
 
 def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport:

@@ -28,7 +28,7 @@ class EvidenceHistory:
     threshold: float | None
     change: int | None = None
     change_range: tuple[int, int] | None = None
-    span: tuple[int, int] | None = None  # of the window that the page shows
+    span: tuple[int, int] | None = None  # positions of the window that the page shows
     alarm: int | None = None
     counted: Literal["predictions", "labels"] = "predictions"
 

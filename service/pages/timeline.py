@@ -25,7 +25,7 @@ COLOURS = {
     "harm": ("#a40e26", "#ffa198"),
     "repeats": ("#4d2d00", "#d29922"),
     "unknown": ("#57606a", "#8b949e"),
-}  # of each kind of shift, on light and on dark ground
+}  # colours of each kind of shift, on light and on dark ground
 OTHER_KIND = "unknown"
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#1f2328}.title{font-weight:600;font-size:15px}.name{font-weight:600}"

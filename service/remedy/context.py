@@ -18,7 +18,7 @@ class Context:
     """One run of `tidemark remedy`."""
 
     span: Span
-    report: WindowReport  # of the span
+    report: WindowReport  # the report of the span
     kinds: frozenset[str]  # the detected kinds among "label", "covariate" and "concept"
     out: Path  # exists
     bundle: Bundle | None = None

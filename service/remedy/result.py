@@ -99,10 +99,10 @@ class Improvement:
     metric: str  # "accuracy", "log-loss" or "mmd"
     before: float
     after: float
-    amount: float  # after minus before, with the sign that makes larger better
+    amount: float  # value after minus value before, with the sign that makes larger better
     low: float
     high: float
-    measured_on: str  # in words, such as "reference reweighted to the estimated priors, 5-fold cross-validation"
+    measured_on: str  # data in words, such as "reference reweighted to the estimated priors, 5-fold cross-validation"
     estimated: bool  # True where no labelled target data backs it
 
     @property
@@ -129,15 +129,15 @@ class Improvement:
 class RemedyResult:
     """One remedy: what it is, what it improves, and which files were written."""
 
-    name: str  # as `--remedy` names it
+    name: str  # name for `--remedy`
     kind: str  # the shift that it is for: "label", "covariate" or "concept"
     summary: str  # one sentence for a person
     improvements: tuple[Improvement, ...] = ()
-    exported: bool = False  # whether a bundle or switch that changes answers was written
+    exported: bool = False  # True if a bundle or switch that changes answers was written
     files: tuple[str, ...] = ()  # relative to the output folder
     code: dict[str, str] = field(default_factory=dict)  # lines to paste, by the library that they are for
     pictures: tuple[str, ...] = ()  # SVG elements, or <img> elements with a data URI, made by us alone
-    missing: str = ""  # what else would be written, and with what, as a sentence
+    missing: str = ""  # a sentence: what else could be written, and what that needs
     details: RemedyDetails = field(default_factory=RemedyDetails)
 
     @property

@@ -15,7 +15,7 @@ from ..store import feedback, predictions, references, streams, traffic
 
 UNKNOWN = -1  # the label of a prediction without feedback
 MIN_ROWS = 200
-MAX_ROWS = 5_000  # of the span, the newest
+MAX_ROWS = 5_000  # newest predictions of the span that are read
 THUMBNAILS = 8
 
 
@@ -30,7 +30,7 @@ class Span:
     sample: Sample  # embeddings (m, d), probabilities (m, k), properties (m, p) or None
     ids: tuple[UUID, ...]
     labels: NDArray[np.int64]  # (m,) what feedback said, UNKNOWN elsewhere
-    sha256: str  # of the model file that predicted
+    sha256: str  # SHA-256 of the model file that predicted
     thumbnails: tuple[bytes, ...] = ()  # encoded images of the newest predictions, where the log has them
 
     def __len__(self) -> int:

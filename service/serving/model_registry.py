@@ -17,7 +17,7 @@ class RegisteredModel:
     """A model whose predictions this server logs: it answers, runs in shadow, or is served elsewhere."""
 
     bundle: AnyBundle
-    model_id: int  # of its row in Postgres
+    model_id: int  # id of its row in Postgres
     metrics: ModelMetrics
 
     @property
@@ -36,7 +36,7 @@ class ServedModel(RegisteredModel):
 
     bundle: Bundle
     predictor: Predictor[LoggedPredictions]
-    corrected: bool = False  # whether answers are corrected for other class proportions
+    corrected: bool = False  # True if answers are corrected for other class proportions
     shadows: tuple[Shadow, ...] = ()  # models that receive the images that this one has answered
 
 

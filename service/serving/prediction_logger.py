@@ -18,7 +18,7 @@ from .counters import ModelMetrics
 TOP_CLASSES = 5  # classes named in an answer
 
 Matrix = NDArray[np.float64]
-Correction = Callable[[NDArray[np.float32]], Matrix]  # of probabilities (m, k) for other class proportions
+Correction = Callable[[NDArray[np.float32]], Matrix]  # corrects probabilities (m, k) for other class proportions
 
 
 class LoggedPredictions(NamedTuple):

@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 class ShadowImage:
     """An image that the default model has answered."""
 
-    id: UUID  # of the default model's prediction
+    id: UUID  # id of the default model's prediction
     tags: dict[str, str]
-    image: DecodedImage  # as the default model saw it
+    image: DecodedImage  # the image that the default model was given
     data: bytes | None  # the image file, where the model in shadow must decode it for itself
 
     @property

@@ -27,7 +27,7 @@ class Columns(NamedTuple):
     thumbnails: bytes | None
 
 
-Layout = tuple[str | int | bool | None, ...]  # what batches have in common that can be one
+Layout = tuple[str | int | bool | None, ...]  # the properties that batches must share to be joined
 
 
 def encode(batch: Logged) -> Columns:

@@ -11,7 +11,7 @@ from . import rejected as rejected_batches
 from .file import SUFFIX, is_disk_full, open_to_read
 from .spool import DAMAGED
 
-PROGRESS_SECONDS = 3.0  # in which a server that reaches its database forwards the oldest prediction that waits
+PROGRESS_SECONDS = 3.0  # time in which a server that reaches its database forwards the oldest prediction
 PAUSE = 0.25  # seconds between two readings of the oldest prediction
 
 

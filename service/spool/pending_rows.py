@@ -16,9 +16,9 @@ class PendingRows:
     """The oldest rows of a spool."""
 
     batches: list[NumberedBatch]
-    last: int  # what `discard` takes once they are safe elsewhere; 0 where the spool is empty
-    more: bool  # whether the limits left rows behind
-    unreadable: tuple[int, ...] = ()  # what `set_aside` takes: rows whose columns do not fit together
+    last: int  # argument of `discard` once they are safe elsewhere; 0 if the spool is empty
+    more: bool  # True if the limits left rows behind
+    unreadable: tuple[int, ...] = ()  # rows whose columns do not fit together, for `set_aside`
 
     @property
     def count(self) -> int:

@@ -87,13 +87,13 @@ class LabelBatch:
     first: int
     last: int
     positions: NDArray[np.int64]  # (m,)
-    ids: list[UUID]  # of the predictions
+    ids: list[UUID]  # ids of the predictions
     predicted: NDArray[np.int64]  # (m,) predicted classes
     labels: NDArray[np.int64]  # (m,) true classes
     replaced: NDArray[np.int64]  # (m,) the class that an earlier label of the prediction gave, or NONE_REPLACED
     probabilities: NDArray[np.float32]  # (m, k)
     embeddings: NDArray[np.float32]  # (m, d) of the predictions, NaN where the log does not have them any more
-    tags: Sequence[Mapping[str, str]]  # of the predictions
+    tags: Sequence[Mapping[str, str]]  # tags of the predictions
     rejected: Mapping[str, int]  # labels that cannot be used, by reason
 
     def __len__(self) -> int:

@@ -50,7 +50,7 @@ class DrawnPrediction(NamedTuple):
     """A prediction that was drawn to be labelled."""
 
     id: UUID
-    probability: float  # with which it was drawn
+    probability: float  # probability with which it was drawn
     confidence: float  # calibrated probability of the predicted class
 
 
@@ -62,7 +62,7 @@ class NewRound(NamedTuple):
     until: dt.datetime  # time of the latest prediction
     population: int  # number of predictions
     mean_confidence: float  # over the population, calibrated
-    label_variance: float  # of the measured accuracy times the number of labels, expected
+    label_variance: float  # expected variance of the measured accuracy times the number of labels
     requested_by: str
 
 
@@ -85,7 +85,7 @@ class LabelRequest(NamedTuple):
     """A prediction of a round, and the label that came back for it."""
 
     prediction_id: UUID
-    place: int  # in the random order in which the predictions are to be labelled, from 1
+    place: int  # number in the random order of labelling, from 1
     probability: float
     confidence: float
     skipped: bool

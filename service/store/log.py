@@ -27,8 +27,8 @@ NEWEST = 2**62  # beyond any position
 class LogEnd(NamedTuple):
     """The end of a model's log."""
 
-    position: int  # of the last prediction committed
-    at: dt.datetime  # when it was committed
+    position: int  # position of the last prediction committed
+    at: dt.datetime  # time of that commit
 
 
 def written_position(connection: Connection, model_id: int) -> int:

@@ -76,7 +76,7 @@ class NumberedBatch(NamedTuple):
 class Run(NamedTuple):
     """Rows of a writer whose numbers follow each other."""
 
-    number: int  # of the first row
+    number: int  # number of the first row
     rows: int
 
 
@@ -84,7 +84,7 @@ class Writer(NamedTuple):
     """A writer as it is committed."""
 
     id: int
-    last_number: int  # of the last row committed, 0 at first
+    last_number: int  # number of the last row committed, 0 at first
 
 
 def write(

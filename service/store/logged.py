@@ -23,7 +23,7 @@ class Logged:
     """Predictions of one model, a row each, as they are logged."""
 
     model: str  # name:version
-    ids: bytes  # of m UUIDs, version 7, one after the other
+    ids: bytes  # the bytes of m UUIDs, version 7, one after the other
     labels: NDArray[np.int32]  # (m,), the predicted classes
     confidences: NDArray[np.float32]  # (m,)
     probabilities: NDArray[np.float16]  # (m, k)

@@ -27,7 +27,7 @@ class StoredPrediction:
     at: dt.datetime
     model_name: str
     model_version: str
-    labels: list[str]  # of the model's classes
+    labels: list[str]  # names of the model's classes
     label: int  # the predicted class
     confidence: float
     properties: bytes | None  # little-endian float32 (p,)

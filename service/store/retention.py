@@ -27,8 +27,8 @@ class Partition(NamedTuple):
     """A day of a partitioned table."""
 
     name: str
-    attached: bool  # whether it is a partition of its parent at present
-    pending: bool  # whether it is half detached
+    attached: bool  # True if it is a partition of its parent at present
+    pending: bool  # True if its detachment was interrupted
 
 
 def drop_days(engine: Engine, before: dt.date, lock_timeout: float = LOCK_TIMEOUT) -> tuple[list[str], list[str]]:

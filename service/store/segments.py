@@ -46,7 +46,7 @@ class Segment(NamedTuple):
 
     first_position: int
     last_position: int
-    first_number: int  # of the row at `first_position`
+    first_number: int  # number of the row at `first_position`
     writer_id: int
     at_from: dt.datetime  # time of the earliest prediction of the whole segment
     at_to: dt.datetime  # time of its latest prediction

@@ -10,7 +10,7 @@ class Size(NamedTuple):
     """A table or a day's partition."""
 
     name: str
-    parent: str | None  # of a partition
+    parent: str | None  # table that a partition belongs to
     rows: int  # alive, as Postgres estimates them
     dead: int  # rows that a vacuum would free
     heap: int  # bytes

@@ -48,28 +48,28 @@ class StreamRow(NamedTuple):
     model_name: str
     model_version: str
     model_sha256: str
-    labels: list[str]  # of the model's classes
-    stream: str  # its name: model:version[/slice]
+    labels: list[str]  # names of the model's classes
+    stream: str  # name of the stream: model:version[/slice]
     slice: str  # key=value; empty for the whole model
     reference_id: int | None
     state: str
     kind: str
     since: dt.datetime | None
-    position: int  # of the last prediction watched
-    label_position: int  # of the last label watched
-    window_position: int  # of the last prediction before the next window
+    position: int  # position of the last prediction watched
+    label_position: int  # position of the last label watched
+    window_position: int  # position of the last prediction before the next window
     written: int  # position of the model's last prediction in Postgres
     labels_written: int  # position of the model's last label in Postgres
-    written_at: dt.datetime | None  # when predictions were last committed
+    written_at: dt.datetime | None  # time at which predictions were last committed
     seen: int  # predictions of the stream that its detector has been given
-    tested: int  # of them, up to the end of the last window
-    window_start: int  # of them, before the next window
+    tested: int  # predictions up to the end of the last window
+    window_start: int  # predictions before the next window
     calm_windows: int
     status: StatusJson  # small and versioned, of the monitor
     rejected: dict[str, int]  # predictions that could not be watched, by reason
     blind_reason: str | None  # why the stream is not watched; None: it is
     lease_owner: UUID | None  # the monitor that watches it,
-    lease_until: dt.datetime | None  # until this moment unless it renews the lease
+    lease_until: dt.datetime | None  # end of the lease unless its owner renews it
     last_success_at: dt.datetime | None
     last_window_at: dt.datetime | None
     retired_at: dt.datetime | None

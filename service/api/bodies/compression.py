@@ -66,7 +66,7 @@ class Inflater:
     def _window_bits(self, data: bytes) -> int:
         without_header = len(data) < 2 or int.from_bytes(data[:2], "big") % 31 != 0
         if self._encoding == "deflate" and without_header:
-            return RAW_DEFLATE  # what many clients send; RFC 9110 asks for zlib's header
+            return RAW_DEFLATE  # many clients send it, although RFC 9110 requires zlib's header
         return WINDOW_BITS[self._encoding]
 
 

@@ -101,8 +101,8 @@ class LimitedBody:
         self._size = 0  # bytes so far, after decompression
         self._reserved = 0  # bytes of the budget
         self._compressed = b""  # bytes that have arrived and are not decompressed yet
-        self._arrived = False  # whether the client has sent all of it
-        self._complete = False  # whether the endpoint has all of it
+        self._arrived = False  # True once the client has sent the whole body
+        self._complete = False  # True once the endpoint has the whole body
         self._deadline = 0.0  # seconds of the event loop's clock; 0 before the first wait
 
     async def receive(self) -> Message:

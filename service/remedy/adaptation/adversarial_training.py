@@ -14,7 +14,7 @@ Integers = NDArray[np.int64]
 
 HIDDEN = 64  # units of the feature extractor and of the discriminator
 STEPS = 400
-BATCH = 64  # of each domain
+BATCH = 64  # rows of each domain in a batch
 RATE, RATE_DECAY, RATE_POWER = 0.01, 10.0, 0.75  # section 5.2.2: mu = 0.01 / (1 + 10 p)^0.75
 MOMENTUM = 0.9
 LAMBDA_RATE = 10.0  # section 5.2.2: lambda = 2 / (1 + exp(-10 p)) - 1

@@ -12,9 +12,9 @@ from .unsupervised import AdaptedModel, adaptation
 
 Floats = NDArray[np.float32]
 
-STRENGTHS = (0.1, 1.0)  # of the adversary
-ROWS = 5000  # of the reference that take part
-HELD_OUT = 0.3  # of them, for the choice and the calibration
+STRENGTHS = (0.1, 1.0)  # weights of the adversary that are tried
+ROWS = 5000  # rows of the reference that take part
+HELD_OUT = 0.3  # share of these rows for the choice and the calibration
 
 
 def domain_adversarial(context: Context) -> RemedyResult:

@@ -14,8 +14,8 @@ Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 FOLDS = 3
-ROWS = 1000  # of the reference that take part
-PENALTY = 0.1  # of the classifier that tells span from reference
+ROWS = 1000  # rows of the reference that take part
+PENALTY = 0.1  # penalty of the classifier that separates the span from the reference
 LARGEST_RATIO = 20.0
 
 

@@ -26,7 +26,7 @@ from .onnx_surgery import Ending, drop_outputs_behind
 ADAPTED, CORRECTED = "+adapted", "+corrected"  # behind the version
 MIN_CLASS_WEIGHT = 1e-12  # a class of which nothing was found keeps this much, for its logarithm is taken
 PROBES = 16  # random images on which a written bundle is compared with numpy
-TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-3  # of probabilities, of models in float32 and in float16
+TOLERANCE, HALF_TOLERANCE = 1e-5, 2e-3  # largest error of probabilities, of models in float32 and in float16
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]

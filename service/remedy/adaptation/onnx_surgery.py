@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-PREFIX = "tidemark_"  # of the tensors added
+PREFIX = "tidemark_"  # prefix of the names of added tensors
 FREE_INITIALIZERS = 4  # the IR version from which constants need not be inputs, too
 MEAN_AXES_AS_INPUT = 18  # the opset from which ReduceMean takes its axes as an input
 

@@ -14,7 +14,7 @@ from .unsupervised import AdaptedModel, adaptation
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-RIDGE = 0.1  # of the mean variance of the reference, added to every direction's
+RIDGE = 0.1  # share of the reference's mean variance that is added to every direction's
 
 
 def renormalise(context: Context) -> RemedyResult:

@@ -21,10 +21,10 @@ SEARCHED = 200  # images and window rows on which magnitudes are searched for
 MAX_SWAP_ROUNDS = 2  # rounds of swaps for each set of operations
 REFINING = 20  # evaluations for each magnitude that is refined
 MATCH_P_VALUE = 0.05  # p-value above which images and window count as alike
-LEVEL = 0.01  # of chance that an operation is put in that does not bring the images nearer
-MIN_SHARE = 0.02  # of the first discrepancy that an operation has to take away
+LEVEL = 0.01  # probability that an operation is added which does not bring the images nearer
+MIN_SHARE = 0.02  # share of the first discrepancy that an operation has to remove
 RANGE_HALF_WIDTHS = (0.1, 0.2, 0.35, 0.5)  # half of a range, as a share of the distance of its middle from the identity
-STEPS = (0.02, 0.04, 0.08, 0.16, 0.32)  # of that distance, by which the middle is moved until that fits worse
+STEPS = (0.02, 0.04, 0.08, 0.16, 0.32)  # shares of that distance by which the middle is moved until the fit gets worse
 INTERVAL_LEVEL = 0.01  # level at which a moved middle fits worse
 
 

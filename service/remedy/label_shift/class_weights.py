@@ -17,7 +17,7 @@ from .cross_fitting import halves_of_span
 Matrix = NDArray[np.float64]
 
 FOLDS = 5
-FITTED_ROWS = 3000  # of the reference, on which a retraining is tried
+FITTED_ROWS = 3000  # rows of the reference on which a retraining is tried
 LARGEST_FIT = 1e9  # rows times columns times classes; above it a retraining is not tried
 FILE, RESAMPLE = "class_weights.json", "resample.json"
 

@@ -48,10 +48,10 @@ class Priors(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str  # name:version
-    sha256: str  # of model.onnx
-    classes: tuple[ClassShare, ...]  # in the model's order
+    sha256: str  # SHA-256 of model.onnx
+    classes: tuple[ClassShare, ...]  # one a class, in the model's order
     calibration: CalibrationValues
-    predictions: Annotated[int, Field(ge=1)] | None = None  # that the shares were estimated from
+    predictions: Annotated[int, Field(ge=1)] | None = None  # number that the shares were estimated from
 
     @property
     def identity(self) -> str:

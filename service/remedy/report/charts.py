@@ -8,10 +8,10 @@ from ..result import ClassShareJson, Improvement
 
 WIDTH = 340
 NAME = 104  # width of what is written left of the marks
-VALUE = 92  # and right of them
+VALUE = 92  # width of the values right of the bars, in pixels
 ROW = 20
 MAX_CLASSES = 12  # classes
-LETTERS = 12  # of a class's name
+LETTERS = 12  # letters of a class's name that are shown
 KEY = Markup(
     '<p class="key"><span>reference</span><span class="est">this span, with its 95 % interval</span> share × weight</p>'
 )

@@ -21,8 +21,9 @@ MARGIN = 18
 MAX_POINTS = 400  # points of each side on a map
 BINS = 24
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#b79f00", "#3399bb", "#aa3377", "#dd7711", "#7755cc", "#777777", "#009988")
-STYLES = 'fill="var(--ref, #aaa)"', 'fill="none" stroke="var(--accent, #1f5fa8)"'  # of the reference, of the span
-COLD, HOT = np.array([58, 118, 175]), np.array([214, 69, 32])  # from typical to atypical
+# SVG attributes of the reference's points, and of the span's
+STYLES = 'fill="var(--ref, #aaa)"', 'fill="none" stroke="var(--accent, #1f5fa8)"'
+COLD, HOT = np.array([58, 118, 175]), np.array([214, 69, 32])  # colours of typical and of atypical images
 
 
 def pictures(span: Span, seed: int = 0) -> tuple[tuple[str, Markup], ...]:

@@ -15,7 +15,7 @@ from ...errors import DatabaseError
 
 NAME = "pgserver"  # account that is created for the server when Tidemark runs as root
 FALLBACK = "nobody"  # account for systems without useradd
-SYSTEM_PATH = os.pathsep.join((os.defpath, "/usr/local/sbin", "/usr/sbin", "/sbin"))  # where useradd may be
+SYSTEM_PATH = os.pathsep.join((os.defpath, "/usr/local/sbin", "/usr/sbin", "/sbin"))  # folders in which useradd may be
 PASS = stat.S_IXGRP | stat.S_IXOTH  # permission bits to pass through a folder
 CREATE_SECONDS = 5.0  # seconds to wait for another process that is creating the account at the same moment
 CREATE_PAUSE = 0.2  # seconds between two attempts

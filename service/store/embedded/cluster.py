@@ -11,7 +11,7 @@ from .account import Account
 
 SUPERUSER = "postgres"
 NEW_SUFFIX = ".new"  # folder in which initdb works, next to the final one
-INCOMPLETE_SUFFIX = ".incomplete"  # what an interrupted initdb of an earlier version of Tidemark left
+INCOMPLETE_SUFFIX = ".incomplete"  # suffix that an earlier version gave a folder while initdb ran
 LAST_CREATED = Path("base", "5")  # database `postgres`, which initdb creates last and which holds Tidemark's tables
 TELLING = re.compile("error:|fatal:|panic:|hint:|could not|cannot", re.I)  # marks lines that name a cause
 MAX_REASON_LINES = 3  # lines of initdb's output in an error

@@ -26,7 +26,7 @@ class XID8(UserDefinedType[str]):
         return "xid8"
 
 
-ischema_names["xid8"] = XID8  # so that reflection knows it, too
+ischema_names["xid8"] = XID8  # for reflection
 
 
 def created_at() -> Column[Any]:

@@ -28,7 +28,7 @@ label_rounds = Table(  # a population of predictions from which some were drawn 
     Column("population", Integer, nullable=False),  # number of predictions
     Column("requested", Integer, nullable=False),  # number of those that were drawn
     Column("mean_confidence", Double, nullable=False),  # over the population, calibrated
-    Column("label_variance", Double, nullable=False),  # of the measured accuracy times the number of labels, expected
+    Column("label_variance", Double, nullable=False),  # expected variance of the accuracy × labels
     Column("requested_by", Text, nullable=False),
     created_at(),
 )
@@ -40,7 +40,7 @@ label_requests = Table(  # the predictions that were drawn, in the random order 
     Column("round_id", Integer, ForeignKey("label_rounds.id", ondelete="CASCADE"), nullable=False),
     Column("place", Integer, nullable=False),
     Column("prediction_id", UUID(as_uuid=True), nullable=False),
-    Column("probability", Double, nullable=False),  # with which the prediction was drawn
+    Column("probability", Double, nullable=False),  # probability with which it was drawn
     Column("confidence", Double, nullable=False),  # calibrated probability of the predicted class
     Column("skipped", Boolean, nullable=False, server_default=text("false")),  # a person cannot decide its class
     PrimaryKeyConstraint("round_id", "place"),

@@ -37,7 +37,7 @@ models = Table(
     Column("sha256", Text, nullable=False),
     Column("labels", JSONB, nullable=False),
     created_at(),
-    Column("embedding_size", Integer, nullable=True),  # where it is served elsewhere: of its first embedding
+    Column("embedding_size", Integer, nullable=True),  # for a model served elsewhere: that of its first embedding
     UniqueConstraint("name", "version"),
 )
 
@@ -107,7 +107,7 @@ segments = Table(  # consecutive positions of a model that are consecutive numbe
     Column("model_id", Integer, nullable=False),
     Column("last_position", BigInteger, nullable=False),
     Column("first_position", BigInteger, nullable=False),
-    Column("first_number", BigInteger, nullable=False),  # of the row at `first_position`
+    Column("first_number", BigInteger, nullable=False),  # number of the row at `first_position`
     Column("writer_id", Integer, nullable=False),
     Column("at_from", DateTime(timezone=True), nullable=False),  # time of its earliest prediction
     Column("at_to", DateTime(timezone=True), nullable=False),  # time of its latest prediction
@@ -146,7 +146,7 @@ label_log = Table(  # each label that came back, and each correction of one, at 
     Column("prediction_id", UUID(as_uuid=True), nullable=False),
     Column("label", Integer, nullable=False),
     Column("replaced", Integer, nullable=True),  # the label that this one corrects
-    Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # of its prediction
+    Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # the prediction's tags
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("model_id", "position"),
 )

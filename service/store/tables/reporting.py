@@ -59,7 +59,7 @@ alerts = Table(
     Column("summary", Text, nullable=False),
     Column("report", JSONB, nullable=False),
     Column("severity", Text, nullable=False, server_default="ticket"),
-    Column("certainty", Text, nullable=False, server_default="sure"),  # of the kind
+    Column("certainty", Text, nullable=False, server_default="sure"),  # certainty of the kind
     Column("sequence", Integer, nullable=False, server_default="0"),  # number of the incident's last event
     Column("resolution", Text, nullable=True),
     Column("reopened", Integer, nullable=False, server_default="0"),  # times that the incident came back
@@ -68,10 +68,10 @@ alerts = Table(
     Column("acknowledged_note", Text, nullable=True),
     Column("muted_until", DateTime(timezone=True), nullable=True),
     Column("muted_by", Text, nullable=True),
-    Column(  # of a slice's alert: the alert of its model that it is part of
+    Column(  # the alert of the whole model that a slice's alert is part of
         "parent_id", UUID(as_uuid=True), ForeignKey("alerts.id", ondelete="SET NULL"), nullable=True
     ),
-    Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),  # what happened to the incident
+    Column("history", JSONB, nullable=False, server_default=text("'[]'::jsonb")),  # events of the incident
     CheckConstraint("state IN ('firing', 'resolved')", name="state"),
     CheckConstraint("severity IN ('ticket', 'page')", name="severity"),
     CheckConstraint("certainty IN ('likely', 'sure')", name="certainty"),
@@ -95,7 +95,7 @@ deliveries = Table(
     Column("event", Text, nullable=False),  # drift.firing, drift.changed, drift.resolved or test
     Column("url", Text, nullable=False),
     Column("format", Text, nullable=False),
-    Column("body", Text, nullable=False),  # as signed and sent
+    Column("body", Text, nullable=False),  # the bytes that are signed and sent
     Column("outcome", Text, nullable=False, server_default="pending"),
     Column("attempts", SmallInteger, nullable=False, server_default="0"),
     Column("last_status", SmallInteger, nullable=True),
@@ -103,7 +103,7 @@ deliveries = Table(
     Column("delivered_at", DateTime(timezone=True), nullable=True),
     Column("give_up_at", DateTime(timezone=True), nullable=False),
     created_at(),
-    Column("sequence", Integer, nullable=False, server_default="0"),  # of the event among those of its incident
+    Column("sequence", Integer, nullable=False, server_default="0"),  # number of the event in its incident
     CheckConstraint("outcome IN ('pending', 'delivered', 'failed', 'superseded', 'muted')", name="outcome"),
 )
 Index("ix_deliveries_alert_id", deliveries.c.alert_id)

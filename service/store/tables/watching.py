@@ -61,12 +61,12 @@ streams = Table(
     Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # evidence, threshold, rate, ...
     Column("last_success_at", DateTime(timezone=True), nullable=True),
     Column("last_window_at", DateTime(timezone=True), nullable=True),
-    Column("window_requested_at", DateTime(timezone=True), nullable=True),  # by a person, until the window is stored
-    Column("tag_counts", JSONB, nullable=True),  # of the whole model's stream: the busiest values of each tag
-    Column("retired_at", DateTime(timezone=True), nullable=True),  # of a slice's stream that others took the place of
-    Column("position", BigInteger, nullable=False, server_default="0"),  # of the last prediction watched
-    Column("label_position", BigInteger, nullable=False, server_default="0"),  # of the last label watched
-    Column("window_position", BigInteger, nullable=False, server_default="0"),  # of the last one before the next window
+    Column("window_requested_at", DateTime(timezone=True), nullable=True),  # until the requested window is stored
+    Column("tag_counts", JSONB, nullable=True),  # the most frequent values of each tag; of the whole model's stream
+    Column("retired_at", DateTime(timezone=True), nullable=True),  # set on a slice's stream that another one replaced
+    Column("position", BigInteger, nullable=False, server_default="0"),  # last prediction watched
+    Column("label_position", BigInteger, nullable=False, server_default="0"),  # last label watched
+    Column("window_position", BigInteger, nullable=False, server_default="0"),  # last one before the next window
     Column("lease_owner", UUID(as_uuid=True), nullable=True),  # the monitor that watches the stream
     Column("lease_until", DateTime(timezone=True), nullable=True),
     Column("blind_reason", Text, nullable=True),  # why the stream is not watched; NULL: it is
@@ -149,5 +149,5 @@ self_tests = Table(  # the last self-test of the detector of each reference
     Column("ran_at", DateTime(timezone=True), nullable=False),
     Column("succeeded_at", DateTime(timezone=True), nullable=True),
     Column("delay", Integer, nullable=True),  # predictions from the planted shift to the alarm, where there was one
-    Column("reason", Text, nullable=True),  # of a failure
+    Column("reason", Text, nullable=True),  # reason of a failure
 )
