@@ -23,7 +23,7 @@ REHEARSED_IMAGES = 600
 WINDOW = 500
 CALM_WINDOWS = 6  # windows without a shift
 NATURAL_WINDOWS = 3  # windows of each natural shift
-FALLEN = 0.05  # fall of the accuracy from which a window counts as harmed
+HARM_DROP = 0.05  # fall of the accuracy from which a window counts as harmed
 FEW_CLASSES = 3  # classes of a window whose other classes are missing
 OURS = "**rehearsals**"
 
@@ -58,7 +58,7 @@ class Errors:
     ) -> None:
         """Add the estimate for a window whose accuracy is `truth`, with its interval where there is one."""
         self.errors.append(estimate - truth)
-        if truth < whole - FALLEN:
+        if truth < whole - HARM_DROP:
             self.harmed.append(estimate - truth)
         if is_known:
             self.usable.append(estimate - truth)

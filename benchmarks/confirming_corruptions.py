@@ -45,13 +45,13 @@ def _rain(images: Images, share: float, rng: np.random.Generator) -> Images:
     return _levels(changed)
 
 
-def _thickened(images: Images, rounds: float, _: np.random.Generator) -> Images:
+def _thicken(images: Images, rounds: float, _: np.random.Generator) -> Images:
     """Let bright parts grow, as an overexposed sensor does."""
     size = (1, 1 + int(rounds), 1 + int(rounds)) + (1,) * (images.ndim - 3)
     return np.asarray(ndimage.maximum_filter(images, size=size))
 
 
-def _thinned(images: Images, rounds: float, _: np.random.Generator) -> Images:
+def _thin(images: Images, rounds: float, _: np.random.Generator) -> Images:
     size = (1, 1 + int(rounds), 1 + int(rounds)) + (1,) * (images.ndim - 3)
     return np.asarray(ndimage.minimum_filter(images, size=size))
 
@@ -117,8 +117,8 @@ CONFIRMING: dict[str, tuple[Corruption, tuple[float, ...]]] = {
     "ghost": (_ghost, (0.3, 0.6, 1.0)),
     "barrel": (_barrel, (0.1, 0.25, 0.5)),
     "rain": (_rain, (0.1, 0.25, 0.5)),
-    "thickened": (_thickened, (1, 2, 3)),
-    "thinned": (_thinned, (1, 2, 3)),
+    "thickened": (_thicken, (1, 2, 3)),
+    "thinned": (_thin, (1, 2, 3)),
     "sharpened": (_sharpened, (0.5, 1.5, 4.0)),
     "banding": (_banding, (20, 50, 100)),
     "median": (_median, (1, 2, 4)),

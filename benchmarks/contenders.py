@@ -78,7 +78,7 @@ class Contender:
 
 
 @contextmanager
-def started(name: str, job: Job, folder: Path) -> Iterator[Contender]:
+def running_contender(name: str, job: Job, folder: Path) -> Iterator[Contender]:
     """Start a contender and wait until it answers.
 
     Raises
@@ -127,7 +127,7 @@ def _with_backlog(job: Job, folder: Path, port: int) -> Launch:
     return command
 
 
-def _unlogged(job: Job, folder: Path, port: int) -> Launch:
+def _launch_unlogged(job: Job, folder: Path, port: int) -> Launch:
     script = (
         "import os, pathlib, sys, uvicorn\n"
         "from tidemark.server.options import ServeOptions\n"
@@ -193,11 +193,11 @@ def _peer(job: Job) -> dict[str, str]:
 
 EMPTY, LOGGED, UNLOGGED = "empty endpoint", "Tidemark", "Tidemark, not logging"
 MONITORED, BEHIND = "Tidemark with its monitor", "Tidemark with a backlog"
-OWN = (LOGGED, UNLOGGED, MONITORED, BEHIND)
+TIDEMARK_CONTENDERS = (LOGGED, UNLOGGED, MONITORED, BEHIND)
 MAKERS: dict[str, Callable[[Job, Path, int], Launch]] = {
     EMPTY: _empty,
     LOGGED: _tidemark(["serve"], monitored=False),
-    UNLOGGED: _unlogged,
+    UNLOGGED: _launch_unlogged,
     MONITORED: _tidemark(["up"], monitored=True),
     BEHIND: _with_backlog,
     "LitServe": _litserve,

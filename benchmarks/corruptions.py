@@ -29,7 +29,7 @@ def _speckle(images: Images, deviation: float, rng: np.random.Generator) -> Imag
     return _levels(images * (1 + deviation * rng.standard_normal(images.shape)))
 
 
-def _shot(images: Images, photons: float, rng: np.random.Generator) -> Images:
+def _shot_noise(images: Images, photons: float, rng: np.random.Generator) -> Images:
     return _levels(rng.poisson(images / 255 * photons) / photons * 255)
 
 
@@ -149,7 +149,7 @@ def _levels(values: Any) -> Images:
 CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, ...]]] = {
     "salt and pepper": (_salt_and_pepper, (0.03, 0.1, 0.25)),
     "speckle": (_speckle, (0.2, 0.5, 1.0)),
-    "shot noise": (_shot, (40, 12, 4)),
+    "shot noise": (_shot_noise, (40, 12, 4)),
     "elastic": (_elastic, (0.2, 0.4, 0.7)),
     "pixelate": (_pixelate, (0.5, 0.25, 0.15)),
     "posterize": (_posterize, (8, 4, 2)),

@@ -115,10 +115,10 @@ def _peer(
             py=window["probabilities"],
         )
         script = HARNESS.format(setup=setup, rounds=ROUNDS)
-        done = subprocess.run([python, "-c", script, data], capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("seconds")]
+        result = subprocess.run([python, "-c", script, data], capture_output=True, text=True)
+    lines = [line for line in result.stdout.splitlines() if line.startswith("seconds")]
     if not lines:
-        return "failed: " + (done.stderr.strip().splitlines() or ["?"])[-1][:80]
+        return "failed: " + (result.stderr.strip().splitlines() or ["?"])[-1][:80]
     return float(json.loads(lines[0].split()[1]))
 
 

@@ -76,7 +76,7 @@ def _installation() -> Iterator[tuple[Engine, str, Path]]:
 
 def _pace(engine: Engine, folder: Path) -> None:
     batches = _predictions(FORWARDED)
-    spooled = _spooled(engine, folder, batches)
+    spooled = _forward_from_spool(engine, folder, batches)
     with engine.begin() as connection:
         plain = f"CREATE TABLE plain AS SELECT {COPIED} FROM predictions LIMIT 0"
         connection.execute(text(plain))
@@ -120,7 +120,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
     for size in [10**power for power in range(5, 12) if 10**power < rows] + [rows]:
         _fill(engine, logged, size)
         logged = size
-        pace, _ = _spooled(engine, folder, _predictions(FORWARDED // 5))
+        pace, _ = _forward_from_spool(engine, folder, _predictions(FORWARDED // 5))
         with engine.connect() as connection:
             after = logged - logged // DAYS // 2
             calls: list[Callable[[], Any]] = [
@@ -130,7 +130,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),
             ]
-            times = " | ".join(f"{_quickest(call) * 1e3:.0f}" for call in calls)
+            times = " | ".join(f"{_shortest_seconds(call) * 1e3:.0f}" for call in calls)
         print(f"| {logged:,} | {pace:,.0f} | {times} |", flush=True)
 
 
@@ -148,7 +148,7 @@ def _fill(engine: Engine, first: int, last: int) -> None:
     _analyse(engine)
 
 
-def _spooled(engine: Engine, folder: Path, batches: list[Logged]) -> tuple[float, float]:
+def _forward_from_spool(engine: Engine, folder: Path, batches: list[Logged]) -> tuple[float, float]:
     """Forward predictions; return rows a second and seconds of processor time a row."""
     spool = Spool.create(folder / "spool")
     for batch in batches:
@@ -186,7 +186,7 @@ def _analyse(engine: Engine) -> None:
         connection.execute(text("CHECKPOINT"))  # else the fill is still being written while it is measured
 
 
-def _quickest(call: Callable[[], Any]) -> float:
+def _shortest_seconds(call: Callable[[], Any]) -> float:
     """Return the seconds of the quickest of several rounds, which other programs disturb least."""
     times = []
     for _ in range(ROUNDS):

@@ -37,8 +37,8 @@ def drive(url: str, bodies: Bodies, concurrency: int, seconds: int) -> Load:
     """Send requests over `concurrency` connections, each as soon as the last one is answered."""
     command = ["wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s", "--timeout", "20s", "-s", str(SCRIPT), url, "--"]
     arguments = [str(bodies.folder), str(bodies.count), bodies.content_type]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+    result = json.loads(result.stdout.strip().splitlines()[-1])
     return Load(result["requests"] / result["seconds"], result["p50"], result["p99"], result["failed"])
 
 

@@ -67,7 +67,7 @@ def run(_: World) -> None:
             _pace(engine, url, shape)
     print()
     with installation() as (engine, url):
-        _rest(engine, url)
+        _wait_for_rest(engine, url)
     with installation() as (engine, url):
         _fleet(engine, url, "models", [f"m{number}" for number in range(FLEET)], ())
     with installation() as (engine, url):
@@ -115,7 +115,7 @@ def _warm_up(monitor: Monitor) -> None:
     monitor.turn()
 
 
-def _rest(engine: Engine, url: str) -> None:
+def _wait_for_rest(engine: Engine, url: str) -> None:
     """Print the WAL that a prediction costs when they come one by one, and in bulk."""
     shape = SHAPES[0]
     rng = np.random.default_rng(0)
@@ -205,7 +205,7 @@ def _many_streams(engine: Engine, url: str) -> None:
     for number in range(6):
         log_predictions(engine, spool, "m:1", number * 1000, synthetic_predictions(shape, 1000, rng, values=STREAMS))
     monitor.settle()
-    grown = process.memory_info().rss - before
+    growth = process.memory_info().rss - before
     app = FastAPI()
     app.state.server = database_state(engine, Settings())
     app.include_router(drift.router)
@@ -214,8 +214,8 @@ def _many_streams(engine: Engine, url: str) -> None:
         "/metrics": lambda: drift_exposition(DriftCollector(engine)),
         "/drift": lambda: client.get("/drift").raise_for_status(),
     }
-    print(f"{STREAMS} streams: {grown / 1e6:.0f} MB in the monitor, ", end="")
-    print(", ".join(f"{name} {_quickest(read) * 1000:.0f} ms" for name, read in reads.items()), flush=True)
+    print(f"{STREAMS} streams: {growth / 1e6:.0f} MB in the monitor, ", end="")
+    print(", ".join(f"{name} {_shortest_seconds(read) * 1000:.0f} ms" for name, read in reads.items()), flush=True)
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
@@ -228,7 +228,7 @@ def _shares(profile: cProfile.Profile) -> dict[str, float]:
     return {stage: times.get(place, 0.0) / total for stage, place in STAGES.items()}
 
 
-def _quickest(read: Callable[[], object]) -> float:
+def _shortest_seconds(read: Callable[[], object]) -> float:
     times = []
     for _ in range(10):
         started = time.process_time()

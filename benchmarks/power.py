@@ -106,7 +106,7 @@ def _knock_out(world: World, indices: Any, share: float, rng: np.random.Generato
     return np.where(stays, indices, rng.choice(others, len(indices)))
 
 
-def _only_zero(world: World, indices: Any, rng: np.random.Generator) -> Any:
+def _only_class_zero(world: World, indices: Any, rng: np.random.Generator) -> Any:
     zeros = np.flatnonzero(world.labels[len(world.labels) // 2 :] == 0) + len(world.labels) // 2
     return rng.choice(zeros, len(indices), replace=len(zeros) < len(indices))
 
@@ -122,6 +122,6 @@ SHIFTS: dict[str, Callable[..., Images]] = {
     "large image shift": _image(90, 0.4, 0.4, True),
     "knock-out": lambda w, i, share, rng: w.images[_knock_out(w, i, share, rng)],
     "medium + knock-out": lambda w, i, share, rng: _MEDIUM(w, _knock_out(w, i, share, rng), 0.5, rng),
-    "only zero + medium": lambda w, i, share, rng: _MEDIUM(w, _only_zero(w, i, rng), share, rng),
+    "only zero + medium": lambda w, i, share, rng: _MEDIUM(w, _only_class_zero(w, i, rng), share, rng),
     CALM: lambda w, i, share, rng: w.images[i],
 }

@@ -20,7 +20,18 @@ import onnxruntime
 
 from benchmarks import chart, load
 from benchmarks.backlog import remaining
-from benchmarks.contenders import BEHIND, EMPTY, LOGGED, MONITORED, OWN, PACKAGES, UNLOGGED, Contender, Job, started
+from benchmarks.contenders import (
+    BEHIND,
+    EMPTY,
+    LOGGED,
+    MONITORED,
+    PACKAGES,
+    TIDEMARK_CONTENDERS,
+    UNLOGGED,
+    Contender,
+    Job,
+    running_contender,
+)
 from benchmarks.environments import Missing
 from benchmarks.load import Load
 from benchmarks.networks import mobilenet, resnet
@@ -87,9 +98,9 @@ def run(world: World) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         small = small_job(folder, world)
-        everyone = (EMPTY, UNLOGGED, LOGGED, MONITORED, BEHIND, *peers)
-        loads = _compare(Part("small CNN, 28 × 28 PNG", small, everyone, (64, 1), 4), folder / "small")
-        rates = {name: loads.median(name, 64, "rate") for name in everyone if name in loads}
+        contenders = (EMPTY, UNLOGGED, LOGGED, MONITORED, BEHIND, *peers)
+        loads = _compare(Part("small CNN, 28 × 28 PNG", small, contenders, (64, 1), 4), folder / "small")
+        rates = {name: loads.median(name, 64, "rate") for name in contenders if name in loads}
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars("Requests a second, small CNN, 64 connections", rates, LOGGED))
         print(f"chart: {CHART}\n", flush=True)
@@ -115,7 +126,7 @@ def memory(world: World) -> None:
         data = Path(scratch) / "memory"
         data.mkdir()
         sizes, answered = [], 0.0
-        with started(LOGGED, job, data) as contender:
+        with running_contender(LOGGED, job, data) as contender:
             while answered < MEMORY_REQUESTS:
                 sizes.append((int(answered), contender.memory()))
                 answered += 10 * load.drive(contender.url, contender.bodies, 64, 10).rate
@@ -132,7 +143,7 @@ def _compare(part: Part, folder: Path) -> Loads:
             data = folder / str(number)
             data.mkdir(parents=True)
             try:
-                contender = stack.enter_context(started(name, part.job, data))
+                contender = stack.enter_context(running_contender(name, part.job, data))
             except Missing as missing:
                 print(f"{name}: {missing}\n")
                 continue
@@ -191,10 +202,10 @@ def _loops(job: Job) -> tuple[Callable[[], int], Callable[[], int]]:
 def _rate(action: Callable[[], int]) -> float:
     """Return images a second."""
     action()
-    start, done = time.perf_counter(), 0
+    start, answered = time.perf_counter(), 0
     while time.perf_counter() - start < BARE_SECONDS:
-        done += action()
-    return done / (time.perf_counter() - start)
+        answered += action()
+    return answered / (time.perf_counter() - start)
 
 
 def _print(loads: Loads, part: Part) -> None:
@@ -210,12 +221,12 @@ def _print(loads: Loads, part: Part) -> None:
         print(f"| {name} | {' | '.join(cells)} | {loads.failed(name)} |")
     print(f"| {LOOP} | {loads.median(LOOP, many, 'rate'):,.0f} |" + " |" * len(columns))
     print("\nratios, medians over rounds:")
-    peers = [name for name in names if name not in (EMPTY, *OWN)]
-    for own in [name for name in names if name in OWN]:
-        rivals = [EMPTY, *([] if own == UNLOGGED else [UNLOGGED]), LOOP, *peers]
+    peers = [name for name in names if name not in (EMPTY, *TIDEMARK_CONTENDERS)]
+    for contender in [name for name in names if name in TIDEMARK_CONTENDERS]:
+        rivals = [EMPTY, *([] if contender == UNLOGGED else [UNLOGGED]), LOOP, *peers]
         for other in [rival for rival in rivals if rival in loads]:
-            print(f"  requests/s, {own} / {other}: {loads.ratio(own, other, many, 'rate'):.3f}")
+            print(f"  requests/s, {contender} / {other}: {loads.ratio(contender, other, many, 'rate'):.3f}")
         for concurrency in part.concurrencies[1:]:
             for other in peers:
-                ratio = loads.ratio(own, other, concurrency, "p50")
-                print(f"  p50 at {concurrency} connection, {own} / {other}: {ratio:.3f}")
+                ratio = loads.ratio(contender, other, concurrency, "p50")
+                print(f"  p50 at {concurrency} connection, {contender} / {other}: {ratio:.3f}")

@@ -91,7 +91,7 @@ async def attempt(
     DeliveryFailed
         It was not taken, and there is time left to try again.
     """
-    row = await run_query(engine, lambda connection: _next(connection, delivery_id))
+    row = await run_query(engine, lambda connection: _next_delivery(connection, delivery_id))
     if row is None:
         return
     if row.format == REMINDED and row.event == RESOLVED and row.alert_id is not None:
@@ -114,7 +114,7 @@ async def attempt(
         raise DeliveryFailed(error, retry_after)
 
 
-def _next(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
+def _next_delivery(connection: Connection, delivery_id: UUID) -> DeliveryRow | None:
     """Return a delivery that is to be attempted, or None where it is done, muted or superseded."""
     row = deliveries.get(connection, delivery_id)
     if row is None or row.outcome in ("delivered", "superseded", "muted"):

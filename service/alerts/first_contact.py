@@ -8,8 +8,8 @@ def accept_command(stream: str, since: dt.datetime, kind: str) -> str:
     """Return the command that makes a stream's traffic since a time its normal one: its mix of classes for a label
     shift, all of it for any other kind."""
     moment = since.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    what = "mix" if kind == "label" else "all"
-    return f"tidemark accept --stream {shlex.quote(stream)} --since {moment} --what {what}"
+    part = "mix" if kind == "label" else "all"
+    return f"tidemark accept --stream {shlex.quote(stream)} --since {moment} --what {part}"
 
 
 def first_contact_sentence(stream: str, since: dt.datetime, kind: str) -> str:

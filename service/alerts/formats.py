@@ -66,17 +66,17 @@ def alertmanager(event: str, at: dt.datetime, alert: AlertEventData) -> Body:
     }
     if event == RESOLVED:
         return [entry | {"endsAt": at.isoformat()}]
-    earlier = labels
+    earlier_labels = labels
     if previous := alert.get("previous"):
-        earlier = labels | {"kind": previous["kind"], "severity": previous["severity"]}
-    if earlier == labels:
+        earlier_labels = labels | {"kind": previous["kind"], "severity": previous["severity"]}
+    if earlier_labels == labels:
         return [entry]
-    return [entry | {"labels": earlier, "endsAt": at.isoformat()}, entry]
+    return [entry | {"labels": earlier_labels, "endsAt": at.isoformat()}, entry]
 
 
 def _labels(alert: AlertEventData) -> dict[str, str]:
-    fixed = {"alertname": "TidemarkDrift", "stream": alert["stream"]}
-    return fixed | {"kind": alert["kind"], "severity": alert["severity"]}
+    identity_labels = {"alertname": "TidemarkDrift", "stream": alert["stream"]}
+    return identity_labels | {"kind": alert["kind"], "severity": alert["severity"]}
 
 
 def standard_test(at: dt.datetime, data: TestEventData) -> Body:

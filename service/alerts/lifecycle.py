@@ -76,7 +76,7 @@ class Alerts:
         before = alerts.get(connection, alert_id)
         if before is None or alerts.update_alert(connection, alert_id, "firing", **change.columns()) is None:
             return False
-        rises = change.severity is not None and _rank(change.severity) > _rank(before.severity)
+        rises = change.severity is not None and _severity_rank(change.severity) > _severity_rank(before.severity)
         previous = PreviousValues(kind=before.kind, certainty=before.certainty, severity=before.severity)
         details = EventDetails(reason=change.reason, previous=previous)
         self._announce(connection, CHANGED, alert_id, change.at, details, urgent=rises)
@@ -220,5 +220,5 @@ class Alerts:
             defer_delivery(connection, self._queue, delivery_id, alert.id if alert else None, receiver.url)
 
 
-def _rank(severity: str) -> int:
+def _severity_rank(severity: str) -> int:
     return next(rank for rank, name in enumerate(SEVERITIES) if name == severity)

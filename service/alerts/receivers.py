@@ -38,17 +38,17 @@ class Reachability:
     @property
     def text(self) -> str:
         """The finding in words."""
-        finding = "answers" if self.error is None else f"does not answer: {self.error}"
-        return finding if self.keeps_silences else f"{finding}; {NO_SILENCES}"
+        answer = "answers" if self.error is None else f"does not answer: {self.error}"
+        return answer if self.keeps_silences else f"{answer}; {NO_SILENCES}"
 
 
 def reach_all(receivers: Sequence[WebhookReceiver], network: WebhookNetwork = DEFAULT_NETWORK) -> list[Reachability]:
     """Ask each receiver for its headers; any HTTP answer counts, since most take nothing but POST."""
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:
-        return list(pool.map(lambda receiver: _reach(receiver, network), receivers))
+        return list(pool.map(lambda receiver: _try_receiver(receiver, network), receivers))
 
 
-def _reach(receiver: WebhookReceiver, network: WebhookNetwork) -> Reachability:
+def _try_receiver(receiver: WebhookReceiver, network: WebhookNetwork) -> Reachability:
     public_url = public_receiver_url(receiver.url)
     keeps_silences = receiver.format != "alertmanager" or has_silences(receiver.url)
     try:

@@ -76,18 +76,18 @@ async def remind(
 
 async def _remind_of(alert: AlertRow, row: DeliveryRow, network: WebhookNetwork) -> None:
     now = dt.datetime.now(dt.UTC)
-    handled = _handled(alert, now)
-    if handled is None:
+    handling = _last_handling(alert, now)
+    if handling is None:
         await alertmanager_silences.end(row.url, alert.id, network)
-    elif handled.at >= row.created_at or now - row.created_at >= NEWS:
+    elif handling.at >= row.created_at or now - row.created_at >= NEWS:
         labels = orjson.loads(row.body)[-1]["labels"]
-        await alertmanager_silences.hold(row.url, alert.id, labels, handled.reason, now, network)
+        await alertmanager_silences.hold(row.url, alert.id, labels, handling.reason, now, network)
     _, error, _ = await post(row, None, network)
     if error is not None:
         logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
 
 
-def _handled(alert: AlertRow, now: dt.datetime) -> Handled | None:
+def _last_handling(alert: AlertRow, now: dt.datetime) -> Handled | None:
     """Return who takes care of an incident, or None where it is neither acknowledged nor muted."""
     if alert.muted_until is not None and alert.muted_until > now:
         times = [entry["at"] for entry in alert.history if entry["event"] == MUTED]

@@ -192,5 +192,5 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, expected)
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, _: Exception) -> Response:
+    async def _unexpected_error(request: Request, _: Exception) -> Response:
         return unexpected(request.scope["path"])

@@ -91,7 +91,7 @@ def to_dict(checks: Sequence[Check]) -> DoctorReport:
 
 def _database(engine: Engine, settings: Settings) -> list[Check]:
     """Return the checks of what lies in Postgres; those that need a current schema are left out where it is not."""
-    checks = _each(engine, {"database": _server, "clock": _clock})
+    checks = _run_checks(engine, {"database": _server, "clock": _clock})
     try:
         schema.check(engine)
     except TidemarkError as error:
@@ -101,14 +101,14 @@ def _database(engine: Engine, settings: Settings) -> list[Check]:
         "log": _log,
         "reference": _reference,
         "monitor": _monitor,
-        "watching": _watching,
+        "watching": _check_watching,
         "self-test": _self_test,
         "deliveries": _deliveries,
     }
-    return checks + _each(engine, more)
+    return checks + _run_checks(engine, more)
 
 
-def _each(engine: Engine, checks: Mapping[str, Callable[[Connection], Check]]) -> list[Check]:
+def _run_checks(engine: Engine, checks: Mapping[str, Callable[[Connection], Check]]) -> list[Check]:
     results = []
     for name, check in checks.items():
         try:
@@ -171,7 +171,7 @@ def _monitor(connection: Connection) -> Check:
     return Check("monitor", True, f"running, heartbeat {age:.0f} s ago")
 
 
-def _watching(connection: Connection) -> Check:
+def _check_watching(connection: Connection) -> Check:
     states = watching.of_models(connection)
     wholes = [row for row in streams.every(connection) if not row.slice and row.model_id in states]
     blind = [f"{row.stream} ({states[row.model_id].reason})" for row in wholes if states[row.model_id].is_blind]

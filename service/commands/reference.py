@@ -126,7 +126,7 @@ def build_reference(
     print(HELD_OUT, file=sys.stderr)
     for warning in [*warnings(built.bundle, rows, built.labels), *built.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
-    rehearsed = _rehearsed(built, reference) if rehearsals else None
+    rehearsed = _rehearse(built, reference) if rehearsals else None
     arrays = dict(built.arrays)
     if rehearsed is not None:
         arrays |= rehearsed.rehearsals.to_arrays()
@@ -158,7 +158,7 @@ def _detectable_shift(row: Detectable) -> DetectableShift:
     return DetectableShift(shift=row.shift, unit=row.unit, window_size=row.window_size, smallest=row.smallest)
 
 
-def _rehearsed(built: BuiltReference, reference: Reference) -> Rehearsed | None:
+def _rehearse(built: BuiltReference, reference: Reference) -> Rehearsed | None:
     """Run the rehearsals; None if the images or their labels are not there, or are too few."""
     if not isinstance(built.bundle, Bundle) or built.labels is None or len(built.rehearsed) < MIN_IMAGES:
         return None

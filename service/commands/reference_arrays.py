@@ -35,7 +35,9 @@ def read_arrays(bundle: AnyBundle, path: Path) -> dict[str, NDArray[Any]]:
     if [unicodedata.normalize("NFC", name) for name in names] != [
         unicodedata.normalize("NFC", label) for label in bundle.labels
     ]:
-        raise TidemarkError(f"{path}: class_names are {_some(names)}, the labels in model.toml {_some(bundle.labels)}")
+        raise TidemarkError(
+            f"{path}: class_names are {_join_names(names)}, the labels in model.toml {_join_names(bundle.labels)}"
+        )
     for name in ("embeddings", "probabilities"):
         if stored[name].ndim != 2 or stored[name].dtype.kind not in "fiu":
             raise TidemarkError(
@@ -69,5 +71,5 @@ def _check_running(bundle: Bundle, arrays: dict[str, NDArray[Any]], path: Path) 
         )
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _join_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -104,11 +104,13 @@ def rehearse(predict: Predict, reference: Reference, pixels: NDArray[np.uint8]) 
     plan = rehearsal_plan(colour=pixels.ndim == 4)
     recorder = Recorder(reference, np.arange(len(pixels)))
     started = time.monotonic()
-    done = 0
+    images_done = 0
     for number, chain in enumerate(_within_time(plan, started)):
-        recorder.add(_described(chain), reference.check(**predict(apply_chain(pixels, chain, seed=number))))
-        done += 1
-    return Rehearsed(recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, done == len(plan))
+        recorder.add(_rehearsal_of(chain), reference.check(**predict(apply_chain(pixels, chain, seed=number))))
+        images_done += 1
+    return Rehearsed(
+        recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, images_done == len(plan)
+    )
 
 
 def rehearse_bundle(
@@ -188,7 +190,7 @@ def _within_time(plan: Sequence[Chain], started: float) -> Iterator[Chain]:
         yield chain
 
 
-def _described(chain: Chain) -> Rehearsal:
+def _rehearsal_of(chain: Chain) -> Rehearsal:
     """Return a chain as the statistics name it."""
     operations = tuple(
         AppliedOperation(operation.name, operation.family, operation.unit, magnitude)

@@ -64,18 +64,20 @@ def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> St
     logged = [table for table in parts if table.parent == "predictions"]
     rows, total = sum(table.rows for table in logged), sum(table.total for table in parts)
     days = sorted(day for table in logged if table.rows and (day := retention.day_of(table.name)))
-    each = total / rows if rows else None
+    bytes_per_row = total / rows if rows else None
     full = [table.rows for table in logged if (day := retention.day_of(table.name)) and day < today and table.rows]
-    grown = None if each is None or not full else round(each * sum(full) / len(full) * retention_days)
+    expected_bytes = (
+        None if bytes_per_row is None or not full else round(bytes_per_row * sum(full) / len(full) * retention_days)
+    )
     return {
         "tables": [_row(table) for table in tables],
         "bytes": sum(table.total for table in tables),
         "predictions": rows,
-        "bytes_per_prediction": None if each is None else round(each),
+        "bytes_per_prediction": None if bytes_per_row is None else round(bytes_per_row),
         "days": len(days),
         "oldest_day": days[0].isoformat() if days else None,
         "retention_days": retention_days,
-        "bytes_at_retention": grown,
+        "bytes_at_retention": expected_bytes,
         "advice": _advice(tables, logged, retention_days, today),
     }
 
@@ -92,10 +94,10 @@ def show(report: StorageReport) -> None:
         vacuumed = row["vacuumed"][:16].replace("T", " ") if row["vacuumed"] else "never"
         table.add_row(row["name"], f"{row['rows']:,}", f"{row['dead']:,}", *weights, vacuumed, row["bound"] or "")
     console.print(table)
-    each = report["bytes_per_prediction"]
+    bytes_per_row = report["bytes_per_prediction"]
     console.print(
         f"{report['predictions']:,} predictions, {report['days']} of {report['retention_days']} days kept, "
-        + (f"{each:,} bytes each with indexes; " if each else "")
+        + (f"{bytes_per_row:,} bytes each with indexes; " if bytes_per_row else "")
         + f"{decimal(report['bytes'])} in all"
     )
     if report["bytes_at_retention"]:

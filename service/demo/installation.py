@@ -58,15 +58,15 @@ def _write_reference(path: Path, held_out: Scans, seed: int) -> None:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(  # noqa: S603
+    result = subprocess.run(  # noqa: S603
         [sys.executable, "-P", "-m", "tidemark.cli", *command],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise TidemarkError(f"tidemark {' '.join(command[:2])} failed: {done.stderr.strip().splitlines()[-1]}")
+    if result.returncode:
+        raise TidemarkError(f"tidemark {' '.join(command[:2])} failed: {result.stderr.strip().splitlines()[-1]}")
 
 
 def _await_ready(client: httpx.Client, process: subprocess.Popen[Any], log: Path) -> None:

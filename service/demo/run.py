@@ -71,7 +71,7 @@ def run(port: int, once: bool, seed: int, quiet: bool) -> Outcome:
             screen.verdict(outcome.ok, receiver.received)
             if not once:
                 screen.write(f"the pages stay up at http://127.0.0.1:{port} until Ctrl-C")
-                _until_interrupted()
+                _wait_for_interrupt()
     return outcome
 
 
@@ -152,7 +152,7 @@ class _Script:
             time.sleep(0.05)
 
 
-def _until_interrupted() -> None:
+def _wait_for_interrupt() -> None:
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())

@@ -37,8 +37,8 @@ class Screen:
 
     def stage(self, stage: Stage) -> None:
         """Announce a stage."""
-        planted = "nothing planted" if stage.kind == "none" else f"planted: {stage.kind} shift"
-        self._console.print(f"\n[bold]{stage.title}[/bold]  ({planted})")
+        planted_text = "nothing planted" if stage.kind == "none" else f"planted: {stage.kind} shift"
+        self._console.print(f"\n[bold]{stage.title}[/bold]  ({planted_text})")
 
     def progress(self, stage: Stage, sent: int, state: dict[str, Any]) -> None:
         """Show the evidence while a stage runs."""
@@ -55,8 +55,8 @@ class Screen:
         """Print the outcome of a stage."""
         mark = "[green]ok[/green]" if outcome.ok else "[red]NOT OK[/red]"
         if outcome.kind is None:
-            silent = "silent" if outcome.stage.kind == "none" else "not detected"
-            self._console.print(f"  {mark}  {silent}")
+            silence_text = "silent" if outcome.stage.kind == "none" else "not detected"
+            self._console.print(f"  {mark}  {silence_text}")
         else:
             self._console.print(
                 f"  {mark}  {outcome.kind} shift, {outcome.predictions} predictions after it was planted"

@@ -46,8 +46,8 @@ class Traffic:
     _weights: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        rushed = np.where(np.isin(self.held_out.labels, RUSH), RUSH_FACTOR, 1.0)
-        self._weights = {"label": rushed / rushed.sum()}
+        class_weight = np.where(np.isin(self.held_out.labels, RUSH), RUSH_FACTOR, 1.0)
+        self._weights = {"label": class_weight / class_weight.sum()}
 
     def draw(self, kind: Kind, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return images (count, 28, 28) and labels (count,)."""

@@ -25,7 +25,7 @@ def change_of_means(sums: ScoreSums, columns: slice, back: int) -> ChangePoint:
     The past is split where the mean w after the split explains most: max w |mean|² / 2.
     """
     since, blocks, before = sums.path(columns, back)
-    return _likeliest((since**2).sum(axis=1) / (blocks * BLOCK) / 2, before, sums.start)
+    return _most_likely((since**2).sum(axis=1) / (blocks * BLOCK) / 2, before, sums.start)
 
 
 def change_of_ratio(sums: ScoreSums, column: int, zeroed: int, back: int) -> ChangePoint:
@@ -36,11 +36,11 @@ def change_of_ratio(sums: ScoreSums, column: int, zeroed: int, back: int) -> Cha
     zeroed : int, predictions before its CUSUM was last zero.
     """
     since, _, before = sums.path(slice(column, column + 1), back)
-    earliest, best, latest = _likeliest(since[:, 0], before, sums.start)
+    earliest, best, latest = _most_likely(since[:, 0], before, sums.start)
     return ChangePoint(min(earliest, zeroed), min(best, zeroed), latest)
 
 
-def _likeliest(log_likelihood_ratio: FloatArray, before: IntArray, start: int) -> ChangePoint:
+def _most_likely(log_likelihood_ratio: FloatArray, before: IntArray, start: int) -> ChangePoint:
     """Return the change point with the largest gain in nats.
 
     Where nothing older is stored, the earliest possible point is the detector's start.

@@ -57,7 +57,7 @@ class DailyCycle:
         self._bin = -1  # number of the newest part of a day since the Unix epoch
         self._of_hours = np.zeros((BINS, columns))  # means of each part, added up over days
         self._squares = np.zeros(len(starts))  # squares of these means, over days and parts
-        self._of_days = np.zeros(len(starts))  # squares of the means of whole days
+        self._squares_of_days = np.zeros(len(starts))  # squares of the means of whole days
         self.days = 0
 
     @property
@@ -67,7 +67,7 @@ class DailyCycle:
             return False
         overall = self._group(self._of_hours.sum(axis=0) ** 2) / (BINS * self.days)
         hours = self._group((self._of_hours**2).sum(axis=0)) / self.days - overall
-        days = BINS * self._of_days - overall
+        days = BINS * self._squares_of_days - overall
         interaction = np.maximum(self._squares - overall - hours - days, 0)
         between = hours / (BINS - 1)
         within = interaction / ((BINS - 1) * (self.days - 1))
@@ -93,7 +93,7 @@ class DailyCycle:
                 means = self._sums / self._counts[:, None]
                 self._of_hours += means
                 self._squares += self._group((means**2).sum(axis=0))
-                self._of_days += self._group(means.mean(axis=0) ** 2)
+                self._squares_of_days += self._group(means.mean(axis=0) ** 2)
                 self.days += 1
             self._sums[:], self._counts[:] = 0, 0
         self._bin = part
@@ -109,7 +109,7 @@ class DailyCycle:
             "cycle_bin": self._bin,
             "cycle_of_hours": self._of_hours,
             "cycle_squares": self._squares,
-            "cycle_of_days": self._of_days,
+            "cycle_of_days": self._squares_of_days,
             "cycle_days": self.days,
         }
 
@@ -120,4 +120,4 @@ class DailyCycle:
         self._sums, self._counts = np.array(state["cycle_sums"]), np.array(state["cycle_counts"])
         self._bin, self.days = int(np.asarray(state["cycle_bin"])), int(np.asarray(state["cycle_days"]))
         self._of_hours, self._squares = np.array(state["cycle_of_hours"]), np.array(state["cycle_squares"])
-        self._of_days = np.array(state["cycle_of_days"])
+        self._squares_of_days = np.array(state["cycle_of_days"])

@@ -47,8 +47,8 @@ def detectable_shares(expected_run_time: float, baseline_rows: int) -> tuple[Det
     rows = []
     for before, after, factor in MEASURED_FACTORS:
         needed = factor * np.log(expected_run_time) / divergence(before, after)
-        seen = needed < baseline_rows
-        delay = int(np.ceil(needed * baseline_rows / (baseline_rows - needed))) if seen else None
+        is_detectable = needed < baseline_rows
+        delay = int(np.ceil(needed * baseline_rows / (baseline_rows - needed))) if is_detectable else None
         rows.append(DetectableShare(before, after, delay))
     return tuple(rows)
 

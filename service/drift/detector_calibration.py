@@ -45,8 +45,8 @@ class DetectorCalibration(NamedTuple):
         Gandy and Kvaloy (2013), Guaranteed conditional performance of control charts via bootstrap methods,
         Scandinavian Journal of Statistics 40.
         """
-        usual, excess = self._usual_draws()
-        maxima = np.sort(usual, axis=None)
+        in_range, excess = self._draws_in_range()
+        maxima = np.sort(in_range, axis=None)
         # Scales of calm traffic are evaluated on other stretches of it than they are fitted to, as on new rows.
         fresh_ratio = 1.0 if self.calibrated else FRESH_RATIO
         alarm_probability = -np.expm1(-EPOCH * BLOCK / (expected_run_time * fresh_ratio))
@@ -54,8 +54,8 @@ class DetectorCalibration(NamedTuple):
             typical = float(np.quantile(maxima, 1 - alarm_probability))
         else:
             start = float(np.quantile(maxima, 1 - EXCEEDING))
-            beyond = maxima[maxima > start] - start
-            slope = (beyond.sum() + TAIL_WEIGHT * TAIL_SLOPE) / (len(beyond) + TAIL_WEIGHT)
+            excess_maxima = maxima[maxima > start] - start
+            slope = (excess_maxima.sum() + TAIL_WEIGHT * TAIL_SLOPE) / (len(excess_maxima) + TAIL_WEIGHT)
             typical = start + float(slope * np.log(EXCEEDING / alarm_probability))
         return typical * (1 + excess / float(maxima.mean()))
 
@@ -73,7 +73,7 @@ class DetectorCalibration(NamedTuple):
             raise ValueError("calm traffic was declared with a context, these predictions have none")
         return self.context.expected(check_context(context, m, len(self.context.location)))
 
-    def _usual_draws(self) -> tuple[FloatArray, float]:
+    def _draws_in_range(self) -> tuple[FloatArray, float]:
         """Return the maxima (draws, epochs) of the `COVERED_SHARE` of draws with the lowest, each moved to the median
         draw's level, and by how many nats the last of these draws exceeds the median one.
 
@@ -85,8 +85,8 @@ class DetectorCalibration(NamedTuple):
         total = max(float((high - low) / (ndtri(0.75) - ndtri(0.25))) ** 2, 1e-12)
         reliability = max(1 - noise / total, MIN_RELIABILITY)
         last = float(np.quantile(means, COVERED_SHARE))
-        usual = means <= last
-        centred = self.maxima[usual] - reliability * (means[usual] - median)[:, None]
+        in_range = means <= last
+        centred = self.maxima[in_range] - reliability * (means[in_range] - median)[:, None]
         return np.asarray(centred), float(np.sqrt(reliability) * (last - median))
 
     def to_dict(self) -> dict[str, ArrayLike]:

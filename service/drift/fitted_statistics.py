@@ -61,11 +61,11 @@ class FittedStatistics:
             statistics.append(LargestClassShift("largest group count", "soft_label", soft_labels, self._groups))
         if "property" in columns:
             rows = columns["property"]
-            every = np.eye(rows.shape[1], dtype=np.float32)
+            identity = np.eye(rows.shape[1], dtype=np.float32)
             statistics.append(KernelMean("property", rows, rng))
             statistics.append(WhitenedMean("property", Spectrum(rows)))
             statistics.append(WhitenedMean("property", Spectrum(rows, FINE_RIDGE), name="fine mean"))
-            statistics.append(KolmogorovSmirnov("property", rows, every, family="properties"))
+            statistics.append(KolmogorovSmirnov("property", rows, identity, family="properties"))
         self.statistics: tuple[Statistic, ...] = tuple(statistics)
 
     def columns(self, views: PredictionViews) -> Columns:

@@ -75,9 +75,9 @@ def leading_classes(evidence: FloatArray) -> list[int]:
 
 
 def _agreement(labels: LabelColumns, predicted: int, names: Sequence[str]) -> Agreement:
-    there = labels.predicted == predicted
-    n, right = int(there.sum()), int((there & labels.right).sum())
-    others = np.bincount(labels.labels[there & ~labels.right], minlength=len(names))
+    rows_of_class = labels.predicted == predicted
+    n, right = int(rows_of_class.sum()), int((rows_of_class & labels.right).sum())
+    others = np.bincount(labels.labels[rows_of_class & ~labels.right], minlength=len(names))
     other_labels = {names[i]: int(others[i]) for i in np.argsort(-others, kind="stable") if others[i]}
-    confidence = float(labels.confidence[there].mean())
+    confidence = float(labels.confidence[rows_of_class].mean())
     return Agreement(names[predicted], n, right / n, *wilson_interval(right, n), confidence, other_labels)

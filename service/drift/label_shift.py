@@ -51,9 +51,9 @@ def estimate_proportions(posterior: FloatArray, prior: FloatArray) -> FloatArray
     for _ in range(ITERATIONS):
         total = np.maximum(ratios @ q, 1e-300)
         updated = (q * (ratios.T @ (1 / total)) / m + PRIOR_STRENGTH * prior) / (1 + PRIOR_STRENGTH)
-        done = np.abs(updated - q).max() < TOLERANCE
+        has_converged = np.abs(updated - q).max() < TOLERANCE
         q = updated
-        if done:
+        if has_converged:
             break
     return np.asarray(q / q.sum())
 
@@ -81,9 +81,9 @@ def estimate_redrawn_proportions(
         total = np.maximum(ratios @ q.T, np.float32(1e-30))
         np.divide(counts, total, out=total)
         updated = (q * (total.T @ ratios) / m + floor) / (1 + PRIOR_STRENGTH)
-        done = np.abs(updated - q).max() < REDRAW_TOLERANCE
+        has_converged = np.abs(updated - q).max() < REDRAW_TOLERANCE
         q = updated
-        if done:
+        if has_converged:
             break
     return np.asarray(q / q.sum(axis=1, keepdims=True), dtype=np.float64)
 
@@ -164,9 +164,9 @@ def black_box(mean_posterior: FloatArray, confusion: FloatArray) -> FloatArray:
     q = np.full(len(mean_posterior), 1 / len(mean_posterior))
     for _ in range(MOMENT_ITERATIONS):
         updated = q * (confusion @ (mean_posterior / np.maximum(q @ confusion, 1e-300)))
-        done = np.abs(updated - q).max() < TOLERANCE
+        has_converged = np.abs(updated - q).max() < TOLERANCE
         q = updated / updated.sum()
-        if done:
+        if has_converged:
             break
     return q
 

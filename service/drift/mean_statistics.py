@@ -31,9 +31,9 @@ class KernelMean:
 
     def __init__(self, view: ViewName, columns: Float32Array, rng: np.random.Generator) -> None:
         self.name, self.view = f"mmd {view}", view
-        some = columns[rng.permutation(len(columns))[:KERNEL_ROWS]]
+        sample = columns[rng.permutation(len(columns))[:KERNEL_ROWS]]
         frequencies = orthogonal_frequencies(columns.shape[1], FREQUENCIES, rng)
-        self._frequencies = (frequencies * np.sqrt(2 / median_squared_distance(some))).astype(np.float32)
+        self._frequencies = (frequencies * np.sqrt(2 / median_squared_distance(sample))).astype(np.float32)
         self._similarity = float((self._waves(columns).mean(axis=0, dtype=np.float64) ** 2).sum())
 
     def features(self, columns: Float32Array) -> Float32Array:
@@ -88,8 +88,8 @@ class Spectrum:
         centred = columns - columns.mean(axis=0, dtype=np.float64).astype(np.float32)
         values, vectors = linalg.eigh((centred.T @ centred).astype(np.float64) / max(len(columns) - 1, 1))
         values = np.maximum(values, 0)
-        added = ridge * values[-1] if values[-1] > 0 else 1.0
-        self.root: FloatArray = vectors / np.sqrt(values + added)  # (c, c), turns columns into whitened components
+        diagonal = ridge * values[-1] if values[-1] > 0 else 1.0
+        self.root: FloatArray = vectors / np.sqrt(values + diagonal)  # (c, c), turns columns into whitened components
         self.leading: Float32Array = vectors[:, ::-1][:, :LEADING_COMPONENTS].astype(np.float32)
 
 

@@ -39,10 +39,10 @@ def gaussian(x: Float32Array, y: Float32Array, bandwidth: float) -> Float32Array
 
 def median_squared_distance(rows: Float32Array) -> float:
     """Return the median squared distance between different rows (at most 1,000 of them); 1 if it is 0."""
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), BANDWIDTH_ROWS)).astype(int)].astype(np.float64)
-    norms = np.einsum("ij,ij->i", some, some)
-    squared = norms[:, None] + norms - 2 * some @ some.T
-    median = float(np.median(squared[np.triu_indices(len(some), 1)]))
+    subsample = rows[np.linspace(0, len(rows) - 1, min(len(rows), BANDWIDTH_ROWS)).astype(int)].astype(np.float64)
+    norms = np.einsum("ij,ij->i", subsample, subsample)
+    squared = norms[:, None] + norms - 2 * subsample @ subsample.T
+    median = float(np.median(squared[np.triu_indices(len(subsample), 1)]))
     return median if median > 0 else 1.0
 
 

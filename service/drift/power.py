@@ -29,7 +29,7 @@ class Detectable(NamedTuple):
     smallest: float | None
 
 
-class _Stopped(Exception):
+class _UserStop(Exception):
     """The caller of `power_table` does not want to go on."""
 
 
@@ -64,7 +64,7 @@ def power_table(
         try:
             for shift, unit, plant, sizes in SHIFTS:
                 table.append(Detectable(shift, unit, size, _smallest(test, fresh, size, plant, sizes, rng, proceed)))
-        except _Stopped:
+        except _UserStop:
             break
     return tuple(table)
 
@@ -85,7 +85,7 @@ def _smallest(
         detections = 0
         for _ in range(WINDOWS):
             if not proceed():
-                raise _Stopped
+                raise _UserStop
             detections += _drifted(test, plant(fresh, size, sizes[middle], rng))
         if detections >= POWER * WINDOWS:
             high = middle
@@ -101,16 +101,16 @@ def _drifted(test: WindowTest, window: Sample) -> bool:
 def _class_commoner(fresh: Reference, size: int, factor: float, rng: np.random.Generator) -> Sample:
     labels = fresh.probabilities.argmax(axis=1)
     counts = np.bincount(labels, minlength=fresh.classes)
-    middling = int(np.argsort(counts, kind="stable")[fresh.classes // 2])
-    weight = np.where(labels == middling, factor, 1.0)
+    median_class = int(np.argsort(counts, kind="stable")[fresh.classes // 2])
+    weight = np.where(labels == median_class, factor, 1.0)
     return fresh.sample.rows(rng.choice(len(fresh), size, replace=False, p=weight / weight.sum()))
 
 
-def _moved(fresh: Reference, size: int, deviations: float, rng: np.random.Generator) -> Sample:
+def _shift_rows(fresh: Reference, size: int, deviations: float, rng: np.random.Generator) -> Sample:
     return _move(fresh, size, deviations, np.ones(size, dtype=bool), rng)
 
 
-def _some_outlying(fresh: Reference, size: int, share: float, rng: np.random.Generator) -> Sample:
+def _replace_outlying(fresh: Reference, size: int, share: float, rng: np.random.Generator) -> Sample:
     return _move(fresh, size, OUTLYING, rng.random(size) < share, rng)
 
 
@@ -130,6 +130,6 @@ def _part(reference: Reference, rows: np.ndarray) -> Reference:
 
 SHIFTS: tuple[tuple[str, str, Plant, tuple[float, ...]], ...] = (
     ("one class commoner", "times", _class_commoner, (1.5, 2.0, 3.0, 4.0, 6.0, 10.0)),
-    ("all embeddings moved", "deviations", _moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)),
-    ("some images outlying", "of the images", _some_outlying, (0.02, 0.05, 0.1, 0.2, 0.4)),
+    ("all embeddings moved", "deviations", _shift_rows, (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)),
+    ("some images outlying", "of the images", _replace_outlying, (0.02, 0.05, 0.1, 0.2, 0.4)),
 )

@@ -62,7 +62,7 @@ class RepeatTest:
         m = len(keys)
         _, counts = np.unique(keys, return_counts=True)
         repeated = m - len(counts)
-        expected = max([self._expected(m), *self._of_calm_traffic(m)])
+        expected = max([self._expected_repeats(m), *self._of_calm_traffic(m)])
         floor = max(expected, 1 / self._size)
         return Repeats(
             count=repeated,
@@ -72,11 +72,11 @@ class RepeatTest:
             p_value=float(max(stats.binom.sf(repeated - 1, m, floor), 1e-300)) if repeated else 1.0,
         )
 
-    def _expected(self, m: int) -> float:
+    def _expected_repeats(self, m: int) -> float:
         """Return the expected share of repeats in m rows drawn from the reference without replacement."""
         size = min(m, self._size)
-        missed = (1 - size / self._size) ** self._multiplicities
-        return float(max(1 - (1 - missed).sum() / size, 0.0))
+        miss_probability = (1 - size / self._size) ** self._multiplicities
+        return float(max(1 - (1 - miss_probability).sum() / size, 0.0))
 
     def _of_calm_traffic(self, m: int) -> Sequence[float]:
         if self._calm is None or len(self._calm) < m:

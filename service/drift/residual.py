@@ -83,7 +83,7 @@ class ResidualTest:
         cells = len(drawn) * k * MAX_REDRAWS
         self._redraws = MAX_REDRAWS if cells <= REDRAWN_VALUES else MIN_REDRAWS
         self._features = {
-            name: self._fit(columns, labels, fitted, drawn) for name, columns in _explained(views).items()
+            name: self._fit(columns, labels, fitted, drawn) for name, columns in _explanatory_views(views).items()
         }
 
     def _fit(self, columns: Float32Array, labels: IntArray, fitted: IntArray, drawn: IntArray) -> _ClassFeatures:
@@ -115,7 +115,7 @@ class ResidualTest:
         reliability = between / np.maximum(between + error, 1e-300)
         return np.asarray(centre + np.sqrt(reliability)[:, None] * (means - centre))
 
-    def _represented(self, weights: FloatArray) -> float:
+    def _explained_share(self, weights: FloatArray) -> float:
         """Return the share of weights of the classes, (k,), that lies on classes whose redrawn rows deviate.
 
         A class with one redrawn row has no deviation from its mean. The deviations of the others are made larger by
@@ -142,11 +142,11 @@ class ResidualTest:
         variances = np.where(
             self._counts > 0, q**2 / np.maximum(self._counts, 1), 0
         )  # weighted variances of the class means
-        error = np.sqrt(variances / np.maximum(self._drawn_counts, 1) / self._represented(variances))
-        row_weight = np.float32(1 / (m * np.sqrt(self._represented(q))))
+        error = np.sqrt(variances / np.maximum(self._drawn_counts, 1) / self._explained_share(variances))
+        row_weight = np.float32(1 / (m * np.sqrt(self._explained_share(q))))
         weights = counts * row_weight - multipliers * error[self._labels, None].astype(np.float32)
         lengths = []
-        for name, columns in _explained(views).items():
+        for name, columns in _explanatory_views(views).items():
             if name not in self._features:
                 continue
             scaling, root, means, apart, deviations = self._features[name]
@@ -163,7 +163,7 @@ class ResidualTest:
         return np.ascontiguousarray(drawn.T, dtype=np.float32)
 
 
-def _explained(views: PredictionViews) -> Mapping[ViewName, Float32Array]:
+def _explanatory_views(views: PredictionViews) -> Mapping[ViewName, Float32Array]:
     """Return the views whose means a change of class proportions should explain."""
     columns: dict[ViewName, Float32Array] = {"embedding": views.embedding}
     if views.probabilities.shape[1] <= MAX_CLASSES:

@@ -71,9 +71,9 @@ def check_probabilities(values: ArrayLike) -> Float32Array:
     lowest, highest = float(p.min()), float(p.max())
     if lowest < -SUM_TOLERANCE or highest > 1 + SUM_TOLERANCE:
         raise ValueError(f"probabilities must lie in 0..1, got {lowest:.4g}..{highest:.4g}")
-    worst = float(np.abs(p.sum(axis=1) - 1).max())
-    if worst > SUM_TOLERANCE:
-        raise ValueError(f"each row of probabilities must sum to 1, one is off by {worst:.4g}")
+    largest_error = float(np.abs(p.sum(axis=1) - 1).max())
+    if largest_error > SUM_TOLERANCE:
+        raise ValueError(f"each row of probabilities must sum to 1, one is off by {largest_error:.4g}")
     return p if lowest >= 0 and highest <= 1 else np.clip(p, 0, 1)
 
 

@@ -137,10 +137,10 @@ class StreamProcessor:
         if not self._calibrated:
             for block in blocks:
                 self.dispersion.add(block[: self._layout.grouped])
-        beyond = np.flatnonzero(evidence.largest > threshold)
-        if len(beyond) and not self.state.drift_detected:
+        alarm_blocks = np.flatnonzero(evidence.largest > threshold)
+        if len(alarm_blocks) and not self.state.drift_detected:
             self.state.drift_detected = True
-            self.state.leading, self.state.change = self._evidence.cause(self._sums, evidence, int(beyond[0]))
+            self.state.leading, self.state.change = self._evidence.cause(self._sums, evidence, int(alarm_blocks[0]))
 
     def _take_alarm_of_repeats(self, alarm: RepeatAlarm) -> None:
         if not self.state.drift_detected:

@@ -67,7 +67,7 @@ def summarise_for_alert(findings: Findings) -> str:
     ]
     strongest = [item for item in findings.properties if not item.constant][:1]
     if strongest and abs(strongest[0].effect) >= MIN_EFFECT / 2:
-        parts.append(f"the largest difference is in {strongest[0].name}: they are {_described(strongest[0])}")
+        parts.append(f"the largest difference is in {strongest[0].name}: they are {_describe_shift(strongest[0])}")
     if shares := _moved_shares(findings.classes_moved):
         parts.append(_predicted_classes(shares))
     return "; ".join(parts)
@@ -124,14 +124,14 @@ def _images(properties: Sequence[PropertyShift]) -> str:
         return "Images look different to the model, though none of their measured properties moved much"
     order = list(WORDS)
     shifted = sorted(shifted, key=lambda item: order.index(item.name) if item.name in order else len(order))
-    return f"Images are {', '.join(_described(item) for item in shifted)} than in training"
+    return f"Images are {', '.join(_describe_shift(item) for item in shifted)} than in training"
 
 
 def _is_named(item: PropertyShift) -> bool:
     return not item.constant and item.p_value <= LEVEL and abs(item.effect) >= MIN_EFFECT
 
 
-def _described(item: PropertyShift) -> str:
+def _describe_shift(item: PropertyShift) -> str:
     more, less = WORDS.get(item.name, (f"higher in {item.name}", f"lower in {item.name}"))
     word = more if item.effect > 0 else less
     return f"{word} ({item.name} {item.reference_mean:.3g} → {item.window_mean:.3g})"

@@ -116,7 +116,7 @@ def repeat_share(repeats: Repeats, level: float) -> RepeatShare:
 def _results(window: TestedWindow, outcome: Outcome, diagnosis: Diagnosis) -> dict[str, Result]:
     results = {}
     for family, names in outcome.families.items():
-        beyond = {name: _beyond_chance(outcome.values[name].effect) for name in names}
+        beyond = {name: _excess_effect(outcome.values[name].effect) for name in names}
         largest = max(names, key=lambda name: beyond[name])
         half = NORMAL_QUANTILE * float(outcome.resampled[largest].effect.std())
         results[family] = Result(
@@ -141,7 +141,7 @@ def _repeat_result(window: TestedWindow) -> dict[str, Result]:
     return {"repeats": Result(repeats.share, repeats.p_value, repeats.excess, low, high)}
 
 
-def _beyond_chance(effects: FloatArray) -> float:
+def _excess_effect(effects: FloatArray) -> float:
     """Return the observed effect beyond the median of the null distribution, in 0..1."""
     return float(np.clip(effects[0] - np.median(effects[1:]), 0, 1))
 

@@ -46,18 +46,18 @@ def find_new_kind(
     reference, window : float32 (n, d) and (m, d), standardised embeddings.
     bandwidth, witnesses : the witness function of the window, and the bandwidth of its kernel.
     """
-    some = reference[np.linspace(0, len(reference) - 1, min(len(reference), OUTLYING_ROWS)).astype(int)]
-    within = gaussian(some, reference, bandwidth)
+    subsample = reference[np.linspace(0, len(reference) - 1, min(len(reference), OUTLYING_ROWS)).astype(int)]
+    within = gaussian(subsample, reference, bandwidth)
     nearest = np.sort(np.partition(within, -2, axis=1)[:, -2])  # the most similar row is the row itself
-    usual = float(np.quantile(nearest, 1 - OUTLYING_QUANTILE))
-    outlying = np.flatnonzero(witnesses.similarity < usual)
+    usual_distance = float(np.quantile(nearest, 1 - OUTLYING_QUANTILE))
+    outlying = np.flatnonzero(witnesses.similarity < usual_distance)
     share = len(outlying) / len(window)
     if len(outlying) < MIN_NEW_ROWS or not MIN_NEW_SHARE <= share <= MAX_NEW_SHARE:
         return None
     rows = window[outlying[:OUTLYING_ROWS]]
     kernel = gaussian(rows, rows, bandwidth)
     similarity = float((kernel.sum(dtype=np.float64) - len(rows)) / (len(rows) * (len(rows) - 1)))
-    to_reference = float(gaussian(rows, some, bandwidth).mean(dtype=np.float64))
+    to_reference = float(gaussian(rows, subsample, bandwidth).mean(dtype=np.float64))
     return NewKind(share, similarity, to_reference) if similarity > ALIKE * to_reference else None
 
 

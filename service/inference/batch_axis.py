@@ -39,33 +39,33 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
     batch : the batch size that the export fixed.
     values : of the tensors that `shape_tensors` names.
     """
-    freed = ModelProto()
-    freed.CopyFrom(proto)
-    del freed.graph.value_info[:]
-    for value in [*freed.graph.input, *freed.graph.output]:
+    dynamic_proto = ModelProto()
+    dynamic_proto.CopyFrom(proto)
+    del dynamic_proto.graph.value_info[:]
+    for value in [*dynamic_proto.graph.input, *dynamic_proto.graph.output]:
         dims = value.type.tensor_type.shape.dim
         if len(dims) and dims[0].dim_value == batch and (value.name != image or dims[0].HasField("dim_value")):
             dims[0].dim_param = "N"
-    graph = OnnxGraph(freed)
+    graph = OnnxGraph(dynamic_proto)
     nodes: list[NodeProto] = []
     for index, node in enumerate(graph.nodes):
         if node.op_type in ("Reshape", "Expand") and node.input[0] in graph.dynamic and node.input[1] in values:
-            _free_shape(freed, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
+            _free_shape(dynamic_proto, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
         elif _joins_constants(graph, node):
             for place, name in enumerate(node.input):
                 if name in values and values[name].ndim and values[name].shape[0] == batch:
-                    node.input[place] = _repeat(freed, nodes, name, values[name], f"{BATCH}_{index}_{place}")
+                    node.input[place] = _repeat(dynamic_proto, nodes, name, values[name], f"{BATCH}_{index}_{place}")
         nodes.append(node)
     if any(BATCH in name for node in nodes for name in node.input):
         nodes[:0] = [
             helper.make_node("Shape", [image], [f"{BATCH}_sides"]),
             helper.make_node("Gather", [f"{BATCH}_sides", f"{BATCH}_axis"], [BATCH], axis=0),
         ]
-        freed.graph.initializer.append(numpy_helper.from_array(np.array([0]), f"{BATCH}_axis"))
+        dynamic_proto.graph.initializer.append(numpy_helper.from_array(np.array([0]), f"{BATCH}_axis"))
     copies = [_copy(node) for node in nodes]
-    del freed.graph.node[:]
-    freed.graph.node.extend(copies)
-    return freed
+    del dynamic_proto.graph.node[:]
+    dynamic_proto.graph.node.extend(copies)
+    return dynamic_proto
 
 
 def _joins_constants(graph: OnnxGraph, node: NodeProto) -> bool:

@@ -63,8 +63,8 @@ def choose_batch(
         )
     tolerance = COARSE_TOLERANCE if onnx_inspect.is_coarse(proto) else TOLERANCE
     original = Network(open_session(proto.SerializeToString(), folder), spec)
-    alone = _alone(original, images, tensors)
-    if not _same(alone, _alone(original, images, tensors), tolerance):
+    single_answers = _run_one_by_one(original, images, tensors)
+    if not _are_equal(single_answers, _run_one_by_one(original, images, tensors), tolerance):
         named = onnx_inspect.random_operators(proto)
         raise BrokenBundle(
             f"the same image gets different answers: {', '.join(named[:3]) or 'some operator is random'}"
@@ -73,22 +73,22 @@ def choose_batch(
         note("the graph takes a single image: images run one at a time; export a batch axis for more speed")
         return BatchChoice(proto, None)
     if declared is None:
-        if _same(alone, _together(original, images, tensors), tolerance):
+        if _are_equal(single_answers, _run_as_batch(original, images, tensors), tolerance):
             return BatchChoice(proto, None)
         note(
             "the answer to an image depends on the others in its batch: images run one at a time, which costs speed "
             "under load; a graph that treats each image by itself runs them together"
         )
         return BatchChoice(proto, 1)
-    if declared > 1 and not _same(alone, _together(original, images, tensors), tolerance):
+    if declared > 1 and not _are_equal(single_answers, _run_as_batch(original, images, tensors), tolerance):
         raise BrokenBundle(
             f"the batch size is fixed at {declared}, and the answer to an image depends on the others in its batch: "
             "export it with a batch size of 1"
         )
     del original  # two sessions hold the weights twice
-    freed = _freed(proto, folder, spec, declared, images)
-    if freed is not None and _is_equal(freed, folder, spec, tensors, images, alone, tolerance):
-        return BatchChoice(freed, None)
+    dynamic_proto = _free_batch(proto, folder, spec, declared, images)
+    if dynamic_proto is not None and _is_equal(dynamic_proto, folder, spec, tensors, images, single_answers, tolerance):
+        return BatchChoice(dynamic_proto, None)
     note(
         f"the graph is bound to a batch size of {declared}: images run "
         f"{'one at a time' if declared == 1 else f'in batches of {declared}, filled up'}, which costs speed under "
@@ -97,7 +97,7 @@ def choose_batch(
     return BatchChoice(proto, None)
 
 
-def _freed(
+def _free_batch(
     proto: ModelProto, folder: Path, spec: InputSpec, declared: int, images: NDArray[np.uint8]
 ) -> ModelProto | None:
     """Return a candidate with a free batch axis; None if its shapes cannot be computed."""
@@ -132,37 +132,37 @@ def _constant(tensor: TensorProto, folder: Path) -> NDArray[Any]:
 
 
 def _is_equal(
-    freed: ModelProto,
+    dynamic_proto: ModelProto,
     folder: Path,
     spec: InputSpec,
     tensors: Sequence[str],
     images: NDArray[np.uint8],
-    alone: Answers,
+    single_answers: Answers,
     tolerance: float,
 ) -> bool:
     """Check whether a freed graph gives every image the original's answer, alone and together with others."""
     try:
-        network = Network(open_session(freed.SerializeToString(), folder), spec)
-        return _same(alone, _alone(network, images, tensors), tolerance) and _same(
-            alone, _together(network, images, tensors), tolerance
+        network = Network(open_session(dynamic_proto.SerializeToString(), folder), spec)
+        return _are_equal(single_answers, _run_one_by_one(network, images, tensors), tolerance) and _are_equal(
+            single_answers, _run_as_batch(network, images, tensors), tolerance
         )
     except (BrokenBundle, ModelFailed):
         return False
 
 
-def _alone(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers:
+def _run_one_by_one(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers:
     runs = [network.predict(images[row : row + 1], tensors) for row in range(len(images))]
     return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
 
-def _together(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers | None:
+def _run_as_batch(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers | None:
     try:
         return network.predict(images, tensors)
     except ModelFailed:
         return None
 
 
-def _same(expected: Answers, answers: Answers | None, tolerance: float) -> bool:
+def _are_equal(expected: Answers, answers: Answers | None, tolerance: float) -> bool:
     """Compare every row; where both are not finite (a division by the deviation of a black image) they are equal."""
     if answers is None:
         return False

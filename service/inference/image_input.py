@@ -103,9 +103,9 @@ def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) ->
         return "NHWC", last
     convolution = _first_convolution(graph, name)
     if convolution is not None:
-        layout, weighed = convolution
+        layout, weight_layout = convolution
         _, _, height, width = first if layout == "NCHW" else last
-        return layout, (batch, weighed, height, width)
+        return layout, (batch, weight_layout, height, width)
     if a is None:
         return "NCHW", first
     return ("NHWC", last) if c is None else ("NCHW", first)

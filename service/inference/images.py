@@ -110,7 +110,7 @@ def _refusal(problem: Exception, data: bytes) -> NotAnImage:
 
 def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     try:
-        image = _opened(data)
+        image = _open(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         size = str(error).partition(" exceeds")[0]
         raise TooManyPixels(f"{size}, at most {max_pixels} are accepted (TIDEMARK_MAX_IMAGE_PIXELS)") from None
@@ -129,7 +129,7 @@ def _decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
         return DecodedImage(fit(in_mode(in_srgb(upright), spec.pixel_mode), spec), width, height)
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     """Return an image whose pixels are not read yet."""
     if data.startswith(PNG_SIGNATURE):
         try:

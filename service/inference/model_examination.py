@@ -108,7 +108,7 @@ def _scores(
     note: Note,
 ) -> Scores:
     """Choose the tensor with class scores and its activation, by its values for images that differ."""
-    rows = {one.tensor: _finite(_alone(network, images, one.tensor)) for one in candidates}
+    rows = {one.tensor: _finite(_run_one_by_one(network, images, one.tensor)) for one in candidates}
     source = choose_scores(proto, candidates, rows, hints.output)
     score_rows = rows[source.tensor].reshape(len(rows[source.tensor]), -1)
     if hints.output is None:
@@ -136,7 +136,7 @@ def _probed_tensors(candidates: list[ScoreTensor], hints: Hints) -> list[str]:
     return [*(one.tensor for one in candidates), *([hints.embedding] if hints.embedding else embeddings)]
 
 
-def _alone(network: Network, images: NDArray[np.uint8], tensor: str) -> NDArray[Any]:
+def _run_one_by_one(network: Network, images: NDArray[np.uint8], tensor: str) -> NDArray[Any]:
     """Return a tensor's values for each image run by itself; no rows if it has not one row an image."""
     try:
         return np.concatenate([network.predict(images[row : row + 1], [tensor])[0] for row in range(len(images))])

@@ -51,7 +51,7 @@ class Network:
         images = as_input(tensor, self._dtype)
         size = self.bound
         if size is None:
-            return self._checked(self._run(images, outputs), len(images), outputs)
+            return self._check_answers(self._run(images, outputs), len(images), outputs)
         runs = []
         for first in range(0, len(images), size):
             rows = images[first : first + size]
@@ -61,7 +61,7 @@ class Network:
             answers = self._run(rows if self.spec.is_batched else rows[0], outputs)
             if size == 1:
                 answers = [self._as_row(answer) for answer in answers]
-            runs.append([answer[: size - missing] for answer in self._checked(answers, size, outputs)])
+            runs.append([answer[: size - missing] for answer in self._check_answers(answers, size, outputs)])
         return runs[0] if len(runs) == 1 else [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
     def run_once(self, pixels: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[Any]]:
@@ -81,7 +81,7 @@ class Network:
             raise ModelFailed(f"the model cannot run on images of {self.spec.size}: {one_line(error)}") from None
 
     @staticmethod
-    def _checked(answers: list[NDArray[Any]], count: int, outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def _check_answers(answers: list[NDArray[Any]], count: int, outputs: Sequence[str]) -> list[NDArray[Any]]:
         for name, answer in zip(outputs, answers, strict=True):
             if answer.ndim == 0 or len(answer) != count:
                 raise ModelFailed(f"the model answers {name} of shape {answer.shape} to {count} images")

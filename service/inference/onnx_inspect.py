@@ -70,10 +70,10 @@ def head(proto: ModelProto, scores: str) -> Head:
     products = [(node, factor) for node in nodes if (factor := _factor(graph, node)) is not None]
     if not products:
         opaque = [node.op_type for node in nodes if _has_subgraph(node)]
-        where = f"it is inside the operator {opaque[0]}" if opaque else "there is none"
+        location = f"it is inside the operator {opaque[0]}" if opaque else "there is none"
         raise BrokenBundle(
-            f"no embedding: looked back from {scores!r} for a product with weights (Gemm, MatMul, Conv), {where}: name "
-            "a tensor of the graph by --embedding, or by output.embedding in model.toml"
+            f"no embedding: searched back from {scores!r} for a product with weights (Gemm, MatMul, Conv), {location}: "
+            "name a tensor of the graph by --embedding, or by output.embedding in model.toml"
         )
     tensors = dict.fromkeys(_before_quantisation(graph, factor) for _, factor in products)
     if len(tensors) > 1:
@@ -81,8 +81,8 @@ def head(proto: ModelProto, scores: str) -> Head:
         shared = dict.fromkeys(_before_normalisation(graph, tensor) for tensor in tensors)
         tensors = shared if len(shared) == 1 else tensors
         # The scale of a dynamic quantisation leads past the last weights: what others are made of is not the nearest.
-        behind = set().union(*(graph.ancestors(tensor) for tensor in tensors))
-        tensors = {tensor: None for tensor in tensors if tensor not in behind}
+        ancestors = set().union(*(graph.ancestors(tensor) for tensor in tensors))
+        tensors = {tensor: None for tensor in tensors if tensor not in ancestors}
     operators = [node.op_type for node in nodes if _factor(graph, node) is None]
     return Head(tuple(tensors), tuple(operators), features_last=products[0][0].op_type not in CONVOLUTIONS)
 

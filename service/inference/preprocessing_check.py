@@ -104,10 +104,10 @@ class _Hits:
         batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]] = self._decoded
         if _geometry(spec) != self._geometry:
             batches = ((_pixels(decoded), labels) for decoded, labels in self._images.batches(spec))
-        return np.concatenate([_right(network, pixels, labels) for pixels, labels in batches])
+        return np.concatenate([_hits(network, pixels, labels) for pixels, labels in batches])
 
 
-def _right(network: Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _hits(network: Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which images are classified rightly; none if the model fails on them."""
     try:
         probabilities, _ = network.predict(pixels)

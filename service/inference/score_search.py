@@ -101,7 +101,7 @@ def choose_scores(
             width[one.tensor] == 1 < width[other.tensor] and other.tensor in ancestors[one.tensor] for other in scores
         )
     ]
-    likely = [one for one in derived if not _named(one, EMBEDDING_WORDS + REGRESSION_WORDS)]
+    likely = [one for one in derived if not _has_name(one, EMBEDDING_WORDS + REGRESSION_WORDS)]
     if len(likely) == 1:
         return likely[0]
     if likely:
@@ -168,7 +168,7 @@ def _is_row(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "fiu" and int(np.prod(sides)) == max(sides, default=1)
 
 
-def _named(scores: ScoreTensor, words: Sequence[str]) -> bool:
+def _has_name(scores: ScoreTensor, words: Sequence[str]) -> bool:
     return any(word in scores.output.lower() for word in words)
 
 

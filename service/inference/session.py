@@ -132,8 +132,8 @@ def pooled(embeddings: NDArray[Any], features_last: bool = False) -> NDArray[Any
     """
     if embeddings.ndim < 3:
         return embeddings.reshape(len(embeddings), -1)
-    last = features_last or embeddings.ndim == 3
-    axes = tuple(range(1, embeddings.ndim - 1)) if last else tuple(range(2, embeddings.ndim))
+    channels_last = features_last or embeddings.ndim == 3
+    axes = tuple(range(1, embeddings.ndim - 1)) if channels_last else tuple(range(2, embeddings.ndim))
     means: NDArray[np.float32] = embeddings.mean(axis=axes, dtype=np.float32)
     return means
 

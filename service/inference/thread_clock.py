@@ -9,7 +9,7 @@ from pathlib import Path
 SCHEDULER_FILE = Path("/proc/thread-self/schedstat")  # a thread's nanoseconds on a core and waiting for one, on Linux
 FIGURES = 64  # bytes that hold the file's three numbers
 
-_of_thread = threading.local()
+_thread_files = threading.local()
 
 
 def working_time() -> float:
@@ -24,11 +24,11 @@ def working_time() -> float:
 def _time_without_core() -> float:
     """Return the seconds that this thread has been ready to run and had no core."""
     try:
-        file: FileIO = _of_thread.file
+        file: FileIO = _thread_files.file
     except AttributeError:
         try:
-            file = _of_thread.file = FileIO(str(SCHEDULER_FILE))
+            file = _thread_files.file = FileIO(str(SCHEDULER_FILE))
         except OSError:
-            file = _of_thread.file = FileIO(os.devnull)
+            file = _thread_files.file = FileIO(os.devnull)
     figures = os.pread(file.fileno(), FIGURES, 0).split()
     return int(figures[1]) / 1e9 if len(figures) > 1 else 0.0

@@ -83,7 +83,7 @@ class Explanations:
         priority = PRIORITIES[request.purpose]
         is_full = priority > 0 and len(self._background) >= MAX_WAITING and not self.unlimited
         if is_full:
-            self._background.submit(lambda: ModelExplanation(model_id, _skipped(request)), priority=-1)
+            self._background.submit(lambda: ModelExplanation(model_id, _skipped_explanation(request)), priority=-1)
         else:
             self._background.submit(lambda: self._explain(model_id, request, prepared), priority)
 
@@ -108,8 +108,8 @@ class Explanations:
         self, model_id: int, request: WindowRequest, prepared: PreparedReference
     ) -> ModelExplanation | PostponedTest:
         if PRIORITIES[request.purpose] > 0 and not self._may_test():
-            return ModelExplanation(model_id, _skipped(request))
-        started, used = time.perf_counter(), time.thread_time()
+            return ModelExplanation(model_id, _skipped_explanation(request))
+        started, cpu_start = time.perf_counter(), time.thread_time()
         start, end = (time_of(UUID(bytes=request.ids[row].tobytes())) for row in (0, -1))
         try:
             batch = self._read(model_id, request, prepared)
@@ -121,9 +121,9 @@ class Explanations:
                 return PostponedTest(model_id, request, prepared)
             logger.warning("a window of model %d could not be tested", model_id, exc_info=True)
             explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason(error))
-        spent = time.thread_time() - used
-        self._allowance -= spent
-        self.seconds += spent
+        cpu_seconds = time.thread_time() - cpu_start
+        self._allowance -= cpu_seconds
+        self.seconds += cpu_seconds
         return ModelExplanation(model_id, explanation)
 
     def _read(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> PredictionBatch:
@@ -146,6 +146,6 @@ class Explanations:
         return self._allowance > 0
 
 
-def _skipped(request: WindowRequest) -> Explanation:
+def _skipped_explanation(request: WindowRequest) -> Explanation:
     start, end = (time_of(UUID(bytes=request.ids[row].tobytes())) for row in (0, -1))
     return Explanation(request, None, start, end, skipped=True)

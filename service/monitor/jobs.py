@@ -149,7 +149,7 @@ async def _work_on_jobs(settings: Settings, engine: Engine, url: str, loop: Moni
             pooled = await asyncio.to_thread(is_pooled, url)
             app = build(settings, engine, url, pooled)
             async with app.open_async():
-                await _together(
+                await _run_until_one_ends(
                     loop.supervise(),
                     _clear_stalled(app),
                     _work(app, MAINTENANCE_QUEUE, 1, listen=not pooled),
@@ -168,14 +168,14 @@ def keep_days(engine: Engine, retention_days: int) -> None:
     today = dt.datetime.now(dt.UTC).date()
     with engine.begin() as connection:
         predictions.ensure_partitions(raw(connection), [today + dt.timedelta(days=n) for n in range(DAYS_AHEAD + 1)])
-    dropped, kept_days = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
+    dropped, busy_days = retention.drop_days(engine, today - dt.timedelta(days=retention_days))
     if dropped:
         logger.info("dropped %s", ", ".join(dropped))
-    if kept_days:
-        logger.warning("%s is still read: dropped an hour later", ", ".join(kept_days))
+    if busy_days:
+        logger.warning("%s is still read: dropped an hour later", ", ".join(busy_days))
 
 
-async def _together(*works: Coroutine[Any, Any, None]) -> None:
+async def _run_until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
     """Work on all until one ends; then end the others and raise what it raised.
 
     Those that continue are cancelled again, unlike by a TaskGroup: a cancellation that meets the end of what a task
@@ -223,9 +223,9 @@ async def _clear_stalled(app: App) -> None:
             else:
                 await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
         jobs = await app.job_manager.list_jobs_async(task=delivery.DELIVER, status=Status.DOING.value)
-        doing = {(job.id, job.attempts): job for job in jobs}
-        since = {key: since.get(key, time.monotonic()) for key in doing}
+        running_jobs = {(job.id, job.attempts): job for job in jobs}
+        since = {key: since.get(key, time.monotonic()) for key in running_jobs}
         for key, first_noticed in since.items():
             if time.monotonic() - first_noticed > LONGEST:
-                await app.job_manager.retry_job(doing[key])
+                await app.job_manager.retry_job(running_jobs[key])
         await asyncio.sleep(HOUSEKEEPING)

@@ -114,9 +114,9 @@ def describe(
     labels = _labels_json(state, agreement, measured, threshold)
     figures = f"accuracy {monitor.reference_accuracy:.2f} → {labels['accuracy']:.2f} on the last {labels['n']} labels"
     classes = ", ".join(item["name"] for item in labels["classes"][:NAMED_CLASSES])
-    where = f", most where the model says {classes}" if classes else ""
+    class_text = f", most where the model says {classes}" if classes else ""
     if kind == "concept":
-        summary = f"Labels that come back disagree with the model{where}: {figures}"
+        summary = f"Labels that come back disagree with the model{class_text}: {figures}"
     else:
         summary = f"The model became worse: {figures}"
     return LabelDetection(kind, certainty, harmful, state.quiet_at, summary, labels)

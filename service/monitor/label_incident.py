@@ -38,7 +38,7 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
     update.replace_state(labels=step.state, status=status)
     incident, detection = state.concept, step.detection
     is_open = incident is not None and incident.open
-    if detection is not None and (incident is None or not is_open or _is_news(incident, detection)):
+    if detection is not None and (incident is None or not is_open or _has_changed(incident, detection)):
         request_newest(update, "labels", update.settings.window_size, detection)
     elif detection is None and incident is not None and is_open:
         _follow(update, incident, step)
@@ -100,7 +100,7 @@ def _open(update: StreamUpdate, detection: LabelDetection, values: WindowReportJ
     update.replace_state(concept=incident)
 
 
-def _is_news(incident: Incident, detection: LabelDetection) -> bool:
+def _has_changed(incident: Incident, detection: LabelDetection) -> bool:
     """Check whether an alarm says more than the open incident: what the labels mean, or that the model is worse."""
     return _names(incident, detection) or (detection.harmful and not incident.harmful)
 
@@ -120,7 +120,7 @@ def _change(
     explanation: Explanation,
 ) -> None:
     """Let a further alarm name the open incident, or raise its severity."""
-    if not _is_news(incident, detection):
+    if not _has_changed(incident, detection):
         return
     changed = replace(incident, harmful=incident.harmful or detection.harmful)
     if _names(incident, detection):

@@ -29,8 +29,8 @@ class LabelRate(NamedTuple):
         seen : int
             The number of the stream's predictions so far.
         """
-        new = max(seen - self.seen, 0)
-        short, long = math.exp(-new / SHORT), math.exp(-new / LONG)
+        new_predictions = max(seen - self.seen, 0)
+        short, long = math.exp(-new_predictions / SHORT), math.exp(-new_predictions / LONG)
         return LabelRate(
             max(seen, self.seen),
             self.short_labels * short + count,

@@ -99,12 +99,12 @@ def process_labels(
         if errors_only is not None:
             monitor.reset()
         return LabelStep(state, measured, None, errors_only)
-    is_named = highest > NAMING_SHARE * threshold
-    certainty: Certainty = "sure" if highest > threshold or not is_named else "likely"
+    names_classes = highest > NAMING_SHARE * threshold
+    certainty: Certainty = "sure" if highest > threshold or not names_classes else "likely"
     detection = describe(
         state,
         population,
-        "concept" if is_named else "harm",
+        "concept" if names_classes else "harm",
         certainty,
         harmful=highest_harm > threshold,
         threshold=threshold,

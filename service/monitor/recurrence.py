@@ -100,7 +100,7 @@ class Recurrence:
     @classmethod
     def from_json(cls, values: RecurrenceJson) -> "Recurrence":
         """Return the recurrence that `to_json` gave."""
-        return cls(values["count"], _moment(values["first"]), _moment(values["last"]))
+        return cls(values["count"], _parse_time(values["first"]), _parse_time(values["last"]))
 
 
 @dataclass(frozen=True)
@@ -169,5 +169,5 @@ def _size(changes: Mapping[str, float]) -> float:
     return math.sqrt(sum(value * value for value in changes.values()))
 
 
-def _moment(text: str) -> dt.datetime:
+def _parse_time(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)

@@ -73,7 +73,7 @@ def write_transition(
     streams = dict(state.streams)
     for name in state.streams.keys() - ids.keys() | (set(transition.retired) & state.streams.keys()):
         ids[name], seen = watch.open_slice(connection, replace(model.whole, position=position), name)
-        streams[name] = _shifted(streams[name], seen)
+        streams[name] = _shift_counts(streams[name], seen)
     state = replace(state, streams=streams)
     writer = EventWriter(connection, alerts, state, ids, now)
     for event in transition.events:
@@ -123,13 +123,13 @@ def _blind_reason(before: ModelState | None, state: ModelState) -> str | None:
     """Return why a step has processed none of the predictions that it read, or None."""
     if before is None or state.position == before.position or state.whole.seen > before.whole.seen:
         return None
-    grown = {name for name, count in state.rejected.items() if count > before.rejected.get(name, 0)}
-    if not grown:
+    increased = {name for name, count in state.rejected.items() if count > before.rejected.get(name, 0)}
+    if not increased:
         return None
-    return "reference_mismatch" if grown == {WIDTH} else "rows_rejected"
+    return "reference_mismatch" if increased == {WIDTH} else "rows_rejected"
 
 
-def _shifted(state: StreamState, seen: int) -> StreamState:
+def _shift_counts(state: StreamState, seen: int) -> StreamState:
     """Return the state of a stream that had processed predictions in an earlier life, before it was retired."""
     if not seen:
         return state

@@ -85,8 +85,8 @@ def evidence(history: EvidenceHistory) -> Markup:
         + _text(RIGHT, EVIDENCE_BASE + 24, f"{_date_prefix(points[-1][0])}{end} UTC", "end")
     )
     description.append(f"from {start} to {end} UTC")
-    what = "of drift" if history.counted == "predictions" else "that labels disagree"
-    title = f"Evidence {what} in nats, on a log scale, over {history.counted}"
+    subject = "of drift" if history.counted == "predictions" else "that labels disagree"
+    title = f"Evidence {subject} in nats, on a log scale, over {history.counted}"
     return _figure(title, "; ".join(description), EVIDENCE_BASE + 28, parts)
 
 

@@ -83,11 +83,11 @@ def utc_time(iso: str) -> str:
 
 def short_time(iso: str) -> str:
     """Write an ISO 8601 time as UTC to the minute, without what goes without saying today or this year."""
-    then, now = dt.datetime.fromisoformat(iso).astimezone(dt.UTC), dt.datetime.now(dt.UTC)
+    time, now = dt.datetime.fromisoformat(iso).astimezone(dt.UTC), dt.datetime.now(dt.UTC)
     day = (
-        "" if then.date() == now.date() else f"{then.day} {then:%b} " + ("" if then.year == now.year else f"{then:%Y} ")
+        "" if time.date() == now.date() else f"{time.day} {time:%b} " + ("" if time.year == now.year else f"{time:%Y} ")
     )
-    return f"{day}{then:%H:%M} UTC"
+    return f"{day}{time:%H:%M} UTC"
 
 
 def headline(report: WindowReportJson, since: str | None = None) -> str:
@@ -128,12 +128,14 @@ def monitor_lag(count: int, active_at: str | None) -> str:
     """Write how far the monitor is behind, and since when if it seems not to run."""
     if not count:
         return "monitor up to date"
-    behind = f"monitor {count:,} predictions behind"
+    backlog_text = f"monitor {count:,} predictions behind"
     if active_at is None:
-        return behind
+        return backlog_text
     silent = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(active_at)).total_seconds()
     return (
-        f"{behind}, last active {duration(silent)} ago: is it running?" if silent > MONITOR_TIMEOUT_SECONDS else behind
+        f"{backlog_text}, last active {duration(silent)} ago: is it running?"
+        if silent > MONITOR_TIMEOUT_SECONDS
+        else backlog_text
     )
 
 

@@ -55,8 +55,8 @@ MANUAL_URL = "https://github.com/tidemark/tidemark#what-to-do-about-a-shift"
 
 def kind(name: str) -> str:
     """Return the description of a kind of shift, as a sentence's start."""
-    words = KIND_DESCRIPTIONS.get(name, name)
-    return words[:1].upper() + words[1:]
+    description = KIND_DESCRIPTIONS.get(name, name)
+    return description[:1].upper() + description[1:]
 
 
 def test(name: str) -> tuple[str, str]:

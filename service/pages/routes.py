@@ -59,17 +59,17 @@ def _overview(request: Request, model: str, slice: str) -> Response:
         watched, listed = watching.of_models(connection), streams.every(connection)
         points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)
         accepted = baselines.current_of_all(connection)
-        everything = [
+        overview_rows = [
             _stream(row, watched.get(row.model_id), points.get(row.id, []), accepted.get(row.id)) for row in listed
         ]
         rows = alerts.newest(connection, ALERTS)
-    visible = [s for s in everything if model in ("", s["model"]) and slice in ("", s["slice"])]
+    visible = [s for s in overview_rows if model in ("", s["model"]) and slice in ("", s["slice"])]
     visible.sort(key=lambda s: STATE_ORDER.index(s["state"]))
     names = {s["stream"] for s in visible}
     alert_rows = [_alert_summary(row, request) for row in rows if row.stream in names]
     if _wants_json(request):
         return JSONResponse({"streams": visible, "alerts": alert_rows})
-    models, slices = (sorted({s[key] for s in everything} - {""}) for key in ("model", "slice"))
+    models, slices = (sorted({s[key] for s in overview_rows} - {""}) for key in ("model", "slice"))
     return render_page(
         "overview.html",
         streams=visible,

@@ -163,10 +163,10 @@ def _evidence(line: Sequence[float], top: float) -> list[str]:
 
 
 def _legend(lanes: Sequence[Lane]) -> list[str]:
-    present = {bar.kind if bar.kind in COLOURS else OTHER_KIND for lane in lanes for bar in lane.bars}
+    present_kinds = {bar.kind if bar.kind in COLOURS else OTHER_KIND for lane in lanes for bar in lane.bars}
     parts, at = [], float(LEFT)
     for kind in COLOURS:
-        if kind in present:
+        if kind in present_kinds:
             parts.append(f'<rect class="{kind}" x="{at:.1f}" y="32" width="10" height="10" rx="2"/>')
             parts.append(_text(at + 14, 41, kind))
             at += 30 + 6.5 * len(kind)

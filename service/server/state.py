@@ -80,7 +80,7 @@ async def open_server_state(
         registry = ModelRegistry(
             [
                 *(
-                    _served(
+                    _served_models(
                         model,
                         settings,
                         spool,
@@ -128,7 +128,7 @@ async def _repeat(seconds: float, measure: Callable[[], None]) -> None:
         await asyncio.sleep(seconds)
 
 
-def _served(
+def _served_models(
     model: RegisteredModel,
     settings: Settings,
     spool: Spool,

@@ -88,9 +88,9 @@ class FeedbackLog:
             names = {model_id: name for name, model_id in models.ids(connection).items()}
         for model_id, count in Counter(row.model_id for row in rows).items():
             self._metrics.feedback_accepted(*ModelKey.parse(names[model_id]), count)
-        absent = [key for key in labels if key not in predictions]
+        missing_ids = [key for key in labels if key not in predictions]
         unknown = []
-        for key in absent:
+        for key in missing_ids:
             if self._is_label(labels[key]):
                 unknown.append(str(key))
             else:

@@ -69,7 +69,7 @@ def decode(counts: Sequence[int], batches: Sequence[Columns]) -> Logged:
         return np.frombuffer(b"".join(blobs), dtype).reshape(m, -1)
 
     def strings(blobs: Sequence[bytes]) -> list[bytes]:
-        return [value for blob, count in zip(blobs, counts, strict=True) for value in _unpacked(blob, count)]
+        return [value for blob, count in zip(blobs, counts, strict=True) for value in _unpack(blob, count)]
 
     return Logged(
         models[0],
@@ -92,7 +92,7 @@ def _packed(values: Sequence[bytes] | None) -> bytes | None:
     return np.fromiter(map(len, values), LENGTH, len(values)).tobytes() + b"".join(values)
 
 
-def _unpacked(data: bytes, count: int) -> list[bytes]:
+def _unpack(data: bytes, count: int) -> list[bytes]:
     first = count * LENGTH.itemsize
     ends = (first + np.frombuffer(data, LENGTH, count).cumsum()).tolist()
     return [data[start:end] for start, end in zip([first, *ends], ends, strict=False)]

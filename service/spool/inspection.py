@@ -55,7 +55,7 @@ def inspect(folder: Path) -> SpoolState:
         names = ", ".join(path.name for path in rejected)
         advice = "the column `reason` of their table says why; delete the files once that is settled"
         return SpoolState(len(files), pending, f"Postgres refused predictions, set aside in {names}", advice)
-    if pending and not _moves_on(files):
+    if pending and not _is_forwarding(files):
         advice = "start the server (`tidemark serve`), or see in its log why it does not reach the database"
         problem = f"{pending} predictions wait, and none was forwarded in {PROGRESS_SECONDS:.0f} s"
         return SpoolState(len(files), pending, problem, advice)
@@ -69,14 +69,14 @@ def _missing(folder: Path) -> SpoolState:
     return SpoolState(0, 0, f"{folder} cannot be made", "set TIDEMARK_DATA_DIR to a folder that can be written")
 
 
-def _moves_on(files: list[Path]) -> bool:
+def _is_forwarding(files: list[Path]) -> bool:
     """Check whether the oldest prediction of every file is forwarded within PROGRESS_SECONDS."""
-    waiting = {path: first for path in files if (first := _first(path)) is not None}
-    until = time.monotonic() + PROGRESS_SECONDS
-    while waiting and time.monotonic() < until:
+    oldest = {path: first for path in files if (first := _first(path)) is not None}
+    deadline = time.monotonic() + PROGRESS_SECONDS
+    while oldest and time.monotonic() < deadline:
         time.sleep(PAUSE)
-        waiting = {path: first for path, first in waiting.items() if _first(path) == first}
-    return not waiting
+        oldest = {path: first for path, first in oldest.items() if _first(path) == first}
+    return not oldest
 
 
 def _pending(path: Path) -> int:

@@ -50,11 +50,11 @@ def pending_rows(rows: Sequence[SpooledBatch], more: bool) -> PendingRows:
     batches: list[NumberedBatch] = []
     unreadable: list[int] = []
     for _, items in groupby(_with_layout(rows), key=lambda item: item[0]):
-        alike = [row for _, row in items]
+        same_layout = [row for _, row in items]
         try:
-            batches.append(_batch(alike))
+            batches.append(_batch(same_layout))
         except ValueError:
-            unreadable += [row.seq for row in alike]
+            unreadable += [row.seq for row in same_layout]
     return PendingRows(batches, rows[-1].seq if rows else 0, more, tuple(unreadable))
 
 

@@ -35,19 +35,22 @@ def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, SpooledPrediction]:
     predictions: dict[UUID, SpooledPrediction] = {}
     if not ids:
         return predictions
-    sought = set(ids)
-    times = sorted(key.int >> 80 for key in sought)
+    requested_ids = set(ids)
+    times = sorted(key.int >> 80 for key in requested_ids)
     for path in folder.glob(f"*{SUFFIX}"):
         try:
             with closing(open_to_read(path)) as connection:
-                _find_in_file(connection, sought, times, predictions)
+                _find_in_file(connection, requested_ids, times, predictions)
         except sqlite3.Error:  # its worker has just closed and removed it, or it cannot be read: the forwarder tells
             continue
     return predictions
 
 
 def _find_in_file(
-    connection: sqlite3.Connection, sought: set[UUID], times: list[int], predictions: dict[UUID, SpooledPrediction]
+    connection: sqlite3.Connection,
+    requested_ids: set[UUID],
+    times: list[int],
+    predictions: dict[UUID, SpooledPrediction],
 ) -> None:
     for seq, at_from, at_to in connection.execute(TIMES).fetchall():
         if at_from is not None:
@@ -58,7 +61,7 @@ def _find_in_file(
         if row is None:  # forwarded meanwhile
             continue
         count, keys = row
-        places = {key: place for place, key in enumerate(uuids(keys[: count * ID_BYTES])) if key in sought}
+        places = {key: place for place, key in enumerate(uuids(keys[: count * ID_BYTES])) if key in requested_ids}
         if places and (row := connection.execute(ROW, (seq,)).fetchone()) is not None:
             model, labels, probabilities = row
             width = len(probabilities) // count

@@ -118,7 +118,7 @@ def batch_of(columns: Columns, span: tuple[int, int], embedding_size: int, class
     )
     if np.any(np.diff(batch.positions) < 0):  # Postgres joins values in the order in which it meets the rows
         batch = batch.select(np.argsort(batch.positions, kind="stable"))
-    return _checked(batch)
+    return _reject_invalid(batch)
 
 
 def skipped(first: int, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
@@ -159,7 +159,7 @@ def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
     return batch
 
 
-def _checked(batch: PredictionBatch) -> PredictionBatch:
+def _reject_invalid(batch: PredictionBatch) -> PredictionBatch:
     """Return a batch without the predictions that cannot be watched, which are counted."""
     finite = np.isfinite(batch.embeddings.sum(axis=1)) & np.isfinite(batch.probabilities.sum(axis=1))
     low, high = batch.probabilities.min(axis=1, initial=0), batch.probabilities.max(axis=1, initial=1)
@@ -168,11 +168,11 @@ def _checked(batch: PredictionBatch) -> PredictionBatch:
         & (high <= 1 + SUM_TOLERANCE)
         & (np.abs(batch.probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE)
     )
-    good = finite & valid
-    if good.all():
+    is_valid_row = finite & valid
+    if is_valid_row.all():
         return batch
     rejected = {NOT_FINITE: int((~finite).sum()), NOT_PROBABILITIES: int((finite & ~valid).sum())}
-    return batch.select(good).with_rejected({name: count for name, count in rejected.items() if count})
+    return batch.select(is_valid_row).with_rejected({name: count for name, count in rejected.items() if count})
 
 
 def _properties(packed_lengths: bytes, data: bytes) -> NDArray[np.float32] | None:

@@ -115,7 +115,11 @@ def write(
     ids = sorted({model_ids[batch.predictions.model] for batch in batches})
     with connection.cursor() as cursor:
         writers = lock_writers(cursor, spool, ids)
-        new = [rest for batch in batches if (rest := _rest(batch, writers[model_ids[batch.predictions.model]]))]
+        new = [
+            unwritten
+            for batch in batches
+            if (unwritten := _unwritten_rest(batch, writers[model_ids[batch.predictions.model]]))
+        ]
         runs = _copy(cursor, new, model_ids, writers)
         cursor.execute(REPORT, {"pending": pending, "id": writers[ids[0]].id})
         _commit(connection, cursor, new, model_ids, writers, runs)
@@ -178,19 +182,19 @@ def _commit(
             times = [
                 batch.predictions.milliseconds for batch in batches if model_ids[batch.predictions.model] == model_id
             ]
-            span = _moment(min(int(part.min()) for part in times)), _moment(max(int(part.max()) for part in times))
+            span = _utc_time(min(int(part.min()) for part in times)), _utc_time(max(int(part.max()) for part in times))
             take_positions(cursor, model_id, writers[model_id].id, runs[model_id], span)
         connection.commit()
 
 
-def _rest(batch: NumberedBatch, writer: Writer) -> NumberedBatch | None:
+def _unwritten_rest(batch: NumberedBatch, writer: Writer) -> NumberedBatch | None:
     """Return the part of a batch that the writer has not committed, or None."""
-    done = writer.last_number - batch.first_number + 1
-    if done <= 0:
+    written_count = writer.last_number - batch.first_number + 1
+    if written_count <= 0:
         return batch
-    if done >= len(batch.predictions):
+    if written_count >= len(batch.predictions):
         return None
-    return NumberedBatch(writer.last_number + 1, batch.predictions.after(done))
+    return NumberedBatch(writer.last_number + 1, batch.predictions.after(written_count))
 
 
 def _copy(
@@ -232,5 +236,5 @@ def _copy_new(cursor: RawCursor[Any], rows: Sequence[bytes]) -> dict[int, list[R
     return {model_id: runs_of(sorted(numbers_of_model)) for model_id, numbers_of_model in numbers.items()}
 
 
-def _moment(milliseconds: int) -> dt.datetime:
+def _utc_time(milliseconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC)

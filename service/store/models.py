@@ -42,7 +42,7 @@ def register(
         A reference was built with another model file of the same name and version, or with other labels.
     """
     earlier = find(connection, name, version)
-    if earlier is not None and _pinned(connection, earlier.id):
+    if earlier is not None and _has_pinned_size(connection, earlier.id):
         if earlier.labels != labels:
             raise ReferenceMismatch(
                 f"{name}:{version} has a reference built with other labels, or with the same in another order: "
@@ -103,6 +103,6 @@ def _query() -> Select[tuple[int, str, str, list[str]]]:
     return select(c.id, (c.name + ":" + c.version).label("name"), c.sha256, c.labels)
 
 
-def _pinned(connection: Connection, model_id: int) -> bool:
+def _has_pinned_size(connection: Connection, model_id: int) -> bool:
     query = select(references.c.id).where(references.c.model_id == model_id).limit(1)
     return connection.execute(query).first() is not None

@@ -73,8 +73,8 @@ def _drop(connection: Connection, parent: str, row: Partition, lock_timeout: flo
     connection.execute(text(f"SET lock_timeout = '{lock_timeout}s'"))
     try:
         if row.attached:
-            how = "FINALIZE" if row.pending else "CONCURRENTLY"
-            connection.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
+            mode = "FINALIZE" if row.pending else "CONCURRENTLY"
+            connection.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {mode}"))
         connection.execute(text(f"DROP TABLE {row.name}"))
     finally:
         connection.execute(text("RESET lock_timeout"))
@@ -88,6 +88,6 @@ def _drop_in_transaction(connection: Connection, parent: str, row: Partition, lo
     with connection.engine.begin() as transaction:
         transaction.execute(text(f"SET LOCAL lock_timeout = '{lock_timeout}s'"))
         if row.attached:
-            how = "FINALIZE" if row.pending else ""
-            transaction.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {how}"))
+            mode = "FINALIZE" if row.pending else ""
+            transaction.execute(text(f"ALTER TABLE {parent} DETACH PARTITION {row.name} {mode}"))
         transaction.execute(text(f"DROP TABLE {row.name}"))

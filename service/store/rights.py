@@ -51,10 +51,10 @@ def check(engine: Engine) -> None:
         inaccessible = list(connection.execute(INACCESSIBLE, {"names": sorted(metadata.tables)}).scalars())
         if inaccessible:
             tables = "ALL TABLES IN SCHEMA" if len(inaccessible) > 1 else "TABLE"
-            where = "public" if len(inaccessible) > 1 else inaccessible[0]
+            schema = "public" if len(inaccessible) > 1 else inaccessible[0]
             raise DatabaseError(
                 f"role {role} has no access to {', '.join(inaccessible)}: GRANT {owner.owner} TO {role}, "
-                f"or GRANT {ACCESS} ON {tables} {where} TO {role}"
+                f"or GRANT {ACCESS} ON {tables} {schema} TO {role}"
             )
         if not _has_partitions(connection):
             raise DatabaseError(

@@ -86,10 +86,10 @@ class DriftCollector(Collector):
         """Return what can be said without the database: that it is unavailable, and whom nobody watches."""
         yield _availability(0)
         text, more = GAUGES["stream_blind"]
-        blind = GaugeMetricFamily("tidemark_stream_blind", text, labels=[*LABELS, *more])
+        blind_metric = GaugeMetricFamily("tidemark_stream_blind", text, labels=[*LABELS, *more])
         for name, version in sorted(self._models):
-            blind.add_metric([name, version, "", DATABASE], 1)
-        yield blind
+            blind_metric.add_metric([name, version, "", DATABASE], 1)
+        yield blind_metric
 
     def collect(self) -> Iterator[Metric]:
         gauges = {
@@ -164,8 +164,8 @@ def _stream(
     if watch is not None:
         yield "monitor_lag_predictions", [], 0 if row.slice else watch.lag
         if not row.slice:
-            blind = watch.reason if watch.is_blind else None
-            yield from (("stream_blind", [reason], float(reason == blind)) for reason in REASONS)
+            blind_reason = watch.reason if watch.is_blind else None
+            yield from (("stream_blind", [reason], float(reason == blind_reason)) for reason in REASONS)
     yield from (("drift_detected", [kind], float(kind in status.kinds)) for kind in KINDS)
     if row.last_success_at:
         yield "monitor_last_success_timestamp_seconds", [], row.last_success_at.timestamp()

@@ -94,8 +94,8 @@ async def predict(request: Request) -> Response:
     with PredictOutcome(model.metrics) as outcome:
         encoded = await read_images(request, state.parsers, state.settings.max_image_bytes, outcome)
         work = model.predictor.predict(encoded.images, encoded.tags)
-        at_once = model.predictor.answers_at_once(sum(map(len, encoded.images)))
-        logged = await (work if at_once else until_disconnect(request, work))
+        runs_inline = model.predictor.answers_at_once(sum(map(len, encoded.images)))
+        logged = await (work if runs_inline else until_disconnect(request, work))
         for shadow in model.shadows:
             shadow.submit(logged, encoded.images)
         return JsonBytes(_answer(model.bundle, logged))

@@ -98,8 +98,8 @@ async def infer(request: Request, model: PathModel, state: State) -> Response:
         parsed = await state.parsers.run(len(data), _parse, data, json_length, body_of(request), model, max_image_bytes)
         outcome.tags |= parameter_tags(parsed.body.parameters)
         work = classify(model, parsed, outcome)
-        at_once = model.predictor.answers_at_once(len(data))
-        return _answer(model, parsed.body, await (work if at_once else until_disconnect(request, work)))
+        runs_inline = model.predictor.answers_at_once(len(data))
+        return _answer(model, parsed.body, await (work if runs_inline else until_disconnect(request, work)))
 
 
 def _parse(

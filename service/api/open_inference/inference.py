@@ -151,14 +151,14 @@ def output_values(model: ServedModel, body: InferBody, logged: LoggedPredictions
     outputs = []
     for output in body.outputs or [RequestedOutput(name=spec.name) for spec in output_specs(model)]:
         if count := output.parameters.get("classification"):
-            outputs.append(OutputValues(output, BYTES, _likeliest(values[output.name], labels, count)))
+            outputs.append(OutputValues(output, BYTES, _most_likely(values[output.name], labels, count)))
         else:
             datatype = BYTES if output.name.endswith("label") else "FP32"
             outputs.append(OutputValues(output, datatype, values[output.name]))
     return outputs
 
 
-def _likeliest(probabilities: NDArray[Any], labels: NDArray[Any], count: int) -> NDArray[Any]:
+def _most_likely(probabilities: NDArray[Any], labels: NDArray[Any], count: int) -> NDArray[Any]:
     """Return the likeliest classes (m, count) as `probability:index:label`, the format of Triton's classification."""
     tops = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
     texts = [

@@ -76,9 +76,11 @@ def _compare(
         stored = stored_incidents(alerts.fired_between(connection, row.model_id, *span), row)
     if not positions:
         raise TidemarkError(f"no predictions of {name} from {span[0].isoformat()} to {span[1].isoformat()}")
-    happened = [incident for incident in stored if _is_of(incident.slice, row)]
-    changes = changes_to_measure(change_times, happened, span[1])
-    moments = {change.at for change in changes} | {alarm.at for incident in happened for alarm in incident.alarms}
+    production_incidents = [incident for incident in stored if _is_of(incident.slice, row)]
+    changes = changes_to_measure(change_times, production_incidents, span[1])
+    moments = {change.at for change in changes} | {
+        alarm.at for incident in production_incidents for alarm in incident.alarms
+    }
     tasks = [
         SpanTask(url, row, reference_id, variant, part, span, tuple(sorted(moments)[:MAX_MOMENTS]), rate)
         for variant in compared
@@ -86,7 +88,7 @@ def _compare(
     ]
     results = run_tasks(tasks, dask)
     wholes = [merged(results[first : first + len(positions)]) for first in range(0, len(results), len(positions))]
-    outcomes = [outcome(HAPPENED, happened, changes, wholes[0].positions_at)]
+    outcomes = [outcome(HAPPENED, production_incidents, changes, wholes[0].positions_at)]
     for variant, whole in zip(compared, wholes, strict=True):
         incidents = [incident for incident in whole.incidents if _is_of(incident.slice, row)]
         outcomes.append(outcome(variant.name, incidents, changes, whole.positions_at, whole))

@@ -117,13 +117,13 @@ def stored_incidents(alerts: Sequence[AlertRow], stream: StreamRow) -> tuple[Rep
 
 
 def changes_to_measure(
-    change_times: Sequence[dt.datetime], happened: Sequence[ReplayedIncident], until: dt.datetime
+    change_times: Sequence[dt.datetime], production_incidents: Sequence[ReplayedIncident], until: dt.datetime
 ) -> tuple[Change, ...]:
     """Return the moments that people named, or without any those that the stored alerts estimated."""
     if change_times:
         times = sorted(change_times)
         return tuple(Change(at, "given", end) for at, end in zip(times, [*times[1:], until], strict=True) if at < until)
-    return tuple(Change(incident.since, "alert", incident.resolved_at or until) for incident in happened)
+    return tuple(Change(incident.since, "alert", incident.resolved_at or until) for incident in production_incidents)
 
 
 def outcome(

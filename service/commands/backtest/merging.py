@@ -19,26 +19,26 @@ def merged(parts: Sequence[SpanResult]) -> SpanResult:
     An incident that is open where a part ends goes on as the one that is open there in the next part; without such
     a one it has recovered there.
     """
-    whole = parts[0]
+    first_part = parts[0]
     for part in parts[1:]:
-        whole = _joined(whole, part)
-    return whole
+        first_part = _join(first_part, part)
+    return first_part
 
 
-def _joined(before: SpanResult, after: SpanResult) -> SpanResult:
+def _join(before: SpanResult, after: SpanResult) -> SpanResult:
     border = after.begins_at
     shift = {name: before.positions_at_end.get(name, 0) - count for name, count in after.positions_at_begin.items()}
-    later = [incident for incident in after.incidents if incident.fired_at >= border]
+    later_incidents = [incident for incident in after.incidents if incident.fired_at >= border]
     open_there = {
-        _strand(incident): incident
+        _incident_key(incident): incident
         for incident in after.incidents
         if incident.fired_at < border and (incident.resolved_at is None or incident.resolved_at > border)
     }
-    earlier = [_continued(incident, open_there, border) for incident in before.incidents]
+    earlier_incidents = [_continue_incident(incident, open_there, border) for incident in before.incidents]
     moments = {moment: counts for moment, counts in after.positions_at.items() if moment >= border}
     return replace(
         after,
-        incidents=(*earlier, *(_shifted(incident, shift) for incident in later)),
+        incidents=(*earlier_incidents, *(_shift_counts(incident, shift) for incident in later_incidents)),
         begins_at=before.begins_at,
         evidence=np.fmax(before.evidence, after.evidence),
         positions_at={**before.positions_at, **{moment: _sum(counts, shift) for moment, counts in moments.items()}},
@@ -53,24 +53,24 @@ def _joined(before: SpanResult, after: SpanResult) -> SpanResult:
     )
 
 
-def _continued(
+def _continue_incident(
     incident: ReplayedIncident, open_there: Mapping[tuple[str, bool], ReplayedIncident], border: dt.datetime
 ) -> ReplayedIncident:
     """Return an incident of an earlier part with its end in the next one."""
     if incident.resolved_at is not None:
         return incident
-    following = open_there.get(_strand(incident))
+    following = open_there.get(_incident_key(incident))
     if following is None:
         return replace(incident, resolved_at=border, resolution="recovered")
     return replace(incident, resolved_at=following.resolved_at, resolution=following.resolution)
 
 
-def _strand(incident: ReplayedIncident) -> tuple[str, bool]:
+def _incident_key(incident: ReplayedIncident) -> tuple[str, bool]:
     """Return the stream of an incident, and whether labels raised it: a stream has one open incident of either sort."""
     return incident.slice, incident.kind in LABEL_KINDS
 
 
-def _shifted(incident: ReplayedIncident, shift: Counts) -> ReplayedIncident:
+def _shift_counts(incident: ReplayedIncident, shift: Counts) -> ReplayedIncident:
     offset = shift.get(incident.slice, 0)
     alarms = tuple(replace(alarm, position=alarm.position + offset) for alarm in incident.alarms)
     return replace(incident, alarms=alarms)

@@ -38,8 +38,8 @@ def show(comparison: Comparison) -> None:
         for incident in item.incidents[:MAX_INCIDENTS]:
             resolved_at = incident.resolved_at
             ended = "open" if resolved_at is None else f"{incident.resolution} {_minute(resolved_at)}"
-            what = " ".join(filter(None, (incident.slice, incident.kind, incident.severity)))
-            console.print(f"  {_minute(incident.fired_at)} {what}, {ended}: {incident.summary}", highlight=False)
+            title = " ".join(filter(None, (incident.slice, incident.kind, incident.severity)))
+            console.print(f"  {_minute(incident.fired_at)} {title}, {ended}: {incident.summary}", highlight=False)
 
 
 def draw(comparison: Comparison, path: Path) -> None:

@@ -46,7 +46,7 @@ class AccuracyRegression:
         self._accuracy = accuracy
         self._families = families
         self._unchanged = unchanged
-        errors, estimates, deviations = self._left_out(tested)
+        errors, estimates, deviations = self._leave_out(tested)
         self._usual_deviation = float(np.median(deviations))
         self._quantile = conformal_quantile(np.abs(errors) / self._scale(estimates, deviations))
         self._processes = self._fit(np.ones(len(accuracy), dtype=bool))
@@ -71,7 +71,7 @@ class AccuracyRegression:
         unfamiliar = np.maximum(deviation / self._usual_deviation, 1)
         return np.asarray(error_scale(accuracy, self._unchanged) * unfamiliar)
 
-    def _left_out(self, tested: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _leave_out(self, tested: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return errors, estimates and deviations for the tested rows, their family left out."""
         rows: IntArray = np.flatnonzero(tested)
         results = []

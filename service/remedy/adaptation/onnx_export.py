@@ -65,7 +65,7 @@ def with_head(bundle: Bundle, head: Head, out: Path, adapter: ResidualAdapter | 
     def expected(_describe_ranges: Floats, embeddings: Floats) -> Matrix:
         return head.probabilities(embeddings if adapter is None else adapter(embeddings))
 
-    return _written(bundle, proto, out, ADAPTED, embedding, expected)
+    return _write(bundle, proto, out, ADAPTED, embedding, expected)
 
 
 def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundle:
@@ -103,7 +103,7 @@ def with_priors(bundle: Bundle, correction: PriorCorrection, out: Path) -> Bundl
         scores = graph.add("Sigmoid", scores) if single else graph.add("Softmax", scores, axis=1)
     graph.finish(scores, old)
     floored = replace(correction, weights=weights)
-    return _written(
+    return _write(
         bundle,
         proto,
         out,
@@ -132,7 +132,7 @@ def _on_blank(bundle: Bundle, proto: ModelProto, tensor: str) -> NDArray[np.floa
     return np.asarray(values)
 
 
-def _written(
+def _write(
     bundle: Bundle,
     proto: ModelProto,
     out: Path,

@@ -72,7 +72,10 @@ def recent_labels(context: Context) -> RemedyResult:
     remedy = RemedyResult(
         name="recent-labels",
         kind="concept",
-        summary=f"Refits the last layer on {len(data.labels)} labels that came back. {_sureness(measured, needed)}",
+        summary=(
+            f"Refits the last layer on {len(data.labels)} labels that came back. "
+            f"{_certainty_sentence(measured, needed)}"
+        ),
         improvements=measured,
         missing=context.without_bundle,
         details={
@@ -105,8 +108,8 @@ def refit_head(data: Data, settings: Settings) -> Head:
     if not settings.share:
         return now
     rows = np.arange(len(data.old_labels))
-    then = np.maximum(data.old_posterior[rows, data.old_labels], 1e-3)
-    holds = np.minimum(now.probabilities(data.old_embeddings)[rows, data.old_labels] / then, 1.0)
+    old_probability = np.maximum(data.old_posterior[rows, data.old_labels], 1e-3)
+    holds = np.minimum(now.probabilities(data.old_embeddings)[rows, data.old_labels] / old_probability, 1.0)
     weights = np.concatenate([np.ones(len(data.labels)), settings.share * holds])
     embeddings = np.concatenate([data.embeddings, data.old_embeddings])
     return fit(embeddings, np.concatenate([data.labels, data.old_labels]), weights, data.start, settings.penalty)
@@ -148,7 +151,7 @@ def _data(context: Context) -> tuple[Data, Floats]:
     return data, span.sample.probabilities[labelled]
 
 
-def _sureness(measured: tuple[Improvement, ...], needed: dict[str, int | None]) -> str:
+def _certainty_sentence(measured: tuple[Improvement, ...], needed: dict[str, int | None]) -> str:
     if not any(needed.values()) and None not in needed.values():
         return "The labels are enough to be sure of its improvement."
     sentences = []

@@ -24,8 +24,8 @@ def gallery(rows: Sequence[tuple[str, NDArray[np.uint8]]], thumbnails: Sequence[
     thumbnails : encoded images of the span, for a last row; none where the log has none.
     """
     drawn = [(name, [Image.fromarray(image) for image in images]) for name, images in rows]
-    if seen := [image for data in thumbnails if (image := _opened(data)) is not None]:
-        drawn.append(("span", seen))
+    if window_images := [image for data in thumbnails if (image := _open(data)) is not None]:
+        drawn.append(("span", window_images))
     columns = max(len(images) for _, images in drawn)
     sheet = Image.new("RGB", (NAMES + columns * (SIDE + GAP), len(drawn) * (SIDE + GAP)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -45,7 +45,7 @@ def gallery(rows: Sequence[tuple[str, NDArray[np.uint8]]], thumbnails: Sequence[
     )
 
 
-def _opened(data: bytes) -> Image.Image | None:
+def _open(data: bytes) -> Image.Image | None:
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
     except (UnidentifiedImageError, OSError):

@@ -118,8 +118,8 @@ class _Search:
     def improves_on(self, ranges: Ranges, without: Ranges) -> bool:
         """Tell whether `ranges` are nearer to the window than `without`, beyond chance."""
         before, after = self.distance(without), self.distance(ranges)
-        enough = before.mmd2 - after.mmd2 > MIN_SHARE * self.mmd2(())
-        return enough and float(np.quantile(self.target.reduction(before, after), LEVEL)) > 0
+        is_large_enough = before.mmd2 - after.mmd2 > MIN_SHARE * self.mmd2(())
+        return is_large_enough and float(np.quantile(self.target.reduction(before, after), LEVEL)) > 0
 
     def with_one_more(self, ranges: Ranges) -> Ranges:
         """Return `ranges` with the one operation more that brings the images nearest, all magnitudes refined."""
@@ -163,7 +163,7 @@ class _Search:
 
     def widen(self, ranges: Ranges, operation: Operation) -> Ranges:
         """Widen one operation's point to the range that fits best, and to where its middle might as well be."""
-        middle = _named(ranges, operation).low
+        middle = _range_of(ranges, operation).low
         distance = abs(middle - operation.identity)
 
         def between(low: float, high: float) -> Ranges:
@@ -174,13 +174,13 @@ class _Search:
             *(between(middle - distance * width, middle + distance * width) for width in RANGE_HALF_WIDTHS),
         ]
         best = min(tried, key=self.mmd2)
-        low, high = ends = _named(best, operation)[1:]
+        low, high = ends = _range_of(best, operation)[1:]
         for side in (-distance, distance):
             for step in STEPS:
                 describe_shifted_classes = between(low + side * step, high + side * step)
                 ends = (
-                    min(ends[0], _named(describe_shifted_classes, operation).low),
-                    max(ends[1], _named(describe_shifted_classes, operation).high),
+                    min(ends[0], _range_of(describe_shifted_classes, operation).low),
+                    max(ends[1], _range_of(describe_shifted_classes, operation).high),
                 )
                 if (
                     float(
@@ -209,7 +209,7 @@ def _replace_range(ranges: Sequence[Range], operation: Operation, low: float, hi
     return tuple(solution[one.name] for one in SEARCHABLE if one.name in solution)
 
 
-def _named(ranges: Ranges, operation: Operation) -> Range:
+def _range_of(ranges: Ranges, operation: Operation) -> Range:
     return next(one for one in ranges if one.operation is operation)
 
 

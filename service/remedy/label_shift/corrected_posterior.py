@@ -116,14 +116,14 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
 def _on_reference(context: Context) -> tuple[tuple[Improvement, ...], tuple[Improvement, ...]]:
     """Return the improvements by the correction, and by its calibration alone: each half of the span judges the
     correction to the other half's class proportions."""
-    first, second = (_judged(context, half) for half in halves_of_span(context))
+    first, second = (_evaluate(context, half) for half in halves_of_span(context))
     by_correction, by_calibration = (
-        tuple(average(*pair) for pair in zip(*ways, strict=True)) for ways in zip(first, second, strict=True)
+        tuple(average(*pair) for pair in zip(*pairs, strict=True)) for pairs in zip(first, second, strict=True)
     )
     return by_correction, by_calibration
 
 
-def _judged(
+def _evaluate(
     context: Context, half: HalfSpan
 ) -> tuple[tuple[Improvement, Improvement], tuple[Improvement, Improvement]]:
     reference, labels = context.span.reference, context.require_reference_labels()

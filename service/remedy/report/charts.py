@@ -36,7 +36,7 @@ def shares(rows: Sequence[ClassShareJson]) -> Markup:
         parts.append(f'<rect class="ref" x="{NAME}" y="{y}" width="{x(row["reference"]) - NAME:.1f}" height="5"/>')
         parts.append(f'<rect class="est" x="{NAME}" y="{y + 6}" width="{x(row["estimated"]) - NAME:.1f}" height="5"/>')
         parts.append(f'<path class="interval" d="M{x(row["low"]):.1f} {y + 8.5}H{x(row["high"]):.1f}"/>')
-        parts.append(_text(NAME - 5, y + 9, _short(row["label"]), "end"))
+        parts.append(_text(NAME - 5, y + 9, _shorten(row["label"]), "end"))
         parts.append(_text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
     description = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
     left_out = f", the {MAX_CLASSES} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
@@ -73,5 +73,5 @@ def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"

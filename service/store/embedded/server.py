@@ -146,8 +146,8 @@ class EmbeddedServer:
         running = postmaster.find(self._folder)
         if running is None:
             raise DatabaseError(f"the embedded Postgres in {self._folder} ended; see {self._log}")
-        where = {"host": running.socket_folder, "port": str(PORT)}
-        url = URL.create("postgresql", username=cluster.SUPERUSER, database=cluster.SUPERUSER, query=where)
+        address = {"host": running.socket_folder, "port": str(PORT)}
+        url = URL.create("postgresql", username=cluster.SUPERUSER, database=cluster.SUPERUSER, query=address)
         return url.render_as_string(hide_password=False)
 
     @property
@@ -218,11 +218,11 @@ class EmbeddedServer:
                 raise DatabaseError(f"the embedded Postgres in {self._folder} is no longer needed")
             if (ended and running is None) or time.monotonic() > end:
                 raise DatabaseError(
-                    f"the embedded Postgres in {self._folder} does not start: {self._last_words()}; see {self._log}"
+                    f"the embedded Postgres in {self._folder} does not start: {self._last_log_lines()}; see {self._log}"
                 )
             time.sleep(START_PAUSE)
 
-    def _last_words(self) -> str:
+    def _last_log_lines(self) -> str:
         """Return the newest line of the log that names an error."""
         try:
             lines = self._log.read_text(errors="replace").splitlines()[-50:]

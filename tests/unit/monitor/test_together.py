@@ -33,7 +33,7 @@ def test_when_one_fails_the_others_end_even_if_they_miss_it(monkeypatch: pytest.
 
     async def scenario() -> None:
         with pytest.raises(OSError, match="broken"):
-            await asyncio.wait_for(jobs._together(forever(ended), hard_of_hearing(ended), broken()), PATIENCE)
+            await asyncio.wait_for(jobs._run_until_one_ends(forever(ended), hard_of_hearing(ended), broken()), PATIENCE)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
@@ -44,7 +44,7 @@ def test_a_stop_ends_all() -> None:
     ended: list[str] = []
 
     async def scenario() -> None:
-        together = asyncio.create_task(jobs._together(forever(ended), forever(ended)))
+        together = asyncio.create_task(jobs._run_until_one_ends(forever(ended), forever(ended)))
         await asyncio.sleep(0.01)
         together.cancel()
         with pytest.raises(asyncio.CancelledError):
