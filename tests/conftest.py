@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 # more threads than processors, those of OpenBLAS wait actively for each other, and tests take many times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import psutil
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
@@ -18,12 +20,28 @@ from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import schema
 
+MEMORY_FOLDER = Path("/dev/shm")  # Linux: files that live in memory
+MIN_FREE_BYTES = 4 * 2**30  # bytes that must be free in it; a run has some 500 MB of files at a time
+MIN_FREE_MEMORY = 8 * 2**30  # bytes of free memory, so that a run does not displace what else runs on the machine
+
 DATABASES = itertools.count()
 NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")  # halves the time to make and drop a database
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' temporary files in memory where there is room, unless pytest's own variable names a folder.
+
+    A database is several hundred files, and each test has a new one: on a disk that takes ten times the processor time,
+    and the servers of the acceptance tests, which write durably, wait for the disk besides.
+    """
+    if MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK):
+        has_room = shutil.disk_usage(MEMORY_FOLDER).free >= MIN_FREE_BYTES
+        if has_room and psutil.virtual_memory().available >= MIN_FREE_MEMORY:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
