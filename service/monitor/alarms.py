@@ -10,7 +10,7 @@ from ..drift import StreamDetector
 from . import alert_rules
 from .events import AlertFired, AlertReopened, Explanation
 from .incident_state import Alarm, Incident, incident_id
-from .recurrence import recurrence_of, signature_of, with_recurrence
+from .recurrence import Signature, recurrence_of, remembered, signature_of, with_recurrence
 from .stored_report import StoredReport
 from .stream_transition import StreamUpdate
 from .summaries import alarm_summary, untested_report
@@ -105,14 +105,17 @@ def explain_alarm(update: StreamUpdate, explanation: Explanation) -> None:
 
 
 def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None:
-    """Open an incident of the stream's alarm, or reopen the last one; the detector starts again."""
+    """Open an incident of the stream's alarm, or reopen the last one if it comes back; the detector starts again."""
     state, alarm = update.state, update.state.alarm
     if alarm is None:
         return
     report = explanation.report if explanation else None
     kind, certainty, severity, alert_report = assess(update, alarm, report, alarm_summary)
-    previous, signature = state.incident, signature_of(report, kind, alarm.view)
-    recurrence = previous.recurrence if previous is not None else recurrence_of(state.patterns, signature)
+    signature = signature_of(report, kind, alarm.view)
+    if state.incident is not None and not _comes_back(state.incident, signature):
+        forget_resolved_incident(update)
+    previous = update.state.incident
+    recurrence = previous.recurrence if previous is not None else recurrence_of(update.state.patterns, signature)
     alert_report = with_recurrence(alert_report, recurrence)
     if report is None or not report.tested:
         alert_report = alert_report.with_changes({"p_value": math.exp(-alarm.evidence)})
@@ -164,6 +167,21 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
         )
     state.detector.reset()
     update.replace_state(alarm=None, incident=incident, second=None, second_alarm=None)
+
+
+def _comes_back(incident: Incident, signature: Signature) -> bool:
+    """Check whether an alarm may be a resolved incident again, rather than another shift soon after it."""
+    if incident.signature is None:
+        return incident.kind == signature.kind
+    return incident.signature.comes_back_as(signature)
+
+
+def forget_resolved_incident(update: StreamUpdate) -> None:
+    """Drop the resolved incident of the stream, which is not to be reopened; what it looked like is remembered."""
+    incident = update.state.incident
+    if incident is not None and incident.signature is not None:
+        update.replace_state(patterns=remembered(update.state.patterns, incident.signature, incident.since))
+    update.replace_state(incident=None)
 
 
 def _is_from_first_prediction(alarm: Alarm) -> bool:

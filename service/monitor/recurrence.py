@@ -74,9 +74,19 @@ class Signature:
         sizes = _size(self.changes), _size(other.changes)
         if max(sizes) < SMALL_CHANGE:
             return self.view == other.view
+        return max(sizes) <= SIZE_RATIO * min(sizes) and self._has_direction_of(other)
+
+    def comes_back_as(self, other: "Signature") -> bool:
+        """Check whether a later incident may be this one again: of its kind, or with changes in the same direction.
+
+        The kind alone does not decide, since the first window of an incident is small and may name another kind.
+        """
+        sizes = _size(self.changes), _size(other.changes)
+        return self.kind == other.kind or (min(sizes) >= SMALL_CHANGE and self._has_direction_of(other))
+
+    def _has_direction_of(self, other: "Signature") -> bool:
         product = sum(value * other.changes.get(name, 0.0) for name, value in self.changes.items())
-        is_same_size = max(sizes) <= SIZE_RATIO * min(sizes)
-        return is_same_size and product >= SIMILARITY * sizes[0] * sizes[1]
+        return product >= SIMILARITY * _size(self.changes) * _size(other.changes)
 
 
 @dataclass(frozen=True)

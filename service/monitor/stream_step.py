@@ -8,7 +8,7 @@ from ..drift import StreamDetector
 from ..settings import Settings
 from ..store.stream_status import StreamStatus
 from . import alert_rules, pending_windows
-from .alarms import explain_alarm, new_alarm, request_alarm_window
+from .alarms import explain_alarm, forget_resolved_incident, new_alarm, request_alarm_window
 from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
 from .label_incident import label_changes, take_label_report, take_labels
@@ -16,7 +16,6 @@ from .label_regimes import with_regime
 from .open_incident import follow_incident, refine_kind, report_further_shift, request_second_baseline
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .recurrence import remembered
 from .state import SecondFailure, StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
@@ -162,10 +161,7 @@ def _forget_resolved_incidents(update: StreamUpdate) -> None:
     """Drop incidents that are over and cannot be reopened any more; what they looked like is remembered."""
     incident, concept = update.state.incident, update.state.concept
     if incident is not None and incident.resolved_at and update.now - incident.resolved_at > alert_rules.REOPEN_WITHIN:
-        if incident.signature is not None:
-            patterns = remembered(update.state.patterns, incident.signature, incident.since)
-            update.replace_state(patterns=patterns)
-        update.replace_state(incident=None)
+        forget_resolved_incident(update)
     if concept is not None and not concept.open:
         update.replace_state(concept=None)
 

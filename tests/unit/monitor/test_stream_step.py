@@ -207,6 +207,21 @@ def test_an_incident_that_comes_back_is_reopened_and_its_quiet_time_doubles(prep
     assert len(stream.of(AlertFired)) == 2
 
 
+def test_a_shift_of_another_kind_soon_after_an_incident_is_an_incident_of_its_own(prepared: PreparedReference) -> None:
+    stream = Stream(prepared)
+    stream.send(400)
+    stream.send(200, move=0.6)
+    stream.send(1000)
+    ended_at = stream.now
+    stream.send(400, prior=(0.8, 0.05, 0.05, 0.05, 0.05))
+    covariate, label = stream.of(AlertFired)
+    assert (covariate.kind, label.kind) == ("covariate", "label")
+    assert covariate.incident_id != label.incident_id
+    assert label.since >= ended_at
+    assert stream.of(AlertReopened) == []
+    assert [pattern.signature.kind for pattern in stream.state.patterns] == ["covariate"]
+
+
 def test_an_alarm_whose_window_is_not_tested_in_time_goes_out_and_says_what_alarmed(
     prepared: PreparedReference,
 ) -> None:
