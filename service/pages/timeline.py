@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import escape
 
+from .. import svg
+
 WIDTH = 720  # pixels
 LEFT, RIGHT = 12, WIDTH - 12
 TOP = 62  # pixels above the first lane: title and legend
@@ -99,16 +101,16 @@ def timeline(title: str, span: tuple[dt.datetime, dt.datetime], lanes: Sequence[
     def x(moment: dt.datetime) -> float:
         return LEFT + min(max((moment - since) / (until - since), 0.0), 1.0) * (RIGHT - LEFT)
 
-    parts = [_text(LEFT, 22, title, "title"), *_legend(lanes)]
+    parts = [svg.text(LEFT, 22, title, style="title"), *_legend(lanes)]
     for mark in marks:
         at = x(mark.at)
         parts.append(f'<line class="change" x1="{at:.1f}" y1="{TOP - 4}" x2="{at:.1f}" y2="{bottom}"/>')
         anchor = "end" if at > WIDTH * 0.8 else "start"
-        parts.append(_text(at + (-3 if anchor == "end" else 3), TOP - 6, mark.label, "dim", anchor))
+        parts.append(svg.text(at + (-3 if anchor == "end" else 3), TOP - 6, mark.label, anchor, "dim"))
     y = TOP
     for lane in lanes:
-        parts.append(_text(LEFT, y + 14, lane.name, "name"))
-        parts.append(_text(RIGHT, y + 14, lane.note, "dim", "end"))
+        parts.append(svg.text(LEFT, y + 14, lane.name, style="name"))
+        parts.append(svg.text(RIGHT, y + 14, lane.note, "end", "dim"))
         y += HEADING
         for bar in lane.bars:
             start, end = x(bar.start), x(bar.end)
@@ -126,7 +128,7 @@ def timeline(title: str, span: tuple[dt.datetime, dt.datetime], lanes: Sequence[
     for number in range(TICKS):
         moment = since + (until - since) * number / (TICKS - 1)
         anchor = "start" if number == 0 else "end" if number == TICKS - 1 else "middle"
-        parts.append(_text(x(moment), bottom + 14, _date(moment, until - since), "dim", anchor))
+        parts.append(svg.text(x(moment), bottom + 14, _date(moment, until - since), anchor, "dim"))
     alternative = "; ".join(f"{lane.name}: {lane.note or f'{len(lane.bars)} incidents'}" for lane in lanes)
     return "\n".join(
         [
@@ -168,7 +170,7 @@ def _legend(lanes: Sequence[Lane]) -> list[str]:
     for kind in COLOURS:
         if kind in present_kinds:
             parts.append(f'<rect class="{kind}" x="{at:.1f}" y="32" width="10" height="10" rx="2"/>')
-            parts.append(_text(at + 14, 41, kind))
+            parts.append(svg.text(at + 14, 41, kind))
             at += 30 + 6.5 * len(kind)
     return parts
 
@@ -176,7 +178,3 @@ def _legend(lanes: Sequence[Lane]) -> list[str]:
 def _date(moment: dt.datetime, length: dt.timedelta) -> str:
     moment = moment.astimezone(dt.UTC)
     return f"{moment:%Y-%m-%d}" if length > dt.timedelta(days=4) else f"{moment:%m-%d %H:%M}"
-
-
-def _text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'

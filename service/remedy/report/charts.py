@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from ... import svg
 from ..result import ClassShareJson, Improvement
 
 WIDTH = 340
@@ -36,11 +37,11 @@ def shares(rows: Sequence[ClassShareJson]) -> Markup:
         parts.append(f'<rect class="ref" x="{NAME}" y="{y}" width="{x(row["reference"]) - NAME:.1f}" height="5"/>')
         parts.append(f'<rect class="est" x="{NAME}" y="{y + 6}" width="{x(row["estimated"]) - NAME:.1f}" height="5"/>')
         parts.append(f'<path class="interval" d="M{x(row["low"]):.1f} {y + 8.5}H{x(row["high"]):.1f}"/>')
-        parts.append(_text(NAME - 5, y + 9, _shorten(row["label"]), "end"))
-        parts.append(_text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
+        parts.append(svg.text(NAME - 5, y + 9, _shorten(row["label"]), "end"))
+        parts.append(svg.text(WIDTH - VALUE + 5, y + 9, f"{row['estimated']:.1%} × {row['weight']:.2f}"))
     description = "; ".join(f"{row['label']}: {row['reference']:.1%} to {row['estimated']:.1%}" for row in ordered)
     left_out = f", the {MAX_CLASSES} of {len(rows)} classes that moved most" if len(rows) > len(ordered) else ""
-    return _figure(f"Class shares{left_out}", description, len(ordered) * ROW + 4, parts) + KEY
+    return svg.figure(f"Class shares{left_out}", description, WIDTH, len(ordered) * ROW + 4, parts) + KEY
 
 
 def draw_improvement(improvement: Improvement) -> Markup:
@@ -59,18 +60,6 @@ def draw_improvement(improvement: Improvement) -> Markup:
     ]
     body = Markup("".join(parts))  # noqa: S704 - numbers only
     return Markup('<svg class="small" viewBox="0 0 120 20" aria-hidden="true">{}</svg>').format(body)
-
-
-def _figure(title: str, description: str, height: float, parts: Sequence[str]) -> Markup:
-    body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
-    return Markup(
-        "<figure><figcaption>{}</figcaption>"
-        '<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}. {}">{}</svg></figure>'
-    ).format(title, WIDTH, height, title, description, body)
-
-
-def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def _shorten(name: str) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy import linalg
 
+from ... import svg
 from ...drift.reference import Reference
 from ...drift.samples import Sample
 from ...drift.views import View, Views
@@ -64,18 +65,18 @@ def histogram(name: str, reference: NDArray[np.floating], span: NDArray[np.float
     low, high = np.quantile(both, [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     shares = [np.histogram(np.clip(x, edges[0], edges[-1]), edges)[0] / len(x) for x in (reference, span)]
-    top, base, step = max(float(share.max()) for share in shares), 86, (WIDTH - 2 * MARGIN) / BINS
-    parts = []
-    for share, style in zip(shares, STYLES, strict=True):
-        points = [f"{MARGIN},{base}"]
-        for at, value in enumerate(share):
-            y = base - float(value) / top * 76
-            points += [f"{MARGIN + at * step:.1f},{y:.1f}", f"{MARGIN + (at + 1) * step:.1f},{y:.1f}"]
-        parts.append(f'<polygon {style} points="{" ".join([*points, f"{WIDTH - MARGIN},{base}"])}"/>')
-    parts += [_text(MARGIN, base + 13, f"{edges[0]:.3g}"), _text(WIDTH - MARGIN, base + 13, f"{edges[-1]:.3g}", "end")]
-    parts.append(_text(WIDTH / 2, base + 13, f"{name}, {UNITS.get(name, 'as measured')}", "middle"))
+    top, base = max(float(share.max()) for share in shares), 86
+    parts = [
+        f'<polygon {style} points="{svg.outline(share.tolist(), top, MARGIN, WIDTH - MARGIN, base, 76)}"/>'
+        for share, style in zip(shares, STYLES, strict=True)
+    ]
+    parts += [
+        svg.text(MARGIN, base + 13, f"{edges[0]:.3g}"),
+        svg.text(WIDTH - MARGIN, base + 13, f"{edges[-1]:.3g}", "end"),
+    ]
+    parts.append(svg.text(WIDTH / 2, base + 13, f"{name}, {UNITS.get(name, 'as measured')}", "middle"))
     description = f"{name}: mean {reference.mean():.3g} in the reference, {span.mean():.3g} in the span"
-    return _svg(description, base + 18, parts)
+    return svg.drawing(description, WIDTH, base + 18, parts)
 
 
 def _places(reference: Reference, sample: Sample, rows: NDArray[np.int64]) -> tuple[Matrix, str]:
@@ -106,15 +107,15 @@ def _map(
         for (x, y), colour in zip(at[len(before) :], new, strict=True)
     ]
     axes = [
-        _text(WIDTH / 2, HEIGHT - 3, f"{method} axis 1, no unit", "middle"),
-        f'<g transform="rotate(-90)">{_text(-HEIGHT / 2, 11, f"{method} axis 2, no unit", "middle")}</g>',
+        svg.text(WIDTH / 2, HEIGHT - 3, f"{method} axis 1, no unit", "middle"),
+        f'<g transform="rotate(-90)">{svg.text(-HEIGHT / 2, 11, f"{method} axis 2, no unit", "middle")}</g>',
     ]
     gap = float(linalg.norm((now.mean(axis=0) - before.mean(axis=0)) / np.maximum(before.std(axis=0), 1e-12)))
     description = (
         f"Map of {len(before)} reference and {len(now)} span embeddings, {method_sentence}; "
         f"their centres lie {gap:.2f} standard deviations apart"
     )
-    return _svg(description, HEIGHT, [*crosses, *dots, *axes])
+    return svg.drawing(description, WIDTH, HEIGHT, [*crosses, *dots, *axes])
 
 
 def _key(reference: Reference) -> Markup:
@@ -135,14 +136,3 @@ def _heat(scores: Matrix) -> list[str]:
     low, high = np.quantile(scores, [0.02, 0.98])
     share = np.clip((scores - low) / max(high - low, 1e-12), 0, 1)
     return ["#{:02x}{:02x}{:02x}".format(*(COLD + part * (HOT - COLD)).astype(int)) for part in share]
-
-
-def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
-
-
-def _svg(description: str, height: float, parts: Sequence[str]) -> Markup:
-    body = Markup("".join(parts))  # noqa: S704 - numbers and escaped names only
-    return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, description, body
-    )
