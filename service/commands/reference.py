@@ -9,13 +9,11 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from sqlalchemy import Connection
 
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
-from ..drift import Reference, StreamDetector, power_table
-from ..drift.power import Detectable
+from ..drift import Reference, StreamDetector
 from ..drift.rehearsals.survival import survival_of, survival_rows
 from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
@@ -29,6 +27,7 @@ from ..store.report_json import SurvivalJson
 from .reference_arrays import read_arrays
 from .reference_detectable import DetectableAtRate, detectable_at_rates
 from .reference_images import BuiltReference, reference_arrays, reference_from_images
+from .reference_power import DetectableShift, detectable_shifts
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
 from .rehearsals import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, shifts_json
@@ -37,20 +36,10 @@ from .survival_picture import survival_picture
 __all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]
 
 MIN_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
-POWER_SHARE = 0.18  # share of the build's time for the table of detectable shifts; its last step exceeds it a little
 HELD_OUT = (
     "This data must be held out from fitting: a model looks more certain on images that it was fitted on, "
     "so that unchanged traffic would always count as drifted."
 )
-
-
-class DetectableShift(TypedDict):
-    """The smallest shift of a kind that most windows of a size detect."""
-
-    shift: str
-    unit: str
-    window_size: int
-    smallest: float | None
 
 
 class ReferenceFacts(TypedDict):
@@ -85,14 +74,21 @@ def build_reference(
 
     Parameters
     ----------
-    images : images that the bundle's model is run over.
-    limit : use a random part of the images of this size.
-    thumbnails : keep small pictures of some of the images.
-    arrays_file : instead of images, an .npz of what the model answered elsewhere.
-    power : whether the table of the smallest shifts that would be detected is made: as far as it gets in a fifth of
-        the whole time, in full, or not at all. The reference is stored before.
-    rehearsals : whether the model is run over synthetic shifts of some of the images, if these have labels.
-    picture : an SVG file to write what the model survives to.
+    images : Path, optional
+        Images that the bundle's model is run over.
+    limit : int, optional
+        Number of images, drawn at random, that are used. Default: all.
+    thumbnails : bool, default False
+        Store small pictures of some of the images.
+    arrays_file : Path, optional
+        Instead of images, an .npz of what the model answered elsewhere.
+    power : {"auto", "full", "none"}
+        Whether the table of the smallest shifts that would be detected is made: as far as it gets in a fifth of the
+        whole time, in full, or not at all. The reference is stored before.
+    rehearsals : bool, default True
+        Run the model over synthetic shifts of some of the images, if these have labels.
+    picture : Path, optional
+        An SVG file that shows which shifts the model survives.
 
     Returns
     -------
@@ -107,22 +103,11 @@ def build_reference(
     if thumbnails and out is not None:
         raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
     if out is None:
-        with opened(Settings.load()):  # what the database lacks is known before the model runs, not after
-            pass
-    if images is not None and arrays_file is None:
-        built = reference_from_images(folder, images, limit, thumbnails)
-    elif arrays_file is not None and images is None and limit is None and not thumbnails:
-        bundle = bundles.load_any(folder)
-        built = BuiltReference(bundle, arrays_file, read_arrays(bundle, arrays_file), [])
-    else:
-        raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
-    rows = len(built.arrays["embeddings"])
-    if rows < MIN_ROWS:
-        raise TidemarkError(f"{built.source}: {rows} rows are too few for a reference, {MIN_ROWS} are needed")
-    try:
-        reference = Reference.of(built.arrays)
-    except ValueError as error:
-        raise TidemarkError(f"{built.source}: {error}") from None
+        with opened(Settings.load()):
+            pass  # an error of the database shows before the model runs, not after
+    built = _build(folder, images, limit, thumbnails, arrays_file)
+    reference = _reference_of(built)
+    rows = len(reference)
     print(HELD_OUT, file=sys.stderr)
     for warning in [*warnings(built.bundle, rows, built.labels), *built.warnings]:
         print(f"warning: {warning}", file=sys.stderr)
@@ -138,7 +123,7 @@ def build_reference(
         stored = str(out)
     else:
         stored = f"reference {store(built.bundle, arrays, reference, built.thumbnails)}"
-    table, is_complete = _power(reference, power, time.monotonic() - started)
+    shifts, is_complete = detectable_shifts(reference, power, time.monotonic() - started)
     return {
         "model": str(built.bundle.key),
         "model_sha256": built.bundle.sha256,
@@ -148,14 +133,32 @@ def build_reference(
         "thumbnails": len(built.thumbnails),
         "rehearsals": None if rehearsed is None else rehearsed.facts(),
         "detectable": detectable_at_rates(rows, Settings.load()),
-        "power": [_detectable_shift(row) for row in table],
+        "power": shifts,
         "power_complete": is_complete,
         "stored": stored,
     }
 
 
-def _detectable_shift(row: Detectable) -> DetectableShift:
-    return DetectableShift(shift=row.shift, unit=row.unit, window_size=row.window_size, smallest=row.smallest)
+def _build(
+    folder: Path, images: Path | None, limit: int | None, thumbnails: bool, arrays_file: Path | None
+) -> BuiltReference:
+    """Run the model over images, or read the arrays of a model that answered elsewhere."""
+    if images is not None and arrays_file is None:
+        return reference_from_images(folder, images, limit, thumbnails)
+    if arrays_file is not None and images is None and limit is None and not thumbnails:
+        bundle = bundles.load_any(folder)
+        return BuiltReference(bundle, arrays_file, read_arrays(bundle, arrays_file), [])
+    raise ConfigurationError("expected either --images, or else --arrays without --limit and --thumbnails")
+
+
+def _reference_of(built: BuiltReference) -> Reference:
+    rows = len(built.arrays["embeddings"])
+    if rows < MIN_ROWS:
+        raise TidemarkError(f"{built.source}: {rows} rows are too few for a reference, {MIN_ROWS} are needed")
+    try:
+        return Reference.of(built.arrays)
+    except ValueError as error:
+        raise TidemarkError(f"{built.source}: {error}") from None
 
 
 def _rehearse(built: BuiltReference, reference: Reference) -> Rehearsed | None:
@@ -170,26 +173,6 @@ def _draw(picture: Path, rehearsed: Rehearsed | None, built: BuiltReference) -> 
         raise TidemarkError(f"--picture needs rehearsals: at least {MIN_IMAGES} labelled images")
     rows = survival_rows(rehearsed.rehearsals)
     picture.write_text(survival_picture(rows, rehearsed.unchanged_accuracy), encoding="utf-8")
-
-
-def _power(reference: Reference, power: str, elapsed: float) -> tuple[tuple[Detectable, ...], bool]:
-    """Return the table of detectable shifts, and whether it is complete, within a share of the time so far."""
-    if power == "none":
-        return (), False
-    budget = np.inf if power == "full" else elapsed * POWER_SHARE / (1 - POWER_SHARE)
-    started, stopped = time.monotonic(), False
-    with Console(stderr=True).status("smallest shifts that would be detected") as status:
-
-        def proceed() -> bool:
-            nonlocal stopped
-            seconds = time.monotonic() - started
-            stopped = stopped or seconds > budget
-            limit = "" if power == "full" else f" of at most {budget:.0f}"
-            status.update(f"smallest shifts that would be detected: {seconds:.0f}{limit} s")
-            return not stopped
-
-        table = power_table(reference, proceed=proceed)
-    return table, not stopped
 
 
 def store(

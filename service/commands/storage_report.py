@@ -62,22 +62,23 @@ def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> St
     """Return the report on these tables."""
     parts = [table for table in tables if table.parent in PARTITIONED]
     logged = [table for table in parts if table.parent == "predictions"]
-    rows, total = sum(table.rows for table in logged), sum(table.total for table in parts)
-    days = sorted(day for table in logged if table.rows and (day := retention.day_of(table.name)))
-    bytes_per_row = total / rows if rows else None
-    full = [table.rows for table in logged if (day := retention.day_of(table.name)) and day < today and table.rows]
-    expected_bytes = (
-        None if bytes_per_row is None or not full else round(bytes_per_row * sum(full) / len(full) * retention_days)
-    )
+    rows = sum(table.rows for table in logged)
+    rows_by_day = {day: table.rows for table in logged if table.rows and (day := retention.day_of(table.name))}
+    rows_of_whole_days = [count for day, count in rows_by_day.items() if day < today]
+    bytes_per_row = sum(table.total for table in parts) / rows if rows else None
+    bytes_at_retention = None
+    if bytes_per_row is not None and rows_of_whole_days:
+        rows_per_day = sum(rows_of_whole_days) / len(rows_of_whole_days)
+        bytes_at_retention = round(bytes_per_row * rows_per_day * retention_days)
     return {
         "tables": [_row(table) for table in tables],
         "bytes": sum(table.total for table in tables),
         "predictions": rows,
         "bytes_per_prediction": None if bytes_per_row is None else round(bytes_per_row),
-        "days": len(days),
-        "oldest_day": days[0].isoformat() if days else None,
+        "days": len(rows_by_day),
+        "oldest_day": min(rows_by_day).isoformat() if rows_by_day else None,
         "retention_days": retention_days,
-        "bytes_at_retention": expected_bytes,
+        "bytes_at_retention": bytes_at_retention,
         "advice": _advice(tables, logged, retention_days, today),
     }
 

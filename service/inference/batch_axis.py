@@ -41,11 +41,7 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
     """
     dynamic_proto = ModelProto()
     dynamic_proto.CopyFrom(proto)
-    del dynamic_proto.graph.value_info[:]
-    for value in [*dynamic_proto.graph.input, *dynamic_proto.graph.output]:
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) and dims[0].dim_value == batch and (value.name != image or dims[0].HasField("dim_value")):
-            dims[0].dim_param = "N"
+    _free_declared_batch(dynamic_proto, image, batch)
     graph = OnnxGraph(dynamic_proto)
     nodes: list[NodeProto] = []
     for index, node in enumerate(graph.nodes):
@@ -53,7 +49,7 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
             _free_shape(dynamic_proto, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
         elif _joins_constants(graph, node):
             for place, name in enumerate(node.input):
-                if name in values and values[name].ndim and values[name].shape[0] == batch:
+                if name in values and values[name].shape[:1] == (batch,):
                     node.input[place] = _repeat(dynamic_proto, nodes, name, values[name], f"{BATCH}_{index}_{place}")
         nodes.append(node)
     if any(BATCH in name for node in nodes for name in node.input):
@@ -66,6 +62,15 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
     del dynamic_proto.graph.node[:]
     dynamic_proto.graph.node.extend(copies)
     return dynamic_proto
+
+
+def _free_declared_batch(proto: ModelProto, image: str, batch: int) -> None:
+    """Name the batch axis of inputs and outputs instead of giving its size; forget the shapes in between."""
+    del proto.graph.value_info[:]
+    for value in [*proto.graph.input, *proto.graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) and dims[0].dim_value == batch and (value.name != image or dims[0].HasField("dim_value")):
+            dims[0].dim_param = "N"
 
 
 def _joins_constants(graph: OnnxGraph, node: NodeProto) -> bool:

@@ -1,5 +1,6 @@
 """Finds out by the graph which input takes images, in which layout, number type and range."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
@@ -20,6 +21,9 @@ ELEMENTWISE = ("Cast", "Identity", "QuantizeLinear", "DequantizeLinear", "Mul", 
 FLAT_COLOUR = 3  # channels of a flat input whose length is 3 times a square
 RAW_DIVISOR = 50.0  # divisor above which, as with a mean above RAW_MEAN, a graph expects pixels of 0..255
 RAW_MEAN = 1.5
+
+Dims = list[int | None]
+InputAxes = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
 
 
 @dataclass(frozen=True)
@@ -51,46 +55,47 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
     """
     graph = OnnxGraph(proto)
     inputs = [value for value in proto.graph.input if value.name in graph.inputs]
-    kinds = [value.type.tensor_type.elem_type for value in inputs]
-    listed = ", ".join(
-        f"{value.name} {shape(value)} {TensorProto.DataType.Name(kind)}"
-        for value, kind in zip(inputs, kinds, strict=True)
-    )
-    refused = BrokenBundle(
-        "expected one image input N×C×H×W, N×H×W×C, N×H×W or N×P with 1 or 3 channels, of float, double or integers, "
-        f"found {listed or 'none'}"
-    )
-    if len(inputs) != 1 or kinds[0] not in DTYPES:
-        raise refused
-    name, dims = inputs[0].name, [side if isinstance(side, int) and side > 0 else None for side in shape(inputs[0])]
-    is_raw = _is_raw(graph, name)
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type not in DTYPES:
+        raise _no_image_input(inputs)
+    [value] = inputs
+    dims: Dims = [side if isinstance(side, int) and side > 0 else None for side in shape(value)]
     if len(dims) == 4:
-        layout, axes = _four_axes(graph, name, dims, channels)
+        layout, axes = _four_axes(graph, value.name, dims, channels)
     elif len(dims) == 3:
         layout, axes = _three_axes(dims)
     elif len(dims) == 2:
         layout, axes = _two_axes(dims, size, channels)
     else:
-        raise refused
+        raise _no_image_input(inputs)
     batch, graph_channels, height, width = axes
     if channels is not None and graph_channels not in (None, channels):
-        raise BrokenBundle(f"--channels {channels}: the input has {graph_channels}: {listed}")
+        raise BrokenBundle(f"--channels {channels}: the input has {graph_channels}: {_input_text(value)}")
     if graph_channels not in (None, 1, 3):
-        raise refused
-    if size is not None and ((height or size[0]), (width or size[1])) != size:
-        raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input is {height}x{width}: {listed}")
-    height, width = (height, width) if size is None else size
-    return ImageInput(name, layout, channels or graph_channels, height, width, batch, DTYPES[kinds[0]], is_raw)
+        raise _no_image_input(inputs)
+    if size is not None:
+        if (height or size[0], width or size[1]) != size:
+            raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input is {height}x{width}: {_input_text(value)}")
+        height, width = size
+    dtype = DTYPES[value.type.tensor_type.elem_type]
+    is_raw = _is_raw(graph, value.name)
+    return ImageInput(value.name, layout, channels or graph_channels, height, width, batch, dtype, is_raw)
+
+
+def _no_image_input(inputs: Sequence[ValueInfoProto]) -> BrokenBundle:
+    return BrokenBundle(
+        "expected one image input N×C×H×W, N×H×W×C, N×H×W or N×P with 1 or 3 channels, of float, double or integers, "
+        f"found {', '.join(map(_input_text, inputs)) or 'none'}"
+    )
+
+
+def _input_text(value: ValueInfoProto) -> str:
+    return f"{value.name} {shape(value)} {TensorProto.DataType.Name(value.type.tensor_type.elem_type)}"
 
 
 def shape(value: ValueInfoProto) -> list[int | str]:
     """Return the dimensions of an input or output; free ones by their name."""
     dims = value.type.tensor_type.shape.dim
     return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
-
-
-Dims = list[int | None]
-InputAxes = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
 
 
 def _four_axes(graph: OnnxGraph, name: str, dims: Dims, channels: int | None) -> tuple[str, InputAxes]:

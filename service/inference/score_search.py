@@ -1,7 +1,7 @@
 """Finds a classifier's scores by running its graph: which tensor has a row of them, and what turns it into
 probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,32 +88,41 @@ def choose_scores(
     scores = [candidate for candidate in candidates if _is_row(rows[candidate.tensor])]
     if requested is not None and scores:
         return scores[0]
-    scores = [one for one in scores if one.head is not None and np.ptp(rows[one.tensor], axis=0).max() > 0]
-    graph = OnnxGraph(proto)
-    width = {one.tensor: int(np.prod(rows[one.tensor].shape[1:])) for one in scores}
-    ancestors = {one.tensor: graph.ancestors(one.tensor) for one in scores}
-    # Of logits and the probabilities made of them, the probabilities; of scores and their largest value, the scores.
-    derived = [
-        one
-        for one in scores
-        if not any(one.tensor in ancestors[other.tensor] and width[other.tensor] > 1 for other in scores)
-        and not any(
-            width[one.tensor] == 1 < width[other.tensor] and other.tensor in ancestors[one.tensor] for other in scores
-        )
-    ]
-    likely = [one for one in derived if not _has_name(one, EMBEDDING_WORDS + REGRESSION_WORDS)]
+    widths = {score.tensor: int(np.prod(rows[score.tensor].shape[1:])) for score in scores}
+    varying = [score for score in scores if score.head is not None and np.ptp(rows[score.tensor], axis=0).max() > 0]
+    final = _without_intermediate(varying, OnnxGraph(proto), widths)
+    likely = [score for score in final if not _has_name(score, EMBEDDING_WORDS + REGRESSION_WORDS)]
     if len(likely) == 1:
         return likely[0]
     if likely:
-        listed = ", ".join(f"{one.output} ({width[one.tensor]})" for one in likely)
+        listed = ", ".join(f"{score.output} ({widths[score.tensor]})" for score in likely)
         raise BrokenBundle(f"several outputs could hold the class scores: {listed}; choose one by --output NAME")
     outputs = ", ".join(f"{output.name} {shape(output)}" for output in proto.graph.output)
-    if derived or any(_is_row(rows[one.tensor]) for one in candidates):
+    if scores:
         outputs += "; if one of them holds class scores, name it by --output NAME"
     raise BrokenBundle(
-        "no classifier: looked for an output N×k of class scores made by a product with weights (Gemm, MatMul, Conv), "
+        "no classifier: expected an output N×k of class scores made by a product with weights (Gemm, MatMul, Conv), "
         f"found {outputs}"
     )
+
+
+def _without_intermediate(
+    scores: Sequence[ScoreTensor], graph: OnnxGraph, widths: Mapping[str, int]
+) -> list[ScoreTensor]:
+    """Return the scores that no other one replaces.
+
+    Of logits and the probabilities made of them these are the probabilities; of scores and their largest value, the
+    scores.
+    """
+    ancestors = {score.tensor: graph.ancestors(score.tensor) for score in scores}
+
+    def replaces(other: ScoreTensor, score: ScoreTensor) -> bool:
+        if widths[other.tensor] <= 1:
+            return False
+        is_made_of_score = score.tensor in ancestors[other.tensor]
+        return is_made_of_score or (widths[score.tensor] == 1 and other.tensor in ancestors[score.tensor])
+
+    return [score for score in scores if not any(replaces(other, score) for other in scores)]
 
 
 def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested: str | None) -> Scores:
@@ -133,20 +142,19 @@ def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested:
         _check_activation(scores, rows, requested)
         return Scores(scores, classes, requested)
     operators = () if scores.head is None else scores.head.operators
-    kinds = [operator for operator in operators if operator in LOGARITHMS + SOFTMAXES + SIGMOIDS]
-    last = kinds[0] if kinds else None
+    last = next((operator for operator in operators if operator in LOGARITHMS + SOFTMAXES + SIGMOIDS), None)
+    lie_in_unit = bool(rows.min() >= 0 and rows.max() <= 1)
     if rows.shape[1] == 1:
         # Noise may lie in 0..1 by chance: without a sigmoid in the graph a single score is a logit.
-        squashes = last in SIGMOIDS or last in SOFTMAXES or "Exp" in operators
-        is_unit = bool((rows >= 0).all() and (rows <= 1).all())
-        return Scores(scores, classes, "none" if squashes and is_unit else "sigmoid")
+        squashes = last in SIGMOIDS + SOFTMAXES or "Exp" in operators
+        return Scores(scores, classes, "none" if squashes and lie_in_unit else "sigmoid")
     if last in LOGARITHMS:
         return Scores(scores, classes, "softmax")  # the softmax of log-probabilities are the probabilities
     if are_distributions(rows):
         return Scores(scores, classes, "none")
-    if last in SOFTMAXES and rows.min() >= 0 and rows.max() <= 1 and (rows.sum(axis=1) < classes / 100 + 2).all():
+    if last in SOFTMAXES and lie_in_unit and (rows.sum(axis=1) < classes / 100 + 2).all():
         return Scores(scores, classes, "normalise")
-    if last in SIGMOIDS and rows.min() >= 0 and rows.max() <= 1:
+    if last in SIGMOIDS and lie_in_unit:
         raise BrokenBundle(
             f"{scores.output!r} is {classes} independent sigmoids, of which several may be high: a multi-label model. "
             "Tidemark watches models that give an image one class: their probabilities add up to 1. If the classes "

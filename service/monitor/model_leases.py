@@ -55,21 +55,17 @@ class ModelLeases:
             self._end_stalled_copies()
             self._renew(list(wholes.values()))
             self._renewed_at = time.monotonic()
+        watched = {model_id: whole for model_id, whole in wholes.items() if whole.reference_id is not None}
         for model_id, model in list(self.models.items()):
-            whole = wholes.get(model_id)
-            if whole is None or whole.reference_id is None or whole.lease_owner not in (self._owner, None):
-                self.drop(model)
-            else:
+            if model_id in watched and watched[model_id].lease_owner in (self._owner, None):
                 model.targets = slices[model_id]
-        watched = [whole for whole in wholes.values() if whole.reference_id is not None]
+            else:
+                self.drop(model)
         share = -(-len(watched) // (1 + self._other_monitors))
         self._give_back(max(len(self.models) - share, 0))
-        for whole in watched:
-            is_free = whole.lease_owner in (self._owner, None) or not whole.leased
-            if whole.model_id not in self.models and is_free and len(self.models) < share:
-                with self._engine.begin() as connection:
-                    if watch.acquire(connection, whole.id, self._owner, LEASE):
-                        self.models[whole.model_id] = OwnedModel(whole.model_id, slices[whole.model_id])
+        for model_id, whole in watched.items():
+            if model_id not in self.models and len(self.models) < share and self._acquire(whole):
+                self.models[model_id] = OwnedModel(model_id, slices[model_id])
         return is_due
 
     def expire(self) -> None:
@@ -99,6 +95,13 @@ class ModelLeases:
                 ends = whole.written, whole.labels_written
                 if whole.reference_id is None and (whole.position, whole.label_position) != ends:
                     watch.skip_to(connection, whole.id, *ends)
+
+    def _acquire(self, whole: Target) -> bool:
+        """Take the lease of a model that no other monitor owns; return whether it was taken."""
+        if whole.leased and whole.lease_owner not in (self._owner, None):
+            return False
+        with self._engine.begin() as connection:
+            return watch.acquire(connection, whole.id, self._owner, LEASE)
 
     def _end_stalled_copies(self) -> None:
         """End the sessions of writers that hang within a COPY; their spools write the rows again."""

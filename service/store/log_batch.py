@@ -131,17 +131,6 @@ def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
     """Return batches that follow each other as one."""
     if len(parts) == 1:
         return parts[0]
-    widths = {part.properties.shape[1] for part in parts if part.properties is not None}
-    properties = None
-    if widths:
-        p = max(widths)
-        fitting = [part.properties is not None and part.properties.shape[1] == p for part in parts]
-        properties = np.concatenate(
-            [
-                part.properties if fits and part.properties is not None else np.full((len(part), p), np.nan, np.float32)
-                for part, fits in zip(parts, fitting, strict=True)
-            ]
-        )
     batch = PredictionBatch(
         parts[0].first,
         parts[-1].last,
@@ -150,13 +139,27 @@ def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
         np.concatenate([part.times for part in parts]),
         np.concatenate([part.embeddings for part in parts]),
         np.concatenate([part.probabilities for part in parts]),
-        properties,
+        _joined_properties(parts),
         [tags for part in parts for tags in part.tags],
         {},
     )
     for part in parts:
         batch = batch.with_rejected(part.rejected)
     return batch
+
+
+def _joined_properties(parts: Sequence[PredictionBatch]) -> NDArray[np.float32] | None:
+    """Return the properties of all parts: NaN for a part that has none, or fewer than the one with the most."""
+    width = max((part.properties.shape[1] for part in parts if part.properties is not None), default=None)
+    if width is None:
+        return None
+    columns = []
+    for part in parts:
+        if part.properties is not None and part.properties.shape[1] == width:
+            columns.append(part.properties)
+        else:
+            columns.append(np.full((len(part), width), np.nan, np.float32))
+    return np.concatenate(columns)
 
 
 def _reject_invalid(batch: PredictionBatch) -> PredictionBatch:

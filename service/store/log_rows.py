@@ -46,10 +46,12 @@ CROSS JOIN LATERAL (
     ORDER BY number
 ) p
 """
+IN_SLICE = "AND tags ->> %(key)s = %(value)s"
+IN_OTHER_SLICES = "AND tags ->> %(key)s IS NOT NULL AND tags ->> %(key)s <> ALL (%(excluded)s::text[])"
 ROWS_BY_ID = """
 SELECT (row_number() OVER ())::bigint AS position, p.id, p.at, p.embedding, p.probabilities, p.properties, p.tags
-FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS sought (id, at)
-JOIN predictions p ON p.id = sought.id AND p.at = sought.at AND p.at BETWEEN %(at_from)s AND %(at_to)s
+FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS requested (id, at)
+JOIN predictions p ON p.id = requested.id AND p.at = requested.at AND p.at BETWEEN %(at_from)s AND %(at_to)s
 WHERE p.model_id = %(model_id)s
 """
 
@@ -87,17 +89,14 @@ def of_segments(
         "at_from": min(part.at_from for part in parts),
         "at_to": max(part.at_to for part in parts),
     }
-    conditions = ""
+    conditions = []
     if slice_filter is not None:
         values |= {"key": slice_filter.key, "value": slice_filter.value, "excluded": list(slice_filter.excluded or ())}
-        if slice_filter.excluded is None:
-            conditions += "AND tags ->> %(key)s = %(value)s "
-        else:
-            conditions += "AND tags ->> %(key)s IS NOT NULL AND tags ->> %(key)s <> ALL (%(excluded)s::text[]) "
+        conditions.append(IN_SLICE if slice_filter.excluded is None else IN_OTHER_SLICES)
     if times is not None:
         values |= {"since": times[0], "until": times[1]}
-        conditions += "AND at >= %(since)s AND at < %(until)s "
-    columns = _columns(connection, ROWS.format(condition=conditions), values, embedding_size, classes)
+        conditions.append("AND at >= %(since)s AND at < %(until)s")
+    columns = _columns(connection, ROWS.format(condition=" ".join(conditions)), values, embedding_size, classes)
     span = parts[0].first_position, parts[-1].last_position
     batch = batch_of(columns, span, embedding_size, classes)
     if conditions or any(part.writer_id == LEGACY_WRITER for part in parts):

@@ -67,7 +67,10 @@ def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkey
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda *_, **__: ())  # the power table takes time
+    # the power table takes time
+    monkeypatch.setattr(
+        "tidemark.commands.reference_power.power_table", lambda *_, **__: ()
+    )  # the power table takes time
     build = ["reference", "build", "--bundle", str(bundle.folder), "--arrays", str(tmp_path / "held_out.npz"), "--json"]
     done = CliRunner().invoke(cli, build, catch_exceptions=False)
     assert json.loads(done.stdout)["rows"] == 500

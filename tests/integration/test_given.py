@@ -22,7 +22,7 @@ LABELS = ("a", "b", "c", "d", "e")
 @pytest.fixture(autouse=True)
 def _database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
-    monkeypatch.setattr("tidemark.commands.reference.power_table", lambda *_, **__: ())
+    monkeypatch.setattr("tidemark.commands.reference_power.power_table", lambda *_, **__: ())
 
 
 def arrays(**changes: Any) -> dict[str, Any]:

@@ -158,9 +158,9 @@ def test_the_reference_is_written_before_its_table_which_stops_in_time(
         assert calls > 0
         return ()
 
-    monkeypatch.setattr("tidemark.commands.reference.power_table", table)
+    monkeypatch.setattr("tidemark.commands.reference_power.power_table", table)
     monkeypatch.setattr(
-        "tidemark.commands.reference.POWER_SHARE", 0.6
+        "tidemark.commands.reference_power.POWER_SHARE", 0.6
     )  # else a few milliseconds, which may be over at once
     pixels, labels = colours()
     facts = make_reference("auto", images=pixels, labels=labels)

@@ -345,7 +345,7 @@ def test_what_is_no_classifier(make_graph: Make, weights: Weights, tmp_path: Pat
     }
     nodes, tensors = graphs[kind]
     output = "box_out" if kind == "regression" else "out"
-    with pytest.raises(BrokenBundle, match=rf"no classifier: looked for .* found {output}"):
+    with pytest.raises(BrokenBundle, match=rf"no classifier: expected .* found {output}"):
         init_bundle(make_graph(nodes, tensors, [output]), tmp_path / "bundle")
 
 
