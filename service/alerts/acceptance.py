@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 
 from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
-from ..store import baselines, references, streams, traffic
+from ..store import baselines, calibrations, references, streams, traffic
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline, BaselineDraft, What
 from ..store.logged import HALF
 from ..store.streams import StreamRow
+from ..store.tag_codes import encode_tags
 from .alert_draft import CHANGED
 from .lifecycle import Alerts
 
@@ -41,7 +42,7 @@ def accept(
     Parameters
     ----------
     what : {"mix", "images", "all"}
-        Which part of the change is normal from now on.
+        Which part of the change is normal from now on; "all" instead of "mix" where other images are already.
     by, note : str
         The person or key that accepts, and why.
     at : datetime
@@ -66,8 +67,7 @@ def accept(
     spread = traffic.spread(connection, stream, *span, limit, width)
     batch, share = (first, 1.0) if spread is None else spread
     streams.lock_model(connection, stream.model_id)
-    before = baselines.current(connection, stream.id)
-    if what == "mix" and before is not None and before.what != "mix":
+    if what == "mix" and has_accepted_images(connection, stream):
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
     arrays: dict[str, NDArray[Any]] = {
         "ids": batch.ids,
@@ -75,6 +75,7 @@ def accept(
         "probabilities": batch.probabilities.astype(HALF),
         "share": np.array(share),
     }
+    arrays |= encode_tags(batch.tags)
     if batch.properties is not None:
         arrays["properties"] = batch.properties
     draft = BaselineDraft(what, batch.span, arrays, accepted_by=by, note=note)
@@ -88,6 +89,18 @@ def accept(
         alerts.accept(connection, alert.id, at, by, note, what)
     streams.restart(connection, stream.id)
     return baseline
+
+
+def has_accepted_images(connection: Connection, stream: StreamRow) -> bool:
+    """Check whether other images than the reference's are normal for a stream: those of an accepted baseline, or of
+    calm traffic whose level in each context was accepted with it."""
+    baseline = baselines.current(connection, stream.id)
+    if baseline is not None:
+        return baseline.what != "mix"
+    if stream.reference_id is None:
+        return False
+    calibration = calibrations.newest(connection, stream.id, stream.reference_id)
+    return calibration is not None and calibrations.has_context(connection, calibration)
 
 
 def rows_within(columns: int) -> int:

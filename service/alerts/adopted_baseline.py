@@ -9,7 +9,7 @@ from ..store import alerts as alert_rows
 from ..store import baselines, streams
 from ..store.baselines import Baseline, BaselineDraft
 from ..store.streams import StreamRow
-from .acceptance import undo
+from .acceptance import has_accepted_images, undo
 from .lifecycle import Alerts
 
 CORRECTED_PRIORS = "--correct-priors"  # the name of who accepted a mix that a server corrects for
@@ -40,8 +40,7 @@ def adopt(
         connection, stream.id, stream.reference_id, draft.note, WITHDRAWN_BY
     ):
         return None
-    current = baselines.current(connection, stream.id)
-    if draft.what == "mix" and current is not None and current.what != "mix":
+    if draft.what == "mix" and has_accepted_images(connection, stream):
         logger.warning(
             "stream %s is compared with accepted images; accept the mix of its traffic by `tidemark accept`",
             stream.stream,

@@ -23,7 +23,7 @@ class AcceptedSpan(TypedDict):
     """The printed content of `tidemark accept`."""
 
     stream: str
-    what: What
+    what: What  # that was accepted: all where a mix would have taken accepted images back
     rows: int  # predictions of the span
     since: str
     until: str
@@ -70,7 +70,7 @@ def accept_span(
         baseline = acceptance.accept(connection, alerts, row, part, (since, end), by=user_name(), note=note, at=now)
     return {
         "stream": stream,
-        "what": part,
+        "what": baseline.what,
         "rows": baseline.rows,
         "since": baseline.since.isoformat(timespec="seconds"),
         "until": baseline.until.isoformat(timespec="seconds"),

@@ -42,8 +42,8 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
     Parameters
     ----------
     context : {"auto", "none"}
-        Whether what is normal at each hour, and for each frequent value of the slice tags, is learnt from a span of at
-        least two days. The level of the traffic in each context is then accepted with it.
+        Whether what is normal for each frequent value of the slice tags, and from a span of at least two days at each
+        hour, is learnt. The level of the traffic in each context is then accepted with it.
 
     Raises
     ------
@@ -90,7 +90,8 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
         "design_effect": round(effect, 2),
         "threshold": detector.threshold,
     }
-    warning = _warning(count / effect, columns is None and context == "auto")
+    is_short = context == "auto" and (columns is None or not columns.harmonics)
+    warning = _warning(count / effect, is_short)
     if warning:
         facts["warning"] = warning
     return facts

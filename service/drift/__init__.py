@@ -3,6 +3,7 @@
 from .concept import ConceptMonitor
 from .label_agreement import Agreement, LabelEvidence
 from .label_records import LabelTrace
+from .learnt_slopes import LearntContext
 from .power import power_table
 from .reference import Reference
 from .report import (
@@ -32,6 +33,7 @@ __all__ = [
     "LabelShift",
     "LabelTrace",
     "Leading",
+    "LearntContext",
     "Neighbour",
     "NewKind",
     "Performance",

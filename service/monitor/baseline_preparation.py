@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sqlalchemy import Connection, Engine
 
-from ..drift import DetectorScores, Reference, StreamDetector, WindowTest
+from ..drift import DetectorScores, LearntContext, Reference, StreamDetector, WindowTest
 from ..drift.calm_null import smallest_calm
-from ..drift.learnt_slopes import LearntContext
 from ..settings import Settings
 from ..store import baselines, calibrations, log_rows, references
-from ..store.baselines import AcceptedTraffic
 from ..store.log_batch import PredictionBatch
-from ..store.prediction_id import times_of
+from .accepted_traffic import BaselineContext, accepted_reference, baseline_context
 from .budget import SECOND_SHARE, stream_budget
 from .context_columns import ContextColumns
 from .events import BaselineRequest
@@ -31,33 +29,43 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     """
     calm: Mapping[str, ArrayLike] | None = None
     calibration: Mapping[str, ArrayLike] | None
-    context: ContextColumns | None = None
+    context = BaselineContext()
     with engine.connect() as connection:
         reference = load(connection, key.reference_id)
         calibration = references.load_calibration(connection, key.reference_id)
         thumbnails: tuple[int, ...] = tuple(references.load_thumbnails(connection, key.reference_id))
-        if key.baseline_id is not None:
-            accepted = baselines.load(connection, key.baseline_id)
-            reference, calibration = accepted_reference(reference, accepted), accepted.calibration
-            thumbnails = ()  # They show rows of the reference, not of the baseline.
-            context = accepted_context(accepted)
-        elif key.calibration_id is not None:
-            calm, calibration = calibrations.load(connection, key.calibration_id)
-            context = ContextColumns.from_arrays(calibration)
+        before = None if key.calibration_id is None else calibrations.load(connection, key.calibration_id)
+        accepted = None if key.baseline_id is None else baselines.load(connection, key.baseline_id)
+    if accepted is not None:
+        context = baseline_context(reference, accepted, before, settings.slice_tags)
+        reference, calibration, calm = accepted_reference(reference, accepted), accepted.calibration, context.calm
+        thumbnails = ()  # They show rows of the reference, not of the baseline.
+    elif before is not None:
+        columns = ContextColumns.from_arrays(before.calibration)
+        calm, calibration = before.traffic, before.calibration
+        context = BaselineContext(columns, dict(before.traffic))
     scores = DetectorScores(reference)
-    if key.baseline_id is not None and context is not None:
-        calm = accepted_calm(reference, accepted, context)
     window_test = _window_test(reference, settings, calm)
     if calibration is None or not _fits(reference, calibration, scores):
-        detector = StreamDetector(reference, stream_budget(settings).detector, SEED, calm, scores=scores)
-        calibration = detector.calibration()
+        detector = StreamDetector(
+            reference, stream_budget(settings).detector, SEED, calm, scores=scores, learnt=context.learnt
+        )
+        calibration = detector.calibration() | ({} if context.columns is None else context.columns.to_arrays())
         with engine.begin() as connection:
             if key.baseline_id is not None:
                 baselines.save_calibration(connection, key.baseline_id, calibration)
             elif calm is None:
                 references.save_calibration(connection, key.reference_id, calibration)
-    in_context = calm if context is not None else None
-    return PreparedReference(key, reference, scores, calibration, window_test, thumbnails, context, in_context)
+    return PreparedReference(
+        key,
+        reference,
+        scores,
+        calibration,
+        window_test,
+        thumbnails,
+        context.columns,
+        context.traffic_in_context,
+    )
 
 
 def second_detector(batch: PredictionBatch, prepared: PreparedReference, settings: Settings) -> SecondDetector:
@@ -101,42 +109,6 @@ def rows_since_change(engine: Engine, model_id: int, request: BaselineRequest, r
     if batch is None:
         raise LookupError("the predictions since the change are no longer in the database")
     return batch
-
-
-def accepted_reference(reference: Reference, accepted: AcceptedTraffic) -> Reference:
-    """Return the baseline that accepted traffic makes of a reference.
-
-    Predictions of the traffic without image properties get those of rows of the reference, as in the monitor.
-    """
-    arrays = accepted.arrays
-    properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
-    return reference.accept(arrays["embeddings"], arrays["probabilities"], properties, accepted.what)
-
-
-def accepted_context(accepted: AcceptedTraffic) -> ContextColumns | None:
-    """Return the covariates on which depends what is normal in accepted traffic, or None.
-
-    Only if all of it was accepted is the level of each hour normal; a mix or images alone keep a part of the
-    reference.
-    """
-    if accepted.what != "all":
-        return None
-    return ContextColumns.of_traffic(times_of(accepted.arrays["ids"]), [], ())
-
-
-def accepted_calm(reference: Reference, accepted: AcceptedTraffic, context: ContextColumns) -> dict[str, ArrayLike]:
-    """Return accepted traffic with its covariates as the calm traffic that the detector is calibrated on."""
-    arrays = accepted.arrays
-    calm: dict[str, ArrayLike] = {
-        "embeddings": arrays["embeddings"],
-        "probabilities": arrays["probabilities"],
-        "context": context.of(times_of(arrays["ids"]), [{}] * len(arrays["ids"])),
-        "share": arrays.get("share", 1.0),
-    }
-    properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))
-    if properties is not None:
-        calm["properties"] = properties
-    return calm
 
 
 def _window_test(

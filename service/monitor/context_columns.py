@@ -38,7 +38,7 @@ class ContextColumns:
 
     @classmethod
     def of_traffic(cls, times: Times, tags: Tags, keys: Sequence[str]) -> "ContextColumns | None":
-        """Return the covariates that traffic is enough for, or None if it spans less than two days.
+        """Return the covariates that traffic is enough for, or None if it is enough for none.
 
         The hour of the day needs two days, the day of the week two weeks; a tag needs 200 predictions of a value.
 
@@ -49,12 +49,13 @@ class ContextColumns:
             The tag keys that may be covariates.
         """
         span = dt.timedelta(microseconds=int(times.max() - times.min())) if len(times) else dt.timedelta()
-        if span < MIN_CYCLES * DAY:
-            return None
-        harmonics: tuple[int, ...] = DAILY_HARMONICS
+        harmonics: tuple[int, ...] = ()
+        if span >= MIN_CYCLES * DAY:
+            harmonics += DAILY_HARMONICS
         if span >= MIN_CYCLES * WEEK:
             harmonics += WEEKLY_HARMONICS
-        return cls(harmonics, tuple(pair for key in keys for pair in _frequent(tags, key)))
+        columns = cls(harmonics, tuple(pair for key in keys for pair in _frequent(tags, key)))
+        return columns if len(columns) else None
 
     def __len__(self) -> int:
         return 2 * len(self.harmonics) + len(self.tags)
@@ -63,10 +64,8 @@ class ContextColumns:
     def text(self) -> str:
         """What the covariates are, in words."""
         weekly = any(frequency in WEEKLY_HARMONICS for frequency in self.harmonics)
-        keys = dict.fromkeys(key for key, _ in self.tags)
-        return " and ".join(
-            ["the hour of the week" if weekly else "the hour of the day", *(f"the tag {key}" for key in keys)]
-        )
+        hours = ["the hour of the week" if weekly else "the hour of the day"] if self.harmonics else []
+        return " and ".join([*hours, *(f"the tag {key}" for key in dict.fromkeys(key for key, _ in self.tags))])
 
     def of(self, times: Times, tags: Tags) -> NDArray[np.float64]:
         """Return the covariates (m, c) of predictions.

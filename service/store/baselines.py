@@ -40,7 +40,8 @@ class Baseline:
 @dataclass(frozen=True)
 class AcceptedTraffic:
     """The traffic of a baseline in its own order: ids (n, 16), embeddings (n, d), probabilities (n, k), and where known
-    properties (n, p); and the calibration of the detector against it, once it is stored."""
+    properties (n, p) and tags as `encode_tags` gives them; and the calibration of the detector against it, once it is
+    stored."""
 
     what: What
     arrays: dict[str, NDArray[Any]]
@@ -58,8 +59,8 @@ class BaselineDraft:
     span : pair of datetime
         From the first to the last prediction.
     arrays : mapping
-        ids (n, 16), embeddings (n, d), probabilities (n, k), and where known properties (n, p) and `share`, the share
-        of the predictions of the span that they are.
+        ids (n, 16), embeddings (n, d), probabilities (n, k), and where known properties (n, p), tags as `encode_tags`
+        gives them, and `share`, the share of the predictions of the span that they are.
     accepted_by, note : str
         The person, key or remedy that it comes from, and why.
     """

@@ -54,3 +54,9 @@ def load(connection: Connection, calibration_id: int) -> Calm:
     c = calibrations.c
     row = connection.execute(select(c.calm, c.calibration).where(c.id == calibration_id)).one()
     return Calm(unpack(row.calm), unpack(row.calibration))
+
+
+def has_context(connection: Connection, calibration_id: int) -> bool:
+    """Check whether a calibration holds what is normal in each context."""
+    query = select(calibrations.c.calibration).where(calibrations.c.id == calibration_id)
+    return "context_location" in unpack(connection.execute(query).scalar_one())

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from tests.support.monitoring import WORLD, Installation
 from tests.support.predictions import write
+from tidemark.commands.accept import accept_span
 from tidemark.commands.calibrate import calibrate
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
@@ -68,6 +69,27 @@ def test_a_declared_daily_cycle_raises_nothing_and_a_shift_within_it_is_found(
     assert installation.stream().status.get("note") is None
     calendar.send(0.2, move=0.4)
     assert calendar.fired() == 1
+
+
+@pytest.mark.slow
+def test_a_change_that_is_accepted_after_some_hours_goes_on_following_the_declared_cycle(
+    engine: Engine, url: str, midnight: dt.datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = Installation(engine, url, window_interval=1e6)
+    calendar = Calendar(installation, midnight - 7 * DAY)
+    calendar.log(2.5, amplitude=0.2)
+    for name, value in (("DATABASE_URL", url), ("WINDOW_SIZE", "200"), ("EXPECTED_RUN_TIME", "20000")):
+        monkeypatch.setenv(f"TIDEMARK_{name}", value)
+    calibrate("m:1", midnight - 7 * DAY, calendar.now)
+    changed_at = calendar.now
+    calendar.send(0.3, amplitude=0.2, move=0.4)
+    assert calendar.fired() == 1
+    accepted = accept_span("m:1", changed_at, calendar.now, "mix", "a new camera")
+    assert accepted["what"] == "all"  # The level of the traffic at each hour was accepted with the calm traffic.
+    calendar.send(1.2, amplitude=0.2, move=0.4)
+    assert calendar.fired() == 1
+    calendar.send(0.1, amplitude=0.2, move=0.9)
+    assert calendar.fired() == 2
 
 
 def test_a_cycle_that_was_not_declared_is_named_with_the_command_that_declares_it(

@@ -22,8 +22,15 @@ def columns(hours: float, keys: tuple[str, ...] = (), values: tuple[str, ...] = 
     return ContextColumns.of_traffic(moments, tags, keys)
 
 
-def test_less_than_two_days_have_no_context() -> None:
+def test_less_than_two_days_without_tags_have_no_context() -> None:
     assert columns(47) is None
+
+
+def test_a_tag_needs_no_cycle() -> None:
+    context = columns(47, keys=("camera",), values=("a", "b"))
+    assert context is not None
+    assert context.harmonics == ()
+    assert context.text == "the tag camera"
 
 
 @pytest.mark.parametrize(("hours", "text"), [(49, "the hour of the day"), (24 * 14 + 1, "the hour of the week")])
