@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from starlette.types import Message
 
 from benchmarks.world import World
 from tidemark.api.middleware.predict_fast_path import PredictFastPath
@@ -85,10 +86,10 @@ async def _post(app: Any, body: bytes) -> None:
     messages = [{"type": "http.request", "body": body, "more_body": False}]
     statuses: list[int] = []
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> Message:
         return messages.pop() if messages else {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 

@@ -33,6 +33,7 @@ from tidemark.store import engine as engines
 from tidemark.store import log, models, predictions, references, schema, sizes, watch
 from tidemark.store.binary_copy import COPIED, copy_into, encoded_rows
 from tidemark.store.logged import HALF, Logged, logged
+from tidemark.store.raw_connection import raw
 
 D, K, PROPERTIES = 512, 10, 8
 FORWARDED = 50_000
@@ -80,11 +81,10 @@ def _pace(engine: Engine, folder: Path) -> None:
     with engine.begin() as connection:
         plain = f"CREATE TABLE plain AS SELECT {COPIED} FROM predictions LIMIT 0"
         connection.execute(text(plain))
-        raw: Any = connection.connection.driver_connection
         started = time.perf_counter()
         for first in range(0, FORWARDED, ROWS):
             rows = [encoded_rows(batch, 1, 1, 1) for batch in batches[first // BATCH : (first + ROWS) // BATCH]]
-            copy_into("plain", raw.cursor(), rows)
+            copy_into("plain", raw(connection).cursor(), rows)
         bare = FORWARDED / (time.perf_counter() - started)
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)
@@ -100,8 +100,7 @@ def _pace(engine: Engine, folder: Path) -> None:
 
 def _growth(engine: Engine, folder: Path, rows: int) -> None:
     with engine.begin() as connection:
-        raw: Any = connection.connection.driver_connection
-        predictions.ensure_partitions(raw, [TODAY - dt.timedelta(days=n) for n in range(-1, DAYS)])
+        predictions.ensure_partitions(raw(connection), [TODAY - dt.timedelta(days=n) for n in range(-1, DAYS)])
         references.save(connection, 1, {"embeddings": np.zeros((1, 4), HALF)})
         for number in range(SLICES):
             slice_of = {"name": f"camera={number}"}

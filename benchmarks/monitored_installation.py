@@ -12,6 +12,7 @@ from uuid import UUID
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 from uuid_utils import uuid7
 
@@ -23,6 +24,7 @@ from tidemark.store import engine as engines
 from tidemark.store import log_writer, models, predictions, references, schema
 from tidemark.store.log_writer import NumberedBatch
 from tidemark.store.logged import HALF, Logged, logged
+from tidemark.store.raw_connection import raw
 
 SLICES = 20  # values of a tag, unless a benchmark names another number
 
@@ -50,7 +52,7 @@ def installation() -> Iterator[tuple[Engine, str]]:
 
 def register_model(engine: Engine, name: str, shape: Shape, rng: np.random.Generator) -> int:
     """Store a model, a synthetic reference and the partitions of today and tomorrow; return the model's id."""
-    arrays: dict[str, Any] = {
+    arrays: dict[str, NDArray[Any]] = {
         "embeddings": rng.normal(size=(2000, shape.size)).astype(HALF),
         "probabilities": rng.dirichlet(np.ones(shape.classes), 2000).astype(HALF),
         "labels": rng.integers(0, shape.classes, 2000),
@@ -59,8 +61,9 @@ def register_model(engine: Engine, name: str, shape: Shape, rng: np.random.Gener
         labels = [str(label) for label in range(shape.classes)]
         model_id = models.register(connection, name, "1", "a" * 64, labels)
         references.save(connection, model_id, arrays)
-        raw: Any = connection.connection.driver_connection
-        predictions.ensure_partitions(raw, [dt.datetime.now(dt.UTC).date() + dt.timedelta(days=n) for n in range(2)])
+        predictions.ensure_partitions(
+            raw(connection), [dt.datetime.now(dt.UTC).date() + dt.timedelta(days=n) for n in range(2)]
+        )
     return model_id
 
 
@@ -77,8 +80,7 @@ def synthetic_predictions(
 def log_predictions(engine: Engine, spool: UUID, model: str, first: int, batch: Logged) -> None:
     """Write predictions to the log as a forwarder does; `first` of them came from this spool before."""
     with engine.begin() as connection:
-        raw: Any = connection.connection.driver_connection
-        log_writer.write(raw, spool, [NumberedBatch(1 + first, batch)], models.ids(connection))
+        log_writer.write(raw(connection), spool, [NumberedBatch(1 + first, batch)], models.ids(connection))
 
 
 def monitor_of(engine: Engine, url: str, shape: Shape, **settings: Any) -> Monitor:

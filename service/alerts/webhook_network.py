@@ -5,13 +5,23 @@ import ssl
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import httpx
 
 from ..settings import Settings
 
 LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")  # never behind a proxy
+
+
+class ClientOptions(TypedDict):
+    """The arguments of httpx's clients that say how they reach a receiver."""
+
+    timeout: float
+    follow_redirects: bool
+    verify: ssl.SSLContext
+    proxy: str | None
+    mounts: dict[str, None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class WebhookNetwork:
         proxy = settings.webhook_proxy.get_secret_value() if settings.webhook_proxy else None
         return cls(proxy, settings.webhook_ca)
 
-    def options(self, timeout: float) -> dict[str, Any]:
+    def options(self, timeout: float) -> ClientOptions:
         """Return the arguments of httpx's clients for one delivery; no redirect leads to another receiver."""
         return {
             "timeout": timeout,

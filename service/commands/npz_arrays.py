@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import TidemarkError
 from ..inference.projection import projected
 
 
-def load_arrays(path: Path) -> dict[str, Any]:
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of an .npz with at least `embeddings` and `probabilities`.
 
     Embeddings of more than 2,048 values are projected as those of a model that runs here are.

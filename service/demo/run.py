@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 import numpy as np
@@ -18,8 +18,8 @@ from PIL import Image
 from .installation import installation
 from .receiver import Receiver
 from .scans import halves
-from .screen import Screen
-from .stages import STAGES, Stage, StageOutcome, Traffic
+from .screen import Screen, StreamProgress
+from .stages import STAGES, Stage, StageOutcome, StageOutcomeJson, Traffic
 
 BATCH = 20  # predictions between two requests for the drift state
 RATE = 150.0  # predictions that are sent in a second
@@ -35,6 +35,13 @@ SETTINGS = {
 }
 
 
+class OutcomeJson(TypedDict):
+    """The printed content of `tidemark demo --once --json`."""
+
+    ok: bool
+    stages: list[StageOutcomeJson]
+
+
 @dataclass
 class Outcome:
     """The outcomes of all stages."""
@@ -45,7 +52,7 @@ class Outcome:
     def ok(self) -> bool:
         return len(self.stages) == len(STAGES) and all(result.ok for result in self.stages)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> OutcomeJson:
         return {"ok": self.ok, "stages": [result.to_dict() for result in self.stages]}
 
 
@@ -81,7 +88,7 @@ class _Script:
         client: httpx.Client,
         receiver: Receiver,
         traffic: Traffic,
-        progress: Callable[[Stage, int, dict[str, Any]], None],
+        progress: Callable[[Stage, int, StreamProgress], None],
     ) -> None:
         self._client = client
         self._receiver = receiver
@@ -137,9 +144,9 @@ class _Script:
         response.raise_for_status()
         return str(response.json()["predictions"][0]["id"])
 
-    def _state(self) -> dict[str, Any]:
-        streams = self._client.get("/drift").json()["streams"]
-        return dict(streams[0]) if streams else {}
+    def _state(self) -> StreamProgress:
+        streams: list[StreamProgress] = self._client.get("/drift").json()["streams"]
+        return streams[0] if streams else {}
 
     def _drifting(self, planted_at: int, stage: Stage) -> bool:
         return self._state().get("state") == "drifting" and self._sent - planted_at < 3 * stage.predictions

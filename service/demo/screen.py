@@ -2,7 +2,7 @@
 
 import sys
 from types import TracebackType
-from typing import Any
+from typing import TypedDict
 
 from rich.console import Console
 from rich.live import Live
@@ -11,6 +11,16 @@ from rich.text import Text
 
 from .receiver import Received
 from .stages import Stage, StageOutcome
+
+
+class StreamProgress(TypedDict, total=False):
+    """The fields of a stream in `/drift` that the demo shows."""
+
+    state: str
+    evidence: float | None
+    threshold: float | None
+    predictions: int
+
 
 BAR = 24  # characters of the evidence bar
 
@@ -40,7 +50,7 @@ class Screen:
         planted_text = "nothing planted" if stage.kind == "none" else f"planted: {stage.kind} shift"
         self._console.print(f"\n[bold]{stage.title}[/bold]  ({planted_text})")
 
-    def progress(self, stage: Stage, sent: int, state: dict[str, Any]) -> None:
+    def progress(self, stage: Stage, sent: int, state: StreamProgress) -> None:
         """Show the evidence while a stage runs."""
         if not self._live.is_started:
             return

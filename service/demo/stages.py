@@ -1,7 +1,7 @@
 """The script: stretches of calm traffic with three planted shifts between them."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,18 @@ class Traffic:
         return images, labels
 
 
+class StageOutcomeJson(TypedDict):
+    """The printed outcome of a stage."""
+
+    stage: str
+    planted: Kind
+    found: str
+    predictions_until_alarm: int | None
+    alerts: int
+    summary: str
+    ok: bool
+
+
 @dataclass
 class StageOutcome:
     """Outcome of a stage: which kind was detected, after how many predictions, and with how many alerts."""
@@ -78,7 +90,7 @@ class StageOutcome:
             return self.alerts == 0
         return self.kind == self.stage.kind
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> StageOutcomeJson:
         return {
             "stage": self.stage.title,
             "planted": self.stage.kind,

@@ -12,7 +12,7 @@ from .preprocessing import Preprocessor, as_input
 from .probabilities import ModelFailed
 from .runtime import one_line
 
-DTYPES: dict[str, Any] = {  # NumPy's type for each of ONNX Runtime's input types
+DTYPES: dict[str, type[np.generic]] = {  # NumPy's type for each of ONNX Runtime's input types
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,

@@ -3,7 +3,6 @@
 import datetime as dt
 import math
 import re
-from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -150,9 +149,8 @@ WATCHING_TEXTS = {
 }
 
 
-def watching(watch: dict[str, Any]) -> str:
+def watching(reason: str) -> str:
     """Return the text of the reason why a model is not watched."""
-    reason = str(watch["reason"])
     return WATCHING_TEXTS.get(reason, f"not watched: {reason}")
 
 

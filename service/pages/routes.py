@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import asdict
 from importlib import resources
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -20,12 +20,15 @@ from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.label_evidence_json import Point
 from ..store.report_json import StreamReportJson
+from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
 from ..store.watching import Watching
 from . import alert_actions, evidence_history, label_desk
 from . import report_images as images
 from .forms import set_token
 from .rendering import render_page
+
+JsonObject = dict[str, Any]  # the JSON of a model of pydantic
 
 OVERVIEW_POINTS = 100  # points of each stream's evidence on the overview
 ALERTS = 20  # newest alerts on the overview
@@ -37,6 +40,40 @@ STATIC_FILES = {
     "copy.js": "text/javascript",
     "label.js": "text/javascript",
 }
+
+
+class WatchingJson(TypedDict):
+    """The fields of `Watching`."""
+
+    state: str
+    reason: str | None
+    position: int
+    written: int
+
+
+class OverviewStatus(StatusJson, total=False):
+    """A stream's status with the points of its chart."""
+
+    history: list[Point]
+
+
+class OverviewStream(TypedDict):
+    """A stream as the overview shows it."""
+
+    stream: str
+    model: str
+    slice: str
+    state: str
+    kind: str
+    since: str | None
+    has_reference: bool
+    baseline: JsonObject | None
+    predictions: int
+    lag: int
+    watching: WatchingJson | None
+    processed_at: str | None
+    status: OverviewStatus
+
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 router.include_router(alert_actions.router)
@@ -169,7 +206,7 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC_FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def _stream(row: StreamRow, watch: Watching | None, points: list[Point], accepted: Baseline | None) -> dict[str, Any]:
+def _stream(row: StreamRow, watch: Watching | None, points: list[Point], accepted: Baseline | None) -> OverviewStream:
     return {
         "stream": row.stream,
         "model": str(ModelKey(row.model_name, row.model_version)),
@@ -181,14 +218,18 @@ def _stream(row: StreamRow, watch: Watching | None, points: list[Point], accepte
         "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
         "predictions": row.seen,
         "lag": 0 if watch is None or row.slice else watch.lag,
-        "watching": None if watch is None else asdict(watch),
-        "looked_at": row.last_success_at.isoformat() if row.last_success_at else None,
+        "watching": None if watch is None else _watching_json(watch),
+        "processed_at": row.last_success_at.isoformat() if row.last_success_at else None,
         "status": {**row.status, "history": points},
     }
 
 
-def _alert_summary(row: AlertRow, request: Request) -> dict[str, Any]:
-    """Return an alert without its report and deliveries."""
+def _watching_json(watch: Watching) -> WatchingJson:
+    return {"state": watch.state, "reason": watch.reason, "position": watch.position, "written": watch.written}
+
+
+def _alert_summary(row: AlertRow, request: Request) -> JsonObject:
+    """Return an alert without its report and deliveries, as `/alerts` shows it."""
     return AlertSummary.of(row, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
 
 

@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 from xml.sax.saxutils import quoteattr
 
@@ -18,6 +18,20 @@ CONTROL = "label"  # the name of the choices in Label Studio's labelling interfa
 MAX_LABEL_LENGTH = 256  # characters of a label that are read
 
 
+class LabelStudioImage(TypedDict):
+    """The data of a task: the image as a data URL, and what comes back with its label."""
+
+    image: str
+    prediction_id: str
+    probability: float
+
+
+class LabelStudioTask(TypedDict):
+    """A task of Label Studio."""
+
+    data: LabelStudioImage
+
+
 def to_csv(requests: Sequence[LabelRequest], times: Mapping[UUID, str]) -> str:
     """Return requests as CSV, with an empty column `label` to be filled in."""
     buffer = io.StringIO()
@@ -29,19 +43,19 @@ def to_csv(requests: Sequence[LabelRequest], times: Mapping[UUID, str]) -> str:
     return buffer.getvalue()
 
 
-def to_label_studio(requests: Sequence[LabelRequest], images: Mapping[UUID, LoggedImage]) -> list[dict[str, Any]]:
+def to_label_studio(requests: Sequence[LabelRequest], images: Mapping[UUID, LoggedImage]) -> list[LabelStudioTask]:
     """Return the requests whose images are stored as tasks of Label Studio; each task holds its image.
 
     References
     ----------
     https://labelstud.io/guide/task_format
     """
-    tasks = []
+    tasks: list[LabelStudioTask] = []
     for item in requests:
         image = images.get(item.prediction_id)
         if image is None or image.thumbnail is None:
             continue
-        data = {
+        data: LabelStudioImage = {
             "image": f"data:{MEDIA_TYPE};base64,{base64.b64encode(image.thumbnail).decode()}",
             "prediction_id": str(item.prediction_id),
             "probability": item.probability,

@@ -17,7 +17,7 @@ def pack(arrays: Mapping[str, ArrayLike | None]) -> bytes:
         An array holds objects instead of numbers.
     """
     buffer = io.BytesIO()
-    present: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+    present: dict[str, NDArray[Any]] = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
     np.savez(buffer, allow_pickle=False, **present)
     return buffer.getvalue()
 

@@ -78,7 +78,7 @@ def of_segments(
     times: tuple[dt.datetime, dt.datetime] | None = None,
 ) -> PredictionBatch:
     """Return the rows of parts of segments."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "model_id": model_id,
         "writer_ids": [part.writer_id for part in parts],
         "first_numbers": [part.first_number for part in parts],

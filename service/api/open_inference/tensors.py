@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,22 @@ class InputTensor(BaseModel):
 class RequestedOutput(BaseModel):
     name: str
     parameters: dict[str, Any] = {}
+
+
+class BinaryDataJson(TypedDict):
+    """The parameters of an output whose bytes stand behind the JSON."""
+
+    binary_data_size: int
+
+
+class OutputTensorJson(TypedDict):
+    """An output of a response, with its values or with the number of its bytes behind the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: NotRequired[NDArray[Any]]
+    parameters: NotRequired[BinaryDataJson]
 
 
 class InferBody(BaseModel):
@@ -160,13 +176,13 @@ def finite(values: NDArray[Any], datatype: str) -> NDArray[Any]:
     return values
 
 
-def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tuple[dict[str, Any], bytes]:
+def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tuple[OutputTensorJson, bytes]:
     """Return an output's JSON and its bytes, which are empty unless `binary`."""
-    output = {"name": name, "datatype": datatype, "shape": list(values.shape)}
+    output: OutputTensorJson = {"name": name, "datatype": datatype, "shape": list(values.shape)}
     if not binary:
-        return output | {"data": values.ravel()}, b""
+        return {**output, "data": values.ravel()}, b""
     data = to_bytes(datatype, values)
-    return output | {"parameters": {"binary_data_size": len(data)}}, data
+    return {**output, "parameters": {"binary_data_size": len(data)}}, data
 
 
 def to_bytes(datatype: str, values: NDArray[Any]) -> bytes:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ...errors import DatabaseError
 
@@ -21,6 +21,14 @@ CREATE_SECONDS = 5.0  # seconds to wait for another process that is creating the
 CREATE_PAUSE = 0.2  # seconds between two attempts
 
 logger = logging.getLogger(__name__)
+
+
+class PopenUser(TypedDict, total=False):
+    """The arguments of `subprocess` that choose the user of a program; none for the user of this process."""
+
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Account:
         """Whether this process runs as this user already."""
         return self.uid == os.geteuid()
 
-    def popen_arguments(self) -> dict[str, Any]:
+    def popen_arguments(self) -> PopenUser:
         """Return the keyword arguments with which `subprocess` starts a program as this user."""
         return {} if self.is_current else {"user": self.uid, "group": self.gid, "extra_groups": ()}
 
