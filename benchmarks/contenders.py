@@ -107,14 +107,16 @@ def running_contender(name: str, job: Job, folder: Path) -> Iterator[Contender]:
 Launch = tuple[str, Bodies, list[str], dict[str, str]]
 
 
-def _tidemark(arguments: list[str], monitored: bool) -> Callable[[Job, Path, int], Launch]:
+def _tidemark(
+    arguments: list[str], monitored: bool, module: str = "tidemark.cli"
+) -> Callable[[Job, Path, int], Launch]:
     def make(job: Job, folder: Path, port: int) -> Launch:
-        environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data")}
+        environment = os.environ | {"TIDEMARK_DATA_DIR": str(folder / "data"), "PYTHONPATH": str(Path.cwd())}
         cli = [sys.executable, "-m", "tidemark.cli"]
         build = ["reference", "build", "--bundle", str(job.bundle), "--images", str(job.reference)]
         build += ["--power", "none", "--no-rehearsals"]
         subprocess.run([*cli, *(build if monitored else ["migrate"])], env=environment, check=True, capture_output=True)
-        command = [*cli, *arguments, "--bundle", str(job.bundle), "--port", str(port)]
+        command = [sys.executable, "-m", module, *arguments, "--bundle", str(job.bundle), "--port", str(port)]
         return "/predict", load.raw(folder / "bodies", job.images, job.content_type), command, environment
 
     return make
@@ -125,27 +127,6 @@ def _with_backlog(job: Job, folder: Path, port: int) -> Launch:
     with np.load(job.reference) as arrays:
         log_backlog(folder / "data", job.bundle, arrays["images"])
     return command
-
-
-def _launch_unlogged(job: Job, folder: Path, port: int) -> Launch:
-    script = (
-        "import os, pathlib, sys, uvicorn\n"
-        "from tidemark.server.options import ServeOptions\n"
-        "from tidemark.settings import Settings\n"
-        "from tidemark.store import engine, schema\n"
-        "ServeOptions((pathlib.Path(sys.argv[2]),)).export()\n"
-        "with engine.database(Settings.load()) as url:\n"
-        "    schema.migrate(engine.connect(url))\n"
-        "    os.environ['TIDEMARK_DATABASE_URL'] = url\n"
-        "    uvicorn.run('benchmarks.unlogged:worker', factory=True, port=int(sys.argv[1]), access_log=False,\n"
-        "                log_config=None, server_header=False)\n"
-    )
-    environment = os.environ | {
-        "TIDEMARK_DATA_DIR": str(folder / "data"),
-        "PYTHONPATH": str(Path.cwd()),
-    }
-    bodies = load.raw(folder / "bodies", job.images, job.content_type)
-    return "/predict", bodies, [sys.executable, "-c", script, str(port), str(job.bundle)], environment
 
 
 def _empty(job: Job, folder: Path, port: int) -> Launch:
@@ -197,7 +178,7 @@ TIDEMARK_CONTENDERS = (LOGGED, UNLOGGED, MONITORED, BEHIND)
 MAKERS: dict[str, Callable[[Job, Path, int], Launch]] = {
     EMPTY: _empty,
     LOGGED: _tidemark(["serve"], monitored=False),
-    UNLOGGED: _launch_unlogged,
+    UNLOGGED: _tidemark(["serve"], monitored=False, module="benchmarks.unlogged"),
     MONITORED: _tidemark(["up"], monitored=True),
     BEHIND: _with_backlog,
     "LitServe": _litserve,

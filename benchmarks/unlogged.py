@@ -1,12 +1,8 @@
-"""Tidemark's server with a log that keeps nothing: what remains is all but the cost of logging."""
+"""`python -m benchmarks.unlogged serve …`: `tidemark` with a log that keeps nothing, to measure what logging costs."""
 
-from fastapi import FastAPI
-
-from tidemark.server import worker as server
+from tidemark import cli
 from tidemark.spool.spool import Spool
 
-
-def worker() -> FastAPI:
-    """Return the server of `tidemark serve`, its spool a sink."""
+if __name__ == "__main__":
     Spool.append = lambda self, batch: None  # type: ignore[method-assign]
-    return server.worker()
+    cli.main()

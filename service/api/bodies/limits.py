@@ -52,6 +52,8 @@ class BodyLimits:
             await self._app(scope, body.receive, send)
         finally:
             body.close()
+            # The two refer to each other: left to the garbage collector, they would make it stop all requests.
+            del scope[BODY_SCOPE_KEY]
 
     def _limit(self, path: str) -> int:
         limit = self._limits.get(path)
