@@ -1,4 +1,4 @@
-"""Answered requests are freed at once: reference cycles would be left to the garbage collector, which stops them all."""
+"""Answered requests are freed at once: the garbage collector, which stops all requests, gets none of their objects."""
 
 import gc
 from typing import Any
