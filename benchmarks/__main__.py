@@ -1,10 +1,12 @@
 """`make bench`: figures of the README, each a ratio within one run.
 
     python -m benchmarks [cost] [power] [accuracy] [run_time] [serving] [serving_large] [memory] [ingest] [monitor]
-        [fast_path] [year] [--rows N] [--model M.onnx --images A.npz ...]
+        [fast_path] [year] [--rows N] [--model M --images A.npz ... [--traffic B.npz ...]]
 
-The model needs outputs `probabilities` and `embedding`, the images must be held out from fitting; by default both are
-the demo's digits. `ingest` logs up to --rows predictions, 10,000,000 of them in about 10 GB of disk.
+The model is a bundle's folder, or an ONNX file with outputs `probabilities` and `embedding`; the images (arrays
+`images` and `labels`) must be held out from fitting; by default both are the demo's digits. `accuracy` also measures
+labelled images that the model meets later, --traffic: other writers, another scanner, another year. `ingest` logs up to
+--rows predictions, 10,000,000 of them in about 10 GB of disk.
 """
 
 import argparse
@@ -33,12 +35,18 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--model")
     parser.add_argument("--images", nargs="+")
+    parser.add_argument("--traffic", nargs="+", default=[])
     parser.add_argument("--rows", type=int, default=100_000)
     arguments = parser.parse_args()
     if (arguments.model is None) != (arguments.images is None):
         parser.error("--model and --images go together")
+    if arguments.traffic and arguments.model is None:
+        parser.error("--traffic needs --model and --images")
     world = World.load(arguments.model, arguments.images) if arguments.model else digits()
-    parts = PARTS | {"ingest": partial(ingest.run, rows=arguments.rows)}
+    parts = PARTS | {
+        "ingest": partial(ingest.run, rows=arguments.rows),
+        "accuracy": partial(accuracy.run, traffic=arguments.traffic),
+    }
     for name in arguments.parts or PARTS:
         print(f"\n## {name}\n", flush=True)
         parts[name](world)

@@ -1,11 +1,13 @@
 """Estimates of the accuracy without labels: families that are not rehearsed, other class proportions, natural shifts.
 
 Methods and constants were chosen on the families of `corruptions` and by leaving out rehearsed families; those of
-`confirming_corruptions` and the natural shifts took no part in that.
+`confirming_corruptions` and the natural shifts took no part in that. Labelled images given as traffic (of other
+writers, another scanner, another year) are natural shifts as well.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from benchmarks.confidence_estimates import confidence_estimates
 from benchmarks.confirming_corruptions import CONFIRMING
 from benchmarks.corruptions import CORRUPTIONS, Corruption
 from benchmarks.natural_shifts import natural_shifts
-from benchmarks.world import Arrays, World, reference
+from benchmarks.world import Arrays, World, labelled_images, reference
 from tidemark.commands.rehearsals import Rehearsed, rehearse
 from tidemark.drift import Reference, WindowTest
 
@@ -22,7 +24,8 @@ REFERENCE_ROWS = 4000
 REHEARSED_IMAGES = 600
 WINDOW = 500
 CALM_WINDOWS = 6  # windows without a shift
-NATURAL_WINDOWS = 3  # windows of each natural shift
+NATURAL_WINDOWS = 3  # windows of each natural shift, at most
+MIN_WINDOW = 100  # images of a file of traffic, at least
 HARM_DROP = 0.05  # fall of the accuracy from which a window counts as harmed
 FEW_CLASSES = 3  # classes of a window whose other classes are missing
 OURS = "**rehearsals**"
@@ -75,14 +78,20 @@ class Errors:
         return f"| {part} | {name} | {figures} | {covers} |"
 
 
-def run(world: World) -> None:
-    """Print the errors of four estimators by kind of shift, and those of ours by corruption."""
+def run(world: World, traffic: Sequence[str] = ()) -> None:
+    """Print the errors of four estimators by kind of shift, and those of ours by corruption.
+
+    Parameters
+    ----------
+    traffic : .npz files of labelled images that the world's model meets after it was built.
+    """
     half = len(world.labels) // 2
     fitted = np.arange(min(half, REFERENCE_ROWS))
     labelled = rehearsed_reference(world, fitted)
     table: dict[str, dict[str, Errors]] = {}
     courses: dict[str, list[str]] = {}
     _estimate(labelled, _corrupted_windows(world, half), table, courses)
+    _estimate(labelled, _traffic_windows(world, traffic), table, courses)
     for shift in natural_shifts(world):
         rows = np.random.default_rng(0).permutation(shift.reference)[:REFERENCE_ROWS]
         _estimate(rehearsed_reference(world, rows), _natural_windows(world, shift.name, shift.traffic), table, courses)
@@ -144,20 +153,33 @@ def _corrupted_windows(world: World, first: int) -> Iterator[LabelledWindow]:
     parts = {"families chosen on": CORRUPTIONS, "families to confirm": CONFIRMING}
     for part, families in parts.items():
         for name, (change, sizes) in families.items():
-            for number, size in enumerate(sizes):
+            for size in sizes:
                 chosen = rng.choice(rows, WINDOW, replace=False)
                 yield _window(world, part, name, chosen, change, size, rng)
                 if part == "families to confirm":
-                    proportions = _few_classes if number == 1 else _random_proportions
-                    label = "and few classes" if number == 1 else "and random proportions"
-                    chosen = _at_proportions(world, rows, proportions(world, rng), rng)
-                    yield _window(world, label, name, chosen, change, size, rng)
+                    for label, proportions in PROPORTIONS.items():
+                        chosen = _at_proportions(world, rows, proportions(world, rng), rng)
+                        yield _window(world, label, name, chosen, change, size, rng)
 
 
 def _natural_windows(world: World, name: str, rows: Rows) -> Iterator[LabelledWindow]:
     rng = np.random.default_rng(0)
     for _ in range(NATURAL_WINDOWS):
         yield _window(world, "natural shifts", name, rng.choice(rows, WINDOW, replace=len(rows) < WINDOW))
+
+
+def _traffic_windows(world: World, files: Sequence[str]) -> Iterator[LabelledWindow]:
+    """Yield windows of each file that share no image."""
+    for file in files:
+        images, labels = labelled_images(file)
+        if len(labels) < MIN_WINDOW:
+            raise ValueError(f"{file} has {len(labels)} images; a window takes {MIN_WINDOW} at least")
+        order = np.random.default_rng(0).permutation(len(labels))
+        for rows in np.array_split(order, np.arange(WINDOW, len(labels), WINDOW))[:NATURAL_WINDOWS]:
+            if len(rows) >= MIN_WINDOW:
+                arrays = world.arrays(images[rows])
+                accuracy = float((arrays["probabilities"].argmax(axis=1) == labels[rows]).mean())
+                yield LabelledWindow("traffic", Path(file).stem, arrays, accuracy)
 
 
 def _window(
@@ -188,6 +210,12 @@ def _few_classes(world: World, rng: np.random.Generator) -> np.ndarray:
     shares = np.zeros(int(world.labels.max()) + 1)
     shares[rng.choice(len(shares), min(FEW_CLASSES, len(shares)), replace=False)] = 1 / FEW_CLASSES
     return np.asarray(shares / shares.sum())
+
+
+PROPORTIONS: dict[str, Proportions] = {
+    "and random proportions": _random_proportions,
+    "and few classes": _few_classes,
+}
 
 
 def _at_proportions(world: World, rows: Rows, shares: np.ndarray, rng: np.random.Generator) -> Rows:

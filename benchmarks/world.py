@@ -1,7 +1,7 @@
 """Held-out images of a classifier and what it makes of them, for the benchmarks of the statistics."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tidemark.inference.session import Model
 
 Arrays = dict[str, Any]  # arrays by the name of an argument of `drift`
 
+Predict = Callable[[NDArray[np.uint8]], tuple[Any, Any]]  # from images to probabilities and embeddings
+
 DIGITS = 12_000
 
 
@@ -29,23 +31,22 @@ class World:
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    predict: Any
+    predict: Predict
 
     @classmethod
     def load(cls, model: str, files: Sequence[str]) -> "World":
-        """Pool .npz files of `images` and `labels`; run a model with the outputs `probabilities` and `embedding`."""
-        session = onnxruntime.InferenceSession(model)
-        name = session.get_inputs()[0].name
+        """Pool .npz files of `images` and `labels`, and run a model.
 
-        def predict(images: NDArray[np.uint8]) -> tuple[Any, Any]:
-            x = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-            return tuple(session.run(["probabilities", "embedding"], {name: x.astype(np.float32) / 255}))
-
-        parts = [np.load(file) for file in files]
-        images = np.concatenate([part["images"] for part in parts])
-        labels = np.concatenate([part["labels"] for part in parts]).astype(np.int64)
+        Parameters
+        ----------
+        model : folder of a bundle, or an ONNX file with the outputs `probabilities` and `embedding`, which takes pixels
+            of 0 to 1.
+        files : their images are held out from fitting, of the model's size.
+        """
+        parts = [labelled_images(file) for file in files]
+        images, labels = (np.concatenate(values) for values in zip(*parts, strict=True))
         order = np.random.default_rng(0).permutation(len(labels))
-        return cls(images[order], labels[order], predict)
+        return cls(images[order], labels[order], _bundle(model) if Path(model).is_dir() else _network(model))
 
     def arrays(self, images: NDArray[np.uint8]) -> Arrays:
         """Return embeddings, probabilities and properties of images."""
@@ -54,6 +55,27 @@ class World:
         height, width = images.shape[1:3]
         properties = measure(images, [width] * len(images), [height] * len(images))
         return {"embeddings": embeddings, "probabilities": probabilities, "properties": properties}
+
+
+def labelled_images(file: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return `images` (n, H, W) or (n, H, W, 3) and `labels` (n,) of an .npz file."""
+    with np.load(file) as arrays:
+        return arrays["images"], arrays["labels"].astype(np.int64)
+
+
+def _network(path: str) -> Predict:
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+
+    def predict(images: NDArray[np.uint8]) -> tuple[Any, Any]:
+        x = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        return tuple(session.run(["probabilities", "embedding"], {name: x.astype(np.float32) / 255}))
+
+    return predict
+
+
+def _bundle(folder: str) -> Predict:
+    return Model(bundles.load(Path(folder))).predict
 
 
 def rows(arrays: Arrays, index: Any) -> Arrays:

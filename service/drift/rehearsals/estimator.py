@@ -23,8 +23,8 @@ MIN_EXPLAINED = 0.9  # part of a shift that a mixture of rehearsals has to expla
 MIN_MATCHES = 8  # rehearsals that are recreated from the others, for an interval of its own
 MAX_HALF_WIDTH = 0.15  # half width of an interval above which the accuracy counts as unknown
 MIN_SHARE = 0.15  # share of a recreation from which an operation is named
-CONTRADICTION = 1.25  # half widths by which the regressions differ if the window's class proportions are others
-MIXED_WEIGHT = 1 / 3  # weight of the regression over class proportions while the other does not contradict it
+CONTRADICTION = 0.75  # half widths by which the regressions differ if the window's class proportions are others
+MIXED_WEIGHT = 1 / 2  # weight of the regression over class proportions while the other does not contradict it
 
 
 @dataclass(frozen=True)

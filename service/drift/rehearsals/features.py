@@ -9,6 +9,7 @@ from ..prediction_views import SIZES, vary
 from ..samples import Sample
 from ..types import FloatArray, IntArray
 from .embedding_space import EmbeddingSpace
+from .predicted_classes import PredictedClasses
 
 if TYPE_CHECKING:
     from ..reference import Reference
@@ -29,6 +30,8 @@ NAMES = (
     "discriminant_agreement",
     "discriminant_confidence",
     "class_distance",
+    "relative_class_distance",
+    "expected_precision",
     "property_shift",
 )
 PROPERTY_FEATURES = ("property_shift",)  # features that windows without properties lack
@@ -55,7 +58,9 @@ class WindowFeatures:
     norm of the calibrated probabilities; entropy of the predicted class proportions (dispersity); distance of the mean
     embedding in regularised deviations; mean square and total variance of standardised embeddings; variance between
     predicted classes over that within; agreement of a linear discriminant on the embeddings with the model, and its
-    confidence in the model's class; distance from the predicted class's mean; distance of the mean image properties.
+    confidence in the model's class; distance from the predicted class's mean, as it is and relative to the reference's
+    rows of the same predicted classes; precision of the reference on these classes; distance of the mean image
+    properties.
 
     References
     ----------
@@ -79,6 +84,10 @@ class WindowFeatures:
         errors = 1 - float((predicted == labels).mean())
         self._confidence_threshold = np.quantile(_at(posterior, predicted), errors)
         self._entropy_threshold = np.quantile(_negative_entropy(posterior), errors)
+        distances = self.space.class_distances(self.space(sample.embeddings))
+        self._predicted_classes = PredictedClasses(
+            np.log(_at(distances.squared, predicted) + MIN_VARIANCE), predicted, labels, reference.classes
+        )
         self._varying: IntArray = np.zeros(0, dtype=np.int64)
         if sample.properties is not None:
             is_size = np.isin(np.array(reference.property_names), SIZES)
@@ -87,7 +96,7 @@ class WindowFeatures:
             self._property_mean, self._property_deviation = varying.mean(axis=0), varying.std(axis=0)
 
     def __call__(self, sample: Sample) -> FloatArray:
-        """Return the features (16,) of validated predictions; that of properties is 0 if they have none."""
+        """Return the features (18,) of validated predictions; that of properties is 0 if they have none."""
         parts = max(1, round(len(sample) / self._size))
         vectors = [self._of_part(sample.rows(slice(part, None, parts))) for part in range(parts)]
         return np.asarray(np.mean(vectors, axis=0))
@@ -110,6 +119,7 @@ class WindowFeatures:
         rows = self.space(sample.embeddings)
         distances = self.space.class_distances(rows)
         agreement = special.softmax(distances.log_posterior / np.sqrt(rows.shape[1]), axis=1)
+        log_distance = np.log(_at(distances.squared, predicted) + MIN_VARIANCE)
         properties = self.standardised_properties(sample)
         m, k = posterior.shape
         shares = posterior.mean(axis=0)
@@ -129,6 +139,8 @@ class WindowFeatures:
             "discriminant_agreement": (distances.log_posterior.argmax(axis=1) == predicted).mean(),
             "discriminant_confidence": _at(agreement, predicted).mean(),
             "class_distance": np.log(_at(distances.squared, predicted).mean() + MIN_VARIANCE),
+            "relative_class_distance": self._predicted_classes.relative_distance(log_distance, predicted),
+            "expected_precision": self._predicted_classes.expected_precision(predicted),
             "property_shift": 0.0 if properties is None else np.log1p(np.sqrt((properties.mean(axis=0) ** 2).mean())),
         }
         return np.array([values[name] for name in NAMES])

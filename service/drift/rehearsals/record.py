@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..types import FloatArray, IntArray
 
-VERSION = 2  # version of the features; rehearsals of another version are ignored, as if there were none
+VERSION = 3  # version of the features; rehearsals of another version are ignored, as if there were none
 PREFIX = "rehearsal_"  # prefix of the arrays' names in a reference file
 NONE = ""  # name of a second operation that a rehearsal does not have
 OPERATIONS = 2  # operations of a rehearsal, at most

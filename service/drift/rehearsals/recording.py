@@ -13,8 +13,9 @@ from .record import Rehearsal, Rehearsals
 if TYPE_CHECKING:
     from ..reference import Reference
 
-MIXED_DRAWS = 6  # draws of the images at other class proportions, for each rehearsal
-CONCENTRATIONS = (0.3, 1.0, 3.0)  # concentrations of the Dirichlet distribution of proportions: few classes to most
+CONCENTRATIONS = (0.1, 0.3, 1.0, 3.0)  # concentrations of the Dirichlet distribution of proportions: one class to all
+DRAWS = 2  # draws of the images with proportions of each concentration, for each rehearsal
+LEAST_CONCENTRATION = 1e-3  # concentration of one class, below which its gamma variates are all zero
 MIX_SEED = 1  # seed of the draws
 
 
@@ -82,17 +83,17 @@ class Recorder:
         self._vectors.append(self._features(sample))
         self._fingerprints.append(self._fingerprint(sample))
         right = self._right(sample)
-        draws = [self._rows_at_other_proportions() for _ in range(MIXED_DRAWS)]
+        draws = [self._rows_at_other_proportions(concentration) for concentration in CONCENTRATIONS * DRAWS]
         self._mixed_accuracy.append([float(right[rows].mean()) for rows in draws])
         self._mixed_vectors.append([self._features(sample.rows(rows)) for rows in draws])
 
     def _right(self, sample: Sample) -> FloatArray:
         return np.asarray(sample.probabilities.argmax(axis=1) == self._labels, dtype=np.float64)
 
-    def _rows_at_other_proportions(self) -> IntArray:
+    def _rows_at_other_proportions(self, concentration: float) -> IntArray:
         """Return as many rows as there are images, drawn with replacement within classes."""
         shares = np.array([len(rows) for rows in self._by_class]) / len(self._rows)
-        concentration = self._rng.choice(CONCENTRATIONS) * len(shares) * shares
-        counts = self._rng.multinomial(len(self._rows), self._rng.dirichlet(concentration))
+        by_class = np.maximum(concentration * len(shares) * shares, LEAST_CONCENTRATION)
+        counts = self._rng.multinomial(len(self._rows), self._rng.dirichlet(by_class))
         drawn = [self._rng.choice(rows, count) for rows, count in zip(self._by_class, counts, strict=True)]
         return np.concatenate(drawn)
