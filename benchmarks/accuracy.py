@@ -72,7 +72,10 @@ class Errors:
         """Return a line of the table."""
         covers = f"{np.mean(self.covered):.0%}" if self.covered else "no interval"
         sizes = np.abs(self.errors)
-        usable = f"{np.abs(self.usable).mean():.3f} ({len(self.usable)} of {len(self.errors)})" if self.usable else "–"
+        usable = "–"
+        if self.usable:
+            error, number = np.abs(self.usable).mean(), f"{len(self.usable)} of {len(self.errors)}"
+            usable = f"{np.mean(self.usable):+.3f}, {error:.3f} ({number})"
         harmed = f"{np.abs(self.harmed).mean():.3f}" if self.harmed else "–"
         figures = f"{np.mean(self.errors):+.3f} | {sizes.mean():.3f} | {sizes.max():.2f} | {harmed} | {usable}"
         return f"| {part} | {name} | {figures} | {covers} |"
@@ -99,7 +102,9 @@ def run(world: World, traffic: Sequence[str] = ()) -> None:
         f"windows of {WINDOW} images; reference of {len(fitted)} rows, accuracy {_accuracy_of(labelled):.3f}; "
         f"{REHEARSED_IMAGES} images rehearsed\n"
     )
-    print("| windows | estimate without labels | bias | mean error | largest | where harmed | where known | cover |")
+    print(
+        "| windows | estimate without labels | bias | mean error | largest | where harmed | bias, mean error where known | cover |"
+    )
     print("|---" * 8 + "|")
     for part, estimators in table.items():
         for name, errors in estimators.items():
