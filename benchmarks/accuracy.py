@@ -102,10 +102,9 @@ def run(world: World, traffic: Sequence[str] = ()) -> None:
         f"windows of {WINDOW} images; reference of {len(fitted)} rows, accuracy {_accuracy_of(labelled):.3f}; "
         f"{REHEARSED_IMAGES} images rehearsed\n"
     )
-    print(
-        "| windows | estimate without labels | bias | mean error | largest | where harmed | bias, mean error where known | cover |"
-    )
-    print("|---" * 8 + "|")
+    columns = ["windows", "estimate without labels", "bias", "mean error", "largest", "where harmed"]
+    columns += ["bias, mean error where known", "cover"]
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
     for part, estimators in table.items():
         for name, errors in estimators.items():
             print(errors.row(part, name))
