@@ -57,9 +57,14 @@ def predictions_since(update: StreamUpdate, alarm: Alarm) -> int:
     return max(update.state.seen - alarm.change, 1)
 
 
-def new_alarm(update: StreamUpdate, detector: StreamDetector) -> Alarm:
-    """Return the alarm of a detector; its counts of predictions become those of the stream."""
-    offset = update.state.seen - detector.count
+def new_alarm(update: StreamUpdate, detector: StreamDetector, offset: int) -> Alarm:
+    """Return the alarm of a detector; its counts of predictions become those of the stream.
+
+    Parameters
+    ----------
+    offset : int
+        The predictions of the stream that the detector has not counted.
+    """
     change = detector.change_point if detector.change_point is not None else detector.count
     between = detector.change_range
     return Alarm(
@@ -166,7 +171,7 @@ def open_incident(update: StreamUpdate, explanation: Explanation | None) -> None
             )
         )
     state.detector.reset()
-    update.replace_state(alarm=None, incident=incident, second=None, second_alarm=None)
+    update.replace_state(alarm=None, incident=incident, further=None, second_alarm=None)
 
 
 def _comes_back(incident: Incident, signature: Signature) -> bool:

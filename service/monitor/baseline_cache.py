@@ -1,20 +1,20 @@
 """Baselines prepared in the background, shared by all streams that are compared with them, in bounded memory."""
 
+import datetime as dt
 import logging
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
-from uuid import UUID
 
 from sqlalchemy import Engine
 
 from ..settings import Settings
 from ..store.errors import is_unavailable, reason
 from .background import Background
-from .baseline_preparation import prepare, rows_since_change, second_detector
-from .events import BaselineRequest
+from .baseline_preparation import prepare, rows_since_change, second_baseline
+from .events import BaselineRequest, WatchKey
+from .further_shift_watch import PreparationFailure
 from .prepared_reference import BaselineKey, PreparedReference
-from .state import SecondDetector, SecondFailure
+from .second_baselines import SecondBaseline
 
 MAX_BYTES = 1_000_000_000  # bytes of prepared baselines that no loaded stream uses
 MAX_TESTS = 8  # window tests that are kept ready; each may need some hundred megabytes
@@ -31,23 +31,14 @@ class Failure:
     at: float
 
 
-class SecondResult(NamedTuple):
-    """The detector of further shifts of an incident, or why it could not be prepared."""
-
-    model_id: int
-    slice: str
-    incident_id: UUID
-    second: SecondDetector | SecondFailure
-
-
 @dataclass(frozen=True)
 class PreparationResult:
-    """The result of one preparation: of a stored baseline, or of the second detector of an incident."""
+    """The result of one preparation: of a stored baseline, or of that of a watch for further shifts."""
 
     key: BaselineKey | None = None
     reference: PreparedReference | None = None
     failure: str | None = None
-    second: SecondResult | None = None
+    second: SecondBaseline | None = None
     postponed: tuple[int, BaselineRequest, PreparedReference] | None = None  # while the database is unavailable
 
 
@@ -67,7 +58,8 @@ class BaselineCache:
         self._ready: dict[BaselineKey, PreparedReference] = {}  # the least recently used comes first
         self._failures: dict[BaselineKey, Failure] = {}
         self._requested: set[BaselineKey] = set()
-        self._seconds: list[SecondResult] = []
+        self._seconds: list[SecondBaseline] = []
+        self._requested_seconds: set[tuple[int, str, WatchKey]] = set()  # models, slices and watches
 
     def get(self, key: BaselineKey) -> PreparedReference | None:
         """Return a baseline that is ready; have others prepared."""
@@ -85,11 +77,14 @@ class BaselineCache:
         return failure.reason if failure else None
 
     def request_second(self, model_id: int, request: BaselineRequest, prepared: PreparedReference) -> None:
-        """Have the detector of further shifts of an incident prepared."""
-        self._background.submit(lambda: self._second(model_id, request, prepared), priority=1)
+        """Have the baseline of a watch for further shifts prepared, unless that is being done already."""
+        key = model_id, request.slice, request.key
+        if key not in self._requested_seconds:
+            self._requested_seconds.add(key)
+            self._background.submit(lambda: self._second(model_id, request, prepared), priority=1)
 
-    def seconds(self) -> list[SecondResult]:
-        """Return the detectors of further shifts that have become ready since the last call."""
+    def seconds(self) -> list[SecondBaseline]:
+        """Return the baselines of watches for further shifts that have become ready since the last call."""
         self.collect()
         ready, self._seconds = self._seconds, []
         return ready
@@ -98,9 +93,12 @@ class BaselineCache:
         """Take over what has been prepared."""
         for result in self._background.collect():
             if result.second is not None:
+                self._requested_seconds.discard(result.second[:3])
                 self._seconds.append(result.second)
             if result.postponed is not None:
-                self.request_second(*result.postponed)
+                model_id, request, prepared = result.postponed
+                self._requested_seconds.discard((model_id, request.slice, request.key))
+                self.request_second(model_id, request, prepared)
             if result.key is not None:
                 self._requested.discard(result.key)
                 if result.reference is not None:
@@ -157,13 +155,13 @@ class BaselineCache:
         return PreparationResult(key, prepared)
 
     def _second(self, model_id: int, request: BaselineRequest, prepared: PreparedReference) -> PreparationResult:
+        baseline: PreparedReference | PreparationFailure
         try:
             batch = rows_since_change(self._engine, model_id, request, prepared.reference)
-            second = second_detector(batch, prepared, self._settings)
+            baseline = second_baseline(batch, prepared, self._settings, request.calibration)
         except Exception as error:
             if is_unavailable(error):
                 return PreparationResult(postponed=(model_id, request, prepared))
-            logger.exception("the second baseline of incident %s cannot be prepared", request.incident_id)
-            failure = SecondFailure(reason(error))
-            return PreparationResult(second=SecondResult(model_id, request.slice, request.incident_id, failure))
-        return PreparationResult(second=SecondResult(model_id, request.slice, request.incident_id, second))
+            logger.exception("the second baseline of incident %s cannot be prepared", request.key.incident_id)
+            baseline = PreparationFailure(reason(error), dt.datetime.now(dt.UTC))
+        return PreparationResult(second=SecondBaseline(model_id, request.slice, request.key, baseline))

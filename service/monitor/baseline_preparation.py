@@ -1,7 +1,6 @@
 """What a stream is compared with, from the database: a reference, traffic that was declared calm or accepted."""
 
 from collections.abc import Callable, Mapping
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from ..drift import DetectorScores, LearntContext, Reference, StreamDetector, WindowTest
 from ..drift.calm_null import smallest_calm
 from ..settings import Settings
-from ..store import baselines, calibrations, log_rows, references
+from ..store import baselines, calibrations, references
 from ..store.log_batch import PredictionBatch
 from .accepted_traffic import BaselineContext, accepted_reference, baseline_context
 from .budget import SECOND_SHARE, stream_budget
@@ -18,7 +17,7 @@ from .context_columns import ContextColumns
 from .events import BaselineRequest
 from .missing_properties import fill_missing
 from .prepared_reference import LEVEL, SEED, BaselineKey, PreparedReference
-from .state import SecondDetector
+from .rows_in_order import read_in_order
 
 
 def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedReference:
@@ -68,46 +67,50 @@ def prepare(engine: Engine, key: BaselineKey, settings: Settings) -> PreparedRef
     )
 
 
-def second_detector(batch: PredictionBatch, prepared: PreparedReference, settings: Settings) -> SecondDetector:
-    """Return a detector whose baseline is the traffic since the change of an incident.
+def second_baseline(
+    batch: PredictionBatch,
+    prepared: PreparedReference,
+    settings: Settings,
+    calibration: Mapping[str, ArrayLike] | None = None,
+) -> PreparedReference:
+    """Return the traffic since the change of an incident as the baseline of a detector of further shifts.
 
     Where what is normal depends on the context, it is expected to go on depending on it as before the change.
 
     Parameters
     ----------
     batch : PredictionBatch
-        The predictions since the change.
+        The predictions since the change, in the order of the stream.
     prepared : PreparedReference
         The baseline that the incident is a change from.
+    calibration : mapping, optional
+        What the calibration of a detector on the same traffic gave; it is made without it.
     """
     reference = prepared.reference
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
-    learnt = None
-    if prepared.context is not None and prepared.calm is not None:
-        learnt = LearntContext(prepared.calm, prepared.context.of(batch.times, batch.tags))
-    run_time = SECOND_SHARE * stream_budget(settings).detector
-    detector = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt)
-    shifted_baseline = PreparedReference(
-        prepared.key, shifted, scores, detector.calibration(), _window_test(shifted, settings, None)
-    )
-    return SecondDetector(shifted_baseline, detector)
+    if calibration is None:
+        learnt = None
+        if prepared.context is not None and prepared.calm is not None:
+            learnt = LearntContext(prepared.calm, prepared.context.of(batch.times, batch.tags))
+        run_time = SECOND_SHARE * stream_budget(settings).detector
+        calibration = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt).calibration()
+    return PreparedReference(prepared.key, shifted, scores, calibration, _window_test(shifted, settings, None))
 
 
 def rows_since_change(engine: Engine, model_id: int, request: BaselineRequest, reference: Reference) -> PredictionBatch:
-    """Return the predictions that a second detector is to be compared with.
+    """Return the predictions that a second detector is to be compared with, in the order of the stream.
 
     Raises
     ------
     LookupError
-        They are no longer in the database.
+        Some of them are no longer in the database.
     """
-    keys = [UUID(bytes=row.tobytes()) for row in request.ids]
     with engine.connect() as connection:
-        batch = log_rows.of_ids(connection, model_id, keys, reference.embeddings.shape[1], reference.classes)
-    if batch is None:
-        raise LookupError("the predictions since the change are no longer in the database")
+        batch = read_in_order(connection, model_id, request.ids, reference)
+    if batch is None or len(batch) < len(request.ids):
+        raise LookupError("predictions since the change are no longer in the database")
     return batch
 
 

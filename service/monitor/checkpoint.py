@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..drift import StreamDetector
 from ..store.arrays import pack, unpack
 from ..store.stream_status import StatusJson, StreamStatus
-from . import pending_windows
+from . import further_shift_checkpoint, pending_windows
+from .further_shift_checkpoint import FurtherShiftWatchJson
+from .further_shift_watch import StoredDetector
 from .incident_state import Alarm, AlarmJson, Incident, IncidentJson
 from .label_regimes import Regime, RegimeJson
 from .labels import LabelJson, LabelState, start_labels
@@ -50,6 +52,7 @@ class CheckpointJson(TypedDict):
     labels: LabelJson | None
     alarm: AlarmJson | None
     second_alarm: NotRequired[AlarmJson | None]
+    further: NotRequired[FurtherShiftWatchJson | None]
     pending: NotRequired[Sequence[PendingJson]]
     incident: IncidentJson | None
     concept: IncidentJson | None
@@ -108,11 +111,10 @@ def to_bytes(
     pace: Pace | None = None,
 ) -> bytes:
     """Return a stream's state; the calibration of its detector is left out, for it belongs to the baseline."""
-    detector = state.detector.state()
-    calibration = state.detector.calibration().keys()
-    arrays: dict[str, ArrayLike | None] = {
-        DETECTOR + name: value for name, value in detector.items() if name not in calibration
-    }
+    detector = StoredDetector.of(state.detector)
+    arrays: dict[str, ArrayLike | None] = {DETECTOR + name: value for name, value in detector.state.items()}
+    further_arrays, further = further_shift_checkpoint.to_arrays(state.further)
+    arrays |= further_arrays
     arrays["recent"] = state.recent
     arrays["confidences"] = state.confidences
     labels: LabelJson | None = None
@@ -131,6 +133,7 @@ def to_bytes(
         "labels": labels,
         "alarm": state.alarm.to_json() if state.alarm else None,
         "second_alarm": state.second_alarm.to_json() if state.second_alarm else None,
+        "further": further,
         "pending": pending_windows.to_json(state.pending),
         "incident": state.incident.to_json() if state.incident else None,
         "concept": state.concept.to_json() if state.concept else None,
@@ -165,7 +168,7 @@ def restore_state(
     detector, reason = _detector(arrays, prepared, run_time) if same else (None, "its baseline is another one")
     incident = Incident.from_json(values["incident"]) if values["incident"] else None
     accepted = checkpoint.key.baseline_id != key.baseline_id
-    further = values.get("second_alarm")
+    second_alarm = values.get("second_alarm")
     state = StreamState(
         key=values["key_text"],
         slice=values["slice"],
@@ -176,7 +179,8 @@ def restore_state(
             arrays, values["labels"], prepared, checkpoint.key.reference_id == key.reference_id, accuracy_tolerance
         ),
         alarm=Alarm.from_json(values["alarm"]) if detector is not None and values["alarm"] else None,
-        second_alarm=Alarm.from_json(further) if further and not accepted else None,
+        second_alarm=Alarm.from_json(second_alarm) if second_alarm and not accepted else None,
+        further=further_shift_checkpoint.from_arrays(arrays, values.get("further")) if same else None,
         incident=None if accepted else incident,
         concept=Incident.from_json(values["concept"]) if values["concept"] else None,
         windows=_schedule(values["windows"]),

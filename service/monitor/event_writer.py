@@ -136,7 +136,7 @@ class EventWriter:
 
     def _forget_incident(self, name: str) -> None:
         """A person has ended the incident: the monitor does not follow it any more."""
-        self._replace(name, replace(self.state.streams[name], incident=None, second=None, second_alarm=None))
+        self._replace(name, replace(self.state.streams[name], incident=None, further=None, second_alarm=None))
 
     def _replace(self, name: str, stream: StreamState) -> None:
         self.state = replace(self.state, streams={**self.state.streams, name: stream})

@@ -1,12 +1,13 @@
 """What a step of the monitor gives besides the new state: events for the database, and windows to be explained."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..alerts.alert_draft import Certainty, ChangeReason, Resolution, Severity
 from ..store.report_json import WindowReportJson
@@ -143,13 +144,33 @@ class EvidencePoint:
     threshold: float
 
 
+class WatchKey(NamedTuple):
+    """By which the watches for further shifts of a stream are told apart: the incident, and the start in the stream."""
+
+    incident_id: UUID
+    start: int
+
+
 @dataclass(frozen=True)
 class BaselineRequest:
-    """The traffic since a change that the second detector of an incident is to be compared with."""
+    """The traffic since a change that the second detector of an incident is to be compared with.
+
+    Parameters
+    ----------
+    slice : str
+        The name of the stream's slice, empty for the whole model.
+    key : WatchKey
+        The watch that the detector is for.
+    ids : uint8 (m, 16)
+        The predictions, in the order of the stream.
+    calibration : mapping, optional
+        The result of the simulation, where a checkpoint holds it.
+    """
 
     slice: str
-    incident_id: UUID
+    key: WatchKey
     ids: IdRows
+    calibration: Mapping[str, ArrayLike] | None = None
 
 
 Event = WindowStored | AlertFired | AlertReopened | AlertChanged | AlertResolved | EvidencePoint

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-import numpy as np
 from sqlalchemy import Engine
 
-from ..store import log_rows
 from ..store.errors import is_unavailable, reason
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
 from .background import Background
 from .events import Explanation, Purpose, WindowRequest
 from .prepared_reference import PreparedReference
+from .rows_in_order import read_in_order
 from .window_explanation import explain
 
 SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
@@ -128,14 +127,11 @@ class Explanations:
 
     def _read(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> PredictionBatch:
         """Return the window's predictions in the order of the stream."""
-        sizes = prepared.reference.embeddings.shape[1], prepared.reference.classes
-        keys = [UUID(bytes=row.tobytes()) for row in request.ids]
         with self._engine.connect() as connection:
-            batch = log_rows.of_ids(connection, model_id, keys, *sizes)
-        if batch is None or not len(batch):
+            batch = read_in_order(connection, model_id, request.ids, prepared.reference)
+        if batch is None:
             raise LookupError(MISSING_PREDICTIONS)
-        places = {key: place for place, key in enumerate(keys)}
-        return batch.select(np.argsort([places[key] for key in batch.uuids], kind="stable"))
+        return batch
 
     def _may_test(self) -> bool:
         if self.unlimited:

@@ -6,9 +6,6 @@ from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..alerts.alert_draft import Certainty, Severity
 from ..store.report_json import RecurrenceJson
 from .recurrence import Recurrence, Signature, SignatureJson
@@ -126,8 +123,6 @@ class Incident:
         The estimated accuracy that was told last.
     harmful : bool
         Of an incident that labels raised: whether they show that the model became worse.
-    baseline_ids : uint8 (m, 16), optional
-        The predictions since the change that the second detector is compared with, once it is being prepared.
     signature : Signature, optional
         What it looks like, by which later incidents are compared with it.
     recurrence : Recurrence, optional
@@ -149,7 +144,6 @@ class Incident:
     accuracy: float | None = None
     resolved_at: dt.datetime | None = None
     harmful: bool = False
-    baseline_ids: NDArray[np.uint8] | None = None
     signature: Signature | None = None
     recurrence: Recurrence | None = None
     quiet_since: dt.datetime | None = None
@@ -165,7 +159,7 @@ class Incident:
         return replace(self, alarmed_at=seen, quiet_since=at, has_returned=False, evidence=evidence)
 
     def to_json(self) -> IncidentJson:
-        """Return the incident as JSON values, without the predictions of its second baseline."""
+        """Return the incident as JSON values."""
         return {
             "id": str(self.id),
             "kind": self.kind,

@@ -113,7 +113,7 @@ def _with_baseline(
         detector=prepared.detector(run_time),
         labels=labels,
         alarm=None,
-        second=None,
+        further=None,
         second_alarm=None,
         incident=None if accepted else _with_new_quiet(state.incident, state.seen),
         concept=None if accepted else state.concept,
@@ -126,7 +126,7 @@ def _with_new_quiet(incident: Incident | None, seen: int) -> Incident | None:
     are forgotten."""
     if incident is None:
         return None
-    return replace(incident, alarmed_at=seen, quiet_since=None, has_returned=False, reopened=0, baseline_ids=None)
+    return replace(incident, alarmed_at=seen, quiet_since=None, has_returned=False, reopened=0)
 
 
 def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:
@@ -135,10 +135,13 @@ def _reconciled(state: StreamState, firing: list[AlertRow]) -> StreamState:
     concept = next((alert for alert in firing if alert.kind in LABEL_KINDS), None)
     drift = next((alert for alert in firing if alert.kind not in LABEL_KINDS), None)
     incident = _matching(state.incident, drift, state.seen)
+    open_id = incident.id if incident is not None and incident.open else None
+    further = state.further
     return replace(
         state,
         incident=incident,
-        second_alarm=state.second_alarm if incident is not None and incident.open else None,
+        further=further if further is not None and further.incident_id == open_id else None,
+        second_alarm=state.second_alarm if open_id is not None else None,
         concept=_matching(state.concept, concept, state.seen),
     )
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -12,14 +13,16 @@ from ..store import label_log, log, log_batch, streams, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
+from .events import BaselineRequest, WindowRequest
 from .explanations import Explanations
+from .further_shift_watch import FurtherShiftInput
 from .labels import MAX_LABELS
 from .loading import load_model, rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, ModelTransition, baseline_of
 from .model_step import advance
 from .owned_model import OwnedModel
 from .prepared_reference import BaselineKey, PreparedReference
-from .state import SecondDetector, SecondFailure
+from .rows_in_order import read_in_order
 from .transition_writer import LostModel, write_checkpoint, write_status, write_transition
 
 FAILED = "failed"  # reason: a step with this prediction alone failed again and again
@@ -108,11 +111,20 @@ class ModelProcessor:
             transition = advance(state, incoming, prepared, self._settings, now)
             self._write(connection, model, transition, now)
         model.took_over()
-        for request in transition.requests:
-            self._explanations.submit(model.model_id, request, baseline_of(prepared, request.slice))
-        for baseline_request in transition.baselines:
-            baseline = baseline_of(prepared, baseline_request.slice)
-            self._baselines.request_second(model.model_id, baseline_request, baseline)
+        self._request(model.model_id, transition.requests, transition.baselines, prepared)
+
+    def _request(
+        self,
+        model_id: int,
+        windows: Iterable[WindowRequest],
+        baselines: Iterable[BaselineRequest],
+        prepared: dict[str, PreparedReference],
+    ) -> None:
+        """Have windows tested and baselines of watches for further shifts prepared."""
+        for window in windows:
+            self._explanations.submit(model_id, window, baseline_of(prepared, window.slice))
+        for baseline in baselines:
+            self._baselines.request_second(model_id, baseline, baseline_of(prepared, baseline.slice))
 
     def _prepared(self, model: OwnedModel) -> dict[str, PreparedReference] | None:
         """Return the baseline of each stream of a model, or None while one of them is not ready."""
@@ -133,9 +145,9 @@ class ModelProcessor:
             loaded = load_model(connection, model.model_id, model.targets, model.keys, prepared, self._settings)
             model.load(loaded.state, loaded.has_checkpoint)
             state = model.state or loaded.state
-            for name, stream in state.streams.items():
-                for request in stream.pending:
-                    self._explanations.submit(model.model_id, request, baseline_of(prepared, name))
+            windows = [request for stream in state.streams.values() for request in stream.pending]
+            baselines = [watch.request(name) for name, watch in model.second_baselines.missing(state.streams)]
+            self._request(model.model_id, windows, baselines, prepared)
         elif model.keys_changed:
             state = model.state = rebase_state(state, model.loaded_keys, model.keys, prepared, self._settings)
             model.loaded_keys = dict(model.keys)
@@ -156,12 +168,16 @@ class ModelProcessor:
             batch = log_batch.skipped(state.position + 1, state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
             batch = log_batch.skipped(state.position + 1, model.written, EXPIRED, *sizes)
-        seconds: dict[str, SecondDetector | SecondFailure] = {}
-        for name, (incident_id, second) in model.seconds.items():
-            incident = state.streams[name].incident if name in state.streams else None
-            if incident is not None and incident.id == incident_id:
-                seconds[name] = second
-        return ModelInput(batch, labels, list(model.explanations), seconds, frozenset(model.requested_windows))
+        further = {
+            name: FurtherShiftInput(
+                watch.key,
+                baseline,
+                len(watch.next_ids),
+                read_in_order(connection, model.model_id, watch.next_ids, reference),
+            )
+            for name, watch, baseline in model.second_baselines.ready(state.streams)
+        }
+        return ModelInput(batch, labels, list(model.explanations), further, frozenset(model.requested_windows))
 
     def _write(self, connection: Connection, model: OwnedModel, transition: ModelTransition, now: dt.datetime) -> None:
         """Store a step, with a checkpoint if one is due."""

@@ -8,11 +8,12 @@ from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
 from .budget import stream_budget
 from .events import BaselineRequest, Event, Explanation, WindowRequest
+from .further_shift_watch import FurtherShiftInput
 from .labels import start_labels
 from .pace import Pace
 from .prepared_reference import PreparedReference
 from .slices import SliceCounts
-from .state import SecondDetector, SecondFailure, StreamState
+from .state import StreamState
 
 WHOLE = ""  # the name of the stream of a model's whole traffic
 REFERENCE = "reference"  # the key of the model's reference itself among the prepared baselines
@@ -63,8 +64,8 @@ class ModelInput:
         The next labels that were fed back.
     explanations : sequence of Explanation
         Answers to window requests of the model's streams.
-    seconds : mapping
-        The prepared second detectors by the name of the slice, or why they could not be prepared.
+    further : mapping
+        What came in for watches for further shifts, by the name of the slice.
     requested_windows : set of str
         The streams of which a person has requested a window test, by the name of the slice.
     """
@@ -72,7 +73,7 @@ class ModelInput:
     batch: PredictionBatch | None = None
     labels: LabelBatch | None = None
     explanations: Sequence[Explanation] = ()
-    seconds: Mapping[str, SecondDetector | SecondFailure] = field(default_factory=dict)
+    further: Mapping[str, FurtherShiftInput] = field(default_factory=dict)
     requested_windows: frozenset[str] = frozenset()
 
 

@@ -102,7 +102,7 @@ class _ModelStep:
         self._inputs = {name: StreamInput(rows=part) for name, part in rows.items()}
 
     def take_rest(self, incoming: ModelInput) -> None:
-        """Give each stream its labels, the answers to its requests, its second detector, and what people request."""
+        """Give each stream its labels, the answers to its requests and to those of people."""
         if incoming.labels is not None:
             for name, labels in labels_by_stream(incoming.labels, self._assigner, self._streams).items():
                 self._inputs[name] = replace(self._input(name), labels=labels)
@@ -110,8 +110,8 @@ class _ModelStep:
             name = explanation.request.slice
             present = self._input(name)
             self._inputs[name] = replace(present, explanations=(*present.explanations, explanation))
-        for name, second in incoming.seconds.items():
-            self._inputs[name] = replace(self._input(name), second=second)
+        for name, further in incoming.further.items():
+            self._inputs[name] = replace(self._input(name), further=further)
         for name in incoming.requested_windows:
             self._inputs[name] = replace(self._input(name), window_requested=True)
 
@@ -185,7 +185,7 @@ def _advance_isolated(
             detector=prepared.detector(stream_budget(settings, pace).detector),
             seen=state.seen + count,
             alarm=None,
-            second=None,
+            further=None,
             second_alarm=None,
             pending=pending,
             status=replace(state.status, windows_skipped=skipped).with_error("detector", error),

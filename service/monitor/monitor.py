@@ -148,7 +148,7 @@ class Monitor:
         self._answers.clear()
         for result in self._baselines.seconds():
             if (model := models.get(result.model_id)) is not None:
-                model.seconds[result.slice] = (result.incident_id, result.second)
+                model.second_baselines.add(result)
 
     def _is_waiting(self, model: OwnedModel) -> bool:
         """Check whether a step of a model has something to do."""
@@ -162,7 +162,7 @@ class Monitor:
 
     def _can_wait(self, model: OwnedModel) -> bool:
         """Check whether the next step can wait: a monitor of many models processes a few predictions together."""
-        if model.explanations or model.seconds or model.requested_windows or model.backlog >= DELAYED_ROWS:
+        if model.has_answers or model.requested_windows or model.backlog >= DELAYED_ROWS:
             return False
         interval = STEP_INTERVAL * max(len(self._leases.models) - UNDELAYED_MODELS, 0)
         return time.monotonic() - model.stepped_at < min(interval, MAX_STEP_INTERVAL)

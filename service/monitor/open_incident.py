@@ -4,15 +4,13 @@ from dataclasses import replace
 from typing import Literal
 
 from . import alert_rules
-from .alarms import assess, new_alarm
-from .events import AlertChanged, AlertResolved, BaselineRequest, Explanation
+from .alarms import assess
+from .events import AlertChanged, AlertResolved, Explanation
+from .further_shifts import check_alarm
 from .incident_state import Incident
 from .recurrence import signature_of, with_recurrence
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
-
-SECOND_BASELINE_ROWS = 500  # predictions since a change from which a second baseline is made
-MAX_BASELINE_ROWS = 2000  # predictions of a second baseline, the newest
 
 
 def follow_incident(update: StreamUpdate) -> None:
@@ -29,12 +27,10 @@ def follow_incident(update: StreamUpdate) -> None:
     elif _is_over(update, incident) and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
         update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
         detector.reset()
-        resolved = replace(incident, resolved_at=update.now, baseline_ids=None)
-        update.replace_state(incident=resolved, second=None, second_alarm=None)
+        resolved = replace(incident, resolved_at=update.now)
+        update.replace_state(incident=resolved, further=None, second_alarm=None)
         return
-    second = state.second
-    if second is not None and second.detector.drift_detected and state.second_alarm is None:
-        update.replace_state(second_alarm=new_alarm(update, second.detector))
+    check_alarm(update)
 
 
 def _is_over(update: StreamUpdate, incident: Incident) -> bool:
@@ -48,18 +44,6 @@ def _is_over(update: StreamUpdate, incident: Incident) -> bool:
     )
 
 
-def request_second_baseline(update: StreamUpdate) -> None:
-    """Request the detector of further shifts once an open incident has enough predictions since its change."""
-    state, incident = update.state, update.state.incident
-    if incident is None or not incident.open or state.second is not None or incident.baseline_ids is not None:
-        return
-    since_change = state.seen - incident.change
-    if since_change >= SECOND_BASELINE_ROWS:
-        ids = state.newest(min(since_change, MAX_BASELINE_ROWS))
-        update.baseline = BaselineRequest(state.slice, incident.id, ids)
-        update.replace_state(incident=replace(incident, baseline_ids=ids))
-
-
 def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None:
     """Report a further shift of an open incident, unless the traffic is back at the reference."""
     state, incident, alarm = update.state, update.state.incident, update.state.second_alarm
@@ -67,8 +51,8 @@ def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None
     if incident is None or not incident.open or alarm is None:
         return
     if report is not None and report.tested and not report.window.drifted:
-        restarted = replace(incident, change=state.seen, baseline_ids=None, has_returned=True)
-        update.replace_state(incident=restarted, second=None, second_alarm=None)
+        restarted = replace(incident, change=state.seen, has_returned=True)
+        update.replace_state(incident=restarted, further=None, second_alarm=None)
         return
     kind, certainty, severity, alert_report = assess(update, alarm, report, further_shift_summary)
     update.add_event(
@@ -90,10 +74,9 @@ def report_further_shift(update: StreamUpdate, explanation: Explanation) -> None
         severity=severity,
         change=alarm.change,
         named=None,
-        baseline_ids=None,
         has_returned=False,
     )
-    update.replace_state(incident=shifted, second=None, second_alarm=None)
+    update.replace_state(incident=shifted, further=None, second_alarm=None)
 
 
 def refine_kind(update: StreamUpdate, explanation: Explanation) -> None:

@@ -2,16 +2,17 @@
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from uuid import UUID
 
 from ..settings import Settings
 from ..store.watch import Target
 from .checkpoint_schedule import CheckpointSchedule
-from .events import ALERT_EVENTS, Explanation
+from .events import ALERT_EVENTS, Explanation, WatchKey
 from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
-from .state import SecondDetector, SecondFailure
+from .second_baselines import SecondBaselines
+from .state import StreamState
 from .step_retries import MAX_STEP, StepRetries
 from .stream_step import is_due
 
@@ -39,8 +40,10 @@ class OwnedModel:
         The streams whose status has changed since it was stored.
     unstored : set of str
         The streams that have changed since the last checkpoint.
-    explanations, seconds : list and dict
-        Answers to window requests and prepared second detectors, for the next step.
+    explanations : list of Explanation
+        Answers to window requests, for the next step.
+    second_baselines : SecondBaselines
+        What was prepared for the watches for further shifts.
     parked : bool
         Whether the state was stored and dropped from memory until something new comes.
     stepped_at : float
@@ -56,7 +59,7 @@ class OwnedModel:
     unsaved: set[str] = field(default_factory=set)
     unstored: set[str] = field(default_factory=set)
     explanations: list[Explanation] = field(default_factory=list)
-    seconds: dict[str, tuple[UUID, SecondDetector | SecondFailure]] = field(default_factory=dict)
+    second_baselines: SecondBaselines = field(default_factory=SecondBaselines)
     parked: bool = False
     stepped_at: float = 0.0
     retries: StepRetries = field(default_factory=StepRetries)
@@ -124,7 +127,17 @@ class OwnedModel:
         """Note that a step has used all answers and requests: a step that fails before needs them again."""
         self._begun_windows |= self.requested_windows
         self.explanations.clear()
-        self.seconds.clear()
+        self.second_baselines.keep(self.streams)
+
+    @property
+    def streams(self) -> Mapping[str, StreamState]:
+        """The states of the streams by the name of the slice; none until they are loaded."""
+        return {} if self.state is None else self.state.streams
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether a step has answers of window tests to take, or something to do for further shifts."""
+        return bool(self.explanations) or any(self.second_baselines.ready(self.streams))
 
     @property
     def wakes(self) -> bool:
@@ -139,7 +152,7 @@ class OwnedModel:
 
     def has_input(self, now: dt.datetime, settings: Settings) -> bool:
         """Check whether there is anything for a step to process."""
-        if self.has_more or self.explanations or self.seconds or self.requested_windows:
+        if self.has_more or self.has_answers or self.requested_windows:
             return True
         return self.state is not None and any(is_due(item, settings, now) for item in self.state.streams.values())
 
@@ -193,13 +206,15 @@ class OwnedModel:
         has_alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
         has_other_slices = bool(transition.retired) or transition.state.streams.keys() != self.ids.keys()
         further = transition.state.position - (self.state.position if self.state else 0)
-        return has_alerts or has_other_slices or self._has_new_alarm(transition) or self.checkpoints.is_due(further)
+        return has_alerts or has_other_slices or self._has_other_watch(transition) or self.checkpoints.is_due(further)
 
-    def _has_new_alarm(self, transition: ModelTransition) -> bool:
-        """Check whether a step has seen a further shift, which no replay would see: its detector is not stored."""
-        before = {} if self.state is None else self.state.streams
-        alarmed = [name for name, stream in transition.state.streams.items() if stream.second_alarm is not None]
-        return any(name not in before or before[name].second_alarm is None for name in alarmed)
+    def _has_other_watch(self, transition: ModelTransition) -> bool:
+        """Check whether a watch for further shifts has started, ended or alarmed: a replay would do so elsewhere."""
+        streams = transition.state.streams
+        return any(
+            name in self.streams and _watch_of(stream) != _watch_of(self.streams[name])
+            for name, stream in streams.items()
+        )
 
     def must_write(self, transition: ModelTransition, checkpoint: bool) -> bool:
         """Check whether a step has anything to store: a replay of what was stored has not."""
@@ -242,3 +257,8 @@ class OwnedModel:
         """Remember that all statuses are stored."""
         self.unsaved = set()
         self._status_at = time.monotonic()
+
+
+def _watch_of(stream: StreamState) -> tuple[WatchKey | None, bool]:
+    """Return which watch for further shifts a stream has, and whether it has alarmed."""
+    return None if stream.further is None else stream.further.key, stream.second_alarm is not None

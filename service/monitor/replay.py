@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,22 +13,22 @@ from ..settings import Settings
 from ..store.label_log import LabelBatch
 from ..store.log_batch import PredictionBatch
 from .alert_rules import MAX_WAIT_FOR_ROWS
-from .baseline_preparation import second_detector
-from .events import BaselineRequest, Event, EvidencePoint, Explanation, IdRows, WindowRequest
+from .baseline_preparation import second_baseline
+from .events import BaselineRequest, Event, EvidencePoint, Explanation, WindowRequest
+from .further_shift_watch import FurtherShiftInput, PreparationFailure
 from .loading import rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, baseline_of, new_stream
 from .model_step import advance
 from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
 from .replay_cost import ReplayCost
-from .replay_steps import EPOCH, in_order, microseconds, steps_of
+from .replay_steps import EPOCH, microseconds, steps_of
 from .replayed_incident import IncidentLog, ReplayedIncident
-from .state import SecondDetector, WindowSchedule
+from .rows_in_order import ReadRows, in_order
+from .state import WindowSchedule
 from .window_explanation import explain
 
 INCIDENT_WINDOWS = 20  # windows of an incident that are tested as soon as they are full; later ones once an interval
-
-ReadRows = Callable[[IdRows], PredictionBatch | None]
 
 
 class Replay:
@@ -187,10 +187,10 @@ class Replay:
             self._state = transition.state
             self._record(transition.events, transition.retired)
             explanations = [self._explain(request) for request in transition.requests]
-            seconds = {item.slice: second for item in transition.baselines if (second := self._second(item))}
-            if not explanations and not seconds:
+            further = self._further_shift_inputs(transition.baselines)
+            if not explanations and not further:
                 return
-            incoming = ModelInput(explanations=explanations, seconds=seconds)
+            incoming = ModelInput(explanations=explanations, further=further)
 
     def _record(self, events: Sequence[Event], retired: Sequence[str]) -> None:
         for name in retired:
@@ -208,6 +208,8 @@ class Replay:
         self._windows += 1
         try:
             batch = in_order(self._read_rows(request.ids), request.ids)
+            if batch is None:
+                raise LookupError("its predictions are no longer in the log")
             report = explain(self._baseline(request.slice), batch)
             return Explanation(request, report, *batch.span)
         except Exception as error:
@@ -227,6 +229,22 @@ class Replay:
         tested.append(self._now)
         return True
 
-    def _second(self, request: BaselineRequest) -> SecondDetector | None:
-        batch = self._read_rows(request.ids)
-        return None if batch is None else second_detector(batch, self._baseline(request.slice), self._settings)
+    def _further_shift_inputs(self, requests: Sequence[BaselineRequest]) -> dict[str, FurtherShiftInput]:
+        """Return what the watches for further shifts can go on with: new baselines, and predictions that wait."""
+        baselines = {request.key: self._second_baseline(request) for request in requests}
+        inputs: dict[str, FurtherShiftInput] = {}
+        for name, stream in self._state.streams.items():
+            watch = stream.further
+            if watch is not None and (watch.key in baselines or (watch.second is not None and len(watch.waiting))):
+                batch = in_order(self._read_rows(watch.next_ids), watch.next_ids)
+                inputs[name] = FurtherShiftInput(watch.key, baselines.get(watch.key), len(watch.next_ids), batch)
+        return inputs
+
+    def _second_baseline(self, request: BaselineRequest) -> PreparedReference | PreparationFailure:
+        try:
+            batch = in_order(self._read_rows(request.ids), request.ids)
+            if batch is None:
+                raise LookupError("the predictions since the change are no longer in the log")
+            return second_baseline(batch, self._baseline(request.slice), self._settings)
+        except (LookupError, ValueError) as error:
+            return PreparationFailure(str(error), self._now)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..store.log_batch import PredictionBatch
 
@@ -39,18 +38,3 @@ def steps_of(batch: PredictionBatch) -> Iterator[PredictionBatch]:
             rejected=batch.rejected if first == 0 else {},
         )
         first = last
-
-
-def in_order(batch: PredictionBatch | None, ids: NDArray[np.uint8]) -> PredictionBatch:
-    """Return predictions in the order of their ids (m, 16) in a stream.
-
-    Raises
-    ------
-    LookupError
-        None of them is left.
-    """
-    if batch is None or not len(batch):
-        raise LookupError("its predictions are no longer in the log")
-    places = {row.tobytes(): place for place, row in enumerate(ids)}
-    order = [places[row.tobytes()] for row in batch.ids]
-    return batch.select(np.argsort(order, kind="stable"))

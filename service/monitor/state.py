@@ -12,10 +12,10 @@ from ..drift import StreamDetector
 from ..store.prediction_id import time_of
 from ..store.stream_status import StreamStatus
 from .events import WindowRequest
+from .further_shift_watch import FurtherShiftWatch
 from .incident_state import Alarm, Incident
 from .label_regimes import Regime
 from .labels import LabelState
-from .prepared_reference import PreparedReference
 from .recurrence import Pattern
 
 IdRows = NDArray[np.uint8]  # (m, 16), UUIDs as bytes
@@ -91,21 +91,6 @@ class WindowSchedule:
 
 
 @dataclass(frozen=True)
-class SecondDetector:
-    """The detector of further shifts during an incident, which watches against the traffic since the change."""
-
-    prepared: PreparedReference
-    detector: StreamDetector
-
-
-@dataclass(frozen=True)
-class SecondFailure:
-    """Why the detector of further shifts of an incident could not be prepared."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class StreamState:
     """All that the monitor knows of one stream.
 
@@ -130,6 +115,10 @@ class StreamState:
         When the images had drifted, and how.
     confidences : float32 (at most 2000,)
         Calibrated confidence of each fifth of the newest predictions, for streams whose reference has true labels.
+    further : FurtherShiftWatch, optional
+        The watch for further shifts, while an incident is open.
+    second_alarm : Alarm, optional
+        An alarm of its detector that no window has explained yet.
     pending : tuple of WindowRequest
         The windows that were requested and are not answered.
     concept : Incident, optional
@@ -146,7 +135,7 @@ class StreamState:
     labels: LabelState | None = None
     alarm: Alarm | None = None
     incident: Incident | None = None
-    second: SecondDetector | None = None
+    further: FurtherShiftWatch | None = None
     second_alarm: Alarm | None = None
     pending: tuple[WindowRequest, ...] = ()
     concept: Incident | None = None

@@ -1,22 +1,21 @@
 """One step of one stream: a pure function of the stream's state and of what came in, without database or clock."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
 
 from ..drift import StreamDetector
 from ..settings import Settings
 from ..store.stream_status import StreamStatus
-from . import alert_rules, pending_windows
+from . import alert_rules, further_shifts, pending_windows
 from .alarms import explain_alarm, forget_resolved_incident, new_alarm, request_alarm_window
 from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
 from .label_incident import label_changes, take_label_report, take_labels
 from .label_regimes import with_regime
-from .open_incident import follow_incident, refine_kind, report_further_shift, request_second_baseline
+from .open_incident import follow_incident, refine_kind, report_further_shift
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .state import SecondFailure, StreamRows, StreamState, rate_of, with_rate_point
+from .state import StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
 from .window_requests import is_overdue, request_full_windows, request_newest, request_overdue_window
@@ -61,18 +60,15 @@ def advance_stream(
     update = StreamUpdate(state, prepared, settings, pace, now)
     for explanation in incoming.explanations:
         _take_explanation(update, explanation)
-    if isinstance(incoming.second, SecondFailure):
-        update.count_error("second_baseline", RuntimeError(incoming.second.reason))
-    elif incoming.second is not None and update.has_open_incident:
-        update.replace_state(second=incoming.second)
+    further_shifts.start_watch(update)
+    if incoming.further is not None:
+        further_shifts.take_input(update, incoming.further)
     _keep_budget(update)
     if incoming.rows is not None:
-        for chunk in _chunks(incoming.rows):
-            _take_rows(update, chunk)
+        _take_all(update, incoming.rows)
     _record_regime(update)
     if incoming.labels is not None:
         take_labels(update, incoming.labels)
-    request_second_baseline(update)
     request_alarm_window(update)
     request_overdue_window(update)
     if incoming.window_requested:
@@ -84,7 +80,7 @@ def advance_stream(
 
 def is_due(state: StreamState, settings: Settings, now: dt.datetime) -> bool:
     """Check whether a stream needs a step although nothing came in: an alarm waits, or a window has become old."""
-    if state.alarm is not None or state.second_alarm is not None:
+    if state.alarm is not None or state.second_alarm is not None or further_shifts.is_retry_due(state, now):
         return True
     if state.incident is not None and not state.incident.open:
         return now - (state.incident.resolved_at or now) > alert_rules.REOPEN_WITHIN
@@ -96,23 +92,33 @@ def _keep_budget(update: StreamUpdate) -> None:
     state, run_time = update.state, update.budget.detector
     if state.detector.expected_run_time != run_time:
         state.detector.change_run_time(run_time)
-    if state.second is not None and state.second.detector.expected_run_time != SECOND_SHARE * run_time:
-        state.second.detector.change_run_time(SECOND_SHARE * run_time)
+    second = None if state.further is None else state.further.second
+    if second is not None and second.detector.expected_run_time != SECOND_SHARE * run_time:
+        second.detector.change_run_time(SECOND_SHARE * run_time)
+
+
+def _take_all(update: StreamUpdate, rows: StreamRows) -> None:
+    """Process predictions in parts of at most CHUNK, one of which ends where a watch for further shifts starts."""
+    first = 0
+    while first < len(rows):
+        size = min(CHUNK, further_shifts.predictions_until_start(update.state) or CHUNK)
+        _take_rows(update, rows.part(slice(first, first + size)))
+        first += size
 
 
 def _take_rows(update: StreamUpdate, rows: StreamRows) -> None:
     """Process at most CHUNK predictions."""
-    state = update.state
-    state.detector.update_scored(rows.scores, rows.context, rows.times)
-    if state.second is not None:
-        state.second.detector.update(rows.embeddings, rows.probabilities, rows.properties, rows.context)
-    state = state.with_confidences(rows.probabilities)
+    detector = update.state.detector
+    detector.update_scored(rows.scores, rows.context, rows.times)
+    further_shifts.take_rows(update, rows)
+    state = update.state.with_confidences(rows.probabilities)
     update.state = replace(state.with_recent(rows.ids), seen=state.seen + len(rows))
     request_full_windows(update)
     if update.has_open_incident:
         follow_incident(update)
-    elif update.state.alarm is None and update.state.detector.drift_detected:
-        update.replace_state(alarm=new_alarm(update, update.state.detector))
+        further_shifts.start_watch(update)
+    elif update.state.alarm is None and detector.drift_detected:
+        update.replace_state(alarm=new_alarm(update, detector, offset=update.state.seen - detector.count))
 
 
 def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
@@ -178,6 +184,7 @@ def _update_status(update: StreamUpdate, has_rows: bool) -> None:
         detectable=detectable_changes(detector.expected_run_time, detector.baseline_rows),
         rate=rate_of(points),
         kinds=state.kinds,
+        further_shifts=further_shifts.status_of(state),
         repeats=detector.repeat_share if detector.repeat_share > 0 else None,
         note=_note(detector, update.prepared.key.baseline_id is not None),
     )
@@ -208,8 +215,3 @@ def _with_evidence(state: StreamState) -> StreamStatus:
         change_point=source.change,
         change_range=source.change_range,
     )
-
-
-def _chunks(rows: StreamRows) -> Iterator[StreamRows]:
-    for first in range(0, len(rows), CHUNK):
-        yield rows.part(slice(first, first + CHUNK))

@@ -7,10 +7,11 @@ from typing import Any
 from ..settings import Settings
 from .budget import stream_budget
 from .events import BaselineRequest, Event, Explanation, WindowRequest
+from .further_shift_watch import FurtherShiftInput
 from .labels import FedBackLabels
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .state import SecondDetector, SecondFailure, StreamRows, StreamState
+from .state import StreamRows, StreamState
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class StreamInput:
         Labels that were fed back.
     explanations : tuple of Explanation
         Answers to window requests.
-    second : SecondDetector or SecondFailure, optional
-        The prepared detector against the traffic since the change, or why it could not be prepared.
+    further : FurtherShiftInput, optional
+        What came in for the watch for further shifts.
     window_requested : bool, default False
         Whether a person has requested a test of the newest predictions.
     """
@@ -34,7 +35,7 @@ class StreamInput:
     rows: StreamRows | None = None
     labels: FedBackLabels | None = None
     explanations: tuple[Explanation, ...] = ()
-    second: SecondDetector | SecondFailure | None = None
+    further: FurtherShiftInput | None = None
     window_requested: bool = False
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypedDict, cast
 
 from .errors import reason
+from .further_shift_status import FurtherShiftJson, FurtherShiftStatus
 from .label_evidence_json import AccuracyJson
 
 VERSION = 2  # version of the JSON; version 1 had no such key, and held the evidence's history
@@ -51,6 +52,8 @@ class StatusJson(TypedDict, total=False):
     errors: Mapping[str, int]
     last_error: str
     repeats: float
+    further_shifts: FurtherShiftJson
+    further_shifts_missed: int
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,10 @@ class StreamStatus:
         The newest of them, in one line.
     repeats : float, optional
         The share of the recent predictions that repeat an earlier one.
+    further_shifts : FurtherShiftStatus, optional
+        Whether a further shift would be seen; None while no incident is open.
+    further_shifts_missed : int
+        Predictions during incidents in which no further shift was sought.
     """
 
     evidence: float | None = None
@@ -178,6 +185,8 @@ class StreamStatus:
     errors: Mapping[str, int] = field(default_factory=dict)
     last_error: str | None = None
     repeats: float | None = None
+    further_shifts: FurtherShiftStatus | None = None
+    further_shifts_missed: int = 0
 
     def with_error(self, stage: str, error: BaseException) -> "StreamStatus":
         """Return the status with one more failure of a stage."""
@@ -195,6 +204,7 @@ class StreamStatus:
         names = {item.name for item in fields(cls)}
         status = cls(**{name: value for name, value in values.items() if name in names})  # type: ignore[arg-type]
         between, measured, budget = values.get("change_range"), values.get("feedback"), values.get("budget")
+        further = values.get("further_shifts")
         return replace(
             status,
             change_range=(between[0], between[1]) if between else None,
@@ -202,4 +212,5 @@ class StreamStatus:
             budget=AlarmBudget(**budget) if budget else None,
             detectable=tuple(DetectableChange(**item) for item in values.get("detectable", ())),
             kinds=tuple(values.get("kinds", ())),
+            further_shifts=FurtherShiftStatus(**further) if further else None,
         )

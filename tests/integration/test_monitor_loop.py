@@ -239,4 +239,5 @@ def test_the_second_baseline_of_an_incident_is_prepared_once_the_database_is_ava
     assert len(prepared) == 1
     (model,) = [item for item in monitor.models if item.model_id == fleet.model_id]
     assert model.state is not None
-    assert model.state.whole.second is not None
+    assert model.state.whole.further is not None
+    assert model.state.whole.further.second is not None

@@ -2,120 +2,29 @@
 
 import datetime as dt
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.worlds import Arrays, World
-from tidemark.drift import DetectorScores, StreamDetector, WindowTest
+from tests.support.watched_stream import RUN_TIME, SETTINGS, START, WORLD, Stream, restored, short_reference
 from tidemark.monitor import alert_rules, checkpoint
-from tidemark.monitor.baseline_preparation import second_detector
 from tidemark.monitor.events import (
     AlertChanged,
     AlertFired,
     AlertReopened,
     AlertResolved,
-    Event,
-    EvidencePoint,
     Explanation,
-    WindowRequest,
     WindowStored,
 )
-from tidemark.monitor.labels import FedBackLabels
-from tidemark.monitor.model_state import new_stream
 from tidemark.monitor.pace import Pace
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
-from tidemark.monitor.state import SecondFailure, StreamRows, StreamState
-from tidemark.monitor.stream_step import advance_stream
-from tidemark.monitor.stream_transition import StreamInput
-from tidemark.monitor.window_explanation import explain
 from tidemark.monitor.window_requests import FIRST_WINDOWS
 from tidemark.settings import Settings
-from tidemark.store.log_batch import PredictionBatch
-from tidemark.store.prediction_id import id_at
-
-WORLD = World()
-START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-RUN_TIME = 20_000.0
-PACE = Pace()
-SETTINGS = Settings(window_size=200, window_min_size=50, expected_run_time=20_000)
 
 
 @pytest.fixture(scope="module")
 def prepared() -> PreparedReference:
-    reference = WORLD.reference(1500, np.random.default_rng(0))
-    scores = DetectorScores(reference)
-    calibration = StreamDetector(reference, RUN_TIME, scores=scores).calibration()
-    return PreparedReference(BaselineKey(1), reference, scores, calibration, lambda: WindowTest(reference, 200))
-
-
-class Stream:
-    """A stream whose clock moves as its pace says, and whose windows are tested at once unless told otherwise."""
-
-    def __init__(self, prepared: PreparedReference, settings: Settings = SETTINGS, pace: Pace = PACE) -> None:
-        self.prepared, self.settings, self.pace = prepared, settings, pace
-        self.interval = dt.timedelta(seconds=1 / pace.rate)
-        self.state: StreamState = new_stream(1, "", prepared, settings)
-        self.rng = np.random.default_rng(1)
-        self.now = START
-        self.events: list[Event] = []
-        self.batches: dict[bytes, Arrays] = {}
-        self.pending: list[Explanation] = []
-        self.explains = True
-
-    def send(self, n: int, step: int = 50, **change: Any) -> None:
-        for first in range(0, n, step):
-            self.take(WORLD.traffic(min(step, n - first), self.rng, **change))
-
-    def take(self, arrays: Arrays) -> None:
-        m = len(arrays["embeddings"])
-        self.now += m * self.interval
-        ids = np.stack([self._id(row, m) for row in range(m)])
-        for row, key in enumerate(ids):
-            self.batches[key.tobytes()] = {name: values[row : row + 1] for name, values in arrays.items()}
-        scores = self.state.detector.score(**arrays)
-        self.advance(rows=StreamRows(ids, scores, **arrays))
-
-    def advance(self, **incoming: Any) -> None:
-        explanations, self.pending = tuple(self.pending), []
-        given = StreamInput(explanations=explanations, **incoming)
-        transition = advance_stream(self.state, given, self.prepared, self.settings, self.pace, self.now)
-        self.state = transition.state
-        self.events += [event for event in transition.events if not isinstance(event, EvidencePoint)]
-        self.pending = [self.explained(request) for request in transition.requests] if self.explains else []
-
-    def provide_second_detector(self) -> None:
-        incident = self.state.incident
-        assert incident is not None
-        assert incident.baseline_ids is not None
-        batch = self.batch_of(incident.baseline_ids)
-        self.advance(second=second_detector(batch, self.prepared, self.settings))
-
-    def explained(self, request: WindowRequest) -> Explanation:
-        return Explanation(request, explain(self.prepared, self.batch_of(request.ids)), self.now, self.now)
-
-    def batch_of(self, ids: np.ndarray) -> PredictionBatch:
-        arrays = [self.batches[key.tobytes()] for key in ids]
-        joined = {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
-        m = len(arrays)
-        return PredictionBatch(0, m, np.arange(m), ids, np.zeros(m, np.int64), tags=[{}] * m, rejected={}, **joined)
-
-    def label(self, arrays: Arrays, labels: np.ndarray) -> None:
-        m = len(labels)
-        ids = np.stack([self._id(row, m) for row in range(m)])
-        probabilities = arrays["probabilities"]
-        embeddings, sources = arrays["embeddings"], np.zeros(m, np.int64)
-        predicted, first = probabilities.argmax(axis=1), np.ones(m, bool)
-        batch = FedBackLabels(ids, predicted, probabilities, labels, first, embeddings, sources)
-        self.advance(labels=batch)
-
-    def of(self, *kinds: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kinds)]
-
-    def _id(self, row: int, count: int) -> np.ndarray:
-        moment = self.now - (count - 1 - row) * self.interval
-        return np.frombuffer(id_at(int(moment.timestamp() * 1000), self.rng.bytes(10)).bytes, np.uint8)
+    return short_reference()
 
 
 def test_a_shift_fires_once_is_dated_and_resolves_by_the_detector(prepared: PreparedReference) -> None:
@@ -153,7 +62,6 @@ def test_an_incident_that_the_second_detector_saw_end_needs_no_more_quiet_than_i
     stream.send(900, move=0.6)
     incident = stream.state.incident
     assert incident is not None
-    assert incident.baseline_ids is not None
     late = replace(incident, delay=1000)  # as of a small drift, which took long to be detected
     stream.state = replace(stream.state, incident=late)
     stream.provide_second_detector()
@@ -352,34 +260,6 @@ def test_an_alarm_of_labels_outlasts_a_restart_before_its_window_is_tested(prepa
     stream.advance()
     (fired,) = stream.of(AlertFired)
     assert fired.kind == "concept"
-
-
-def test_a_further_shift_that_no_window_has_explained_outlasts_a_restart(prepared: PreparedReference) -> None:
-    stream = Stream(prepared)
-    stream.send(400)
-    stream.send(1000, move=0.6)
-    stream.provide_second_detector()
-    stream.explains = False
-    while stream.state.second_alarm is None:
-        stream.send(50, move=1.6)
-    stream.state = restored(stream.state, prepared)
-    assert stream.state.second is None
-    stream.explains = True
-    stream.send(200, move=1.6)
-    assert "further_shift" in [event.reason for event in stream.of(AlertChanged)]
-
-
-def test_a_second_detector_that_cannot_be_prepared_is_counted(prepared: PreparedReference) -> None:
-    stream = Stream(prepared)
-    stream.advance(second=SecondFailure("its predictions are gone"))
-    assert stream.state.status.errors == {"second_baseline": 1}
-
-
-def restored(state: StreamState, prepared: PreparedReference) -> StreamState:
-    """Return a state as a monitor that starts again finds it."""
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(state, BaselineKey(1), {}, {}))
-    assert stored is not None
-    return checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)[0]
 
 
 def test_a_later_surer_name_of_the_kind_is_told_as_a_change(prepared: PreparedReference) -> None:
