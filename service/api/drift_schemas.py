@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from ..alerts.schemas import BaselineSummary
+from ..store import further_shift_status
 from ..store.baselines import Baseline
 from ..store.label_evidence_json import AccuracyJson
 from ..store.report_json import RehearsedShiftJson, ServedWindowJson
@@ -91,6 +92,23 @@ class DetectableShare(BaseModel):
         )
 
 
+class FurtherShifts(BaseModel):
+    """Whether a further shift would be seen while an incident is open."""
+
+    state: further_shift_status.State
+    waiting: int = Field(description="Predictions that the detector of further shifts has still to process.")
+    missed: int = Field(description="Predictions of this incident that it will not process.")
+    reason: str | None = Field(description="Why the detector could not be prepared.")
+
+    @classmethod
+    def of(cls, status: StreamStatus) -> Self | None:
+        """Return the state of a stream's status; None while no incident is open."""
+        further = status.further_shifts
+        if further is None:
+            return None
+        return cls(state=further.state, waiting=further.waiting, missed=further.missed, reason=further.reason)
+
+
 class StreamState(BaseModel):
     """The drift state of a stream without its last window."""
 
@@ -115,6 +133,8 @@ class StreamState(BaseModel):
         description="Number of labels if only wrong predictions seem to be labelled, from which no accuracy follows."
     )
     note: str | None
+    further_shifts: FurtherShifts | None
+    further_shifts_missed: int = Field(description="Predictions of all incidents in which no further shift was sought.")
     rejected: dict[str, int]
     windows_skipped: int
     errors: dict[str, int]
@@ -149,6 +169,8 @@ class StreamState(BaseModel):
             feedback=status.feedback.to_json() if status.feedback else None,
             errors_only=status.errors_only,
             note=status.note,
+            further_shifts=FurtherShifts.of(status),
+            further_shifts_missed=status.further_shifts_missed,
             rejected=dict(row.rejected),
             windows_skipped=status.windows_skipped,
             errors=dict(status.errors),

@@ -6,7 +6,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
 from ..api.middleware.request_head import path_prefix
-from . import budget, charts, evidence_chart, evidence_history, formatting, guidance
+from . import budget, charts, evidence_chart, evidence_history, formatting, further_shifts, guidance
 
 templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 templates.globals.update(
@@ -16,6 +16,7 @@ templates.globals.update(
     evidence_chart=evidence_chart,
     evidence_history=evidence_history,
     formatting=formatting,
+    further_shifts=further_shifts,
 )
 templates.globals.update(prefix=path_prefix.get)  # the path under which the reader sees this server
 

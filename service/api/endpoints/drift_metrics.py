@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from ...store import alerts, deliveries, self_tests, streams, watching, windows
 from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
+from ...store.further_shift_status import UNWATCHED
 from ...store.report_json import WindowReportJson
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
@@ -52,6 +53,10 @@ GAUGES = {
     ),
     "selftest_last_success_timestamp_seconds": ("Time of the last self-test that found its planted shift", []),
     "monitor_last_success_timestamp_seconds": ("Time of the monitor's last step of this model", []),
+    "further_shifts_unwatched": (
+        "1 while an incident is open in which no further shift would be seen, by reason",
+        ["reason"],
+    ),
     "stream_blind": ("1 while predictions of the model come in that are not watched, by reason", ["reason"]),
 }
 
@@ -59,6 +64,7 @@ GAUGES = {
 COUNTERS = {
     "windows": ("Windows tested", []),
     "windows_skipped": ("Full windows that were not tested, to save time", []),
+    "further_shifts_missed": ("Predictions during incidents in which no further shift was sought", []),
     "rows_rejected": ("Logged predictions that could not be processed", ["reason"]),
     "monitor_errors": ("Failures of the monitor that were isolated", ["stage"]),
 }
@@ -147,6 +153,7 @@ def _by_stream(groups: Iterable[OpenIncidents]) -> dict[int, list[OpenIncidents]
 def _counts(row: StreamRow, status: StreamStatus) -> Iterator[Sample]:
     yield "windows", [], status.windows
     yield "windows_skipped", [], status.windows_skipped
+    yield "further_shifts_missed", [], status.further_shifts_missed
     yield from (("rows_rejected", [reason], count) for reason, count in row.rejected.items())
     yield from (("monitor_errors", [stage], count) for stage, count in status.errors.items())
 
@@ -167,6 +174,8 @@ def _stream(
             blind_reason = watch.reason if watch.is_blind else None
             yield from (("stream_blind", [reason], float(reason == blind_reason)) for reason in REASONS)
     yield from (("drift_detected", [kind], float(kind in status.kinds)) for kind in KINDS)
+    state = status.further_shifts.state if status.further_shifts is not None else None
+    yield from (("further_shifts_unwatched", [str(name)], float(name == state)) for name in UNWATCHED)
     if row.last_success_at:
         yield "monitor_last_success_timestamp_seconds", [], row.last_success_at.timestamp()
     if status.evidence is not None:
