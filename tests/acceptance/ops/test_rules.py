@@ -10,7 +10,8 @@ from tests.support.shipped_queries import PROMETHEUS, ROOT, rules
 from tidemark.api.endpoints.drift_metrics import KINDS
 
 BY_INCIDENT = '{{ if eq $labels.severity "page" }}critical{{ else }}warning{{ end }}'
-SEVERITIES = ("critical", "warning", "info", BY_INCIDENT)
+BY_REASON = '{{ if eq $labels.reason "too_few_predictions" }}info{{ else }}warning{{ end }}'
+SEVERITIES = ("critical", "warning", "info", BY_INCIDENT, BY_REASON)
 
 
 def checked(tool: str, *arguments: str) -> None:
