@@ -89,7 +89,7 @@ def _pace(engine: Engine, folder: Path) -> None:
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)
     with engine.connect() as connection:
-        report = described(sizes.every(connection), DAYS, TODAY)
+        report = described(sizes.load_all(connection), DAYS, TODAY)
     print(f"d = {D}, k = {K}, {FORWARDED} predictions\n\n| | |\n|---|---|")
     print(f"| spool to Postgres, committed and forgotten | {spooled[0]:,.0f} rows/s |")
     print(f"| a bare COPY of the same rows into a table without indexes | {bare:,.0f} rows/s |")

@@ -12,7 +12,7 @@ from ..errors import NotAcceptable
 from ..store import alerts as alert_rows
 from ..store import baselines, calibrations, references, streams, traffic
 from ..store.alerts import AlertRow
-from ..store.baselines import Baseline, BaselineDraft, What
+from ..store.baselines import AcceptedPart, Baseline, BaselineDraft
 from ..store.logged import HALF
 from ..store.streams import StreamRow
 from ..store.tag_codes import encode_tags
@@ -28,7 +28,7 @@ def accept(
     connection: Connection,
     alerts: Alerts,
     stream: StreamRow,
-    what: What,
+    what: AcceptedPart,
     span: tuple[dt.datetime, dt.datetime],
     *,
     by: str,

@@ -15,7 +15,9 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
     The stream of a whole model takes those of its slices with it. The next prediction of its name makes it a new one.
     """
     streams.lock_model(connection, stream.model_id)
-    rows = [stream] if stream.slice else [row for row in streams.every(connection) if row.model_id == stream.model_id]
+    rows = (
+        [stream] if stream.slice else [row for row in streams.load_all(connection) if row.model_id == stream.model_id]
+    )
     ended = 0
     for row in rows:
         slices.retire(connection, row.id, at)

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, SerializeAsAny, SkipValidation
 
 from ..store.alerts import AlertRow, HistoryEntry
-from ..store.baselines import Baseline
+from ..store.baselines import AcceptedPart, Baseline
 from ..store.deliveries import DeliveryRow
 from ..store.report_json import WindowReportJson
 from .alert_draft import Certainty, Resolution, Severity
@@ -38,7 +38,7 @@ class Delivery(BaseModel):
     delivered_at: dt.datetime | None
 
     @classmethod
-    def of(cls, row: DeliveryRow) -> Self:
+    def from_row(cls, row: DeliveryRow) -> Self:
         """Return a stored delivery as clients read it."""
         names = ("id", "event", "sequence", "format", "outcome", "attempts", "last_status", "last_error")
         values = {name: getattr(row, name) for name in names}
@@ -72,7 +72,7 @@ class AlertSummary(BaseModel):
     url: str = Field(description="The address of the alert's page.")
 
     @classmethod
-    def of(cls, row: AlertRow, public_url: str, now: dt.datetime) -> Self:
+    def from_row(cls, row: AlertRow, public_url: str, now: dt.datetime) -> Self:
         """Return a stored alert as clients read it at the time `now`; a mute that is over is not shown."""
         acknowledged = None
         if row.acknowledged_at is not None:
@@ -109,8 +109,8 @@ class Alert(AlertSummary):
     @classmethod
     def with_deliveries(cls, row: AlertRow, sent: Sequence[DeliveryRow], public_url: str, now: dt.datetime) -> Self:
         """Return a stored alert with those of the deliveries that belong to it."""
-        deliveries = [Delivery.of(delivery) for delivery in sent if delivery.alert_id == row.id]
-        summary = AlertSummary.of(row, public_url, now)
+        deliveries = [Delivery.from_row(delivery) for delivery in sent if delivery.alert_id == row.id]
+        summary = AlertSummary.from_row(row, public_url, now)
         return cls(**dict(summary), report=row.report, history=row.history, deliveries=deliveries)
 
 
@@ -127,7 +127,7 @@ class BaselineSummary(BaseModel):
     """The accepted traffic that a stream is compared with in place of its reference alone."""
 
     id: int
-    what: Literal["mix", "images", "all"]
+    what: AcceptedPart
     since: dt.datetime
     until: dt.datetime
     rows: int
@@ -136,7 +136,7 @@ class BaselineSummary(BaseModel):
     at: dt.datetime
 
     @classmethod
-    def of(cls, row: Baseline) -> Self:
+    def from_row(cls, row: Baseline) -> Self:
         """Return a stored baseline as clients read it."""
         names = ("id", "what", "since", "until", "rows", "note")
         return cls(**{name: getattr(row, name) for name in names}, by=row.accepted_by, at=row.created_at)

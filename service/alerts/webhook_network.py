@@ -50,7 +50,7 @@ class WebhookNetwork:
         return context
 
     @classmethod
-    def of(cls, settings: Settings) -> "WebhookNetwork":
+    def from_settings(cls, settings: Settings) -> "WebhookNetwork":
         """Return what the settings say."""
         proxy = settings.webhook_proxy.get_secret_value() if settings.webhook_proxy else None
         return cls(proxy, settings.webhook_ca)

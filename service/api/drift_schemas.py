@@ -58,7 +58,7 @@ class FalseAlarmBudget(BaseModel):
     text: str | None = None
 
     @classmethod
-    def of(cls, status: StreamStatus) -> Self:
+    def from_status(cls, status: StreamStatus) -> Self:
         """Return the budget of a stream's status."""
         budget = status.budget
         if budget is None:
@@ -83,7 +83,7 @@ class DetectableShare(BaseModel):
     seconds: float | None
 
     @classmethod
-    def of(cls, change: DetectableChange, rate: float | None) -> Self:
+    def from_change(cls, change: DetectableChange, rate: float | None) -> Self:
         """Return a change at the stream's rate in predictions a second."""
         return cls(
             class_share=(change.before, change.after),
@@ -141,7 +141,7 @@ class StreamState(BaseModel):
     last_error: str | None
 
     @classmethod
-    def of(cls, row: StreamRow, watch: Watching | None, accepted: Baseline | None) -> Self:
+    def from_row(cls, row: StreamRow, watch: Watching | None, accepted: Baseline | None) -> Self:
         """Return a stored stream as clients read it."""
         status = StreamStatus.from_json(row.status)
         watching = None
@@ -157,15 +157,15 @@ class StreamState(BaseModel):
             kind=row.kind,
             since=row.since.isoformat() if row.since else None,
             reference=row.reference_id,
-            baseline=None if accepted is None else BaselineSummary.of(accepted),
+            baseline=None if accepted is None else BaselineSummary.from_row(accepted),
             predictions=row.seen,
             lag=0 if watch is None or row.slice else watch.lag,
             watching=watching,
             evidence=status.evidence,
             threshold=status.threshold,
             change_point=status.change_point,
-            false_alarm_budget=FalseAlarmBudget.of(status),
-            detectable=[DetectableShare.of(change, status.rate) for change in status.detectable],
+            false_alarm_budget=FalseAlarmBudget.from_status(status),
+            detectable=[DetectableShare.from_change(change, status.rate) for change in status.detectable],
             feedback=status.feedback.to_json() if status.feedback else None,
             errors_only=status.errors_only,
             note=status.note,

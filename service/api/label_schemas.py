@@ -72,7 +72,7 @@ class LabelDesk(BaseModel):
     requests: list[RequestedLabel]
 
     @classmethod
-    def of(cls, connection: Connection, stream: StreamRow, limit: int) -> Self:
+    def from_stream(cls, connection: Connection, stream: StreamRow, limit: int) -> Self:
         """Return the newest round of a stream with the first of its open requests."""
         state = label_desk.round_state(connection, stream)
         if state is None:

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..settings import Settings
 from ..store import alerts as alert_rows
 from ..store import baselines, streams
-from ..store.baselines import What
+from ..store.baselines import AcceptedPart
 from ..store.opened import opened
 
 
@@ -23,7 +23,7 @@ class AcceptedSpan(TypedDict):
     """The printed content of `tidemark accept`."""
 
     stream: str
-    what: What  # that was accepted: all where a mix would have taken accepted images back
+    what: AcceptedPart  # that was accepted: all where a mix would have taken accepted images back
     rows: int  # predictions of the span
     since: str
     until: str
@@ -57,15 +57,15 @@ def accept_span(
     """
     if since is None:
         raise ConfigurationError("--since: the start of the accepted span is needed")
-    part = next((name for name in get_args(What) if name == what), None)
+    part = next((name for name in get_args(AcceptedPart) if name == what), None)
     if part is None:
-        raise ConfigurationError(f"--what: expected one of {', '.join(get_args(What))}, got {what!r}")
+        raise ConfigurationError(f"--what: expected one of {', '.join(get_args(AcceptedPart))}, got {what!r}")
     now = dt.datetime.now(dt.UTC)
     end = until or now
     if end <= since:
         raise ConfigurationError(f"--until: expected a time after {since.isoformat()}, got {end.isoformat()}")
     with incidents() as (connection, alerts):
-        row = streams.named(connection, stream)
+        row = streams.require(connection, stream)
         firing = len(alert_rows.firing(connection, row.id))
         baseline = acceptance.accept(connection, alerts, row, part, (since, end), by=user_name(), note=note, at=now)
     return {
@@ -87,7 +87,7 @@ def undo_acceptance(stream: str) -> UndoneAcceptance:
         No such stream, or it has no accepted baseline.
     """
     with incidents() as (connection, _):
-        row = streams.named(connection, stream)
+        row = streams.require(connection, stream)
         undone = acceptance.undo(connection, row, user_name(), dt.datetime.now(dt.UTC))
         current = baselines.current(connection, row.id)
     now = "its reference" if current is None else f"the baseline since {current.since.isoformat(timespec='seconds')}"

@@ -76,7 +76,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
         calm["share"] = min(spread.share / pace.watched_share, 1.0)
         columns = ContextColumns.of_traffic(batch.times, batch.tags, settings.slice_tags) if context == "auto" else None
         if columns is not None:
-            calm["context"] = columns.of(batch.times, batch.tags)
+            calm["context"] = columns.values(batch.times, batch.tags)
         detector = StreamDetector(reference, stream_budget(settings, pace).detector, calm=calm)
         effect = _design_effect(reference, settings.window_size, calm)
         calibration = detector.calibration() | ({} if columns is None else columns.to_arrays())

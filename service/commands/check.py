@@ -36,7 +36,7 @@ def check(
     else:
         raise ConfigurationError("expected either --window, or else --bundle and --images")
     try:
-        reference = Reference.of(reference_arrays)
+        reference = Reference.from_arrays(reference_arrays)
         test = WindowTest(reference, window_size=max(len(window_arrays["embeddings"]), MIN_WINDOW))
         return test(window_arrays["embeddings"], window_arrays["probabilities"], window_arrays.get("properties"))
     except ValueError as error:

@@ -74,7 +74,7 @@ def doctor() -> list[Check]:
     except TidemarkError as error:
         advice = "start it, or correct TIDEMARK_DATABASE_URL; nothing else can be checked without it"
         checks = [Check("database", False, str(error), advice), *checks]
-    return [*checks, *_receivers(reach_all(settings.webhook_urls, WebhookNetwork.of(settings)))]
+    return [*checks, *_receivers(reach_all(settings.webhook_urls, WebhookNetwork.from_settings(settings)))]
 
 
 class DoctorReport(TypedDict):
@@ -151,7 +151,7 @@ def _log(connection: Connection) -> Check:
 
 
 def _reference(connection: Connection) -> Check:
-    rows = streams.every(connection)
+    rows = streams.load_all(connection)
     missing = [row.stream for row in rows if row.reference_id is None]
     if missing:
         advice = "run `tidemark reference build` with the bundle of each: until then its traffic is not watched"
@@ -173,7 +173,7 @@ def _monitor(connection: Connection) -> Check:
 
 def _check_watching(connection: Connection) -> Check:
     states = watching.of_models(connection)
-    wholes = [row for row in streams.every(connection) if not row.slice and row.model_id in states]
+    wholes = [row for row in streams.load_all(connection) if not row.slice and row.model_id in states]
     blind = [f"{row.stream} ({states[row.model_id].reason})" for row in wholes if states[row.model_id].is_blind]
     if blind:
         advice = "see the reason in the runbook of TidemarkBlind"
@@ -183,7 +183,7 @@ def _check_watching(connection: Connection) -> Check:
 
 
 def _self_test(connection: Connection) -> Check:
-    rows = self_tests.every(connection)
+    rows = self_tests.load_all(connection)
     now = dt.datetime.now(dt.UTC)
     for row in rows:
         name = str(ModelKey(row.model_name, row.model_version))

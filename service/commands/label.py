@@ -75,7 +75,7 @@ def label_next(stream: str, count: int | None, out: Path | None) -> LabelRoundFa
         raise TidemarkError(f"--out: expected a name that ends with .csv or .json, got {out}")
     with opened(Settings.load()) as engine:
         with engine.begin() as connection:
-            row = streams.named(connection, stream)
+            row = streams.require(connection, stream)
             state = label_desk.round_state(connection, row)
             if count is not None or state is None:
                 label_desk.start_round(connection, row, BY, count or label_desk.DRAWN)

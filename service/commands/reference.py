@@ -115,7 +115,7 @@ def build_reference(
     arrays = dict(built.arrays)
     if rehearsed is not None:
         arrays |= rehearsed.rehearsals.to_arrays()
-        reference = Reference.of(arrays)
+        reference = Reference.from_arrays(arrays)
     if picture is not None:
         _draw(picture, rehearsed, built)
     if out is not None:
@@ -156,7 +156,7 @@ def _reference_of(built: BuiltReference) -> Reference:
     if rows < MIN_ROWS:
         raise TidemarkError(f"{built.source}: {rows} rows are too few for a reference, {MIN_ROWS} are needed")
     try:
-        return Reference.of(built.arrays)
+        return Reference.from_arrays(built.arrays)
     except ValueError as error:
         raise TidemarkError(f"{built.source}: {error}") from None
 

@@ -63,7 +63,7 @@ def create_remedies(
     loaded = None if bundle is None else bundles.load(bundle)
     with opened(settings) as engine, engine.connect() as connection:
         traffic = span.load(connection, stream, since, until)
-        status = StreamStatus.from_json(streams.named(connection, stream).status)
+        status = StreamStatus.from_json(streams.require(connection, stream).status)
     run_time = stream_budget(settings, pace_of(status)).labels
     _check(loaded, traffic)
     logger.info("testing %d predictions of %s", len(traffic), stream)

@@ -54,7 +54,7 @@ def vacuum_report() -> StorageReport:
     """Return the sizes of all tables and days, bytes a prediction, and advice."""
     settings = Settings.load()
     with opened(settings) as engine, engine.connect() as connection:
-        tables = sizes.every(connection)
+        tables = sizes.load_all(connection)
     return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
 
 

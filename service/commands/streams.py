@@ -72,6 +72,6 @@ def retire_stream(name: str) -> RetiredStream:
         No such stream.
     """
     with incidents() as (connection, alerts):
-        row = streams.named(connection, name)
+        row = streams.require(connection, name)
         resolved = retire(connection, alerts, row, dt.datetime.now(dt.UTC))
     return {"retired": name, "resolved": resolved}

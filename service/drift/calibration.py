@@ -41,7 +41,7 @@ def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = 
     """
     rng = np.random.default_rng(seed)
     n, of_reference = scores.size, scores.of_reference
-    slopes = None if learnt is None else LearntSlopes.of(scores, learnt)
+    slopes = None if learnt is None else LearntSlopes.fit(scores, learnt)
     if slopes is not None:
         of_reference = of_reference - slopes.of_reference
         n = size_with_context(n, slopes.calm_rows, len(slopes.model.location))

@@ -209,7 +209,7 @@ class ConceptMonitor:
         The labels of one cluster weigh as one.
         """
         recent = self._history.recent[-last:]
-        return measured_accuracy(LabelColumns.of(recent)) if recent else None
+        return measured_accuracy(LabelColumns.from_labels(recent)) if recent else None
 
     def confidence(self, probabilities: ArrayLike) -> FloatArray:
         """Return the calibrated probability (m,) of the predicted class of each row of probabilities (m, k)."""
@@ -218,13 +218,13 @@ class ConceptMonitor:
 
     def recent_labels(self, last: int = RECENT) -> LabelColumns:
         """Return the last labels as arrays."""
-        return LabelColumns.of(self._history.recent[-last:])
+        return LabelColumns.from_labels(self._history.recent[-last:])
 
     def agreement(self, last: int = RECENT) -> LabelEvidence | None:
         """Return the accuracy of the last labels next to calibrated confidence, or None before the first label."""
         recent = self._history.recent[-last:]
         names = self._reference.class_names
-        return label_evidence(LabelColumns.of(recent), self.classes(), names) if recent else None
+        return label_evidence(LabelColumns.from_labels(recent), self.classes(), names) if recent else None
 
     def reset(self) -> None:
         """Forget all evidence; the recent labels stay in the measured accuracy."""

@@ -55,7 +55,7 @@ class DetectorState:
             count=int(np.asarray(values["count"])),
             evidence=float(np.asarray(values["evidence"])),
             drift_detected=bool(np.asarray(values["drift_detected"])),
-            leading=Leading.of(str(np.asarray(values["leading"]))),
+            leading=Leading.parse(str(np.asarray(values["leading"]))),
             change=ChangePoint(*change) if change else None,
             long_evidence=float(np.asarray(values["long_evidence"])),
             long_group=int(np.asarray(values["long_group"])),

@@ -36,7 +36,7 @@ class ClusterScale(NamedTuple):
     burst: float
 
     @classmethod
-    def of(cls, reference: Reference) -> "ClusterScale":
+    def from_reference(cls, reference: Reference) -> "ClusterScale":
         """Return the scale of a reference: how far its independent images are from their nearest neighbours."""
         rng = np.random.default_rng(SEED)
         features = _features(reference.embeddings, reference.probabilities)
@@ -67,7 +67,7 @@ class LabelClusters:
     --------
     >>> rng = np.random.default_rng(0)
     >>> reference = Reference(rng.normal(size=(500, 8)), rng.dirichlet([1, 1, 1], 500))
-    >>> clusters = LabelClusters(ClusterScale.of(reference))
+    >>> clusters = LabelClusters(ClusterScale.from_reference(reference))
     >>> image = rng.normal(size=8)
     >>> burst = np.stack([image, image + 0.001, rng.normal(size=8), image])
     >>> answers = np.full((4, 3), 1 / 3)

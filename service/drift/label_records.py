@@ -33,7 +33,7 @@ class LabelColumns(NamedTuple):
     confidence: FloatArray
 
     @classmethod
-    def of(cls, labels: Sequence[Label]) -> "LabelColumns":
+    def from_labels(cls, labels: Sequence[Label]) -> "LabelColumns":
         integers = np.array([(x.cluster, x.predicted, x.label) for x in labels], dtype=np.int64).reshape(-1, 3)
         clusters, predicted, truth = integers.T
         return cls(clusters, predicted, truth, np.array([x.confidence for x in labels], dtype=np.float64))

@@ -35,7 +35,7 @@ class SampledPopulation(NamedTuple):
     label_variance: float
 
     @classmethod
-    def of(cls, confidence: ArrayLike, probability: ArrayLike, requested: int) -> "SampledPopulation":
+    def from_sample(cls, confidence: ArrayLike, probability: ArrayLike, requested: int) -> "SampledPopulation":
         """Return the population of predictions with these confidences and probabilities of being drawn, both (N,)."""
         f, p = np.asarray(confidence, dtype=np.float64), np.asarray(probability, dtype=np.float64)
         variance = float(p.sum() * (f * (1 - f) / p).sum() / len(f) ** 2)

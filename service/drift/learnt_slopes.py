@@ -45,7 +45,7 @@ class LearntSlopes(NamedTuple):
     share: float  # share of the span's predictions that this traffic holds
 
     @classmethod
-    def of(cls, scores: DetectorScores, learnt: LearntContext) -> "LearntSlopes":
+    def fit(cls, scores: DetectorScores, learnt: LearntContext) -> "LearntSlopes":
         """Return the slopes of the scores of a baseline.
 
         Scores are not linear in the predictions: those of the traffic of before are taken at the baseline's level.

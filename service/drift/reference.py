@@ -18,7 +18,7 @@ from .rehearsals.record import Rehearsals
 from .samples import check_labels, check_names, check_sample
 from .types import Float32Array, FloatArray, IntArray
 
-Accepted = Literal["mix", "images", "all"]
+AcceptedPart = Literal["mix", "images", "all"]  # the class proportions of a change, its images, or both
 
 MIN_ACCEPTED_ROWS = 500  # predictions from which a baseline is accepted: fewer leave its own error too large
 MAX_ACCEPTED_ROWS = 20_000  # rows of an accepted baseline, which bounds its memory
@@ -60,7 +60,7 @@ class Reference(ReferenceRows):
     properties: Float32Array | None
     class_names: tuple[str, ...]
     property_names: tuple[str, ...]
-    accepted: Accepted | None
+    accepted: AcceptedPart | None
     source: "Reference | None"
     rehearsals: Rehearsals | None
 
@@ -72,7 +72,7 @@ class Reference(ReferenceRows):
         properties: ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         property_names: Sequence[str] | None = None,
-        accepted: Accepted | None = None,
+        accepted: AcceptedPart | None = None,
         source: "Reference | None" = None,
         rehearsals: Rehearsals | None = None,
     ) -> None:
@@ -96,7 +96,7 @@ class Reference(ReferenceRows):
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Reference":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Reference":
         """Return the reference that named arrays hold: embeddings, probabilities, and where known the rest.
 
         Raises
@@ -143,7 +143,7 @@ class Reference(ReferenceRows):
         embeddings: ArrayLike,
         probabilities: ArrayLike,
         properties: ArrayLike | None = None,
-        what: Accepted = "all",
+        what: AcceptedPart = "all",
     ) -> "Reference":
         """Return a baseline that takes a lasting change of the traffic as the new normal.
 
@@ -174,8 +174,8 @@ class Reference(ReferenceRows):
         ValueError
             As `check`; too few rows; an unknown `what`; missing properties.
         """
-        if what not in get_args(Accepted):
-            raise ValueError(f"what must be one of {', '.join(get_args(Accepted))}, got {what!r}")
+        if what not in get_args(AcceptedPart):
+            raise ValueError(f"what must be one of {', '.join(get_args(AcceptedPart))}, got {what!r}")
         traffic = self.check_complete(embeddings, probabilities, properties)
         if len(traffic) < MIN_ACCEPTED_ROWS:
             raise ValueError(f"accepting needs at least {MIN_ACCEPTED_ROWS} predictions, got {len(traffic)}")

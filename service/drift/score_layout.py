@@ -29,7 +29,7 @@ class ColumnLayout:
     block: Mapping[str, slice]
 
     @classmethod
-    def of(cls, widths: Mapping[str, int], whitened: int, embedding: int) -> "ColumnLayout":
+    def from_widths(cls, widths: Mapping[str, int], whitened: int, embedding: int) -> "ColumnLayout":
         """Return the layout for widths of a row's parts, and of the embedding's two projections in a block sum."""
         projected = {"whitened": whitened} | {name: width for name, width in widths.items() if name != "key"}
         return cls(_consecutive(widths), _consecutive(projected | {"embedding": embedding}))

@@ -86,7 +86,7 @@ class DetectorScores:
             "key": KEY_COLUMNS,
         }
         sketched = widths["embedding"] if self._sketch is None else self._sketch.shape[1]
-        self.layout = ColumnLayout.of(widths, whiten_embedding.shape[1], sketched)
+        self.layout = ColumnLayout.from_widths(widths, whiten_embedding.shape[1], sketched)
         self.groups = self.layout.groups()
         self.ratio_views = [Leading.EMBEDDING, Leading.PROPERTY][:outlying]
         self.ratio_views += [Leading.SOFT_LABEL] * (widths["ratios"] - outlying)
@@ -111,7 +111,7 @@ class DetectorScores:
         """For each group, the variance of the reference's scores summed over its columns, and the effective number of
         independent columns (sum of eigenvalues)² / sum of their squares."""
         wide = self.widen(self.of_reference)
-        covariances = [Moments.of(wide[:, group.columns]).covariance for group in self.groups]
+        covariances = [Moments.from_rows(wide[:, group.columns]).covariance for group in self.groups]
         variances = np.array([max(float(np.trace(c)), 1e-12) for c in covariances])
         return variances, variances**2 / np.array([max(float((c * c).sum()), 1e-24) for c in covariances])
 

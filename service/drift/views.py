@@ -29,7 +29,7 @@ class Leading(StrEnum):
     REPEATS = "repeats"
 
     @classmethod
-    def of(cls, value: str) -> "Leading | None":
+    def parse(cls, value: str) -> "Leading | None":
         """Return the member of a stored value, also of the letters E, P, A and L of earlier versions; None of ""."""
         letters = {"E": cls.EMBEDDING, "P": cls.LOG_PROBABILITY, "A": cls.PROPERTY, "L": cls.SOFT_LABEL}
         return letters.get(value) or (cls(value) if value else None)

@@ -25,7 +25,7 @@ def inverse_root(covariance: Matrix, ridge: float = RIDGE) -> Matrix:
 
 def pooled_covariance(reference: "Moments", window: NDArray[np.float32]) -> Matrix:
     """Return the covariance of reference and window rows together."""
-    return reference.joined(Moments.of(window)).covariance
+    return reference.joined(Moments.from_rows(window)).covariance
 
 
 class Moments:
@@ -35,7 +35,7 @@ class Moments:
         self.count, self.mean, self.scatter = count, mean, scatter
 
     @classmethod
-    def of(cls, rows: NDArray[np.float32]) -> "Moments":
+    def from_rows(cls, rows: NDArray[np.float32]) -> "Moments":
         mean = rows.mean(axis=0, dtype=np.float64)
         centred = (rows - mean).astype(np.float32)
         return cls(len(rows), mean, (centred.T @ centred).astype(np.float64))
@@ -56,7 +56,7 @@ def whitening(rows: Float32Array, rank: int) -> Float32Array:
 
     Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
     """
-    covariance = Moments.of(rows).covariance
+    covariance = Moments.from_rows(rows).covariance
     d = len(covariance)
     values, vectors = linalg.eigh(covariance, subset_by_index=[max(d - rank, 0), d - 1])
     floor = RIDGE * values[-1] if values[-1] > 0 else 1.0
@@ -71,6 +71,6 @@ def excess_of_whitening(rows: Float32Array, rank: int) -> float:
     """
     fitted, fresh = rows[0::2], rows[1::2]
     root = whitening(fitted, rank)
-    inside = np.trace(root.T @ Moments.of(fitted).covariance @ root)
-    outside = np.trace(root.T @ Moments.of(fresh).covariance @ root)
+    inside = np.trace(root.T @ Moments.from_rows(fitted).covariance @ root)
+    outside = np.trace(root.T @ Moments.from_rows(fresh).covariance @ root)
     return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0

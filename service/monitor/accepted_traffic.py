@@ -78,7 +78,7 @@ def baseline_context(
     of_accepted = ContextColumns.of_traffic(times, tags, tag_keys) if len(times) >= MIN_CALM_ROWS else None
     of_calm = None if before is None else ContextColumns.from_arrays(before.calibration)
     if before is not None and of_calm is not None and (of_accepted is None or not of_accepted.harmonics):
-        return BaselineContext(of_calm, learnt=LearntContext(before.traffic, of_calm.of(times, tags)))
+        return BaselineContext(of_calm, learnt=LearntContext(before.traffic, of_calm.values(times, tags)))
     if of_accepted is None:
         return BaselineContext()
     columns = of_accepted if stored is None else ContextColumns.from_arrays(stored) or of_accepted
@@ -93,7 +93,7 @@ def _calm(
     calm: dict[str, ArrayLike] = {
         "embeddings": arrays["embeddings"],
         "probabilities": arrays["probabilities"],
-        "context": columns.of(times, tags),
+        "context": columns.values(times, tags),
         "share": arrays.get("share", 1.0),
     }
     properties = fill_missing(reference, arrays["ids"], arrays.get("properties"))

@@ -55,7 +55,7 @@ def named_kind(report: StoredReport | None, leading: str, has_labels: bool) -> s
     unnamed = ("none", "unknown") if has_labels else ("none",)
     if report is not None and report.tested and report.window.kind not in unnamed:
         return str(report.window.kind)
-    return "label" if Leading.of(leading) == Leading.SOFT_LABEL else "covariate"
+    return "label" if Leading.parse(leading) == Leading.SOFT_LABEL else "covariate"
 
 
 def certainty_of(report: StoredReport | None) -> Certainty:

@@ -93,7 +93,7 @@ def second_baseline(
     if calibration is None:
         learnt = None
         if prepared.context is not None and prepared.calm is not None:
-            learnt = LearntContext(prepared.calm, prepared.context.of(batch.times, batch.tags))
+            learnt = LearntContext(prepared.calm, prepared.context.values(batch.times, batch.tags))
         run_time = SECOND_SHARE * stream_budget(settings).detector
         calibration = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt).calibration()
     return PreparedReference(prepared.key, shifted, scores, calibration, _window_test(shifted, settings, None))
@@ -134,4 +134,4 @@ def _fits(reference: Reference, calibration: Mapping[str, ArrayLike], scores: De
 
 def load(connection: Connection, reference_id: int) -> Reference:
     """Return a stored reference."""
-    return Reference.of(references.load(connection, reference_id))
+    return Reference.from_arrays(references.load(connection, reference_id))

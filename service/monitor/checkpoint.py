@@ -94,7 +94,7 @@ class Checkpoint:
         return Pace.from_json(values) if values else Pace()
 
     @classmethod
-    def of(cls, data: bytes) -> "Checkpoint | None":
+    def from_bytes(cls, data: bytes) -> "Checkpoint | None":
         """Return the checkpoint that `to_bytes` gave, or None if another version wrote it."""
         arrays = unpack(data)
         values: CheckpointJson = orjson.loads(arrays.pop("values").tobytes())
@@ -217,7 +217,7 @@ def _labels(
     if rest is None or not same:
         return start_labels(prepared, tolerance)
     try:
-        return LabelState.of(prepared.labelled, prepared.cluster_scale, state, rest, tolerance)
+        return LabelState.from_arrays(prepared.labelled, prepared.cluster_scale, state, rest, tolerance)
     except (ValueError, KeyError, TypeError):
         return start_labels(prepared, tolerance)
 

@@ -67,7 +67,7 @@ class ContextColumns:
         hours = ["the hour of the week" if weekly else "the hour of the day"] if self.harmonics else []
         return " and ".join([*hours, *(f"the tag {key}" for key in dict.fromkeys(key for key, _ in self.tags))])
 
-    def of(self, times: Times, tags: Tags) -> NDArray[np.float64]:
+    def values(self, times: Times, tags: Tags) -> NDArray[np.float64]:
         """Return the covariates (m, c) of predictions.
 
         Parameters

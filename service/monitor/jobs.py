@@ -67,7 +67,7 @@ def build(settings: Settings, engine: Engine, url: str, pooled: bool) -> App:
     )
     app = App(connector=connector)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else None
-    delivery.register(app, engine, secret, WebhookNetwork.of(settings))
+    delivery.register(app, engine, secret, WebhookNetwork.from_settings(settings))
 
     @app.periodic(cron="7 * * * *")
     @app.task(name=RETAIN, queue=MAINTENANCE_QUEUE, queueing_lock=RETAIN)

@@ -167,7 +167,7 @@ class LabelState:
         return self.monitor.state() | self.clusters.state() | {"ids": self.ids}, rest
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
         reference: Reference,
         scale: ClusterScale,

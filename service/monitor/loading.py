@@ -52,7 +52,7 @@ def load_model(
     pace = Pace()
     for name, target in sorted(targets.items()):
         stored = watch.load_checkpoint(connection, target.id)
-        checkpoint = Checkpoint.of(stored.state) if stored is not None else None
+        checkpoint = Checkpoint.from_bytes(stored.state) if stored is not None else None
         baseline = prepared.get(name, prepared[REFERENCE])
         if stored is None or checkpoint is None:
             if stored is not None:

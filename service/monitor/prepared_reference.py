@@ -107,7 +107,7 @@ class PreparedReference:
     @cached_property
     def cluster_scale(self) -> ClusterScale:
         """How near predictions of the same image, or of the same object, are."""
-        return ClusterScale.of(self.reference.labelled)
+        return ClusterScale.from_reference(self.reference.labelled)
 
     @cached_property
     def neighbours(self) -> Neighbours | None:

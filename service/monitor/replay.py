@@ -83,7 +83,7 @@ class Replay:
     @property
     def incidents(self) -> tuple[ReplayedIncident, ...]:
         """The incidents so far, in the order in which they opened."""
-        return self._incidents.all
+        return self._incidents.incidents
 
     @property
     def cost(self) -> ReplayCost:

@@ -92,7 +92,7 @@ class IncidentLog:
         self._incidents: dict[UUID, ReplayedIncident] = {}
 
     @property
-    def all(self) -> tuple[ReplayedIncident, ...]:
+    def incidents(self) -> tuple[ReplayedIncident, ...]:
         """The incidents in the order in which they opened."""
         return tuple(self._incidents.values())
 
@@ -155,6 +155,6 @@ class IncidentLog:
         self._incidents[incident_id] = replace(self._incidents[incident_id], resolved_at=at, resolution=resolution)
 
     def _end_all(self, name: str, at: dt.datetime, resolution: Resolution) -> None:
-        for incident in self.all:
+        for incident in self.incidents:
             if incident.slice == name and incident.resolved_at is None:
                 self._end(incident.id, at, resolution)

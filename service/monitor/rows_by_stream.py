@@ -68,7 +68,7 @@ def labels_by_stream(
     whole = FedBackLabels(ids, batch.predicted, batch.probabilities, batch.labels, is_first, batch.embeddings, sources)
     members: dict[str, list[int]] = {}
     for row, tags in enumerate(batch.tags):
-        for name in assigner.of(tags):
+        for name in assigner.names(tags):
             if name in streams:
                 members.setdefault(name, []).append(row)
     parts = {name: whole.rows(np.array(index, dtype=np.int64)) for name, index in members.items()}
@@ -82,7 +82,7 @@ def _score(batch: PredictionBatch, baseline: PreparedReference, stream: StreamSt
     except Exception:
         logger.exception("stream %s: %d predictions cannot be scored", stream.key, len(batch))
         return None
-    context = None if baseline.context is None else baseline.context.of(batch.times, batch.tags)
+    context = None if baseline.context is None else baseline.context.values(batch.times, batch.tags)
     return StreamRows(batch.ids, scores, batch.embeddings, batch.probabilities, properties, context, batch.times)
 
 

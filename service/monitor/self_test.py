@@ -42,7 +42,7 @@ def _test(engine: Engine, reference_id: int, seed: int) -> SelfTestResult:
         arrays = references.load(connection, reference_id)
         calibration = references.load_calibration(connection, reference_id)
     try:
-        reference = Reference.of(arrays)
+        reference = Reference.from_arrays(arrays)
         scores = DetectorScores(reference)
 
         def new_detector() -> StreamDetector:

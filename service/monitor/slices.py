@@ -96,7 +96,7 @@ class SliceAssigner:
                 rows.setdefault(str(SliceName(key, value)), np.zeros(0, np.int64))
         return Assignment(rows, frozenset(self._current()), frozenset(ended))
 
-    def of(self, tags: Tags) -> list[str]:
+    def names(self, tags: Tags) -> list[str]:
         """Return the slices that a prediction's tags mean now, without counting it."""
         names = []
         for key, hitters in self._hitters.items():

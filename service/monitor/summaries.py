@@ -22,7 +22,7 @@ def alarm_summary(report: StoredReport | None, alarm: Alarm, since_change: int) 
         if report.window.kind != "none":
             return report.window.alert_summary
         return f"{report.window.alert_summary} ({evidence})"
-    leading = Leading.of(alarm.view)
+    leading = Leading.parse(alarm.view)
     return f"{SUBJECTS[leading] if leading else 'The predictions changed'}: {evidence}"
 
 

@@ -20,7 +20,7 @@ def explain(prepared: PreparedReference, batch: PredictionBatch) -> StoredReport
     """
     reference = prepared.reference
     properties = batch.complete_properties if reference.properties is not None else None
-    context = None if prepared.context is None else prepared.context.of(batch.times, batch.tags)
+    context = None if prepared.context is None else prepared.context.values(batch.times, batch.tags)
     report = prepared.test(batch.embeddings, batch.probabilities, properties, context)
     rows = [witness.row for witness in report.witnesses]
     witnesses = [

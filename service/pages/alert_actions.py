@@ -66,7 +66,7 @@ def controls(request: Request, connection: Connection, alert: AlertRow) -> Contr
     if not caller_of(request).is_admin:
         return None
     row = baselines.current(connection, alert.stream_id)
-    return Controls(new_token(request), alert.state == "firing", None if row is None else BaselineSummary.of(row))
+    return Controls(new_token(request), alert.state == "firing", None if row is None else BaselineSummary.from_row(row))
 
 
 @router.post("/alerts/{alert_id}/page/{action}")

@@ -77,7 +77,7 @@ def desk(request: Request, stream: str, id: UUID | None = None) -> Response:
                 raise
             return render_page("missing.html", 404, detail=problem.detail)
         if _wants_json(request):
-            return JSONResponse(LabelDesk.of(connection, row, PAGE_SIZE).model_dump(mode="json"))
+            return JSONResponse(LabelDesk.from_stream(connection, row, PAGE_SIZE).model_dump(mode="json"))
         state = label_desk.round_state(connection, row)
         requests = [] if state is None else _first(state, id)
         images = label_desk.logged_images(connection, [item.prediction_id for item in requests])

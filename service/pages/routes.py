@@ -93,7 +93,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
 
 def _overview(request: Request, model: str, slice: str) -> Response:
     with database_state(request).engine.connect() as connection:
-        watched, listed = watching.of_models(connection), streams.every(connection)
+        watched, listed = watching.of_models(connection), streams.load_all(connection)
         points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)
         accepted = baselines.current_of_all(connection)
         overview_rows = [
@@ -215,7 +215,7 @@ def _stream(row: StreamRow, watch: Watching | None, points: list[Point], accepte
         "kind": row.kind,
         "since": row.since.isoformat() if row.since else None,
         "has_reference": row.reference_id is not None,
-        "baseline": None if accepted is None else BaselineSummary.of(accepted).model_dump(mode="json"),
+        "baseline": None if accepted is None else BaselineSummary.from_row(accepted).model_dump(mode="json"),
         "predictions": row.seen,
         "lag": 0 if watch is None or row.slice else watch.lag,
         "watching": None if watch is None else _watching_json(watch),
@@ -230,7 +230,7 @@ def _watching_json(watch: Watching) -> WatchingJson:
 
 def _alert_summary(row: AlertRow, request: Request) -> JsonObject:
     """Return an alert without its report and deliveries, as `/alerts` shows it."""
-    return AlertSummary.of(row, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
+    return AlertSummary.from_row(row, _url(request), dt.datetime.now(dt.UTC)).model_dump(mode="json")
 
 
 def _url(request: Request) -> str:

@@ -70,4 +70,4 @@ def _reference(connection: Connection, name: str) -> Reference | None:
     stream = streams.find(connection, name)
     if stream is None or stream.reference_id is None:
         return None
-    return Reference.of(references.load(connection, stream.reference_id))
+    return Reference.from_arrays(references.load(connection, stream.reference_id))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.bundle import BASELINE_FILE, BrokenBundle
-from ..store.baselines import What
+from ..store.baselines import AcceptedPart
 from ..store.logged import HALF
 from .span import Span
 
@@ -35,13 +35,13 @@ class BundleBaseline:
         ids (n, 16), embeddings (n, d), probabilities (n, k) of the new model, and where known properties (n, p).
     """
 
-    what: What
+    what: AcceptedPart
     span: tuple[dt.datetime, dt.datetime]
     stream: str
     arrays: dict[str, NDArray[Any]]
 
 
-def write_baseline(folder: Path, span: Span, probabilities: NDArray[np.floating], what: What) -> Path:
+def write_baseline(folder: Path, span: Span, probabilities: NDArray[np.floating], what: AcceptedPart) -> Path:
     """Write a span's traffic into a bundle's folder, with the new model's probabilities (n, k); return the file."""
     arrays: dict[str, NDArray[Any]] = {
         "ids": np.frombuffer(b"".join(key.bytes for key in span.ids), np.uint8).reshape(-1, 16),

@@ -51,7 +51,7 @@ def load(connection: Connection, stream: str, since: dt.datetime, until: dt.date
         No such stream, no reference, too few predictions, or predictions that do not fit the reference.
     """
     row, reference_id = streams.with_reference(connection, stream)
-    reference = Reference.of(references.load(connection, reference_id))
+    reference = Reference.from_arrays(references.load(connection, reference_id))
     width = reference.embeddings.shape[1]
     batch = traffic.between(connection, row, since, until, MAX_ROWS, width)
     count = 0 if batch is None else len(batch)

@@ -129,7 +129,7 @@ def create_app(
         ) as state:
             app.state.server = state
             on_ready()
-            logger.info("serving %s", ", ".join(model.name for model in state.models.all))
+            logger.info("serving %s", ", ".join(model.name for model in state.models.served))
             yield
 
     app = Application(

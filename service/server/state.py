@@ -95,7 +95,7 @@ async def open_server_state(
         for answering in registry.answering:
             stack.push_async_callback(answering.predictor.close)
         queue = open_queue(engines.conninfo(url))
-        collector = DriftCollector(engine, [(model.bundle.name, model.bundle.version) for model in registry.all])
+        collector = DriftCollector(engine, [(model.bundle.name, model.bundle.version) for model in registry.served])
         parsers = ParsingPool()
         stack.callback(parsers.close)
         yield ServerState(
@@ -156,7 +156,7 @@ def _served_models(
 def _embedding_sizes(engine: Engine, registry: ModelRegistry) -> dict[str, int]:
     """Return the size of each model's embedding as far as it is known: of those that run, and of those observed."""
     with engine.connect() as connection:
-        pinned = models.embedding_sizes(connection, [model.model_id for model in registry.all])
-    sizes = {model.name: pinned[model.model_id] for model in registry.all if model.model_id in pinned}
+        pinned = models.embedding_sizes(connection, [model.model_id for model in registry.served])
+    sizes = {model.name: pinned[model.model_id] for model in registry.served if model.model_id in pinned}
     sizes |= {model.name: model.predictor.embedding_size for model in registry.answering}
     return sizes | {shadow.name: shadow.embedding_size for shadow in registry.shadows}

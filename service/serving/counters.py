@@ -184,12 +184,12 @@ class ModelMetrics:
     def images_accepted(self, tags: Mapping[str, str], count: int) -> None:
         """Count images, or predictions of another server, that were logged: of the model and of each slice."""
         self._accepted.inc(count)
-        for name in self._slices.of(tags):
+        for name in self._slices.names(tags):
             self._server.images_accepted.labels(*self._labels, name).inc(count)
 
     def images_refused(self, reason: str, tags: Mapping[str, str], count: int) -> None:
         """Count images, or predictions of another server, that were refused: of the model and of each slice."""
-        for name in (WHOLE_MODEL, *self._slices.of(tags)):
+        for name in (WHOLE_MODEL, *self._slices.names(tags)):
             self._server.images_refused.labels(*self._labels, name, reason).inc(count)
 
     def images_abandoned(self, count: int) -> None:

@@ -101,7 +101,7 @@ class FeedbackLog:
 
     def _is_label(self, label: str) -> bool:
         """Check whether some model of this server has a label."""
-        return any(label_index(model.bundle.labels, label) is not None for model in self._registry.all)
+        return any(label_index(model.bundle.labels, label) is not None for model in self._registry.served)
 
     def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[FeedbackRow]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""
@@ -115,7 +115,7 @@ class FeedbackLog:
         """Return predictions that are acknowledged but not yet in Postgres."""
         if not ids:
             return {}
-        models_by_name = {model.name: model for model in self._registry.all}
+        models_by_name = {model.name: model for model in self._registry.served}
         return {
             key: Predicted(
                 models_by_name[row.model].model_id,

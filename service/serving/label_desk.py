@@ -123,7 +123,7 @@ def start_round(
     rows = rng.permutation(np.flatnonzero(rng.random(size) < probability))
     if not len(rows):
         raise NothingToLabel("by chance no prediction was drawn: try again, with a larger count")
-    moments = SampledPopulation.of(confidence, probability, len(rows))
+    moments = SampledPopulation.from_sample(confidence, probability, len(rows))
     since, until = newest.span
     new = NewRound(stream.id, since, until, size, moments.mean_confidence, moments.label_variance, by)
     ids = newest.uuids

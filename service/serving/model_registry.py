@@ -44,7 +44,7 @@ class ModelRegistry:
     """The models of this server in the order of the command line; at least one."""
 
     def __init__(self, models: Sequence[RegisteredModel]) -> None:
-        self.all = tuple(models)
+        self.served = tuple(models)
         self.answering = tuple(model for model in models if isinstance(model, ServedModel))
         self.shadows = tuple(shadow for model in self.answering for shadow in model.shadows)
 
@@ -57,10 +57,10 @@ class ModelRegistry:
             This server has no such model.
         """
         for name in names:
-            for model in self.all:
+            for model in self.served:
                 if name in (model.name, model.bundle.name):
                     return model
-        raise UnknownModel(f"no model {names[0]}, this server has {', '.join(model.name for model in self.all)}")
+        raise UnknownModel(f"no model {names[0]}, this server has {', '.join(model.name for model in self.served)}")
 
     def find_version(self, name: str, version: str) -> RegisteredModel:
         """Return one version of a model.
@@ -70,11 +70,11 @@ class ModelRegistry:
         UnknownModel
             This server does not have that version.
         """
-        for model in self.all:
+        for model in self.served:
             if model.key == (name, version):
                 return model
         raise UnknownModel(
-            f"no version {version} of {name}, this server has {', '.join(model.name for model in self.all)}; "
+            f"no version {version} of {name}, this server has {', '.join(model.name for model in self.served)}; "
             "start it with a model.toml of that version to log it"
         )
 
@@ -89,7 +89,7 @@ class ModelRegistry:
         for model in self.answering:
             if not names or model.name in names or model.bundle.name in names:
                 return model
-        registered = self.find(*names) if names else self.all[0]
+        registered = self.find(*names) if names else self.served[0]
         if isinstance(registered.bundle, Bundle):
             raise UnknownModel(
                 f"{registered.name} runs in shadow: it receives the default model's images, and no others"

@@ -20,7 +20,7 @@ class SliceLabels:
         self._values: dict[str, set[str]] = {key: set() for key in keys}
         self._max_values = max_values
 
-    def of(self, tags: Mapping[str, str]) -> list[str]:
+    def names(self, tags: Mapping[str, str]) -> list[str]:
         """Return the slices that tags belong to; the whole model is not among them."""
         return [f"{key}={self._label(tags[key], values)}" for key, values in self._values.items() if key in tags]
 

@@ -35,7 +35,7 @@ class SpooledBatch(NamedTuple):
     columns: Columns
 
     @classmethod
-    def of(cls, row: tuple[Any, ...]) -> "SpooledBatch":
+    def from_row(cls, row: tuple[Any, ...]) -> "SpooledBatch":
         """Return a row as SQLite gives it."""
         return cls(row[0], row[1], row[2], Columns(*row[3:]))
 

@@ -153,7 +153,7 @@ class Spool:
         count = size = 0
         with closing(self._reader.execute(SELECT)) as cursor:
             while count < limit and size < max_bytes and (row := cursor.fetchone()) is not None:
-                batch = SpooledBatch.of(row)
+                batch = SpooledBatch.from_row(row)
                 count += batch.predictions
                 size += batch.nbytes
                 rows.append(batch)

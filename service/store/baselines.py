@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from .arrays import pack, unpack
 from .tables import baselines, streams
 
-What = Literal["mix", "images", "all"]  # the part of a change that is accepted: class proportions, images, or both
+AcceptedPart = Literal["mix", "images", "all"]  # the class proportions of a change, its images, or both
 
 MAX_BASELINES = 10  # baselines of a stream that are kept, the newest; each holds some megabytes of traffic
 b = baselines.c
@@ -28,7 +28,7 @@ class Baseline:
     id: int
     stream_id: int
     reference_id: int
-    what: What
+    what: AcceptedPart
     since: dt.datetime
     until: dt.datetime
     rows: int
@@ -43,7 +43,7 @@ class AcceptedTraffic:
     properties (n, p) and tags as `encode_tags` gives them; and the calibration of the detector against it, once it is
     stored."""
 
-    what: What
+    what: AcceptedPart
     arrays: dict[str, NDArray[Any]]
     calibration: dict[str, NDArray[Any]] | None
 
@@ -65,7 +65,7 @@ class BaselineDraft:
         The person, key or remedy that it comes from, and why.
     """
 
-    what: What
+    what: AcceptedPart
     span: tuple[dt.datetime, dt.datetime]
     arrays: Mapping[str, NDArray[Any]]
     accepted_by: str

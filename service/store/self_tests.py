@@ -46,7 +46,7 @@ def save(connection: Connection, reference_id: int, at: dt.datetime, delay: int 
     connection.execute(statement.on_conflict_do_update(index_elements=[t.reference_id], set_=changed))
 
 
-def every(connection: Connection) -> list[SelfTestRow]:
+def load_all(connection: Connection) -> list[SelfTestRow]:
     """Return the last self-test of each reference in use."""
     query = (
         select(

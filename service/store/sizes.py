@@ -43,6 +43,6 @@ SIZES = text(
 )
 
 
-def every(connection: Connection) -> list[Size]:
+def load_all(connection: Connection) -> list[Size]:
     """Return the tables and partitions in the order of their names; what is partitioned shows as its parts."""
     return [Size(*row) for row in connection.execute(SIZES)]

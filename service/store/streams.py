@@ -80,7 +80,7 @@ class StreamRow(NamedTuple):
         return max(self.written - self.position, 0)
 
 
-def every(connection: Connection) -> list[StreamRow]:
+def load_all(connection: Connection) -> list[StreamRow]:
     """Return all streams but the retired ones, in the order of their names."""
     return _fetch(connection, "WHERE s.retired_at IS NULL ORDER BY stream")
 
@@ -96,7 +96,7 @@ def find(connection: Connection, name: str) -> StreamRow | None:
     return next(iter(_fetch(connection, condition, name=name)), None)
 
 
-def named(connection: Connection, name: str) -> StreamRow:
+def require(connection: Connection, name: str) -> StreamRow:
     """Return the stream that a person named.
 
     Raises
@@ -106,7 +106,7 @@ def named(connection: Connection, name: str) -> StreamRow:
     """
     row = find(connection, name)
     if row is None:
-        names = ", ".join(stream.stream for stream in every(connection)) or "none"
+        names = ", ".join(stream.stream for stream in load_all(connection)) or "none"
         raise TidemarkError(f"no stream {name!r}; there are: {names}")
     return row
 
@@ -119,7 +119,7 @@ def with_reference(connection: Connection, name: str) -> tuple[StreamRow, int]:
     TidemarkError
         No such stream, or no reference yet.
     """
-    row = named(connection, name)
+    row = require(connection, name)
     if row.reference_id is None:
         raise TidemarkError(f"stream {name!r} has no reference; run `tidemark reference build` first")
     return row, row.reference_id

@@ -106,7 +106,7 @@ def stream_id(engine: Engine) -> int:
     """The stream of a registered model m:1."""
     with engine.begin() as connection:
         models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-        return int(streams.every(connection)[0].id)
+        return int(streams.load_all(connection)[0].id)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tidemark.alerts.queue import open_queue
 from tidemark.monitor.monitor import Monitor
 from tidemark.pages import guidance
 from tidemark.store import baselines, feedback, streams
-from tidemark.store.baselines import What
+from tidemark.store.baselines import AcceptedPart
 from tidemark.store.engine import conninfo
 from tidemark.store.report_json import WindowReportJson
 
@@ -35,7 +35,7 @@ class Changed(Installation):
                 break
         self.send(1000, self.watching, **CHANGE)
 
-    def accept(self, what: What) -> None:
+    def accept(self, what: AcceptedPart) -> None:
         [alert] = self.alerts()
         raiser = Alerts(open_queue(conninfo(self.url)), (), "http://x")
         now = dt.datetime.now(dt.UTC)

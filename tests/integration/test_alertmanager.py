@@ -101,7 +101,7 @@ class Fired:
         self.alerts = Alerts(open_queue(conninfo(url)), [receiver], "http://tidemark.example")
         with engine.begin() as connection:
             models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-            stream = streams.every(connection)[0]
+            stream = streams.load_all(connection)[0]
             self.id = self.alerts.fire(connection, AlertDraft(stream.id, NOW, "covariate", NOW, 7, REPORT))
         work(engine, url)
 

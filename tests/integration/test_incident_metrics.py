@@ -34,7 +34,7 @@ def test_an_incident_is_new_until_somebody_acknowledges_or_mutes_it_and_gone_at_
     alerts = Alerts(open_queue(conninfo(url)), (), "http://x")
     with engine.begin() as connection:
         models.register(connection, "m", "1", "a" * 64, ["x", "y"])
-        stream_id = streams.every(connection)[0].id
+        stream_id = streams.load_all(connection)[0].id
         alert_id = alerts.fire(connection, AlertDraft(stream_id, NOW, "covariate", NOW, 7, REPORT))
         alerts.fire(connection, AlertDraft(stream_id, NOW, "concept", NOW, 7, REPORT, severity="page"))
     concept = {("concept", "page", "new"): 1.0}

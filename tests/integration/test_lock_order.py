@@ -48,13 +48,13 @@ CHANGES: dict[str, Change] = {
 def whole(registered: Engine) -> StreamRow:
     """The whole stream of a model with two slices; its row is the last one that a scan of the table meets."""
     with registered.begin() as connection:
-        stream = streams.named(connection, "m:1")
+        stream = streams.require(connection, "m:1")
         references.save(connection, stream.model_id, arrays(50))
         for name in ("camera=1", "camera=2"):
             connection.execute(tables.streams.insert().values(model_id=stream.model_id, slice=name))
     with registered.begin() as connection:
         watch.save(connection, stream.id, {"seen": 1})
-        return streams.named(connection, "m:1")
+        return streams.require(connection, "m:1")
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -76,7 +76,7 @@ def test_a_step_that_retires_a_slice_and_another_change_of_the_streams_both_comm
         other.start()
         until(lambda: waits_for_a_lock(registered), "the other session")
         for name_of_slice in ("camera=2", "camera=1"):
-            watch.retire(step, streams.named(step, f"m:1/{name_of_slice}").id, NOW)
+            watch.retire(step, streams.require(step, f"m:1/{name_of_slice}").id, NOW)
     other.join(60)
     assert not other.is_alive()
     assert errors == []

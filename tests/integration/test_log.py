@@ -331,7 +331,7 @@ def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: i
     with engine.begin() as connection:
         write(connection, predictions(5))
     with engine.begin() as connection:
-        (row,) = streams.every(connection)
+        (row,) = streams.load_all(connection)
         streams.save(connection, row.id, position=2)
         row = streams.find(connection, "m:1") or row
     assert (row.stream, row.labels, row.written, row.labels_written, row.position, row.lag) == (

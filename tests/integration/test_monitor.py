@@ -130,7 +130,7 @@ def test_a_monitor_that_is_replaced_on_the_way_finds_the_same(engine: Engine, ur
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE windows, alerts, deliveries, feedback, predictions, streams CASCADE"))
         models.register(connection, "m", "1", "a" * 64, NAMES)
-        again = int(streams.every(connection)[0].id)
+        again = int(streams.load_all(connection)[0].id)
         streams.save(connection, again, reference_id=state.reference_id)
     one.stream_id, one.rng = again, np.random.default_rng(0)
     WORLD.reference(1500, one.rng)
@@ -245,7 +245,7 @@ def test_a_retired_model_begins_again_with_its_next_prediction(installation: Ins
     installation.send(200, monitor, move=0.6)
     assert len(installation.alerts()) == 1
     with installation.engine.begin() as connection:
-        retire(connection, monitor._alerts, streams.named(connection, "m:1"), dt.datetime.now(dt.UTC))
+        retire(connection, monitor._alerts, streams.require(connection, "m:1"), dt.datetime.now(dt.UTC))
     installation.watch(monitor)
     assert installation.stream().retired_at is not None
     installation.send(30, monitor)
@@ -262,7 +262,7 @@ def test_accepted_traffic_becomes_what_the_stream_is_compared_with(installation:
     installation.send(700, monitor, move=0.6)
     assert installation.stream().state == "drifting"
     with installation.engine.begin() as connection:
-        row = streams.named(connection, "m:1")
+        row = streams.require(connection, "m:1")
         span = (start, dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1))
         now = dt.datetime.now(dt.UTC)
         acceptance.accept(connection, monitor._alerts, row, "all", span, by="a test", note="", at=now)

@@ -39,11 +39,11 @@ class Fleet(Installation):
 
     def seen(self) -> dict[str, int]:
         with self.engine.connect() as connection:
-            return {row.model_name: row.seen for row in streams.every(connection)}
+            return {row.model_name: row.seen for row in streams.load_all(connection)}
 
     def watching(self) -> dict[str, str | None]:
         with self.engine.connect() as connection:
-            names = {row.model_id: row.model_name for row in streams.every(connection)}
+            names = {row.model_id: row.model_name for row in streams.load_all(connection)}
             return {names[key]: watch.reason for key, watch in watching.of_models(connection).items()}
 
 
@@ -80,7 +80,7 @@ def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
     thread.join(PATIENCE)
     assert not thread.is_alive()
     with fleet.engine.connect() as connection:
-        assert all(row.lease_owner is None for row in streams.every(connection))
+        assert all(row.lease_owner is None for row in streams.load_all(connection))
 
 
 def test_monitors_share_the_models(fleet: Fleet) -> None:

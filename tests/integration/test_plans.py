@@ -108,7 +108,7 @@ def test_nothing_is_scanned_or_sorted(filled: Connection, stream: str) -> None:
 
 
 def test_what_is_asked_gives_what_is_there(filled: Connection) -> None:
-    ids = {row.stream: row.id for row in streams.every(filled)}
+    ids = {row.stream: row.id for row in streams.load_all(filled)}
     assert len(ids) == 2 + SLICES
     assert [target.id for target in watch.targets(filled)] == sorted(ids.values())
     assert {row.first for row in windows.last_of_each(filled).values()} == {1000}

@@ -23,14 +23,14 @@ def installation(engine: Engine, url: str) -> Installation:
 
 def row(installation: Installation) -> self_tests.SelfTestRow:
     with installation.engine.connect() as connection:
-        [outcome] = self_tests.every(connection)
+        [outcome] = self_tests.load_all(connection)
     return outcome
 
 
 def calibrate(installation: Installation) -> None:
     with installation.engine.begin() as connection:
         reference_id = row(installation).reference_id
-        detector = StreamDetector(Reference.of(references.load(connection, reference_id)))
+        detector = StreamDetector(Reference.from_arrays(references.load(connection, reference_id)))
         references.save_calibration(connection, reference_id, detector.calibration())
 
 

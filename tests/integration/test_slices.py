@@ -39,7 +39,7 @@ class Sliced(Installation):
 
     def slices(self) -> dict[str, Any]:
         with self.engine.connect() as connection:
-            return {row.slice: row for row in streams.every(connection)}
+            return {row.slice: row for row in streams.load_all(connection)}
 
     def members(self, name: str) -> list[Any]:
         """Return the newest predictions of a slice, as its checkpoint knows them."""
@@ -108,7 +108,7 @@ def test_several_monitors_and_crashes_give_each_slice_the_same(engine: Engine, u
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE windows, predictions, streams CASCADE"))
         models.register(connection, "m", "1", "a" * 64, ["a", "b", "c", "d", "e"])
-        again = int(streams.every(connection)[0].id)
+        again = int(streams.load_all(connection)[0].id)
         streams.save(connection, again, reference_id=reference_id)
     for arrays, named in parts:
         one.tagged(arrays, named)

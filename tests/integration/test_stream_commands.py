@@ -44,7 +44,7 @@ class World:
             model_id = models.register(connection, "m", "1", "a" * 64, ["a", "b", "c"])
             references.save(connection, model_id, {"embeddings": embeddings, "probabilities": probabilities})
             write(connection, logged("m:1", new_ids(600), probabilities, embeddings, None))
-            self.stream_id = streams.named(connection, "m:1").id
+            self.stream_id = streams.require(connection, "m:1").id
             raiser = Alerts(open_queue(conninfo(url)), [], "http://x")
             draft = AlertDraft(self.stream_id, START, "covariate", START, 7, REPORT)
             self.alert_id = raiser.fire(connection, draft)
@@ -57,7 +57,7 @@ class World:
 
     def names(self) -> list[str]:
         with self.engine.connect() as connection:
-            return [row.stream for row in streams.every(connection)]
+            return [row.stream for row in streams.load_all(connection)]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_retired_stream_ends_with_its_alerts(world: World) -> None:
 
 def test_the_slices_of_a_model_are_retired_with_it(world: World) -> None:
     with world.engine.begin() as connection:
-        whole = streams.named(connection, "m:1")
+        whole = streams.require(connection, "m:1")
         connection.execute(tables.streams.insert().values(model_id=whole.model_id, slice="camera=7"))
     assert run("stream", "retire", "m:1/camera=7")["resolved"] == 0
     assert world.names() == ["m:1"]
@@ -118,7 +118,7 @@ def test_streams_without_traffic_end_by_themselves_and_come_back_with_it(world: 
 def test_a_slice_without_traffic_ends_alone(world: World, url: str) -> None:
     raiser, now = Alerts(open_queue(conninfo(url)), [], "http://x"), dt.datetime.now(dt.UTC)
     with world.engine.begin() as connection:
-        whole = streams.named(connection, "m:1")
+        whole = streams.require(connection, "m:1")
         for name, hours in (("camera=7", 3), ("camera=8", 0), ("camera=9", None)):
             statement = tables.streams.insert().values(model_id=whole.model_id, slice=name)
             stream_id = connection.execute(statement.returning(tables.streams.c.id)).scalar_one()

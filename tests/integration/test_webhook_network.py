@@ -106,7 +106,7 @@ def test_receivers_are_reached_through_the_proxy_of_the_environment(
 
 
 def test_receivers_are_reached_through_the_proxy_of_the_settings(server: Server) -> None:
-    network = WebhookNetwork.of(Settings(webhook_proxy=server.url))
+    network = WebhookNetwork.from_settings(Settings(webhook_proxy=server.url))
     assert outcome(REMOTE, network) is None
     assert server.targets == [REMOTE]
 
@@ -124,7 +124,7 @@ def test_an_authority_of_the_settings_or_the_environment_is_trusted(
     server = Server(certificate)
     try:
         assert "certificate" in str(outcome(server.url, WebhookNetwork())).lower()
-        assert outcome(server.url, WebhookNetwork.of(Settings(webhook_ca=certificate))) is None
+        assert outcome(server.url, WebhookNetwork.from_settings(Settings(webhook_ca=certificate))) is None
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert outcome(server.url, WebhookNetwork()) is None
     finally:

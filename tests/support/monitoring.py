@@ -41,7 +41,7 @@ def reference_arrays(reference: Reference) -> dict[str, Any]:
 @cache
 def calibration() -> dict[str, Any]:
     """Return the calibration of the reference that all installations have, made once."""
-    reference = Reference.of(reference_arrays(WORLD.reference(1500, np.random.default_rng(0))))
+    reference = Reference.from_arrays(reference_arrays(WORLD.reference(1500, np.random.default_rng(0))))
     return StreamDetector(reference, seed=SEED).calibration()
 
 
@@ -59,7 +59,7 @@ class Installation:
             thumbnails = dict.fromkeys(range(0, 1500, 10), b"a picture")
             reference_id = references.save(connection, self.model_id, arrays, thumbnails)
             references.save_calibration(connection, reference_id, calibration())
-            self.stream_id = int(streams.every(connection)[0].id)
+            self.stream_id = int(streams.load_all(connection)[0].id)
 
     def forget_calibrations(self) -> None:
         """Leave the references as they are right after they were stored."""

@@ -129,6 +129,6 @@ class Stream:
 
 def restored(state: StreamState, prepared: PreparedReference) -> StreamState:
     """Return a state as a monitor that starts again finds it."""
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(state, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(state, BaselineKey(1), {}, {}))
     assert stored is not None
     return checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)[0]

@@ -14,7 +14,7 @@ from ...durations import parse_duration
 from ...errors import NotAcceptable
 from ...store import alerts, deliveries, streams
 from ...store.alerts import AlertRow
-from ...store.baselines import What
+from ...store.baselines import AcceptedPart
 from ..caller import Caller, caller_of
 from ..problems import Problem, documented
 from ..state import database_state
@@ -71,7 +71,7 @@ class MuteBody(BaseModel):
 class AcceptBody(BaseModel):
     """What becomes normal: the mix of classes, the images, or all of it."""
 
-    what: What = "all"
+    what: AcceptedPart = "all"
     note: Note = ""
 
 
@@ -140,7 +140,9 @@ def existing_alert(connection: Connection, alert_id: UUID) -> AlertRow:
     return row
 
 
-def accept_alert(request: Request, connection: Connection, alert: AlertRow, what: What, note: str, by: str) -> None:
+def accept_alert(
+    request: Request, connection: Connection, alert: AlertRow, what: AcceptedPart, note: str, by: str
+) -> None:
     """Accept the traffic since the change that an alert is about.
 
     Raises

@@ -32,9 +32,9 @@ def get_drift(request: Request) -> Response:
     """
     with database_state(request).engine.connect() as connection:
         models, last = watching.of_models(connection), windows.last_of_each(connection)
-        accepted, rows = baselines.current_of_all(connection), streams.every(connection)
+        accepted, rows = baselines.current_of_all(connection), streams.load_all(connection)
     states = [
-        StreamState.of(row, models.get(row.model_id), accepted.get(row.id)).with_window(last.get(row.id))
+        StreamState.from_row(row, models.get(row.model_id), accepted.get(row.id)).with_window(last.get(row.id))
         for row in rows
     ]
     return JSONResponse({"streams": states})

@@ -111,7 +111,7 @@ class DriftCollector(Collector):
             with self._engine.connect() as connection:
                 firing, models = _by_stream(alerts.open_incidents(connection)), watching.of_models(connection)
                 last = windows.last_of_each(connection)
-                rows = streams.every(connection)
+                rows = streams.load_all(connection)
                 self._models |= {(row.model_name, row.model_version) for row in rows}
                 for row in rows:
                     labels = [row.model_name, row.model_version, row.slice]
@@ -121,7 +121,7 @@ class DriftCollector(Collector):
                     samples = _stream(row, status, firing.get(row.id, ()), models.get(row.model_id), last.get(row.id))
                     for name, more, value in samples:
                         gauges[name].add_metric([*labels, *more], value)
-                for test in self_tests.every(connection):
+                for test in self_tests.load_all(connection):
                     for name, value in _self_test(test):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)
                 for outcome, count in deliveries.outcomes(connection).items():

@@ -54,7 +54,7 @@ async def readiness(state: ServerState) -> Readiness:
         database = "does not answer: predictions wait in the spool"
     spool = "full" if await asyncio.to_thread(state.spool.full) else "accepting"
     stopping = state.stopping.is_set()
-    names = [model.name for model in state.models.all]
+    names = [model.name for model in state.models.served]
     return Readiness(
         ready=spool == "accepting" and not database.startswith("the database schema") and not stopping,
         model=names[0],

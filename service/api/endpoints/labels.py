@@ -43,7 +43,7 @@ def post_round(body: RoundBody, request: Request, by: By) -> LabelDesk:
     with database_state(request).engine.begin() as connection:
         stream = named_stream(connection, body.stream)
         label_desk.start_round(connection, stream, by.name, body.count, body.population)
-        return LabelDesk.of(connection, stream, label_desk.MAX_DRAWN)
+        return LabelDesk.from_stream(connection, stream, label_desk.MAX_DRAWN)
 
 
 @router.get("/labels/next", summary="Predictions to be labelled next", responses=documented(404, 422, 503))
@@ -52,7 +52,7 @@ def get_next(
 ) -> LabelDesk:
     """Return the open requests of a stream's newest round, the accuracy so far, and what more labels would give."""
     with database_state(request).engine.connect() as connection:
-        return LabelDesk.of(connection, queried_stream(request, connection, stream), limit)
+        return LabelDesk.from_stream(connection, queried_stream(request, connection, stream), limit)
 
 
 @router.post("/labels/skip", status_code=204, summary="Skip a requested label", responses=documented(404, 422, 503))

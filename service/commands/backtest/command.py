@@ -102,7 +102,7 @@ def _rate_at(connection: Connection, row: StreamRow, since: dt.datetime, until: 
         rate = segments.rate_between(connection, row.model_id, begin, end)
         if rate is not None:
             return rate
-    whole = streams.named(connection, f"{row.model_name}:{row.model_version}")
+    whole = streams.require(connection, f"{row.model_name}:{row.model_version}")
     budget = StreamStatus.from_json(whole.status).budget
     return None if budget is None or budget.is_assumed else budget.rate
 

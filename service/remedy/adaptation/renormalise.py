@@ -45,7 +45,7 @@ def transport(source: Floats, target: Floats) -> Head:
     normal distributions (Knott and Smith 1984), where whitening and colouring would turn the space needlessly. Both
     covariances S and T have a ridge, so that directions of which little is seen stay as they are.
     """
-    before, after = Moments.of(source), Moments.of(target)
+    before, after = Moments.from_rows(source), Moments.from_rows(target)
     ridge = RIDGE * max(float(np.trace(after.covariance)) / after.mean.size, 1e-12) * np.eye(after.mean.size)
     s, t = before.covariance + ridge, after.covariance + ridge
     root, inverse = _power(s, 0.5), _power(s, -0.5)

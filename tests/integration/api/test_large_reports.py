@@ -98,7 +98,7 @@ def test_pages_of_alerts_are_bounded_and_lead_to_every_alert(
 
 def test_an_ordinary_answer_is_whole(drifting: Drifting) -> None:
     with drifting.engine.connect() as connection:
-        assert len(streams.every(connection)) == len(drifting.streams())
+        assert len(streams.load_all(connection)) == len(drifting.streams())
     answer = drifting.client.get("/alerts").json()
     assert (len(answer["alerts"]), answer["next"]) == (1, None)
 

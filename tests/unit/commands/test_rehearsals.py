@@ -55,7 +55,7 @@ def test_the_build_says_what_the_model_survives(facts: ReferenceFacts, installat
     )
     assert {line.split()[0] for line in lines[2:]} == {row["shift"] for row in rehearsed["survival"]}
     with np.load(installation / "R.npz") as stored:
-        survival = survival_of(Reference.of(dict(stored)))
+        survival = survival_of(Reference.from_arrays(dict(stored)))
     assert survival is not None
     assert [row._asdict() for row in survival.rows] == rehearsed["survival"]
     assert survival.unchanged_accuracy == pytest.approx(rehearsed["unchanged_accuracy"])
@@ -68,7 +68,7 @@ def test_a_reference_is_built_without_rehearsals_where_they_are_not_wanted(insta
     facts = build(installation, out=tmp_path / "R.npz", rehearsals=False)
     assert facts["rehearsals"] is None
     with np.load(tmp_path / "R.npz") as stored:
-        assert Reference.of(dict(stored)).rehearsals is None
+        assert Reference.from_arrays(dict(stored)).rehearsals is None
     with pytest.raises(TidemarkError, match="needs rehearsals"):
         build(installation, out=tmp_path / "R.npz", rehearsals=False, picture=tmp_path / "x.svg")
 
@@ -80,7 +80,7 @@ def test_rehearsals_survive_a_build_from_the_arrays_of_another(
         installation / "bundle", None, None, tmp_path / "again.npz", arrays_file=installation / "R.npz", power="none"
     )
     with np.load(installation / "R.npz") as first, np.load(tmp_path / "again.npz") as second:
-        before, after = Reference.of(dict(first)).rehearsals, Reference.of(dict(second)).rehearsals
+        before, after = Reference.from_arrays(dict(first)).rehearsals, Reference.from_arrays(dict(second)).rehearsals
     assert before is not None
     assert after is not None
     assert after.rehearsals == before.rehearsals

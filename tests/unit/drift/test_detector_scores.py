@@ -15,7 +15,7 @@ WIDTHS = {"embedding": 6, "log_probability": 3, "property": 2, "lengths": 2, "ra
 
 
 def test_layout_of_rows_and_block_sums() -> None:
-    layout = ColumnLayout.of(WIDTHS, whitened=4, embedding=6)
+    layout = ColumnLayout.from_widths(WIDTHS, whitened=4, embedding=6)
     assert (layout.row_width, layout.block_width, layout.grouped) == (23, 25, 17)
     assert layout.row["ratios"] == slice(13, 21)
     assert layout.block["ratios"] == slice(17, 25)
@@ -33,7 +33,7 @@ def test_layout_of_rows_and_block_sums() -> None:
 
 
 def test_layout_without_properties_has_no_group_of_them() -> None:
-    layout = ColumnLayout.of(WIDTHS | {"property": 0, "lengths": 1}, whitened=4, embedding=6)
+    layout = ColumnLayout.from_widths(WIDTHS | {"property": 0, "lengths": 1}, whitened=4, embedding=6)
     assert Leading.PROPERTY not in [group.leading for group in layout.groups()]
 
 
@@ -88,8 +88,8 @@ def test_rounding_to_float16_is_that_of_numpy() -> None:
 
 @pytest.mark.parametrize(("value", "leading"), [("E", "embedding"), ("L", "soft_label"), ("repeats", "repeats")])
 def test_leading_reads_values_of_earlier_versions(value: str, leading: str) -> None:
-    assert Leading.of(value) == leading
-    assert Leading.of("") is None
+    assert Leading.parse(value) == leading
+    assert Leading.parse("") is None
 
 
 def test_overdispersion_is_found_at_the_time_scale_that_it_has() -> None:

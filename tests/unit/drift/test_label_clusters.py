@@ -16,7 +16,7 @@ def world(request: pytest.FixtureRequest) -> tuple[ClusterScale, int]:
     rng = np.random.default_rng(d)
     embeddings = draw(2000, d, rng)
     embeddings[:, :dead] = 0
-    return ClusterScale.of(Reference(embeddings, rng.dirichlet([1, 1, 1], 2000))), d
+    return ClusterScale.from_reference(Reference(embeddings, rng.dirichlet([1, 1, 1], 2000))), d
 
 
 def draw(count: int, d: int, rng: np.random.Generator) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_a_copy_is_recognised_at_any_time_and_from_any_source(world: tuple[Clust
 def test_clusters_continue_across_batches_and_restores() -> None:
     rng = np.random.default_rng(4)
     reference = Reference(draw(2000, 16, rng), rng.dirichlet([1, 1, 1], 2000))
-    scale = ClusterScale.of(reference)
+    scale = ClusterScale.from_reference(reference)
     images, times = np.repeat(draw(700, 16, rng), 4, axis=0), np.arange(2800.0)
     whole = LabelClusters(scale).assign(images, EVEN, times, np.zeros(2800, int))
     parts, clusters = [], LabelClusters(scale)
@@ -70,14 +70,14 @@ def test_clusters_continue_across_batches_and_restores() -> None:
 
 def test_labels_without_an_embedding_stand_alone() -> None:
     rng = np.random.default_rng(5)
-    scale = ClusterScale.of(Reference(draw(100, 4, rng), rng.dirichlet([1, 1, 1], 100)))
+    scale = ClusterScale.from_reference(Reference(draw(100, 4, rng), rng.dirichlet([1, 1, 1], 100)))
     clusters = LabelClusters(scale).assign(np.full((5, 4), np.nan), EVEN[:5], np.zeros(5), np.zeros(5, int))
     assert clusters.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_under_a_constant_embedding_labels_are_told_apart_by_their_probabilities() -> None:
     rng = np.random.default_rng(6)
-    scale = ClusterScale.of(Reference(np.ones((1000, 4)), rng.dirichlet([1, 1, 1], 1000)))
+    scale = ClusterScale.from_reference(Reference(np.ones((1000, 4)), rng.dirichlet([1, 1, 1], 1000)))
     answers = rng.dirichlet([1, 1, 1], 100)
     clusters = LabelClusters(scale).assign(np.ones((100, 4)), answers, 100.0 * np.arange(100), np.zeros(100, int))
     assert len(np.unique(clusters)) > 90

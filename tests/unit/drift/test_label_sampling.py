@@ -46,7 +46,7 @@ def test_the_accuracy_is_unbiased_and_its_interval_covers(overconfidence: float,
         confidence, right = world(rng, overconfidence)
         probability = inclusion_probabilities(confidence, 200)
         drawn = rng.permutation(np.flatnonzero(rng.random(N) < probability))
-        population = SampledPopulation.of(confidence, probability, len(drawn))
+        population = SampledPopulation.from_sample(confidence, probability, len(drawn))
         rows = drawn[:labels]
         measured = sampled_accuracy(population, confidence[rows], probability[rows], right[rows])
         truth = float(right.mean())
@@ -60,14 +60,14 @@ def test_the_accuracy_is_unbiased_and_its_interval_covers(overconfidence: float,
 
 def test_active_labels_are_fewer_than_random_ones_for_the_same_width() -> None:
     confidence, _ = world(np.random.default_rng(3))
-    active = SampledPopulation.of(confidence, inclusion_probabilities(confidence, 100), 100)
-    random = SampledPopulation.of(confidence, np.full(N, 0.1), 100)
+    active = SampledPopulation.from_sample(confidence, inclusion_probabilities(confidence, 100), 100)
+    random = SampledPopulation.from_sample(confidence, np.full(N, 0.1), 100)
     assert labels_for(0.03, active.label_variance, N) < 0.7 * labels_for(0.03, random.label_variance, N)
 
 
 def test_a_population_that_is_labelled_as_a_whole_has_an_exact_accuracy() -> None:
     confidence, right = world(np.random.default_rng(4))
-    population = SampledPopulation.of(confidence, np.ones(N), N)
+    population = SampledPopulation.from_sample(confidence, np.ones(N), N)
     measured = sampled_accuracy(population, confidence, np.ones(N), right)
     assert measured.accuracy == pytest.approx(right.mean())
     assert measured.high - measured.low < 1e-9
@@ -76,7 +76,7 @@ def test_a_population_that_is_labelled_as_a_whole_has_an_exact_accuracy() -> Non
 @pytest.mark.parametrize("half_width", [0.01, 0.03, 0.1])
 def test_the_number_of_labels_for_a_width_gives_that_width(half_width: float) -> None:
     confidence, _ = world(np.random.default_rng(5))
-    variance = SampledPopulation.of(confidence, inclusion_probabilities(confidence, 200), 200).label_variance
+    variance = SampledPopulation.from_sample(confidence, inclusion_probabilities(confidence, 200), 200).label_variance
     m = labels_for(half_width, variance, N)
     assert 1.96 * np.sqrt(variance * (1 - m / N) / m) <= half_width * 1.001
     assert 1.96 * np.sqrt(variance * (1 - (m - 1) / N) / max(m - 1, 1)) >= half_width * 0.97 or m <= 2

@@ -10,7 +10,7 @@ from tests.support.worlds import World
 from tidemark.drift import Reference
 from tidemark.monitor.accepted_traffic import BaselineContext, baseline_context
 from tidemark.monitor.context_columns import ContextColumns
-from tidemark.store.baselines import AcceptedTraffic, What
+from tidemark.store.baselines import AcceptedPart, AcceptedTraffic
 from tidemark.store.calibrations import Calm
 from tidemark.store.prediction_id import id_at, times_of
 from tidemark.store.tag_codes import encode_tags
@@ -25,7 +25,9 @@ def reference() -> Reference:
     return WORLD.reference(500, np.random.default_rng(0))
 
 
-def traffic(rows: int, hours: float, what: What = "all", calibration: dict[str, Any] | None = None) -> AcceptedTraffic:
+def traffic(
+    rows: int, hours: float, what: AcceptedPart = "all", calibration: dict[str, Any] | None = None
+) -> AcceptedTraffic:
     rng = np.random.default_rng(1)
     times = [MONDAY + dt.timedelta(hours=hours) * (number / rows) for number in range(rows)]
     ids = b"".join(id_at(int(time.timestamp() * 1000), rng.bytes(10)).bytes for time in times)
@@ -39,7 +41,7 @@ def declared_calm(hours: float) -> Calm:
     columns = ContextColumns.of_traffic(times_of(accepted.arrays["ids"]), [{}] * 2000, ())
     if columns is None:
         return Calm(accepted.arrays, {})
-    context = columns.of(times_of(accepted.arrays["ids"]), [{}] * 2000)
+    context = columns.values(times_of(accepted.arrays["ids"]), [{}] * 2000)
     return Calm(accepted.arrays | {"context": context}, columns.to_arrays())
 
 

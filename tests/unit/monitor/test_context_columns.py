@@ -46,10 +46,10 @@ def test_the_hour_comes_again_each_day_and_the_weekday_each_week() -> None:
     assert weekly is not None
     moments = times(24 * 8, per_hour=1)
     for context, period in ((daily, 24), (weekly, 7 * 24)):
-        values = context.of(moments, [{}] * len(moments))
+        values = context.values(moments, [{}] * len(moments))
         np.testing.assert_allclose(values[:20], values[period : period + 20], atol=1e-9)
         assert np.abs(values[0] - values[12]).max() > 1
-    values = weekly.of(moments, [{}] * len(moments))
+    values = weekly.values(moments, [{}] * len(moments))
     assert np.abs(values[0] - values[24]).max() > 0.5
 
 
@@ -58,7 +58,7 @@ def test_frequent_values_of_the_tags_are_columns() -> None:
     assert context is not None
     assert context.tags == (("camera", "b"), ("camera", "a"))
     assert context.text == "the hour of the day and the tag camera"
-    values = context.of(times(1)[:3], [{"camera": "a"}, {"camera": "b"}, {}])
+    values = context.values(times(1)[:3], [{"camera": "a"}, {"camera": "b"}, {}])
     np.testing.assert_array_equal(values[:, -2:], [[0, 1], [1, 0], [0, 0]])
 
 

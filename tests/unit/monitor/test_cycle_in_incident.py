@@ -65,7 +65,7 @@ def prepared(log: Log) -> PreparedReference:
         "embeddings": batch.embeddings,
         "probabilities": batch.probabilities,
         "properties": batch.properties,
-        "context": context.of(batch.times, batch.tags),
+        "context": context.values(batch.times, batch.tags),
     }
     scores = DetectorScores(reference)
     calibration = StreamDetector(reference, calm=calm, scores=scores).calibration()

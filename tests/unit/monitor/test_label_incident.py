@@ -121,7 +121,7 @@ def test_a_stream_goes_on_from_its_checkpoint_and_restarts_its_evidence_with_ano
     stream.drift("covariate")
     stream.label(60, wrong=0.22)
     assert stream.state.labels is not None
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
     same, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, 125_000.0, 0.05)
     assert same.labels is not None
@@ -137,7 +137,7 @@ def test_a_stream_goes_on_from_its_checkpoint_and_restarts_its_evidence_with_ano
 def test_the_checkpoint_of_an_earlier_version_is_restored(prepared: PreparedReference) -> None:
     stream = LabelledStream(prepared)
     stream.label(400, wrong=0.3, until=AlertFired)
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
     labels, incident = stored.values["labels"], stored.values["concept"]
     assert labels is not None

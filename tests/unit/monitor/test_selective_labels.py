@@ -69,7 +69,7 @@ def test_the_sample_of_confidences_is_the_same_in_steps_of_any_size(prepared: Pr
         parts = replace(parts, seen=parts.seen + len(chunk))
     np.testing.assert_array_equal(parts.confidences, whole.confidences)
     assert len(whole.confidences) == 247
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(whole, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(whole, BaselineKey(1), {}, {}))
     assert stored is not None
     restored, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, 125_000.0, 0.05)
     np.testing.assert_array_equal(restored.confidences, whole.confidences)

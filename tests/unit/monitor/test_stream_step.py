@@ -201,7 +201,7 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
         parts.take({name: values[first : first + step] for name, values in arrays.items()})
         if first // step % 7 == 3:
             data = checkpoint.to_bytes(parts.state, BaselineKey(1), {}, {})
-            stored = checkpoint.Checkpoint.of(data)
+            stored = checkpoint.Checkpoint.from_bytes(data)
             assert stored is not None
             parts.state, reason = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)
             assert reason is None
@@ -212,7 +212,7 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
 def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared: PreparedReference) -> None:
     stream = Stream(prepared)
     stream.send(300)
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
     state, reason = checkpoint.restore_state(stored, BaselineKey(2), prepared, RUN_TIME, 0.05)
     assert reason is not None
@@ -309,7 +309,7 @@ def test_a_drift_that_comes_back_is_told_as_such_and_another_one_is_not(prepared
         stream.now += dt.timedelta(hours=2)
         stream.advance()
     assert len(stream.state.patterns) == 1
-    stored = checkpoint.Checkpoint.of(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
+    stored = checkpoint.Checkpoint.from_bytes(checkpoint.to_bytes(stream.state, BaselineKey(1), {}, {}))
     assert stored is not None
     restored, _ = checkpoint.restore_state(stored, BaselineKey(1), prepared, RUN_TIME, 0.05)
     assert restored.patterns == stream.state.patterns

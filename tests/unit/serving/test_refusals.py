@@ -43,5 +43,5 @@ def test_after_an_hour_refusals_are_no_longer_listed(server: ServerMetrics, mode
 
 
 def test_the_values_of_a_tag_are_bounded(server: ServerMetrics) -> None:
-    labels = [server.slices.of({"camera": value, "site": "x"}) for value in "abca"]
+    labels = [server.slices.names({"camera": value, "site": "x"}) for value in "abca"]
     assert labels == [["camera=a"], ["camera=b"], ["camera=other"], ["camera=a"]]
