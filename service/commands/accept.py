@@ -23,7 +23,7 @@ class AcceptedSpan(TypedDict):
     """The printed content of `tidemark accept`."""
 
     stream: str
-    what: AcceptedPart  # that was accepted: all where a mix would have taken accepted images back
+    what: AcceptedPart  # "all" if "mix" would have withdrawn images that were accepted before
     rows: int  # predictions of the span
     since: str
     until: str
