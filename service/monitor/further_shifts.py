@@ -116,7 +116,7 @@ def _caught_up(
     processed = 0
     if batch is not None and len(batch):
         properties = fill_missing(prepared.reference, batch.ids, batch.properties)
-        context = None if prepared.context is None else prepared.context.of(batch.times, batch.tags)
+        context = None if prepared.context is None else prepared.context.values(batch.times, batch.tags)
         second.detector.update(batch.embeddings, batch.probabilities, properties, context)
         processed = len(batch)
     update.count(further_shifts_missed=incoming.count - processed)
