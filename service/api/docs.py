@@ -1,4 +1,7 @@
-"""`GET /openapi.json`, and `GET /docs`: the same as a page that needs no script and nothing from another server."""
+"""`GET /openapi.json`, and `GET /docs`: the same as a page that needs no script and nothing from another server.
+
+Both are answered in a thread: the document is made for the first request, which takes some tenths of a second.
+"""
 
 import json
 from typing import Any
@@ -14,13 +17,13 @@ templates = Environment(loader=PackageLoader(__package__), autoescape=True, trim
 
 
 @router.get("/openapi.json")
-async def get_openapi_document(request: Request) -> Response:
+def get_openapi_document(request: Request) -> Response:
     """Return the description of the API; its server is the path under which the client sees this one."""
     return JSONResponse(request.app.openapi() | {"servers": [{"url": path_prefix.get() or "/"}]})
 
 
 @router.get("/docs")
-async def get_docs(request: Request) -> Response:
+def get_docs(request: Request) -> Response:
     """Show the description of the API."""
     document = request.app.openapi()
     html = templates.get_template("docs.html").render(

@@ -1,12 +1,16 @@
 """What OpenAPI says of parameters that several endpoints share, and of the API keys."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
+from .. import __version__
 from .middleware.api_keys import OPEN_PATHS
 
+TITLE = "Tidemark"
+SUMMARY = "Serves an image classifier and notices when the world it was trained on has moved"
 TAG_PARAMETER: dict[str, Any] = {
     "name": "tag",
     "in": "query",
@@ -31,9 +35,9 @@ def model_parameter(otherwise: str) -> dict[str, Any]:
     }
 
 
-def describe(app: FastAPI, secured: bool) -> dict[str, Any]:
-    """Return the application's OpenAPI document; with API keys it says which requests need one."""
-    document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+def describe(routes: Sequence[BaseRoute], secured: bool) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes; with API keys it says which requests need one."""
+    document = get_openapi(title=TITLE, version=__version__, summary=SUMMARY, routes=routes)
     if secured:
         document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
         for path, operations in document["paths"].items():

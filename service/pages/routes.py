@@ -23,7 +23,7 @@ from ..store.report_json import StreamReportJson
 from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
 from ..store.watching import Watching
-from . import alert_actions, evidence_history, label_desk
+from . import alert_actions, evidence_history
 from . import report_images as images
 from .forms import set_token
 from .rendering import render_page
@@ -76,8 +76,6 @@ class OverviewStream(TypedDict):
 
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
-router.include_router(alert_actions.router)
-router.include_router(label_desk.router)
 
 
 @router.get("/")

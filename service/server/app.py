@@ -1,16 +1,19 @@
 """Wires the rooms together into one server process."""
 
+import functools
 import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .. import __version__
@@ -38,6 +41,8 @@ from ..api.middleware.security_headers import SecurityHeaders
 from ..api.open_inference import infer, metadata
 from ..errors import ConfigurationError
 from ..inference.bundle import AnyBundle, Bundle
+from ..pages import alert_actions as alert_forms
+from ..pages import label_desk
 from ..pages import routes as pages
 from ..serving.counters import ModelMetrics, ServerMetrics
 from ..serving.model_registry import RegisteredModel
@@ -54,8 +59,11 @@ GZIP_LEVEL = 4  # level between 1 and 9; a tenth larger than 9, and four times a
 STATEMENT_TIMEOUT_SECONDS = 30  # time after which Postgres gives up a query of the API
 ROUTERS = [
     *(module.router for module in (predict, metadata, infer, observe, cloud_events, feedback, labels)),
-    *(module.router for module in (drift, alerts, alert_actions, thumbnails, health, metrics, docs, pages)),
+    *(module.router for module in (drift, alerts, alert_actions, thumbnails, health, metrics, docs)),
+    *(module.router for module in (alert_forms, label_desk, pages)),
 ]
+# The routes are used as their modules made them: FastAPI's `include_router` makes each again at every start.
+ROUTES = [route for router in ROUTERS for route in router.routes]
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +141,8 @@ def create_app(
             yield
 
     app = Application(
-        title="Tidemark",
-        summary="Serves an image classifier and notices when the world it was trained on has moved",
+        title=openapi.TITLE,
+        summary=openapi.SUMMARY,
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,  # /openapi.json and /docs are ours: they work behind a prefix and without other servers
@@ -142,19 +150,23 @@ def create_app(
         telemetry={"metrics": False, "logs": False},  # `/metrics` is ours; asking whether they are wanted takes time
     )
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
-    document = openapi.describe(app, secured=bool(settings.api_keys))
-    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.router.routes.extend(ROUTES)
+    app.openapi = lambda: _document(bool(settings.api_keys))  # type: ignore[method-assign]
     _add_middleware(app, settings, server_metrics, body_budget)
     return app
+
+
+@functools.cache
+def _document(secured: bool) -> dict[str, Any]:
+    """Return the OpenAPI document, which is made when it is asked for: it takes longer than the rest of a start."""
+    return openapi.describe(ROUTES, secured)
 
 
 def _add_middleware(
     app: Application, settings: Settings, server_metrics: ServerMetrics, body_budget: BodyBudget
 ) -> None:
     """Add what requests pass on their way to the router."""
-    paths = frozenset(path for path in app.openapi()["paths"] if "{" not in path)
+    paths = frozenset(route.path for route in ROUTES if isinstance(route, Route) and "{" not in route.path)
     layers = [Middleware(SecurityHeaders, answered=server_metrics.request_answered, paths=paths)]
     if settings.cors_origins:
         cors = Middleware(
