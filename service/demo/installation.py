@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,13 @@ import numpy as np
 
 from ..errors import TidemarkError
 from ..inference.bundle_builder import init_bundle
+from ..polling import wait_until
 from .scans import Scans, scan
 
 MODEL = Path(__file__).parent / "digits.onnx"
 REFERENCE_ROWS = 4000
-READY_SECONDS = 180.0
+READY_SECONDS = 180.0  # longest wait for the service to answer
+READY_PAUSE = 0.1  # seconds between two requests to it
 
 
 @contextmanager
@@ -70,16 +71,19 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
 
 
 def _await_ready(client: httpx.Client, process: subprocess.Popen[Any], log: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    raise TidemarkError(f"the service did not become ready: {lines[-1] if lines else 'no output'}")
+    def is_ready_or_ended() -> bool:
+        return _is_ready(client) or process.poll() is not None
+
+    if not wait_until(is_ready_or_ended, READY_SECONDS, READY_PAUSE) or process.poll() is not None:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise TidemarkError(f"the service did not become ready: {lines[-1] if lines else 'no output'}")
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _check_port(port: int) -> None:

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from ..polling import wait_until
 from .installation import installation
 from .receiver import Receiver
 from .scans import halves
@@ -25,6 +26,8 @@ BATCH = 20  # predictions between two requests for the drift state
 RATE = 150.0  # predictions that are sent in a second
 CLIENTS = 4  # threads that send images
 SETTLE_SECONDS = 20.0  # longest wait for the monitor to catch up, and for a delivery to arrive
+CALM_SECONDS = 1.0  # wait for a delivery that a calm stage must not cause
+PAUSE = 0.1  # seconds between two checks of a state
 SETTINGS = {
     "TIDEMARK_WINDOW_SIZE": "200",
     "TIDEMARK_EXPECTED_RUN_TIME": "100000",
@@ -110,9 +113,8 @@ class _Script:
         return self._outcome(stage, webhooks_before, planted_at)
 
     def _outcome(self, stage: Stage, webhooks_before: int, planted_at: int) -> StageOutcome:
-        end = time.monotonic() + (SETTLE_SECONDS if stage.kind != "none" else 1.0)
-        while not self._receiver.firing(webhooks_before) and time.monotonic() < end:
-            time.sleep(0.1)
+        seconds = SETTLE_SECONDS if stage.kind != "none" else CALM_SECONDS
+        wait_until(lambda: bool(self._receiver.firing(webhooks_before)), seconds, PAUSE)
         firing = self._receiver.firing(webhooks_before)
         result = StageOutcome(stage, alerts=len(firing))
         if firing:
@@ -154,9 +156,7 @@ class _Script:
     def _catch_up(self, wait: bool) -> None:
         """Let the monitor keep pace, so that predictions until the alarm are counted fairly."""
         allowed = 0 if wait else 3 * BATCH
-        end = time.monotonic() + SETTLE_SECONDS
-        while self._sent - self._state().get("predictions", 0) > allowed and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: self._sent - self._state().get("predictions", 0) <= allowed, SETTLE_SECONDS, PAUSE)
 
 
 def _wait_for_interrupt() -> None:

@@ -2,11 +2,11 @@
 
 import os
 import sqlite3
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..polling import wait_until
 from . import rejected as rejected_batches
 from .file import SUFFIX, is_disk_full, open_to_read
 from .spool import DAMAGED
@@ -72,11 +72,13 @@ def _missing(folder: Path) -> SpoolState:
 def _is_forwarding(files: list[Path]) -> bool:
     """Check whether the oldest prediction of every file is forwarded within PROGRESS_SECONDS."""
     oldest = {path: first for path in files if (first := _first(path)) is not None}
-    deadline = time.monotonic() + PROGRESS_SECONDS
-    while oldest and time.monotonic() < deadline:
-        time.sleep(PAUSE)
-        oldest = {path: first for path, first in oldest.items() if _first(path) == first}
-    return not oldest
+
+    def are_forwarded() -> bool:
+        for path in [path for path, first in oldest.items() if _first(path) != first]:
+            del oldest[path]
+        return not oldest
+
+    return wait_until(are_forwarded, PROGRESS_SECONDS, PAUSE)
 
 
 def _pending(path: Path) -> int:

@@ -203,7 +203,7 @@ def test_predictions_that_nobody_forwards_are_counted(
 def test_predictions_that_are_being_forwarded_are_no_fault(
     patient: Patient, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidemark.spool.inspection.time.sleep", lambda _: spool.discard(spool.peek(10).last))
+    monkeypatch.setattr("tidemark.polling.time.sleep", lambda _: spool.discard(spool.peek(10).last))
     assert inspection.inspect(patient.folder / "spool").problem is None
 
 

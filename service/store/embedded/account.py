@@ -6,12 +6,12 @@ import pwd
 import shutil
 import stat
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from ...errors import DatabaseError
+from ...polling import wait_until
 
 NAME = "pgserver"  # account that is created for the server when Tidemark runs as root
 FALLBACK = "nobody"  # account for systems without useradd
@@ -117,13 +117,18 @@ def _name(uid: int) -> str | None:
 def _created() -> pwd.struct_passwd | None:
     """Return the server's own account, created now if necessary, or None if this system cannot create one."""
     useradd = shutil.which("useradd", path=SYSTEM_PATH)
-    end = time.monotonic() + CREATE_SECONDS
-    while True:
-        try:
-            return pwd.getpwnam(NAME)
-        except KeyError:
-            if useradd is None or time.monotonic() > end:
-                return None
+    if useradd is not None:
         command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", NAME]
-        if subprocess.run(command, capture_output=True).returncode != 0:  # noqa: S603
-            time.sleep(CREATE_PAUSE)
+
+        def exists_or_created() -> bool:  # useradd fails while another process creates the account
+            return _entry() is not None or subprocess.run(command, capture_output=True).returncode == 0  # noqa: S603
+
+        wait_until(exists_or_created, CREATE_SECONDS, CREATE_PAUSE)
+    return _entry()
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(NAME)
+    except KeyError:
+        return None

@@ -1,11 +1,12 @@
 """The embedded server's main process: found by its pid file, and signalled only after it has proved its identity."""
 
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from ...polling import wait_until
 
 PID_FILE = "postmaster.pid"
 PID_FILE_LINES = 8  # lines of a ready server's file; the second is the path of its data, which may have line breaks
@@ -13,7 +14,6 @@ SOCKET_LINE = 4  # number of the line with the socket's folder, counted from the
 READY = "ready"  # last line of the pid file of a server that accepts connections
 FAST_STOP_SECONDS = 2.0  # seconds for a fast shutdown, which ends sessions and writes a checkpoint
 IMMEDIATE_STOP_SECONDS = 1.0  # seconds for an immediate one, after which the next start replays the WAL
-
 POLL_SECONDS = 0.05  # seconds between two checks whether it has ended
 
 
@@ -71,21 +71,16 @@ def stop(postmaster: Postmaster) -> None:
             postmaster.process.send_signal(number)
         except psutil.NoSuchProcess:
             return
-        if _ends_within(postmaster.process, seconds):
+        if wait_until(lambda: _has_ended(postmaster.process), seconds, POLL_SECONDS):
             return
 
 
-def _ends_within(process: psutil.Process, seconds: float) -> bool:
-    """Wait for the end of a process; a zombie has ended, although its parent has not collected it."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(POLL_SECONDS)
-    return False
+def _has_ended(process: psutil.Process) -> bool:
+    """Check whether a process has ended; a zombie has, although its parent has not collected it."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _is_server_of(process: psutil.Process, folder: Path) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from ...errors import ConfigurationError, DatabaseError
-from . import cluster, postmaster, programs
+from ...polling import wait_until
+from . import cluster, postmaster, programs, server_log
 from .account import Account, server_account
 from .sharing import Membership, exclusive
 from .socket_folder import choose_socket_folder
@@ -25,7 +26,6 @@ ATTEMPT_PAUSE = 0.25  # seconds between them
 OLD_PROCESSES = "shared memory block"  # part of Postgres' message while they do
 VISIBLE_SECONDS = 20.0  # seconds in which another user of the server restarts it
 WATCH_SECONDS = 0.5  # seconds between two checks whether the server lives
-MAX_LOG_BYTES = 10_000_000  # bytes of the server's log that are carried over a start
 
 logger = logging.getLogger(__name__)
 
@@ -83,20 +83,19 @@ class EmbeddedServer:
         Where others use it already, one of them restarts it: it could also run where this process cannot see it, in
         another container on the same volume.
         """
-        end = time.monotonic() + VISIBLE_SECONDS
-        while True:
-            with exclusive(self._folder) as lock:
-                running = postmaster.find(self._folder)
-                if running is not None or self._membership.is_alone():
-                    self._membership.join()
-                    self._ensure_running(lock)
-                    return
-            if time.monotonic() > end:
-                raise DatabaseError(
-                    f"the embedded Postgres in {self._folder} is used by a process that this one cannot see, "
-                    "in another container or on another machine: set TIDEMARK_DATABASE_URL to share a database"
-                )
-            time.sleep(WATCH_SECONDS)
+        if not wait_until(self._try_enter, VISIBLE_SECONDS, WATCH_SECONDS):
+            raise DatabaseError(
+                f"the embedded Postgres in {self._folder} is used by a process that this one cannot see, "
+                "in another container or on another machine: set TIDEMARK_DATABASE_URL to share a database"
+            )
+
+    def _try_enter(self) -> bool:
+        with exclusive(self._folder) as lock:
+            if postmaster.find(self._folder) is None and not self._membership.is_alone():
+                return False
+            self._membership.join()
+            self._ensure_running(lock)
+            return True
 
     def leave(self) -> None:
         """Stop being a user of the server, and end it if nobody else is one."""
@@ -191,8 +190,7 @@ class EmbeddedServer:
         command = [str(binaries / "postgres"), "-D", str(self._folder)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".old"))
+        server_log.bound(self._log)
         with self._log.open("ab") as log:
             if not account.is_current:
                 os.fchown(log.fileno(), account.uid, account.gid)  # so that other tools can start the server, too
@@ -208,28 +206,24 @@ class EmbeddedServer:
             )
 
     def _await_ready(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while True:
-            ended = self._child is not None and self._child.poll() is not None
-            running = postmaster.find(self._folder)
-            if running is not None and running.is_ready:
-                return
-            if self.leaving.is_set():
-                raise DatabaseError(f"the embedded Postgres in {self._folder} is no longer needed")
-            if (ended and running is None) or time.monotonic() > end:
-                raise DatabaseError(
-                    f"the embedded Postgres in {self._folder} does not start: {self._last_log_lines()}; see {self._log}"
-                )
-            time.sleep(START_PAUSE)
+        if not wait_until(self._is_ready, START_SECONDS, START_PAUSE):
+            raise self._start_error()
 
-    def _last_log_lines(self) -> str:
-        """Return the newest line of the log that names an error."""
-        try:
-            lines = self._log.read_text(errors="replace").splitlines()[-50:]
-        except OSError as error:
-            return f"no log ({error.strerror})"
-        errors = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error" in line.lower()]
-        return (errors or lines or ["no reason given"])[-1].strip()
+    def _is_ready(self) -> bool:
+        """Check whether the server accepts connections; raise DatabaseError if it never will."""
+        has_ended = self._child is not None and self._child.poll() is not None
+        running = postmaster.find(self._folder)
+        if running is not None and running.is_ready:
+            return True
+        if self.leaving.is_set():
+            raise DatabaseError(f"the embedded Postgres in {self._folder} is no longer needed")
+        if has_ended and running is None:
+            raise self._start_error()
+        return False
+
+    def _start_error(self) -> DatabaseError:
+        error = server_log.last_error(self._log)
+        return DatabaseError(f"the embedded Postgres in {self._folder} does not start: {error}; see {self._log}")
 
     def _reap(self) -> None:
         """Collect the exit status of a server that this process started, so that no zombie stays."""

@@ -2,12 +2,12 @@
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import ConfigurationError, DatabaseError
+from ...polling import wait_until
 
 LOCK_SECONDS = 120.0  # seconds to wait for a process that creates or starts the server
 LOCK_PAUSE = 0.05  # seconds between two attempts
@@ -24,11 +24,8 @@ def exclusive(folder: Path) -> Iterator[int]:
     """
     descriptor = _open(folder.with_name(folder.name + ".lock"))
     try:
-        end = time.monotonic() + LOCK_SECONDS
-        while not _try_lock(descriptor, fcntl.LOCK_EX):
-            if time.monotonic() > end:
-                raise DatabaseError(f"the embedded Postgres in {folder} is being started by a process that hangs")
-            time.sleep(LOCK_PAUSE)
+        if not wait_until(lambda: _try_lock(descriptor, fcntl.LOCK_EX), LOCK_SECONDS, LOCK_PAUSE):
+            raise DatabaseError(f"the embedded Postgres in {folder} is being started by a process that hangs")
         yield descriptor
     finally:
         os.close(descriptor)
