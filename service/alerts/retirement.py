@@ -4,7 +4,7 @@ import datetime as dt
 
 from sqlalchemy import Connection, Engine
 
-from ..store import slices, streams
+from ..store import streams, watch
 from ..store.streams import StreamRow
 from .lifecycle import Alerts
 
@@ -15,12 +15,13 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
     The stream of a whole model takes those of its slices with it. The next prediction of its name makes it a new one.
     """
     streams.lock_model(connection, stream.model_id)
-    rows = (
-        [stream] if stream.slice else [row for row in streams.load_all(connection) if row.model_id == stream.model_id]
-    )
+    rows = [stream]
+    if not stream.slice:
+        rows = [row for row in streams.load_all(connection) if row.model_id == stream.model_id]
     ended = 0
     for row in rows:
-        slices.retire(connection, row.id, at)
+        watch.retire(connection, row.id, at)
+        watch.save(connection, row.id, {"status": {}})
         ended += alerts.resolve_all(connection, row.id, at, "retired")
     return ended
 

@@ -1,4 +1,4 @@
-"""One attempt to send an event over HTTP, and queries that do not hold up the loop that waits for receivers."""
+"""Signs an event and tries once to send it over HTTP; queries run in threads, so that no receiver waits for them."""
 
 import asyncio
 import datetime as dt

@@ -16,7 +16,7 @@ from ..settings import Settings
 from ..store import alerts as alert_rows
 from ..store import baselines, streams
 from ..store.baselines import AcceptedPart
-from ..store.opened import opened
+from ..store.open_database import open_database
 
 
 class AcceptedSpan(TypedDict):
@@ -99,7 +99,7 @@ def incidents() -> Iterator[tuple[Connection, Alerts]]:
     """Yield a transaction on the database of the settings, and the incidents that it may end."""
     settings = Settings.load()
     queue = open_queue("")  # each job is put into it over a connection of the engine
-    with opened(settings) as engine, engine.begin() as connection:
+    with open_database(settings) as engine, engine.begin() as connection:
         yield connection, Alerts(queue, settings.webhook_urls, settings.public_url)
 
 

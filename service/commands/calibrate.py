@@ -15,7 +15,7 @@ from ..monitor.context_columns import MIN_CYCLES, ContextColumns
 from ..monitor.missing_properties import fill_missing
 from ..settings import Settings
 from ..store import baselines, calibrations, streams, traffic
-from ..store.opened import opened
+from ..store.open_database import open_database
 from ..store.stream_status import StreamStatus
 
 MAX_ROWS = 20_000  # predictions that are used; of a longer span, runs of 200 spread over all of it
@@ -53,7 +53,7 @@ def calibrate(stream: str, since: dt.datetime, until: dt.datetime, context: str 
     if context not in CONTEXTS:
         raise ConfigurationError(f"--context: expected one of {', '.join(CONTEXTS)}, got {context!r}")
     settings = Settings.load()
-    with opened(settings) as engine:
+    with open_database(settings) as engine:
         with engine.connect() as connection:
             row, reference_id = streams.with_reference(connection, stream)
             if baselines.current(connection, row.id) is not None:

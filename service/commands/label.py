@@ -12,7 +12,7 @@ from ..serving.feedback import label_rows
 from ..serving.shadow import shadow_id
 from ..settings import Settings
 from ..store import feedback, models, streams
-from ..store.opened import opened
+from ..store.open_database import open_database
 from ..store.prediction_id import time_of
 
 BY = "command line"  # name that is recorded for requests of labels from a command
@@ -73,7 +73,7 @@ def label_next(stream: str, count: int | None, out: Path | None) -> LabelRoundFa
     """
     if out is not None and out.suffix not in SUFFIXES:
         raise TidemarkError(f"--out: expected a name that ends with .csv or .json, got {out}")
-    with opened(Settings.load()) as engine:
+    with open_database(Settings.load()) as engine:
         with engine.begin() as connection:
             row = streams.require(connection, stream)
             state = label_desk.round_state(connection, row)
@@ -128,7 +128,7 @@ def import_labels(path: Path) -> dict[str, int]:
         labels = {UUID(item.id): item.label for item in items}
     except (OSError, ValueError) as error:
         raise TidemarkError(f"{path}: {error}") from None
-    with opened(Settings.load()) as engine, engine.begin() as connection:
+    with open_database(Settings.load()) as engine, engine.begin() as connection:
         rows = label_rows(connection, labels)
         accepted = len(rows)
         for name in models.ids(connection):

@@ -22,7 +22,7 @@ from ..monitor.budget import stream_budget
 from ..remedy.adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
-from ..store.opened import opened
+from ..store.open_database import open_database
 from ..store.report_json import SurvivalJson
 from .reference_arrays import read_arrays
 from .reference_detectable import DetectableAtRate, detectable_at_rates
@@ -103,7 +103,7 @@ def build_reference(
     if thumbnails and out is not None:
         raise TidemarkError("--thumbnails are kept with a stored reference: leave out --out")
     if out is None:
-        with opened(Settings.load()):
+        with open_database(Settings.load()):
             pass  # an error of the database shows before the model runs, not after
     built = _build(folder, images, limit, thumbnails, arrays_file)
     reference = _reference_of(built)
@@ -184,7 +184,7 @@ def store(
     """Store a reference with its detector's calibration in Postgres, pinned to the model's SHA-256; return its id."""
     settings = Settings.load()
     calibration = StreamDetector(reference, stream_budget(settings).detector).calibration()
-    with opened(settings) as engine, engine.begin() as connection:
+    with open_database(settings) as engine, engine.begin() as connection:
         labels = list(bundle.labels)
         model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, labels, bundle.former_sha256)
         if not isinstance(bundle, Bundle):

@@ -23,7 +23,7 @@ from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
 from ..settings import Settings
 from ..store import streams
-from ..store.opened import opened
+from ..store.open_database import open_database
 from ..store.stream_status import StreamStatus
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def create_remedies(
     require_empty(out)
     settings = Settings.load()
     loaded = None if bundle is None else bundles.load(bundle)
-    with opened(settings) as engine, engine.connect() as connection:
+    with open_database(settings) as engine, engine.connect() as connection:
         traffic = span.load(connection, stream, since, until)
         status = StreamStatus.from_json(streams.require(connection, stream).status)
     run_time = stream_budget(settings, pace_of(status)).labels

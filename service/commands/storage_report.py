@@ -11,7 +11,7 @@ from rich.table import Table
 from ..settings import Settings
 from ..store import retention, sizes
 from ..store.cleanup import BOUNDS
-from ..store.opened import opened
+from ..store.open_database import open_database
 from ..store.predictions import PARTITIONED
 from ..store.sizes import Size
 
@@ -53,7 +53,7 @@ class StorageReport(TypedDict):
 def vacuum_report() -> StorageReport:
     """Return the sizes of all tables and days, bytes a prediction, and advice."""
     settings = Settings.load()
-    with opened(settings) as engine, engine.connect() as connection:
+    with open_database(settings) as engine, engine.connect() as connection:
         tables = sizes.load_all(connection)
     return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
 

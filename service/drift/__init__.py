@@ -1,7 +1,8 @@
 """Drift statistics: arrays in, results out. Imports numpy and scipy only."""
 
-from .concept import ConceptMonitor
+from .detector import StreamDetector
 from .label_agreement import Agreement, LabelEvidence
+from .label_monitor import ConceptMonitor
 from .label_records import LabelTrace
 from .learnt_slopes import LearntContext
 from .power import power_table
@@ -20,7 +21,6 @@ from .report import (
 )
 from .samples import Sample
 from .scores import DetectorScores
-from .stream import StreamDetector
 from .views import Leading
 from .window import WindowTest
 

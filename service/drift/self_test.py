@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .detector import StreamDetector
 from .reference import Reference
-from .stream import StreamDetector
 
 CALM_ROWS = 300  # calm predictions before the shift, in which a working detector does not alarm
 MAX_DELAY = 2_000  # predictions after the shift, within which a working detector alarms; it needs 10 to 50

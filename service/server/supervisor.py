@@ -12,7 +12,7 @@ from types import FrameType
 
 from ..settings import Settings, warn_of_unknown_variables
 from ..store import engine as engines
-from ..store.opened import opened
+from ..store.open_database import open_database
 from .checks import check
 from .listening import bind, link, reserve_grpc_port, warn_if_open
 from .options import ServeOptions
@@ -35,7 +35,7 @@ def up(options: ServeOptions) -> int:
     options = options.completed(settings)
     warn_of_unknown_variables()
     warn_if_open(settings, options.host)
-    with engines.database(settings) as url, opened(settings):
+    with engines.database(settings) as url, open_database(settings):
         check(options, url)
         stop = _StopSignal()
         for listener in [*bind(options.host, options.port), *reserve_grpc_port(options)]:

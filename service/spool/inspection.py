@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..polling import wait_until
-from . import rejected as rejected_batches
+from . import rejected_batches
 from .file import SUFFIX, is_disk_full, open_to_read
 from .spool import DAMAGED
 

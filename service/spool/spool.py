@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
 from ..store.logged import Logged
-from . import file, rejected
+from . import file, rejected_batches
 from .encoding import COLUMNS, encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
 
@@ -177,10 +177,10 @@ class Spool:
 
     def set_aside(self, seq: int, reason: str) -> int:
         """Move a batch to the spool's file of rejected ones; return its number of predictions."""
-        row = self._reader.execute(rejected.SELECT, (seq,)).fetchone()
+        row = self._reader.execute(rejected_batches.SELECT, (seq,)).fetchone()
         if row is None:
             return 0
-        rejected.keep(self.path, row, reason)
+        rejected_batches.keep(self.path, row, reason)
         self._delete("seq = ?", seq)
         return int(row[1])
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from ...errors import ConfigurationError, TidemarkError
 from ...settings import Settings
 from ...store import alerts, segments, streams
-from ...store.opened import opened_with_url
+from ...store.open_database import open_database_with_url
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from .cluster import run_tasks
@@ -55,7 +55,7 @@ def backtest(
     if until <= since:
         raise ConfigurationError(f"--until: expected a time after {since.isoformat()}, got {until.isoformat()}")
     compared = variants(assignments)
-    with opened_with_url(Settings.load()) as (engine, url):
+    with open_database_with_url(Settings.load()) as (engine, url):
         return _compare(engine, url, stream, (since, until), compared, changes, dask, parts)
 
 

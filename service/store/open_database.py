@@ -11,7 +11,7 @@ from . import schema
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Engine]:
+def open_database(settings: Settings) -> Iterator[Engine]:
     """Yield an engine on the database of the settings, reachable and with the current schema.
 
     Only the embedded database is migrated on the way: a shared one may have servers of an older version.
@@ -23,13 +23,13 @@ def opened(settings: Settings) -> Iterator[Engine]:
     DatabaseError
         The database cannot be reached, or its schema is older than this version.
     """
-    with opened_with_url(settings) as (engine, _):
+    with open_database_with_url(settings) as (engine, _):
         yield engine
 
 
 @contextmanager
-def opened_with_url(settings: Settings) -> Iterator[tuple[Engine, str]]:
-    """Yield an engine as `opened` does, and the URL by which other processes reach the same database."""
+def open_database_with_url(settings: Settings) -> Iterator[tuple[Engine, str]]:
+    """Yield an engine as `open_database` does, and the URL by which other processes reach the same database."""
     with engines.database(settings) as url:
         engine = engines.connect(url)
         try:
