@@ -119,7 +119,8 @@ def test_transparency_is_composited_on_white(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "YCbCr", "I"])
 def test_every_mode_becomes_the_model_s(mode: str) -> None:
     image = scene(28, 28).convert("L").convert("I") if mode == "I" else scene(28, 28).convert(mode)
-    data = encoded(image, "TIFF" if mode in ("CMYK", "YCbCr", "I") else "PNG")
+    # Pillow before 13 cannot read its own TIFF of YCbCr without compression.
+    data = encoded(image, "TIFF", compression="tiff_lzw") if mode in ("CMYK", "YCbCr", "I") else encoded(image)
     for target in ("L", "RGB"):
         pixels = decode(data, spec(mode=target), MANY).pixels.astype(float)
         expected = np.asarray(scene(28, 28).convert("L").convert(target))
