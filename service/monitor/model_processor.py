@@ -9,14 +9,14 @@ from sqlalchemy import Connection, Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import label_log, log, log_batch, streams, watch
+from ..store import log, log_batch, streams, watch
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
 from .events import BaselineRequest, WindowRequest
 from .explanations import Explanations
 from .further_shift_watch import FurtherShiftInput
-from .labels import MAX_LABELS
+from .label_reading import read_labels
 from .loading import load_model, rebase_state
 from .model_state import REFERENCE, WHOLE, ModelInput, ModelState, ModelTransition, baseline_of
 from .model_step import advance
@@ -159,15 +159,23 @@ class ModelProcessor:
         """Return what came in since the last step."""
         reference = prepared[WHOLE].reference
         sizes = reference.embeddings.shape[1], reference.classes
-        batch = labels = None
+        batch = None
         if state.position < model.written:
             batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
-        if state.label_position < model.labels_written:
-            labels = label_log.read(connection, model.model_id, state.label_position, MAX_LABELS, *sizes)
         if model.retries.must_skip and state.position == model.stored_position:
             batch = log_batch.skipped(state.position + 1, state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
             batch = log_batch.skipped(state.position + 1, model.written, EXPIRED, *sizes)
+        processed = state.position if batch is None else batch.last
+        labels = read_labels(
+            connection,
+            model.model_id,
+            state.label_position,
+            model.labels_written,
+            processed,
+            processed < model.written,
+            sizes,
+        )
         further = {
             name: FurtherShiftInput(
                 watch.key,

@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from tidemark.store import label_log, log, log_writer, models, predictions, segments
+from tidemark.store import label_log, log, log_writer, models, prediction_positions, predictions, segments
 from tidemark.store.prediction_id import id_at
+from tidemark.store.prediction_positions import positions_of
 
 DAYS, SEGMENTS, ROWS = 8, 400, 20  # segments a day, rows of each
 D, K = 2, 2
@@ -82,7 +83,7 @@ def plans(connection: Connection, monkeypatch: pytest.MonkeyPatch, ask: Callable
     """Return the nodes of the plans of what `ask` executes."""
     raw: Any = connection.connection.driver_connection
     recorder = Recorder(raw)
-    for module in (log, label_log, predictions, segments):
+    for module in (log, label_log, prediction_positions, predictions, segments):
         monkeypatch.setattr(module, "raw", lambda _: recorder)
     assert ask() is not None
     monkeypatch.undo()
@@ -109,6 +110,7 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "between": lambda c: log.between(c, 1, SPAN, SPAN + dt.timedelta(minutes=50), 2000, D, K),
     "ends": log.ends,
     "labels": lambda c: label_log.read(c, 1, 5000, 200, D, K),
+    "positions of ids": lambda c: positions_of(c, 1, IDS),
     "rows of ids": lambda c: predictions.by_ids(c, IDS, "p.id"),
 }
 

@@ -12,7 +12,7 @@ from tests.support.monitoring import WORLD, Installation
 from tests.support.worlds import Arrays
 from tidemark.commands.calibrate import calibrate
 from tidemark.errors import TidemarkError
-from tidemark.monitor import heavy_hitters
+from tidemark.monitor import heavy_hitters, step_retries
 from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.settings import Settings
@@ -176,6 +176,27 @@ def test_a_concept_shift_of_one_camera_is_found_in_its_labels(installation: Slic
     named = {alert.stream: alert.kind for alert in installation.alerts()}
     assert named.get("m:1/camera=7") == "concept"
     assert "m:1/camera=8" not in named
+
+
+def test_labels_of_a_slice_that_still_waits_in_the_backlog_count_for_it(
+    installation: Sliced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The labels come back while a monitor that was down has not met the first prediction of the new camera."""
+    monkeypatch.setattr(step_retries, "MAX_STEP", 50)
+    monitor = installation.monitor()
+    labels = WORLD.labels(300, installation.rng)
+    ids = installation.tagged(WORLD.see(labels, installation.rng), ["7"] * 300)
+    installation.label(ids[:40], labels[:40])
+    installation.watch(monitor)
+    (model,) = monitor.models
+    model.retries.limit = step_retries.MAX_STEP
+    labels = WORLD.labels(500, installation.rng)
+    ids = installation.tagged(WORLD.see(labels, installation.rng), ["7"] * 300 + ["9"] * 200)
+    installation.label([*ids[300:], *ids[:50]], np.concatenate([labels[300:], labels[:50]]))
+    installation.watch(monitor)
+    assert model.state is not None
+    counts = {name: stream.labels.monitor.count for name, stream in model.state.streams.items() if stream.labels}
+    assert counts == {"": 290, "camera=7": 90, "camera=9": 200}
 
 
 def test_a_calm_span_is_of_the_slice_that_is_named(installation: Sliced, monkeypatch: pytest.MonkeyPatch) -> None:
