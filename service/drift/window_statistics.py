@@ -58,16 +58,25 @@ def window_statistics(
     sums : float32 (streams, blocks, columns), block sums.
     """
     streams, length, columns = sums.shape
-    prefix = np.zeros((streams, length + 1, columns), dtype=np.float32)
-    np.cumsum(sums, axis=1, out=prefix[:, 1:])
+    prefix = np.zeros((length + 1, streams, columns), dtype=np.float32)
+    for before, block, after in zip(prefix[:-1], sums.transpose(1, 0, 2), prefix[1:], strict=True):
+        np.add(before, block, out=after)
     for w, factor in zip(lengths, norm, strict=True):
-        window = prefix[:, first + 1 :] - prefix[:, first + 1 - w : length + 1 - w]
-        squares = [np.einsum("sbd,sbd->sb", part, part) for part in (window[..., g.columns] for g in groups)]
+        window = prefix[first + 1 :] - prefix[first + 1 - w : length + 1 - w]
+        squares = [np.einsum("bsd,bsd->sb", part, part) for part in (window[..., g.columns] for g in groups)]
         yield np.stack(squares, axis=-1)[..., None] * factor
 
 
 def cusums(ratios: Float32Array) -> FloatArray:
-    """Return Page's CUSUM max(0, S + x) of block sums (streams, blocks, ratios) along the blocks."""
-    path = np.cumsum(ratios, axis=1, dtype=np.float64)
-    lowest = np.minimum(np.minimum.accumulate(path, axis=1), 0)
-    return np.asarray(path - lowest)
+    """Return Page's CUSUM max(0, S + x) of block sums (streams, blocks, ratios) along the blocks.
+
+    It is the path of the sums less its lowest value so far. Block after block, these fit into the processor's cache.
+    """
+    streams, blocks, width = ratios.shape
+    cumulated = np.empty((blocks, streams, width))
+    path, lowest = np.zeros((2, streams, width))
+    for block, out in zip(ratios.transpose(1, 0, 2), cumulated, strict=True):
+        np.add(path, block, out=path)
+        np.minimum(lowest, path, out=lowest)
+        np.subtract(path, lowest, out=out)
+    return cumulated.transpose(1, 0, 2)
