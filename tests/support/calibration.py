@@ -1,11 +1,13 @@
-"""Short calibrations of detectors, for tests of what a monitor does with alarms rather than of their rate."""
+"""Short calibrations of detectors and short window tests, for tests of what is done with their results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from tidemark.drift import calibration
+from tidemark.drift import calibration, residual, window
+
+DRAWS = 99  # permutations of a short window test: the fewest with which a p-value can be .01
 
 
 @contextmanager
@@ -13,4 +15,16 @@ def brief_calibrations() -> Iterator[None]:
     """Let a calibration simulate the fewest streams that it may, a third of the usual ones."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(calibration, "MAX_CHUNKS", calibration.MIN_CHUNKS)
+        yield
+
+
+@contextmanager
+def brief_window_tests() -> Iterator[None]:
+    """Let window tests draw a fifth of the usual permutations, which are as exact; their smallest p-value is .01."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(window, "DRAWS_PER_LEVEL", 1)
+        patched.setattr(window, "MIN_DRAWS", DRAWS)
+        patched.setattr(window, "BOOTSTRAP_DRAWS", 20)
+        patched.setattr(residual, "MAX_REDRAWS", DRAWS)
+        patched.setattr(residual, "MIN_REDRAWS", DRAWS)
         yield

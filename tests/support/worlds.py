@@ -1,11 +1,13 @@
 """A made-up classifier and its traffic, with shifts to plant: classes seen through ReLU units, two of them dead."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from scipy.spatial.distance import cdist
 
 from tidemark.drift import Reference
 
@@ -20,7 +22,7 @@ class World:
     d: int = 16
     spread: float = 1.1
 
-    @property
+    @cached_property
     def centres(self) -> NDArray[np.float64]:
         return np.random.default_rng(7).normal(size=(self.k, self.d)) * self.spread
 
@@ -31,7 +33,7 @@ class World:
         """What the model gives for images of these labels; `move` and `noise` change the images themselves."""
         z = self.centres[labels] + rng.standard_t(8, size=(len(labels), self.d)) + move
         z += noise * rng.normal(size=z.shape)
-        distance = ((z[:, None, :] - self.centres) ** 2).sum(axis=2)
+        distance = cdist(z, self.centres, "sqeuclidean")
         embeddings = np.maximum(z, -1)
         embeddings[:, :2] = 0
         properties = np.stack([z.mean(axis=1), z.std(axis=1), np.abs(z).max(axis=1)], axis=1)
