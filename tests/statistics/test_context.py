@@ -4,32 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.support.cycles import Cycle, without_context
 from tests.support.worlds import Arrays, World
 from tidemark.drift import Reference, StreamDetector, WindowTest
 from tidemark.drift import calibration as room
 from tidemark.drift.learnt_slopes import LearntContext
 
 WORLD = World()
-PERIOD = 2000  # predictions of a cycle
-ASKED = 20_000
+ASKED = 20_000  # expected run time in predictions
 
 
-class Cycle:
-    """Traffic whose images follow a cycle; continues in time by itself."""
-
-    def __init__(self, seed: int, time: int = 0) -> None:
-        self.rng, self.time = np.random.default_rng(seed), time
-
-    def __call__(self, n: int, move: float = 0.0) -> Arrays:
-        phase = 2 * np.pi * (self.time + np.arange(n)) / PERIOD
-        self.time += n
-        shift = (move + 0.3 * (1 + np.sin(phase)))[:, None]
-        seen = WORLD.see(WORLD.labels(n, self.rng), self.rng, move=shift)
-        return seen | {"context": np.stack([np.sin(phase), np.cos(phase)], axis=1)}
-
-
-def without_context(arrays: Arrays) -> Arrays:
-    return {name: values for name, values in arrays.items() if name != "context"}
+def cycle_of(seed: int, time: int = 0) -> Cycle:
+    return Cycle(np.random.default_rng(seed), amplitude=0.3, time=time)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +25,12 @@ def reference() -> Reference:
 
 @pytest.fixture(scope="module")
 def calm() -> Arrays:
-    return Cycle(1)(10_000)
+    return cycle_of(1)(10_000)
 
 
 def test_windows_of_a_cycle_keep_the_level_and_find_a_shift_on_it(reference: Reference, calm: Arrays) -> None:
     test = WindowTest(reference, window_size=200, level=0.05, calm=calm)
-    cycle = Cycle(2)
+    cycle = cycle_of(2)
     drifted = sum(test.p_value(**cycle(200)) <= 0.05 for _ in range(10))
     assert drifted <= stats.binom.ppf(0.995, 10, 0.05)
     assert [test.p_value(**cycle(200, move=0.3)) <= 0.01 for _ in range(4)] == [True] * 4
@@ -61,9 +47,9 @@ def test_windows_of_a_cycle_keep_the_level_and_find_a_shift_on_it(reference: Ref
 def test_windows_of_one_hour_are_compared_with_the_same_hour_of_other_days(reference: Reference, calm: Arrays) -> None:
     """All rows of a window at one phase: the night looks like the night, the same images by day do not."""
     test = WindowTest(reference, window_size=200, calm=calm)
-    night = Cycle(3, time=1450)(100)
+    night = cycle_of(3, time=1450)(100)
     assert not test(**night).drifted
-    assert test(**night | {"context": Cycle(3, time=450)(100)["context"]}).drifted
+    assert test(**night | {"context": cycle_of(3, time=450)(100)["context"]}).drifted
 
 
 @pytest.mark.parametrize("start", [0, 900])
@@ -71,7 +57,7 @@ def test_a_baseline_of_a_part_of_a_cycle_learns_the_rest_from_before(
     reference: Reference, calm: Arrays, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "MAX_CHUNKS", 16)
-    cycle = Cycle(4, time=start)
+    cycle = cycle_of(4, time=start)
     drifted = cycle(600, move=0.5)
     baseline = reference.accept(**without_context(drifted))
     detector = StreamDetector(baseline, ASKED, learnt=LearntContext(calm, drifted["context"]))

@@ -1,0 +1,133 @@
+"""Accepted baselines: what was accepted raises nothing, and a further change is found."""
+
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.support.detectors import Calibration, alarms_in, delay_of
+from tests.support.worlds import World, rows
+from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
+from tidemark.drift.reference import Accepted
+
+pytestmark = pytest.mark.usefixtures("short_calibrations")
+
+WORLD = World()
+MIX = np.array([0.45, 0.25, 0.1, 0.1, 0.1])
+ASKED = 5000
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return WORLD.reference(3000, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def detector_calibration(reference: Reference) -> Calibration:
+    return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
+
+
+Change = dict[str, Any]  # arguments of `World.traffic`
+
+ACCEPTED: list[tuple[Accepted, Change, Change]] = [
+    ("mix", {"prior": MIX}, {"prior": MIX, "move": 0.4}),
+    ("images", {"move": 0.5}, {"move": 0.8}),
+    ("all", {"move": 0.5, "prior": MIX}, {"move": 0.8, "prior": MIX}),
+]
+
+
+@pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED)
+def test_an_accepted_change_is_calm_and_a_further_one_is_found(
+    reference: Reference, what: Accepted, normal: Change, further: Change
+) -> None:
+    rng = np.random.default_rng(1)
+    baseline = reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
+    detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+    alarms = alarms_in(detector, partial(WORLD.traffic, rng=rng, **normal), 20_000)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+    delays = [delay_of(detector, partial(WORLD.traffic, rng=rng, **further), limit=2000, step=10) for _ in range(5)]
+    assert np.median(delays) <= 100, delays
+
+
+def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference: Reference) -> None:
+    """The baselines' own errors are in their thresholds: 700 rows each, over baselines as they come."""
+    count, delays = 0, []
+    for seed in range(3):
+        rng = np.random.default_rng(30 + seed)
+        baseline = reference.accept(**WORLD.traffic(700, rng, move=0.45))
+        detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+        count += len(alarms_in(detector, partial(WORLD.traffic, rng=rng, move=0.45), 6000))
+        delays.append(delay_of(detector, partial(WORLD.traffic, rng=rng, move=0.8), limit=2000, step=20))
+    assert count <= stats.poisson.ppf(0.995, 3 * 6000 / ASKED)
+    assert max(delays) <= 200, delays
+
+
+@pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED[::2])
+def test_windows_of_an_accepted_change_keep_the_level(
+    reference: Reference, what: Accepted, normal: Change, further: Change
+) -> None:
+    rng = np.random.default_rng(2)
+    baseline = reference.accept(**WORLD.traffic(3000, rng, **normal), what=what)
+    test = WindowTest(baseline, window_size=300, seed=0, level=0.05)
+    drifted = sum(test.p_value(**WORLD.traffic(300, rng, **normal)) <= 0.05 for _ in range(20))
+    assert drifted <= stats.binom.ppf(0.995, 20, 0.05)
+    assert test.p_value(**WORLD.traffic(300, rng, **further)) <= 0.01
+
+
+def test_without_acceptance_a_changed_mix_keeps_raising_alarms(
+    reference: Reference, detector_calibration: Calibration
+) -> None:
+    rng = np.random.default_rng(3)
+    detector = StreamDetector(reference, expected_run_time=ASKED, calibration=detector_calibration)
+    assert len(alarms_in(detector, partial(WORLD.traffic, rng=rng, prior=MIX), 5000)) == 10
+
+
+def test_labels_calibration_and_accuracy_remain_those_of_the_reference(reference: Reference) -> None:
+    rng = np.random.default_rng(4)
+    darker = reference.accept(**WORLD.traffic(2000, rng, move=0.5), what="all")
+    mix = reference.accept(**WORLD.traffic(2000, rng, prior=MIX), what="mix")
+    again = darker.accept(**WORLD.traffic(2000, rng, move=0.6), what="images")
+    for baseline in (darker, mix, again):
+        assert baseline.source is baseline.labelled is reference
+        assert ConceptMonitor(baseline).reference_accuracy == ConceptMonitor(reference).reference_accuracy
+        assert (baseline.class_names, baseline.property_names) == (reference.class_names, reference.property_names)
+        assert baseline.calibration.slope == reference.calibration.slope
+    assert (darker.accepted, mix.accepted, again.accepted) == ("all", "mix", "images")
+    assert darker.labels is None
+    assert mix.labels is not None
+    shares = np.bincount(mix.labels, minlength=5) / len(mix)
+    assert np.abs(shares - MIX).max() < 0.05
+
+
+def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(reference: Reference) -> None:
+    rng = np.random.default_rng(5)
+    traffic = WORLD.traffic(4000, rng, prior=MIX)
+    one, other = (reference.accept(**traffic, what="mix") for _ in range(2))
+    assert (one.embeddings == other.embeddings).all()
+    assert len(np.unique(one.embeddings, axis=0)) == len(one)
+    assert len(reference) / 3 < len(one) < len(reference)
+
+
+def test_dependent_traffic_is_accepted_with_its_own_error(reference: Reference) -> None:
+    """Bursts of 20 of one class: the mean of 6,000 predictions is as uncertain as that of 300 independent ones."""
+    rng = np.random.default_rng(6)
+    baseline = reference.accept(**WORLD.bursts(6000, rng), what="all")
+    detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+    alarms = alarms_in(detector, partial(WORLD.bursts, rng=rng), 20_000)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+
+
+def test_what_cannot_be_accepted_is_a_clear_error(reference: Reference) -> None:
+    traffic = WORLD.traffic(600, np.random.default_rng(7))
+    with pytest.raises(ValueError, match="what must be one of mix, images, all"):
+        reference.accept(**traffic, what=cast("Any", "both"))
+    with pytest.raises(ValueError, match="at least 500 predictions, got 100"):
+        reference.accept(**rows(traffic, slice(100)))
+    few = Reference(rows(traffic, slice(600))["embeddings"], np.eye(5)[np.r_[np.zeros(590, int), np.ones(10, int)]])
+    ones = np.eye(5)[np.ones(600, dtype=int)]
+    with pytest.raises(ValueError, match=r"the reference has \d+ rows of the classes"):
+        few.accept(traffic["embeddings"], ones, what="mix")
+    with pytest.raises(ValueError, match="have none"):
+        reference.accept(traffic["embeddings"], traffic["probabilities"])

@@ -1,0 +1,83 @@
+"""Detectors of traffic that follows a declared context: the cycle raises nothing and hides nothing."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.support.cycles import Cycle, without_context
+from tests.support.detectors import Calibration, alarms_in, delay_of
+from tests.support.worlds import World
+from tidemark.drift import Reference, StreamDetector
+
+pytestmark = pytest.mark.usefixtures("short_calibrations")
+
+WORLD = World()
+ASKED = 5000  # expected run time in predictions
+AMPLITUDE = 0.2  # deviations
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return WORLD.reference(3000, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def detector_calibration(reference: Reference) -> Calibration:
+    return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
+
+
+@pytest.fixture(scope="module")
+def cyclic_detector(reference: Reference) -> StreamDetector:
+    return StreamDetector(reference, expected_run_time=ASKED, calm=Cycle(np.random.default_rng(15), AMPLITUDE)(10_000))
+
+
+def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
+    reference: Reference, cyclic_detector: StreamDetector
+) -> None:
+    rng = np.random.default_rng(16)
+    cycle, calibration = Cycle(rng, AMPLITUDE), cyclic_detector.calibration()
+    detector = StreamDetector(reference, expected_run_time=ASKED, calibration=calibration)
+    assert detector.context_columns == 2
+    alarms = alarms_in(detector, cycle, 20_000)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+    delays = []
+    for _ in range(5):
+        cycle.time += 700
+        delays.append(delay_of(detector, partial(cycle, move=0.25), limit=2000, step=20))
+    assert np.median(delays) <= 300, delays
+
+
+def test_a_cycle_that_is_not_declared_is_reported(reference: Reference, detector_calibration: Calibration) -> None:
+    cycle = Cycle(np.random.default_rng(17), AMPLITUDE)
+    detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
+    steady = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
+    alarms_in(detector, lambda n: without_context(cycle(n)), 20_000)
+    rng = np.random.default_rng(18)
+    alarms_in(steady, partial(WORLD.traffic, rng=rng), 20_000)
+    assert detector.overdispersed
+    assert detector.design_effect > 2
+    assert steady.design_effect < 1.3
+
+
+def test_state_of_a_detector_with_a_context_is_restored(reference: Reference, cyclic_detector: StreamDetector) -> None:
+    cycle = Cycle(np.random.default_rng(19), AMPLITUDE)
+    other = StreamDetector.restore(reference, cyclic_detector.state())
+    arrays = cycle(300)
+    cyclic_detector.update(**arrays)
+    other.update(**arrays)
+    assert (other.evidence, other.threshold) == (cyclic_detector.evidence, cyclic_detector.threshold)
+    cyclic_detector.reset()
+
+
+def test_a_context_that_does_not_fit_is_a_clear_error(reference: Reference, cyclic_detector: StreamDetector) -> None:
+    arrays = Cycle(np.random.default_rng(20), AMPLITUDE)(50)
+    with pytest.raises(ValueError, match="declared with a context"):
+        cyclic_detector.update(**without_context(arrays))
+    with pytest.raises(ValueError, match="context must have shape"):
+        cyclic_detector.update(**arrays | {"context": np.zeros((50, 3))})
+    with pytest.raises(ValueError, match="context holds NaN"):
+        cyclic_detector.update(**arrays | {"context": np.full((50, 2), np.nan)})
+    with pytest.raises(ValueError, match="context must have shape"):
+        StreamDetector(reference, calm=WORLD.traffic(1000, np.random.default_rng(0)) | {"context": np.zeros(1000)})
