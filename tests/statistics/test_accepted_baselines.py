@@ -10,7 +10,7 @@ from scipy import stats
 from tests.support.detectors import Calibration, alarms_in, delay_of
 from tests.support.worlds import World, rows
 from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
-from tidemark.drift.reference import Accepted
+from tidemark.drift.reference import AcceptedPart
 
 pytestmark = pytest.mark.usefixtures("short_calibrations")
 
@@ -31,7 +31,7 @@ def detector_calibration(reference: Reference) -> Calibration:
 
 Change = dict[str, Any]  # arguments of `World.traffic`
 
-ACCEPTED: list[tuple[Accepted, Change, Change]] = [
+ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
     ("mix", {"prior": MIX}, {"prior": MIX, "move": 0.4}),
     ("images", {"move": 0.5}, {"move": 0.8}),
     ("all", {"move": 0.5, "prior": MIX}, {"move": 0.8, "prior": MIX}),
@@ -40,7 +40,7 @@ ACCEPTED: list[tuple[Accepted, Change, Change]] = [
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED)
 def test_an_accepted_change_is_calm_and_a_further_one_is_found(
-    reference: Reference, what: Accepted, normal: Change, further: Change
+    reference: Reference, what: AcceptedPart, normal: Change, further: Change
 ) -> None:
     rng = np.random.default_rng(1)
     baseline = reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
@@ -66,7 +66,7 @@ def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED[::2])
 def test_windows_of_an_accepted_change_keep_the_level(
-    reference: Reference, what: Accepted, normal: Change, further: Change
+    reference: Reference, what: AcceptedPart, normal: Change, further: Change
 ) -> None:
     rng = np.random.default_rng(2)
     baseline = reference.accept(**WORLD.traffic(3000, rng, **normal), what=what)
