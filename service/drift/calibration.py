@@ -22,6 +22,7 @@ BUDGET = 9e7  # block scores simulated in all
 CALM_CHUNKS = 16  # draws for traffic declared calm, where each of the redrawn stretches is simulated as well
 REDRAWN_STRETCHES = 16  # stretches of calm traffic whose scales stand for another user's
 STRETCH_CHUNKS = 4  # draws of each of these stretches
+NEVER = 1e12  # cumulated log-likelihood ratio that no stream reaches
 
 
 def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = None) -> DetectorCalibration:
@@ -46,21 +47,22 @@ def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = 
         of_reference = of_reference - slopes.of_reference
         n = size_with_context(n, slopes.calm_rows, len(slopes.model.location))
     model = None if slopes is None else slopes.model
+    # How often a cycle takes an image far out depends on the level, so that traffic of another level does not tell.
+    unused = 0 if slopes is None else scores.outlying_ratios
     rows = scores.widen(of_reference)
     if scores.reference.is_traffic:
         sums = _block_sums(rows)
         block = _mean_block(rows)
         if block > 1:
             dependent = DependentStreams(sums, block, rng)
-            return _calibrate_dependent(
-                scores, n, slopes.uncertain(scores, dependent, rng) if slopes else dependent, model
-            )
+            uncertain = slopes.uncertain(scores, dependent, rng) if slopes else dependent
+            return _calibrate_dependent(scores, n, uncertain, model, unused)
     columns = scores.layout.block_width
     length = EPOCH * EPOCHS + int(window_lengths(n)[-1])
     chunks = int(np.clip(BUDGET / (CHUNK * length * columns), MIN_CHUNKS, MAX_CHUNKS))
     independent = IndependentStreams(rows, rng, n)
     traffic = slopes.uncertain(scores, independent, rng) if slopes else independent
-    scale = _scale([simulate(traffic, scores, n) for _ in range(chunks // 2)])
+    scale = _scale([simulate(traffic, scores, n) for _ in range(chunks // 2)], unused)
     return DetectorCalibration(
         scale, np.stack([epoch_maxima(simulate(traffic, scores, n), scale) for _ in range(chunks)]), n, model
     )
@@ -132,18 +134,22 @@ def load_calibration(scores: DetectorScores, values: Mapping[str, ArrayLike]) ->
 
 
 def _calibrate_dependent(
-    scores: DetectorScores, n: int, traffic: DependentStreams | UncertainSlopes, context: ContextModel | None
+    scores: DetectorScores,
+    n: int,
+    traffic: DependentStreams | UncertainSlopes,
+    context: ContextModel | None,
+    unused_ratios: int = 0,
 ) -> DetectorCalibration:
     """Scale and take maxima on streams of calm traffic.
 
     A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
     of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
     """
-    scale = _scale([simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)])
+    scale = _scale([simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)], unused_ratios)
     maxima = []
     for _ in range(REDRAWN_STRETCHES):
         stretch = traffic.redrawn()
-        other = _scale([simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)])
+        other = _scale([simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)], unused_ratios)
         maxima.append(epoch_maxima(simulate(traffic, scores, n), other))
     return DetectorCalibration(scale, np.stack(maxima), n, context, calibrated=True)
 
@@ -158,8 +164,11 @@ def _mean_block(rows: Float32Array) -> float:
     return max(block_length(rows[:, _leading(rows)].astype(np.float64)) / BLOCK, 1.0)
 
 
-def _scale(simulated: list[Simulated]) -> Scale:
-    return fit_scale([part.windows for part in simulated], [part.ratios for part in simulated])
+def _scale(simulated: list[Simulated], unused_ratios: int) -> Scale:
+    """Return the scale of simulated statistics; the first `unused_ratios` log-likelihood ratios are no evidence."""
+    scale = fit_scale([part.windows for part in simulated], [part.ratios for part in simulated])
+    scale.ratio_start[:unused_ratios] = NEVER
+    return scale
 
 
 def _leading(calm: Float32Array, count: int = 32) -> IntArray:

@@ -77,9 +77,18 @@ class LearntSlopes(NamedTuple):
     def uncertain(
         self, scores: DetectorScores, traffic: IndependentStreams | DependentStreams, rng: np.random.Generator
     ) -> UncertainSlopes:
-        """Return simulated traffic without the cycle as such whose slopes are off."""
+        """Return simulated traffic without the cycle as such whose slopes are off.
+
+        What a cycle does to the log-probabilities of different classes cancels in part, and cancels otherwise once the
+        images have changed. These slopes count as at least as large as those of the other scores are on average.
+        """
+        path, layout = self.path[::BLOCK], scores.layout
         slopes = scores.widen(self.model.coefficients[1:].astype(np.float32)).astype(np.float64) * BLOCK
-        return UncertainSlopes(traffic, self.path[::BLOCK], slopes, self.share, rng)
+        sizes = np.sqrt(np.mean((path @ slopes[:, : layout.grouped]) ** 2, axis=0))
+        cancelling = layout.block["log_probability"]
+        least = np.sqrt(np.mean(np.delete(sizes, cancelling) ** 2))
+        slopes[:, cancelling] *= np.maximum(least / np.maximum(sizes[cancelling], 1e-12), 1)
+        return UncertainSlopes(traffic, path, slopes, self.share, rng)
 
 
 def size_with_context(rows: int, calm_rows: int, covariates: int) -> int:

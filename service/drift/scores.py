@@ -101,6 +101,11 @@ class DetectorScores:
         """Return the score rows (m, layout.row_width) of predictions."""
         return self._rows(sample, 1.0)
 
+    @property
+    def outlying_ratios(self) -> int:
+        """The number of ratios that are about outlying predictions; they are the first ones."""
+        return len(self._outlying_views)
+
     @cached_property
     def of_reference(self) -> Float32Array:
         """The score rows (size, layout.row_width) of the reference's own rows."""

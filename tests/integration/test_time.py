@@ -77,18 +77,18 @@ def test_a_change_that_is_accepted_after_some_hours_goes_on_following_the_declar
 ) -> None:
     installation = Installation(engine, url, window_interval=1e6)
     calendar = Calendar(installation, midnight - 7 * DAY)
-    calendar.log(2.5, amplitude=0.2)
+    calendar.log(2.5)
     for name, value in (("DATABASE_URL", url), ("WINDOW_SIZE", "200"), ("EXPECTED_RUN_TIME", "20000")):
         monkeypatch.setenv(f"TIDEMARK_{name}", value)
     calibrate("m:1", midnight - 7 * DAY, calendar.now)
     changed_at = calendar.now
-    calendar.send(0.3, amplitude=0.2, move=0.4)
+    calendar.send(0.3, move=0.5)
     assert calendar.fired() == 1
     accepted = accept_span("m:1", changed_at, calendar.now, "mix", "a new camera")
     assert accepted["what"] == "all"  # The level of the traffic at each hour was accepted with the calm traffic.
-    calendar.send(1.2, amplitude=0.2, move=0.4)
+    calendar.send(1.2, move=0.5)
     assert calendar.fired() == 1
-    calendar.send(0.1, amplitude=0.2, move=0.9)
+    calendar.send(0.1, move=1.0)
     assert calendar.fired() == 2
 
 
