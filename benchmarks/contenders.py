@@ -32,7 +32,7 @@ COMMON = ["onnxruntime", "pillow", "numpy"]
 
 @dataclass(frozen=True)
 class Job:
-    """What all of them serve: a bundle, and images to ask about."""
+    """The task of all contenders: a bundle, and images to predict."""
 
     bundle: Path
     output: str  # name of the model's output of probabilities

@@ -179,7 +179,7 @@ def _predictions(count: int) -> list[Logged]:
 
 
 def _analyse(engine: Engine) -> None:
-    engine.dispose()  # sessions that end have told Postgres of all their rows
+    engine.dispose()  # sessions report their rows to Postgres when they end
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
         connection.execute(text("CHECKPOINT"))  # else the fill is still being written while it is measured

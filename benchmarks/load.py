@@ -20,7 +20,7 @@ class Bodies:
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of the generator measured."""
+    """The measurement of one run of the generator."""
 
     rate: float  # answers a second
     p50: float  # seconds

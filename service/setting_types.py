@@ -30,7 +30,7 @@ MAX_SLICE_TAGS = 8  # tag keys, each of which adds up to max_slices + 1 streams 
 
 
 class WebhookReceiver(BaseModel, frozen=True):
-    """Where alerts go: a URL and the format that its program reads."""
+    """A receiver of alerts: a URL and the format that its program reads."""
 
     url: str = Field(repr=False)  # may carry a token
     format: str = "standard"

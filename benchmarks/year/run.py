@@ -26,7 +26,7 @@ class Answer:
     ----------
     change : Planted
     incident : ReplayedIncident, optional
-        The one that told it first.
+        The one that reported it first.
     at : datetime, optional
         When.
     predictions : int, optional
@@ -139,7 +139,7 @@ def draw(script: Script, course: Course, result: Result) -> str:
 
 def show(script: Script, course: Course, result: Result, seconds: float) -> None:
     """Print a year as a table."""
-    print("| planted | kind | day | found after | predictions | told as |")
+    print("| planted | kind | day | detected after | predictions | reported as |")
     print("|---|---|---|---|---|---|")
     for answer in result.answers:
         change, incident = answer.change, answer.incident

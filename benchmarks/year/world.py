@@ -18,7 +18,7 @@ CENTRES = np.random.default_rng(7).normal(size=(CLASSES, DIMENSIONS)) * SPREAD
 
 @dataclass(frozen=True)
 class Condition:
-    """How images come at a time.
+    """The state of the images at a time.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def accept(
     for alert in alert_rows.firing(connection, stream.id):
         for part in alert_rows.children(connection, alert.id):
             if part.state == "firing":
-                with suppress(NotAcceptable):  # a slice with too little traffic is told by itself from now on
+                with suppress(NotAcceptable):  # a slice with too little traffic has alerts of its own from now on
                     part_stream = streams.get(connection, part.stream_id)
                     accept(connection, alerts, part_stream, what, span, by=by, note=note, at=at)
         alerts.accept(connection, alert.id, at, by, note, what)

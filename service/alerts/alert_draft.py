@@ -63,7 +63,7 @@ class AlertDraft:
 
 @dataclass(frozen=True)
 class AlertChange:
-    """What is new about an incident: another or a surer kind, a further shift, another severity.
+    """The change of an incident: another or a surer kind, a further shift, another severity.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ class AcknowledgementJson(TypedDict):
 
 
 class EventDetails(TypedDict, total=False):
-    """What an event adds: the reason of a change and the values before it, or how often the incident came back."""
+    """The details of an event: the reason of a change and the values before it, or how often the incident came back."""
 
     reason: str
     previous: PreviousValues

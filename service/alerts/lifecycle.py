@@ -188,8 +188,10 @@ class Alerts:
             self._deliver(connection, event, receiver, at, body, alert, "muted" if held_back else "pending")
 
     def _receivers_of(self, connection: Connection, alert_id: UUID) -> list[WebhookReceiver]:
-        """Return the configured receivers and those that were told of an incident before: another process of the
-        installation may have other settings, and who was told of the beginning is told of the end."""
+        """Return the configured receivers and those that were sent an earlier event of the incident.
+
+        Another process of the installation may have other settings, and who was sent the beginning is sent the end.
+        """
         addressed = [WebhookReceiver(url=url, format=name) for url, name in deliveries.receivers(connection, alert_id)]
         return list(dict.fromkeys([*self._receivers, *addressed]))
 

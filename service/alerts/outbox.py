@@ -31,7 +31,7 @@ def defer_delivery(connection: Connection, queue: App, delivery_id: UUID, alert_
 
 
 def defer_reminders(connection: Connection, queue: App, alert_id: UUID) -> None:
-    """Defer at once what Alertmanagers that were told of a firing alert hear again every minute: after a person has
+    """Defer at once the reminders that Alertmanagers get of a firing alert every minute: after a person has
     said something about it."""
     for row in deliveries.due_reminders(connection, REMINDED, alert_id):
         lock = delivery_lock(alert_id, row.url)

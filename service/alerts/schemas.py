@@ -68,7 +68,7 @@ class AlertSummary(BaseModel):
     window: int | None
     p_value: float
     summary: str
-    recurrence: "Recurrence | None" = Field(None, description="Earlier incidents that looked like this one.")
+    recurrence: "Recurrence | None" = Field(None, description="Earlier incidents that resemble this one.")
     url: str = Field(description="The address of the alert's page.")
 
     @classmethod

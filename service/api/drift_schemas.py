@@ -35,7 +35,7 @@ class ModelName(BaseModel):
 
 
 class WatchingState(BaseModel):
-    """How far the predictions of a model are watched."""
+    """The progress of the monitor with the predictions of a model."""
 
     state: State
     reason: str | None

@@ -25,7 +25,7 @@ from .single_flight import SingleFlight
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What endpoints and pages need that show and change what the database holds."""
+    """The state of endpoints and pages that show and change the content of the database."""
 
     settings: Settings
     engine: Engine
@@ -36,7 +36,7 @@ class DatabaseState:
 
 @dataclass(frozen=True)
 class ServerState(DatabaseState):
-    """What lives as long as a server process."""
+    """The state of a server process from its start to its end."""
 
     metrics: ServerMetrics
     spool: Spool
@@ -49,7 +49,7 @@ class ServerState(DatabaseState):
     parsers: ParsingPool
     body_budget: BodyBudget  # memory for the bodies of HTTP requests and the messages of gRPC calls
     recent_events: RecentEvents = field(default_factory=RecentEvents)
-    stopping: threading.Event = field(default_factory=threading.Event)  # set once the process has been told to stop
+    stopping: threading.Event = field(default_factory=threading.Event)  # set by a signal to stop
 
 
 def database_state(request: Request) -> DatabaseState:

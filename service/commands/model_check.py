@@ -25,7 +25,7 @@ MIN_CLASS_ROWS = 5  # images a class, on average, from which an order of the lab
 
 @dataclass(frozen=True)
 class Quality:
-    """How good a bundle is on labelled images, and how fast."""
+    """The quality and the speed of a bundle on labelled images."""
 
     model: str
     images: int

@@ -9,7 +9,7 @@ from ..inference.bundle import AnyBundle
 from ..inference.labelled_images import LabelledImages
 
 FEW_ROWS = 500  # rows, under which small shifts are not seen
-FEW_OF_A_CLASS = 20  # rows, under which shifts of a class are not told
+FEW_OF_A_CLASS = 20  # rows below which shifts of a class are not detected
 NAMED = 5  # unreadable files that are named
 
 
@@ -24,7 +24,7 @@ def warnings(bundle: AnyBundle, rows: int, labels: NDArray[Any] | None) -> list[
     counts = np.bincount(labels, minlength=len(bundle.labels))
     rare = [f"{name} ({count})" for name, count in zip(bundle.labels, counts, strict=True) if count < FEW_OF_A_CLASS]
     if rare:
-        texts.append(f"classes with fewer than {FEW_OF_A_CLASS} rows: {', '.join(rare)}; their shifts are not told")
+        texts.append(f"classes with fewer than {FEW_OF_A_CLASS} rows: {', '.join(rare)}; their shifts are not detected")
     return texts
 
 

@@ -28,7 +28,7 @@ class DetectorReadings:
 
     @property
     def leading(self) -> Leading | None:
-        """What carries the evidence of the alarm; None before it."""
+        """The component that carries the evidence of the alarm; None before it."""
         return self._processor.state.leading
 
     @property
@@ -39,8 +39,10 @@ class DetectorReadings:
 
     @property
     def design_effect(self) -> float:
-        """How many predictions count as one independent one, at the time scale where that is the largest; 1 until it
-        is known."""
+        """The number of predictions that count as one independent one, at the time scale where it is the largest.
+
+        It is 1 until it is known.
+        """
         return self._processor.dispersion.design_effect
 
     @property

@@ -13,7 +13,7 @@ from .views import Leading
 
 @dataclass
 class DetectorState:
-    """What changes with every prediction."""
+    """The part of a detector that changes with every prediction."""
 
     pending: Float32Array  # score rows that do not fill a block yet
     pending_ends: IntArray  # predictions up to each pending row

@@ -17,7 +17,7 @@ from .types import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What changed in a window.
+    """The change of a window.
 
     Attributes
     ----------

@@ -19,8 +19,9 @@ RATIO_MEMORY = 64.0  # blocks after which a CUSUM has forgotten its past, about
 
 
 class Scale(NamedTuple):
-    """How each component's raw value becomes evidence: e such that traffic in control exceeds it with probability
-    exp(-e) at a given time. Windows have shape (groups, scales), ratios (ratios,).
+    """The scales by which each component's raw value becomes evidence.
+
+    Traffic in control exceeds an evidence of e with probability exp(-e) at a given time. Windows have shape (groups, scales), ratios (ratios,).
 
     References
     ----------

@@ -15,7 +15,7 @@ CLASS_EVIDENCE_RANGE = float(np.log(1000))  # nats below the strongest class up 
 
 
 class Agreement(NamedTuple):
-    """How often labels that came back agreed with the model where it predicted one class; `confidence` is the mean
+    """The share of labels that agreed with the model where it predicted one class; `confidence` is the mean
     calibrated confidence there, `other_labels` counts the other labels, most frequent first."""
 
     name: str

@@ -21,7 +21,7 @@ SEED = 0  # seed of the random directions
 
 
 class ClusterScale(NamedTuple):
-    """How near two predictions of a model must be to be of the same image, or of the same object.
+    """The distances below which two predictions of a model are of the same image, or of the same object.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ BLOCK_ROWS = 512  # rows of a kernel matrix that are held at a time
 
 
 class Witnesses(NamedTuple):
-    """How typical the rows of a window are for a reference.
+    """The similarity of the rows of a window to those of a reference.
 
     Attributes
     ----------

@@ -46,8 +46,10 @@ class Overdispersion:
 
     @property
     def design_effect(self) -> float:
-        """How many predictions count as one independent one, at the time scale where that is the largest; at least 1,
-        and 1 until enough predictions were seen."""
+        """The number of predictions that count as one independent one, at the time scale where it is the largest.
+
+        It is at least 1, and 1 until enough predictions were processed.
+        """
         largest = 1.0
         for samples, count, least in zip(self._samples, self._count.tolist(), MIN_SAMPLES, strict=True):
             if count >= least:

@@ -19,7 +19,7 @@ LABELS_NEEDED = 50  # labels that a person is asked for when the accuracy is unk
 BROKEN = (
     "The images themselves changed, so that the model's confidence may no longer mean what it did on the reference: "
     f"take it as an upper guess. Label {LABELS_NEEDED} images to know the accuracy, or build the reference from "
-    "images, so that rehearsals tell more."
+    "images, so that rehearsals can estimate it."
 )
 
 

@@ -78,7 +78,7 @@ class RepeatAlarm(NamedTuple):
 
 
 class MarkedRepeats(NamedTuple):
-    """Which predictions are repeats, and the first alarm among them."""
+    """The predictions that are repeats, and the first alarm among them."""
 
     repeated: BoolArray  # (m,)
     alarm: RepeatAlarm | None

@@ -32,7 +32,7 @@ class Reference(ReferenceRows):
     ----------
     embeddings : float (n, d), any float type, n >= 50.
     probabilities : float (n, k), k >= 2, in 0..1, each row summing to one.
-    labels : int (n,), the true classes; None where they are not known (then kind and performance are not told).
+    labels : int (n,), the true classes; None if they are unknown (kind and performance are then not estimated).
     properties : float (n, p), image properties such as brightness; optional.
     class_names : k names; "0", "1", ... by default.
     property_names : p names; "property 0", ... by default.

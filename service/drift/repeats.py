@@ -16,7 +16,7 @@ CALM_WINDOWS = 20  # windows of calm traffic at most whose shares of repeats are
 
 @dataclass(frozen=True)
 class Repeats:
-    """How much of a window repeats an earlier row of it.
+    """The share of a window that repeats an earlier row of it.
 
     Attributes
     ----------

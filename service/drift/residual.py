@@ -21,7 +21,7 @@ RIDGE = 0.03  # share of the largest eigenvalue that is added to all when featur
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """How far a window is from the reference once class proportions are accounted for.
+    """The distance of a window from the reference once class proportions are accounted for.
 
     Attributes
     ----------

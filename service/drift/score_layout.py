@@ -18,7 +18,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """Which columns of a score row, and of a block sum, hold what.
+    """The meaning of the columns of a score row and of a block sum.
 
     A row has the parts embedding (standardised), log_probability and property (whitened), lengths (how far out the
     embedding and the properties lie), ratios (log-likelihood ratios), and key. In a block sum, the embedding's columns

@@ -34,7 +34,7 @@ METHODS: dict[AccuracyMethod, str] = {
 
 
 class Findings(NamedTuple):
-    """What the sentences are made of; see `WindowReport` for the fields."""
+    """The findings that the sentences name; see `WindowReport` for the fields."""
 
     kind: Kind
     p_value: float

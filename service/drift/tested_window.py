@@ -44,7 +44,7 @@ class TestedWindow:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What the tests of a window say.
+    """The results of the tests of a window.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ class View(StrEnum):
 
 
 class Leading(StrEnum):
-    """What carries the evidence of an alarm: one of the views, or repeats."""
+    """The component that carries the evidence of an alarm: one of the views, or repeats."""
 
     EMBEDDING = View.EMBEDDING
     LOG_PROBABILITY = View.LOG_PROBABILITY

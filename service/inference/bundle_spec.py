@@ -30,7 +30,7 @@ class InputSettings(TypedDict, total=False):
 
 
 class InputSpec(BaseModel):
-    """How an image becomes the model's input.
+    """The preparation by which an image becomes the model's input.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ class InputSpec(BaseModel):
 
 
 class OutputSpec(BaseModel):
-    """Where the model's answer and its embedding are.
+    """The tensors with the model's answer and its embedding.
 
     Parameters
     ----------
     probabilities : any tensor of the graph with a row of class scores per image.
     activation : what turns scores into probabilities. "none": they are probabilities. "normalise": scores that are not
         negative, divided by their sum.
-    embedding : any tensor of the graph; None to have it found.
+    embedding : any tensor of the graph; None to let Tidemark choose it.
     embedding_layout : where a feature map of four axes has its features; positions are averaged.
     """
 

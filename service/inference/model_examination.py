@@ -118,7 +118,7 @@ def _scores(
     scores = choose_activation(source, score_rows, hints.activation)
     if scores.activation == "sigmoid" and hints.activation is None:
         note(
-            f"{source.output} is one score without a sigmoid in the graph: taken as the logit of the second class; if "
+            f"{source.output} is one score without a sigmoid in the graph: used as the logit of the second class; if "
             "it is its probability, give --activation none"
         )
     if source.tensor != source.output:

@@ -129,7 +129,7 @@ def expose(proto: ModelProto, tensor: str) -> None:
     if tensor not in graph.makers and tensor not in graph.inputs:
         raise BrokenBundle(
             f"no tensor {tensor!r} in the graph, whose outputs are {', '.join(graph.outputs)}; leave output.embedding "
-            "out to have it found"
+            "out to let Tidemark choose it"
         )
     if tensor not in graph.outputs:
         proto.graph.output.append(ValueInfoProto(name=tensor))

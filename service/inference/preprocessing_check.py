@@ -47,7 +47,7 @@ class Variant:
 
     @property
     def advice(self) -> str:
-        """What to write into `model.toml`."""
+        """The lines to write into `model.toml`."""
         return ", ".join(f"{name} = {_toml(value)}" for name, value in self.settings.items())
 
 
@@ -92,7 +92,7 @@ def suggestion(present_hits: float, variants: list[Variant], count: int) -> Vari
 
 
 class _Hits:
-    """Which images are classified rightly with a preparation; images at the present size and crop are decoded once."""
+    """Return which images a preparation classifies correctly; images at the present size and crop are decoded once."""
 
     def __init__(self, model: Model, images: LabelledImages, spec: InputSpec) -> None:
         self._model, self._images = model, images

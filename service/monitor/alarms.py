@@ -22,7 +22,7 @@ Summarise = Callable[[StoredReport | None, Alarm, int], str]
 
 
 class Assessment(NamedTuple):
-    """What an alert says of an alarm, from the report of the window that explains it."""
+    """The content of an alarm's alert, from the report of the window that explains it."""
 
     kind: str
     certainty: Certainty

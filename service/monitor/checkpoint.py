@@ -30,7 +30,7 @@ DETECTOR, LABELS = "detector.", "labels."  # prefixes of the arrays of a stream'
 
 
 class ScheduleJson(TypedDict):
-    """Which windows were requested."""
+    """The requested windows."""
 
     start: int
     covered: int

@@ -11,7 +11,7 @@ OLDEST_CHECKPOINT = 86_400.0  # seconds, after which even a very slow stream is 
 
 @dataclass
 class CheckpointSchedule:
-    """What was processed since the last checkpoint of a model.
+    """The rows and seconds since the last checkpoint of a model.
 
     Parameters
     ----------

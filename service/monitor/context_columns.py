@@ -62,7 +62,7 @@ class ContextColumns:
 
     @property
     def text(self) -> str:
-        """What the covariates are, in words."""
+        """The covariates in words."""
         weekly = any(frequency in WEEKLY_HARMONICS for frequency in self.harmonics)
         hours = ["the hour of the week" if weekly else "the hour of the day"] if self.harmonics else []
         return " and ".join([*hours, *(f"the tag {key}" for key in dict.fromkeys(key for key, _ in self.tags))])

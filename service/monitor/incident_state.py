@@ -48,7 +48,7 @@ class IncidentJson(TypedDict):
 
 @dataclass(frozen=True)
 class Alarm:
-    """An alarm of the detector that no alert has told yet: its kind is still to be named.
+    """An alarm of the detector without an alert yet: its kind is still to be named.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class Incident:
     named : str, optional
         The kind that the newest window named.
     accuracy : float, optional
-        The estimated accuracy that was told last.
+        The estimated accuracy of the last event.
     harmful : bool
         Of an incident that labels raised: whether they show that the model became worse.
     signature : Signature, optional

@@ -195,7 +195,7 @@ async def _run_until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def _work(app: App, queue: str, concurrency: int, listen: bool) -> None:
-    """Work on a queue until cancelled; a worker that loses its connection stops as if it was told to.
+    """Work on a queue until cancelled; a worker that loses its connection stops as if it was cancelled.
 
     Without `listen` the queue is only polled: notifications do not pass through a pooler.
     """

@@ -65,7 +65,7 @@ class FedBackLabels(NamedTuple):
 
 
 class LabelJson(TypedDict):
-    """What a checkpoint holds of labels as JSON, next to their arrays."""
+    """The JSON of the labels in a checkpoint, next to their arrays."""
 
     history: Sequence[Point]
     quiet_at: str | None
@@ -75,7 +75,7 @@ class LabelJson(TypedDict):
 
 @dataclass(frozen=True)
 class LabelState:
-    """What the labels of a stream have shown so far; `monitor` moves forward with every step.
+    """The findings of a stream's labels so far; every step changes `monitor`.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What came in for a model since its last step.
+    """The input of a model's step: everything that came in since the last one.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class OwnedModel:
 
     @property
     def keys(self) -> dict[str, BaselineKey]:
-        """What each stream is to be compared with."""
+        """The baseline that each stream is to be compared with."""
         return {
             name: BaselineKey(target.reference_id or self.reference_id, target.calibration_id, target.baseline_id)
             for name, target in self.targets.items()
@@ -113,7 +113,7 @@ class OwnedModel:
 
     @property
     def has_more(self) -> bool:
-        """Whether predictions or labels wait of which the last poll has told."""
+        """Whether predictions or labels wait that the last poll has seen."""
         state = self.state
         return state is not None and (state.position < self.written or state.label_position < self.labels_written)
 

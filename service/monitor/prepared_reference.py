@@ -106,7 +106,7 @@ class PreparedReference:
 
     @cached_property
     def cluster_scale(self) -> ClusterScale:
-        """How near predictions of the same image, or of the same object, are."""
+        """The distances of predictions of the same image, or of the same object."""
         return ClusterScale.from_reference(self.reference.labelled)
 
     @cached_property

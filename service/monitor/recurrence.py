@@ -33,7 +33,7 @@ class PatternJson(TypedDict):
 
 @dataclass(frozen=True)
 class Signature:
-    """What an incident looked like.
+    """The signature of an incident.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ class Replay:
 
     @property
     def cost(self) -> ReplayCost:
-        """What the replay took so far."""
+        """The cost of the replay so far."""
         return ReplayCost(
             self._state.whole.seen, self._seconds, self._windows, sum(map(int, self._state.rejected.values()))
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReplayCost:
-    """What a replay took.
+    """The cost of a replay.
 
     Parameters
     ----------

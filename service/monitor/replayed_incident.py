@@ -39,13 +39,13 @@ class ReplayedIncident:
     slice : str
         The slice of its stream, empty for the whole model.
     kind, certainty, severity, summary : str
-        As last told.
+        Of the last event.
     since : datetime
         The estimated time of the change.
     alarms : tuple of ReplayedAlarm
         When it opened, and when it opened again or met a further shift.
     changes : int
-        The number of events that told a change.
+        The number of events `drift.changed`.
     resolved_at, resolution : optional
         When and how it ended.
     """

@@ -32,7 +32,7 @@ class SliceName(NamedTuple):
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where the predictions of one batch belong.
+    """The slices that the predictions of one batch belong to.
 
     Parameters
     ----------

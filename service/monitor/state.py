@@ -70,7 +70,7 @@ class StreamRows:
 
 @dataclass(frozen=True)
 class WindowSchedule:
-    """Which windows of a stream were requested.
+    """The requested windows of a stream.
 
     Parameters
     ----------

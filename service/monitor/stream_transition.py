@@ -16,7 +16,7 @@ from .state import StreamRows, StreamState
 
 @dataclass(frozen=True)
 class StreamInput:
-    """What came in for one stream since its last step.
+    """The input of a stream's step: everything that came in since the last one.
 
     Parameters
     ----------

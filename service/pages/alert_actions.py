@@ -42,7 +42,7 @@ router = APIRouter(tags=["pages"], include_in_schema=False)
 
 @dataclass(frozen=True)
 class Controls:
-    """What an administrator can do on an alert's page, and the token that its forms carry.
+    """The actions of an administrator on an alert's page, and the token that its forms carry.
 
     Parameters
     ----------

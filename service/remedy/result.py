@@ -22,7 +22,7 @@ class ClassShareJson(TypedDict):
 
 
 class ConfusionJson(TypedDict):
-    """How often each class (row) was predicted as each other (column), before a remedy and after it."""
+    """The counts of each class (row) by predicted class (column), before a remedy and after it."""
 
     classes: list[str]
     before: list[list[int]]

@@ -38,7 +38,7 @@ class Span:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Which predictions (m,) have a fed-back label."""
+        """The mask (m,) of predictions with a fed-back label."""
         return np.asarray(self.labels != UNKNOWN)
 
 

@@ -90,7 +90,7 @@ def create_app(
     on_ready : Callable[[], None]
         Called once all models are loaded, before the first request.
     stopping : threading.Event or None
-        Set by the caller once the process has been told to stop.
+        Set by the caller when the process has received a signal to stop.
 
     Raises
     ------

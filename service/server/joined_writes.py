@@ -6,7 +6,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # what uvicorn writes before an ans
 
 
 class JoinedWrites:
-    """What uvicorn writes one answer to, in place of the connection's transport.
+    """The transport that uvicorn writes one answer to, in place of the connection's own.
 
     The first write, the answer's head, waits for the second, the first part of its body. uvicorn has nothing to write
     after the head only of answers to HEAD, which are written to the transport itself.

@@ -23,7 +23,7 @@ WHOLE_MODEL = ""  # the label `slice` of what is counted for a whole model
 
 
 class ServerMetrics:
-    """What one server process counts; under several workers prometheus_client adds the counts up through files.
+    """The counters of one server process; under several workers prometheus_client adds the counts up through files.
 
     Parameters
     ----------
@@ -127,14 +127,14 @@ class ServerMetrics:
 
 @dataclass(frozen=True)
 class StageTotal:
-    """How often a stage was passed, and the seconds spent in it."""
+    """The number of passes through a stage, and the seconds spent in it."""
 
     count: int
     seconds: float
 
 
 class ModelMetrics:
-    """What one server process counts of one model.
+    """The counters of one model in one server process.
 
     Parameters
     ----------

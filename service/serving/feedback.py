@@ -41,7 +41,7 @@ class RejectedItem(NamedTuple):
 
 @dataclass(frozen=True)
 class FeedbackResult:
-    """What became of the items of one request."""
+    """The outcome of the items of one request."""
 
     accepted: int
     unknown: list[str]  # ids that no logged prediction has

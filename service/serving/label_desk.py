@@ -30,7 +30,7 @@ MAX_TARGETS = 2  # targets that are offered at a time
 
 @dataclass(frozen=True)
 class Target:
-    """How many more labels make the interval of the accuracy as narrow as +- `half_width`."""
+    """The number of further labels that make the interval of the accuracy as narrow as +- `half_width`."""
 
     half_width: float
     labels: int

@@ -82,7 +82,7 @@ class Destination:
         identity = self.identity()
         if spool.installation != identity:
             if spool.installation is not None:
-                logger.warning("the database was replaced by one of another installation: predictions go on there")
+                logger.warning("the database belongs to another installation now: predictions are written there")
             spool.installation = identity
 
     def identity(self) -> UUID:

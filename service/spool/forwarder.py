@@ -90,7 +90,7 @@ class Forwarder(threading.Thread):
         if self.ident is not None:
             self.join(STOP)
         if self.is_alive():
-            logger.warning("a COPY goes on; the next process sees to %d predictions", self._spool.pending)
+            logger.warning("a COPY still runs; the next process forwards %d predictions", self._spool.pending)
             return
         try:
             for _ in self._chunks(self._spool):

@@ -17,7 +17,7 @@ PAUSE = 0.25  # seconds between two readings of the oldest prediction
 
 @dataclass(frozen=True)
 class SpoolState:
-    """What waits in a spool folder.
+    """The content of a spool folder.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class PendingRows:
 
     @property
     def count(self) -> int:
-        """How many predictions there are."""
+        """The number of predictions."""
         return sum(len(batch.predictions) for batch in self.batches)
 
 

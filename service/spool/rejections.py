@@ -12,7 +12,7 @@ REJECTION_REASONS = (UNKNOWN_MODEL, OTHER_INSTALLATION, EXPIRED, UNREADABLE, DAM
 
 TRANSIENT_REFUSALS = (  # SQLSTATE of refusals that the next attempt resolves
     "23503",  # foreign key: the model was deleted
-    "23505",  # unique: another process took the same positions, where Postgres was told to isolate transactions more
+    "23505",  # unique: another process took the same positions, where Postgres isolates transactions more
     "23514",  # check: the day has no partition yet
 )
 

@@ -30,7 +30,7 @@ RETRY_AFTER = 5  # seconds after which a refused client may try again
 
 
 class ModelFile(NamedTuple):
-    """How a model is registered."""
+    """The registration of a model."""
 
     sha256: str
     labels: list[str]

@@ -21,7 +21,7 @@ LABEL_KINDS = ("concept", "harm")  # the kinds of alerts that labels raise
 
 
 class PreviousValues(TypedDict):
-    """What an alert said before a change."""
+    """The content of an alert before a change."""
 
     kind: str
     certainty: str

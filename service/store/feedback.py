@@ -35,7 +35,7 @@ class FeedbackRow(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What feedback needs to know of a prediction."""
+    """The part of a prediction that feedback needs."""
 
     model_id: int
     labels: list[str]

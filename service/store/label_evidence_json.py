@@ -18,7 +18,7 @@ class AccuracyJson(TypedDict):
 
 
 class AgreementJson(TypedDict):
-    """How often labels agree with the model where it predicts one class."""
+    """The share of labels that agree with the model where it predicts one class."""
 
     name: str
     n: int

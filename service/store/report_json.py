@@ -146,7 +146,7 @@ class RecurrenceJson(TypedDict):
 
 
 class ReportChanges(TypedDict, total=False):
-    """What an alert, its slice or its labels replace in the report of a window."""
+    """The keys of a window's report that an alert, its slice or its labels replace."""
 
     kind: str
     drifted: bool

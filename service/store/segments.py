@@ -53,7 +53,7 @@ class Segment(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many positions there are."""
+        """The number of positions."""
         return self.last_position - self.first_position + 1
 
     @property

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SliceFilter:
-    """Which predictions belong to a slice: those with a value of a tag, or, for the slice that pools the remaining
-    values, those with any value but the listed ones.
+    """The condition by which predictions belong to a slice: a value of a tag.
+
+    For the slice that pools the remaining values it is any value but the listed ones.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ QUERY = text(
 
 @dataclass(frozen=True)
 class Watching:
-    """How far a model's predictions are watched.
+    """The progress of the monitor with a model's predictions.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """CloudEvents over HTTP as inference loggers of KServe and Seldon send them: binary, structured as JSON, or a batch.
 
-An event has its identity, its time, the model's name, the headers that the logger was told to pass on, and its data;
-see the HTTP binding of CloudEvents 1.0. Loggers do not send an event again that is refused: whatever is not needed to
+An event has its identity, its time, the model's name, the headers that the logger passes on, and its data; see the
+HTTP binding of CloudEvents 1.0. Loggers do not send an event again that is refused: whatever is not needed to
 log a prediction is read leniently.
 """
 

@@ -37,7 +37,7 @@ class AcknowledgeBody(BaseModel):
 
 
 class MuteBody(BaseModel):
-    """How long an incident is muted: `for` a duration such as `2h`, or `until` a time. `{"for": "0s"}` ends a mute."""
+    """The duration of a mute: `for` a duration such as `2h`, or `until` a time. `{"for": "0s"}` ends a mute."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -69,7 +69,7 @@ class MuteBody(BaseModel):
 
 
 class AcceptBody(BaseModel):
-    """What becomes normal: the mix of classes, the images, or all of it."""
+    """The part of the traffic that becomes normal: the mix of classes, the images, or all of it."""
 
     what: AcceptedPart = "all"
     note: Note = ""

@@ -39,7 +39,7 @@ async def healthz() -> Health:
 async def readyz(state: State, response: Response) -> Readiness:
     """Ready while predictions can be logged: in the database, or in the spool until the database is back.
 
-    A server that has been told to stop is not ready, so that load balancers send it no further traffic.
+    A server that has received a signal to stop is not ready, so that load balancers send it no further traffic.
     """
     readiness_report = await readiness(state)
     response.status_code = 200 if readiness_report.ready else 503

@@ -58,7 +58,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one set of settings raised, or what happened.
+    """The incidents that one set of settings raised, or those of production.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class SpanTask:
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What the replay of a span gave.
+    """The result of the replay of a span.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class AppliedOperation(NamedTuple):
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What was done to the images in one rehearsal.
+    """The operations that were applied to the images in one rehearsal.
 
     Attributes
     ----------

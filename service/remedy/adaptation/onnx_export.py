@@ -169,6 +169,6 @@ def _compare(bundle: Bundle, written: Bundle, expected: Callable[[Floats, Floats
 
 
 def _in_half_precision(proto: ModelProto) -> bool:
-    """Tell whether float16 numbers enter or leave a model."""
+    """Check whether float16 numbers enter or leave a model."""
     ends = [*proto.graph.input, *proto.graph.output]
     return any(value.type.tensor_type.elem_type == TensorProto.FLOAT16 for value in ends)

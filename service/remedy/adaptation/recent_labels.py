@@ -42,7 +42,7 @@ class Data(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What cross-validation chooses."""
+    """The settings that cross-validation chooses."""
 
     share: float
     penalty: float

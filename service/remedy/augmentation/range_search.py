@@ -41,7 +41,7 @@ Ranges = tuple[Range, ...]
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What was found: ranges, in the order in which operations apply, and the discrepancy on data held back."""
+    """The result of the search: ranges in the order in which operations apply, and the discrepancy on held-out data."""
 
     ranges: Ranges
     before: float
@@ -112,11 +112,11 @@ class _Search:
         return self.distance(ranges).mmd2
 
     def matches(self, ranges: Ranges) -> bool:
-        """Tell whether nothing is left of the discrepancy that chance would not make, too."""
+        """Check whether chance alone would make as large a discrepancy."""
         return self.target.p_value(self.distance(ranges), self.seed) > MATCH_P_VALUE
 
     def improves_on(self, ranges: Ranges, without: Ranges) -> bool:
-        """Tell whether `ranges` are nearer to the window than `without`, beyond chance."""
+        """Check whether `ranges` are nearer to the window than `without`, beyond chance."""
         before, after = self.distance(without), self.distance(ranges)
         is_large_enough = before.mmd2 - after.mmd2 > MIN_SHARE * self.mmd2(())
         return is_large_enough and float(np.quantile(self.target.reduction(before, after), LEVEL)) > 0

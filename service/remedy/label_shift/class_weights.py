@@ -29,7 +29,7 @@ class ClassWeightDetails(RemedyDetails, total=False):
 
 
 class ResampleJson(TypedDict):
-    """Which examples to take, some more than once: files, or rows of the reference."""
+    """The examples to take, some more than once: files, or rows of the reference."""
 
     of: str
     take: list[str | int]

@@ -21,7 +21,7 @@ MIN_LABELS = 50  # fed-back labels from which the improvement is measured on the
 FOLDER = "corrected-posterior"
 MAX_NAMED_CLASSES = 3  # classes named in a sentence
 MODEL_DEPENDENCE_NOTE = (
-    "The images changed, too, so that these proportions lean on a model that no longer sees what it knows."
+    "The images changed as well, so that these proportions rely on predictions for images unlike the training data."
 )
 
 

@@ -60,7 +60,7 @@ class Priors(BaseModel):
 
     @property
     def correction(self) -> "PriorCorrection":
-        """What corrects the model's posteriors."""
+        """The correction of the model's posteriors."""
         from ...drift.probability_calibration import PriorCorrection  # scipy, which a server needs for nothing else
 
         weights = np.array([share.weight for share in self.classes])
