@@ -21,7 +21,8 @@ RATIO_MEMORY = 64.0  # blocks after which a CUSUM has forgotten its past, about
 class Scale(NamedTuple):
     """The scales by which each component's raw value becomes evidence.
 
-    Traffic in control exceeds an evidence of e with probability exp(-e) at a given time. Windows have shape (groups, scales), ratios (ratios,).
+    Traffic in control exceeds an evidence of e with probability exp(-e) at a given time. Windows
+    have shape (groups, scales), ratios (ratios,).
 
     References
     ----------
