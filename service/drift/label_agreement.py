@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .intervals import wilson_interval
 from .label_records import LabelColumns
-from .performance import wilson_interval
 from .types import FloatArray
 
 MIN_CLASS_EVIDENCE = float(np.log(10))  # nats from which a predicted class is named

@@ -1,14 +1,13 @@
 """Accuracy without labels, and accuracy measured on few."""
 
 import numpy as np
-from scipy import stats
 
+from .intervals import NORMAL_QUANTILE
 from .label_shift import share_ratios
 from .probability_calibration import corrected
 from .report import AccuracyMethod, Performance
 from .types import FloatArray, IntArray
 
-Z = float(stats.norm.ppf(0.975))  # standard deviations of a 95 % interval
 INTERVAL_LEVEL = 0.95  # probability with which the interval of a mean confidence covers
 NOTES: dict[AccuracyMethod, str] = {
     "confidence": "The window looks like the reference: the accuracy is the mean calibrated confidence.",
@@ -51,7 +50,7 @@ class ConfidenceEstimate:
         certainty = _at(posterior, predicted)
         estimate = float(certainty.mean()) + self._bias
         variance = float((certainty * (1 - certainty)).mean() / len(certainty)) + self._bias_variance
-        half = Z * float(np.sqrt(variance))
+        half = NORMAL_QUANTILE * float(np.sqrt(variance))
         lowest, highest = estimate - half, estimate + half
         if not explained:
             lowest, highest = 0.0, max(highest, self.accuracy + half)
@@ -72,16 +71,6 @@ class ConfidenceEstimate:
 def at_proportions(posterior: FloatArray, prior: FloatArray, q: FloatArray) -> FloatArray:
     """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`, both (k,)."""
     return corrected(posterior, share_ratios(q, prior))
-
-
-def wilson_interval(successes: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion (Wilson 1927, eq. 4); (0, 1) where n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share = successes / n
-    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * float(np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _at(posterior: FloatArray, predicted: IntArray) -> FloatArray:

@@ -4,11 +4,11 @@ import numpy as np
 
 from . import combination
 from .fitted_reference import FittedReference
+from .intervals import NORMAL_QUANTILE
 from .report import PropertyShift
 from .tested_window import Outcome, TestedWindow
 from .types import FloatArray
 
-NORMAL_QUANTILE = 1.96  # standard deviations of a 95 % interval
 MAX_EFFECT = 10.0  # largest standardised difference that is reported
 MIN_CHANGE = 1e-4  # relative change of a property's mean below which a constant property counts as unchanged
 

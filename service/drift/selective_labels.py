@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from .intervals import NORMAL_QUANTILE
 from .label_records import LabelColumns
-from .performance import Z
 from .types import BoolArray, FloatArray, IntArray
 
 LEVEL = 0.001  # p-value below which labels are called selective: the test is repeated with every step
@@ -96,7 +96,7 @@ def corrected_accuracy(labels: LabelColumns, population: ArrayLike) -> Corrected
         expected = float(weights[rows] @ (confidence * (1 - confidence))) / n
         estimate += share * mean
         variance += share**2 * (spread + PRIOR_LABELS * expected) / (n + PRIOR_LABELS) / n
-    half = Z * float(np.sqrt(variance)) + unseen
+    half = NORMAL_QUANTILE * float(np.sqrt(variance)) + unseen
     low, middle, high = np.clip([estimate - half, estimate, estimate + half], 0, 1).tolist()
     return CorrectedAccuracy(middle, low, high)
 

@@ -5,10 +5,10 @@ import numpy as np
 from . import combination, label_shift, witness
 from .diagnosis import Diagnosis
 from .fitted_reference import FittedReference
+from .intervals import NORMAL_QUANTILE, wilson_interval
 from .kind import Proportions
 from .mmd import witness_function
-from .performance import wilson_interval
-from .property_shifts import NORMAL_QUANTILE, property_shifts
+from .property_shifts import property_shifts
 from .repeats import Repeats
 from .report import LabelShift, RepeatShare, Result, WindowReport
 from .summary import Findings, summarise, summarise_for_alert

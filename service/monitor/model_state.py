@@ -118,6 +118,11 @@ class ModelTransition:
             frozenset().union(*(item.changed for item in transitions)),
         )
 
+    def changes_watch(self, streams: Mapping[str, StreamState]) -> bool:
+        """Check whether a watch for further shifts has started, ended or alarmed: a replay would do so elsewhere."""
+        states = self.state.streams
+        return any(states[name].watch != before.watch for name, before in streams.items() if name in states)
+
 
 def new_stream(
     model_id: int, name: str, prepared: PreparedReference, settings: Settings, seen: int = 0, pace: Pace | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..settings import Settings
 from ..store.watch import Target
 from .checkpoint_schedule import CheckpointSchedule
-from .events import ALERT_EVENTS, Explanation, WatchKey
+from .events import ALERT_EVENTS, Explanation
 from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
 from .second_baselines import SecondBaselines
@@ -158,15 +158,13 @@ class OwnedModel:
 
     def load(self, state: ModelState, has_checkpoint: bool) -> None:
         """Begin with the state of the last checkpoint, or with one that is to be stored at the first step."""
-        self.parked = False
         self.ids = {name: target.id for name, target in self.targets.items()}
         self.loaded_keys = {name: key for name, key in self.keys.items() if name in state.streams}
         self.stored_position = self.whole.position
         if self._error is not None:
             status = state.whole.status.with_error("step", self._error)
             state = replace(state, streams={**state.streams, WHOLE: replace(state.whole, status=status)})
-        self.state = state
-        self._error = None
+        self.state, self.parked, self._error = state, False, None
         self.unstored = set() if has_checkpoint else set(state.streams)
         self.checkpoints.processed, self.checkpoints.has_checkpoint = 0, has_checkpoint
 
@@ -199,22 +197,14 @@ class OwnedModel:
         return self.checkpoints.processed > 0
 
     def checkpoint_is_due(self, transition: ModelTransition) -> bool:
-        """Check whether the states are to be stored with a step: when an alert is written, when slices open or end,
-        and every so many predictions."""
+        """Check whether a step is to store the states: with alerts, with other slices, and every so many predictions."""
         if transition.state.position < self.stored_position:
             return False
         has_alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
         has_other_slices = bool(transition.retired) or transition.state.streams.keys() != self.ids.keys()
+        has_other_parts = has_other_slices or transition.changes_watch(self.streams)
         further = transition.state.position - (self.state.position if self.state else 0)
-        return has_alerts or has_other_slices or self._has_other_watch(transition) or self.checkpoints.is_due(further)
-
-    def _has_other_watch(self, transition: ModelTransition) -> bool:
-        """Check whether a watch for further shifts has started, ended or alarmed: a replay would do so elsewhere."""
-        streams = transition.state.streams
-        return any(
-            name in self.streams and _watch_of(stream) != _watch_of(self.streams[name])
-            for name, stream in streams.items()
-        )
+        return has_alerts or has_other_parts or self.checkpoints.is_due(further)
 
     def must_write(self, transition: ModelTransition, checkpoint: bool) -> bool:
         """Check whether a step has anything to store: a replay of what was stored has not."""
@@ -257,8 +247,3 @@ class OwnedModel:
         """Remember that all statuses are stored."""
         self.unsaved = set()
         self._status_at = time.monotonic()
-
-
-def _watch_of(stream: StreamState) -> tuple[WatchKey | None, bool]:
-    """Return which watch for further shifts a stream has, and whether it has alarmed."""
-    return None if stream.further is None else stream.further.key, stream.second_alarm is not None

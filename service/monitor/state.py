@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..drift import StreamDetector
 from ..store.prediction_id import time_of
 from ..store.stream_status import StreamStatus
-from .events import WindowRequest
+from .events import WatchKey, WindowRequest
 from .further_shift_watch import FurtherShiftWatch
 from .incident_state import Alarm, Incident
 from .label_regimes import Regime
@@ -158,6 +158,11 @@ class StreamState:
         """When the change began that the oldest firing alert is about."""
         times = [item.since for item in (self.incident, self.concept) if item is not None and item.open]
         return min(times, default=None)
+
+    @property
+    def watch(self) -> tuple[WatchKey | None, bool]:
+        """The key of the stream's watch for further shifts, and whether it has alarmed."""
+        return None if self.further is None else self.further.key, self.second_alarm is not None
 
     def with_recent(self, ids: IdRows) -> "StreamState":
         """Return the state with further predictions among the newest."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ..drift.performance import wilson_interval
+from ..drift.intervals import wilson_interval
 from .context import Context
 from .result import Improvement
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..drift.intervals import NORMAL_QUANTILE
 from .result import Improvement
 
 Matrix = NDArray[np.float64]
@@ -13,7 +14,7 @@ MIN_PROBABILITY = 1e-7  # smallest probability whose logarithm is taken: near th
 RESAMPLES = 2000  # bootstrap samples: the ends of a 95 % interval then vary by a few percent of its width
 CHUNK = 100  # bootstrap samples in memory at a time
 HIGHER_IS_BETTER = {"accuracy"}
-Z, Z_POWER = 1.96, 0.84  # normal quantiles at .975 (95 % interval) and .8 (power of four in five)
+POWER_QUANTILE = 0.84  # normal quantile of a power of four in five
 
 
 def folds(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -139,5 +140,5 @@ def further_labels(measured: Improvement, labels: int) -> int | None:
         return 0
     if measured.amount <= 0:
         return None
-    deviation = (measured.high - measured.low) / (2 * Z) * np.sqrt(labels)
-    return max(1, int(np.ceil(((Z + Z_POWER) * deviation / measured.amount) ** 2)) - labels)
+    deviation = (measured.high - measured.low) / (2 * NORMAL_QUANTILE) * np.sqrt(labels)
+    return max(1, int(np.ceil(((NORMAL_QUANTILE + POWER_QUANTILE) * deviation / measured.amount) ** 2)) - labels)

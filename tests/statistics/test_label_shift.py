@@ -5,6 +5,7 @@ import pytest
 from scipy import special, stats
 
 from tests.support.worlds import World
+from tidemark.drift.intervals import wilson_interval
 from tidemark.drift.label_shift import (
     black_box,
     estimate_proportions,
@@ -13,7 +14,7 @@ from tidemark.drift.label_shift import (
     likelihood_ratios,
     posterior_proportions,
 )
-from tidemark.drift.performance import at_proportions, wilson_interval
+from tidemark.drift.performance import at_proportions
 from tidemark.drift.probability_calibration import Calibration
 
 WORLD = World()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RehearsalMethod = Literal["recreated", "regression", "combined", "unknown"]
 
-NORMAL_QUANTILE = 1.645  # standard normal quantile of a two-sided interval of 90 %
+NORMAL_QUANTILE_90 = 1.645  # standard deviations of a two-sided interval of 90 %
 MIN_EXPLAINED = 0.9  # part of a shift that a mixture of rehearsals has to explain to count as its recreation
 MIN_MATCHES = 8  # rehearsals that are recreated from the others, for an interval of its own
 MAX_HALF_WIDTH = 0.15  # half width of an interval above which the accuracy counts as unknown
@@ -107,7 +107,7 @@ class RehearsalEstimator:
                     half = conformal_quantile(self._recreation_scores) * self._error_scale(accuracy)
         accuracy = min(accuracy, float(self._accuracy.max()) if method != "combined" else 1.0)
         extra = max(1 / len(sample) - 1 / len(self._rehearsals.rows), 0) * accuracy * (1 - accuracy)
-        half = float(np.hypot(half, NORMAL_QUANTILE * np.sqrt(max(extra, 0))))
+        half = float(np.hypot(half, NORMAL_QUANTILE_90 * np.sqrt(max(extra, 0))))
         if half > MAX_HALF_WIDTH:
             method = "unknown"
         low, middle, high = np.clip([accuracy - half, accuracy, accuracy + half], 0, 1).tolist()

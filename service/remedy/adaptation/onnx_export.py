@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from ...drift.probability_calibration import LOG_OFFSET, PriorCorrection
 from ...folders import require_empty
 from ...inference import bundle as bundles
-from ...inference import onnx_inspect as anatomy
+from ...inference import onnx_inspect
 from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
+from ...inference.runtime import open_session
 from ...inference.session import Model
 from .head import Head, ResidualAdapter
 from .onnx_surgery import Ending, drop_outputs_behind
@@ -46,8 +46,8 @@ def with_head(bundle: Bundle, head: Head, out: Path, adapter: ResidualAdapter | 
     """
     proto = onnx.load(bundle.model_path)
     scores = bundle.output.probabilities
-    embedding = bundle.output.embedding or anatomy.embedding_tensor(proto, scores)
-    anatomy.expose(proto, embedding)
+    embedding = bundle.output.embedding or onnx_inspect.embedding_tensor(proto, scores)
+    onnx_inspect.expose(proto, embedding)
     hidden, old = _on_blank(bundle, proto, embedding), _on_blank(bundle, proto, scores)
     drop_outputs_behind(proto, scores, embedding)
     graph = Ending(proto, scores)
@@ -120,11 +120,9 @@ def _against_first(values: Matrix) -> Matrix:
 
 def _on_blank(bundle: Bundle, proto: ModelProto, tensor: str) -> NDArray[np.floating]:
     """Return the value of an output on one blank image, which has its shape and type."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        image = anatomy.image_input(proto)
+        session = open_session(proto.SerializeToString(), bundle.folder)
+        image = onnx_inspect.image_input(proto)
         sides = (image.channels, *bundle.input.size) if image.layout == "NCHW" else (*bundle.input.size, image.channels)
         [values] = session.run([tensor], {image.name: np.zeros((1, *sides), image.dtype)})
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
