@@ -239,10 +239,9 @@ class ConceptMonitor:
     def restore(
         cls, reference: Reference, state: Mapping[str, ArrayLike], harm_tolerance: float = HARM_TOLERANCE
     ) -> "ConceptMonitor":
-        """Return a monitor that continues where the one that gave `state` stopped; with another tolerance its evidence
-        starts again.
+        """Return a monitor that continues where the one that gave `state` stopped.
 
-        The state of a version before 0.2 held sums that could overflow: it gives a monitor with its count alone.
+        With another tolerance the evidence starts again. Of a state of a version before 0.2 only the count is used.
         """
         monitor = cls(reference, harm_tolerance)
         monitor._history.restore(state)

@@ -197,7 +197,7 @@ class OwnedModel:
         return self.checkpoints.processed > 0
 
     def checkpoint_is_due(self, transition: ModelTransition) -> bool:
-        """Check whether a step is to store the states: with alerts, with other slices, and every so many predictions."""
+        """Check whether a step is to store the states: with alerts, other slices, and every so many predictions."""
         if transition.state.position < self.stored_position:
             return False
         has_alerts = any(isinstance(event, ALERT_EVENTS) for event in transition.events)
