@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
+from ...model_key import ModelKey
 from ...store import alerts, deliveries, self_tests, streams, watching, windows
 from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
@@ -86,7 +87,7 @@ class DriftCollector(Collector):
     @property
     def models(self) -> list[str]:
         """The models that are watched while the database is available, as `name:version`."""
-        return sorted(f"{name}:{version}" for name, version in self._models)
+        return sorted(str(ModelKey(name, version)) for name, version in self._models)
 
     def unavailable(self) -> Iterator[Metric]:
         """Return what can be said without the database: that it is unavailable, and whom nobody watches."""

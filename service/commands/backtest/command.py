@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine
 
 from ...errors import ConfigurationError, TidemarkError
+from ...model_key import ModelKey
 from ...settings import Settings
 from ...store import alerts, segments, streams
 from ...store.open_database import open_database_with_url
@@ -102,7 +103,7 @@ def _rate_at(connection: Connection, row: StreamRow, since: dt.datetime, until: 
         rate = segments.rate_between(connection, row.model_id, begin, end)
         if rate is not None:
             return rate
-    whole = streams.require(connection, f"{row.model_name}:{row.model_version}")
+    whole = streams.require(connection, str(ModelKey(row.model_name, row.model_version)))
     budget = StreamStatus.from_json(whole.status).budget
     return None if budget is None or budget.is_assumed else budget.rate
 
