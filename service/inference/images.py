@@ -14,6 +14,7 @@ from . import heif
 from .bundle import InputSpec
 from .colour_profile import in_srgb
 from .image_metadata import PNG_SIGNATURE, foreign_format, scans, without_metadata
+from .plain_png import plain_png
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"),
@@ -78,6 +79,9 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     TooManyPixels
         More than `max_pixels` by the header; nothing was decoded.
     """
+    plain = plain_png(data, max_pixels)
+    if plain is not None:
+        return DecodedImage(fit(in_mode(plain, spec.pixel_mode), spec), plain.width, plain.height)
     problem: Exception
     try:
         return _decode(data, spec, max_pixels)

@@ -38,21 +38,19 @@ def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) ->
     """
     grey, saturation = _grey_and_saturation(pixels)
     counts = _histogram(grey)
-    shares = counts / counts[0].sum()
+    shares = counts / grey[0].size
     brightness, power = (shares @ MOMENTS).T
     laplacian = _laplacian(grey)
-    variance = np.square(laplacian).mean(axis=1) - np.square(laplacian.mean(axis=1))
-    columns = (
-        brightness,
-        np.sqrt(np.maximum(power - brightness**2, 0)),
-        np.log(np.maximum(variance, 0) + FLOOR),
-        _median(np.abs(laplacian, out=laplacian)),
-        _entropy(shares),
-        saturation,
-        np.asarray(widths),
-        np.asarray(heights),
-    )
-    return np.stack(columns, axis=1).astype(np.float32)
+    measured = np.empty((len(pixels), len(NAMES)), np.float32)
+    measured[:, 0] = brightness
+    measured[:, 1] = np.sqrt(np.maximum(power - brightness**2, 0))
+    measured[:, 2] = np.log(np.maximum(_variance(laplacian), 0) + FLOOR)
+    measured[:, 3] = _median(np.abs(laplacian, out=laplacian)) / (GREYS - 1)
+    measured[:, 4] = _entropy(shares)
+    measured[:, 5] = saturation
+    measured[:, 6] = widths
+    measured[:, 7] = heights
+    return measured
 
 
 def _grey_and_saturation(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
@@ -73,8 +71,8 @@ def _histogram(grey: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.bincount(shifted.ravel(), minlength=GREYS * m).reshape(m, GREYS)
 
 
-def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the four-neighbour Laplacian (m, H·W) of greys between 0 and 1, with the borders repeated."""
+def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Return the four-neighbour Laplacian (m, H·W) of greys between 0 and 255, with the borders repeated."""
     m, height, width = grey.shape
     framed = np.empty((m, height + 2, width + 2), np.int16)
     inner = framed[:, 1:-1, 1:-1]
@@ -85,16 +83,24 @@ def _laplacian(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     laplacian += framed[:, 1:-1, :-2]
     laplacian += framed[:, 1:-1, 2:]
     laplacian -= 4 * inner
-    scaled: NDArray[np.float32] = np.multiply(laplacian.reshape(m, -1), np.float32(1 / 255), dtype=np.float32)
-    return scaled
+    return laplacian.reshape(m, -1)
 
 
-def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median of each row (m, n) from one partition; NumPy's own asks for two, which is ten times slower."""
+def _variance(laplacian: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Return the variance of each row (m, n) in units of greys between 0 and 1."""
+    scaled = np.multiply(laplacian, np.float32(1 / (GREYS - 1)), dtype=np.float32)
+    n = scaled.shape[1]
+    means = np.add.reduce(scaled, axis=1) / n
+    variance: NDArray[np.float32] = np.add.reduce(np.square(scaled, out=scaled), axis=1) / n - np.square(means)
+    return variance
+
+
+def _median(values: NDArray[np.int16]) -> NDArray[np.floating]:
+    """Return the median of each row (m, n) from one partition, of integers, which take half the time of floats."""
     n = values.shape[1]
     parted = np.partition(values, n // 2, axis=1)
-    upper: NDArray[np.float32] = parted[:, n // 2]
-    return upper if n % 2 else (parted[:, : n // 2].max(axis=1) + upper) / 2
+    upper: NDArray[np.int16] = parted[:, n // 2]
+    return upper.astype(np.float32) if n % 2 else (parted[:, : n // 2].max(axis=1) + upper) / np.float32(2)
 
 
 def _entropy(shares: NDArray[np.float64]) -> NDArray[Any]:

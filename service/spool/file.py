@@ -23,7 +23,7 @@ SCHEMA = f"""
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE batches (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY, -- given by `Spool.append`: AUTOINCREMENT would write a second page for each row
     count INTEGER, first_number INTEGER, at_from INTEGER, at_to INTEGER, {COLUMNS}
 );
 """

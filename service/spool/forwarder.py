@@ -17,8 +17,12 @@ from .pending_rows import PendingRows
 from .rejections import DAMAGED, OTHER_INSTALLATION, UNREADABLE, rejection_reason
 from .spool import Spool
 
-ROWS = 5000  # approximate rows of one COPY
+ROWS = 10_000  # approximate rows of one COPY
 INTERVAL = 0.25  # seconds between polls of the spool
+BUSY_RATE = (
+    1000  # predictions a second from which the spool is polled less often: a COPY of few rows costs 4 ms as well
+)
+BUSY_INTERVAL = 1.0  # seconds between polls of the spool of a busy server
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is unavailable
 ADOPTION = 30.0  # seconds between searches for spools of dead workers
 SWEEP = 2.0  # seconds between sweeps for rows and labels without a position
@@ -59,11 +63,12 @@ class Forwarder(threading.Thread):
         self._skipped: set[Path] = set()  # spools of other installations, each counted once
 
     def run(self) -> None:
-        backoff, idle, swept = INTERVAL, ADOPTION, SWEEP
-        while not self._stopping.wait(backoff):
+        pause, idle, swept = INTERVAL, ADOPTION, SWEEP
+        failing = False
+        while not self._stopping.wait(pause):
             try:
-                self.drain(self._spool)
-                idle, swept = idle + backoff, swept + backoff
+                rows = self.drain(self._spool)
+                idle, swept = idle + pause, swept + pause
                 if swept >= SWEEP:
                     swept = 0.0
                     with self._destination.engine.begin() as connection:
@@ -71,16 +76,16 @@ class Forwarder(threading.Thread):
                 if idle >= ADOPTION:
                     idle = 0.0
                     self.adopt(self._spool.path.parent)
-                if backoff != INTERVAL:
+                if failing:
                     logger.info("forwarding again")
-                backoff = INTERVAL
+                pause, failing = pause_after(rows, pause), False
             except Exception as error:  # the thread must outlive whatever happens: predictions wait in the spool
                 if not is_unavailable(error):
                     logger.exception("forwarding failed, predictions wait in the spool")
-                elif backoff == INTERVAL:
+                elif not failing:
                     logger.warning("database unavailable, predictions wait in the spool: %s", reason(error))
                 self._failed()
-                backoff = min(2 * backoff, MAX_BACKOFF)
+                pause, failing = min(2 * pause, MAX_BACKOFF), True
 
     def stop(self) -> None:
         """End the thread and forward what is left, as far as the database takes it within `STOP` seconds; the next
@@ -101,10 +106,15 @@ class Forwarder(threading.Thread):
         if self._spool.pending:
             logger.warning("%d predictions stay in the spool for the next process", self._spool.pending)
 
-    def drain(self, spool: Spool) -> None:
-        """Forward all that is pending now; what comes in meanwhile waits for the next time, to make one large COPY."""
-        for _ in self._chunks(spool):
-            pass
+    def drain(self, spool: Spool) -> int:
+        """Forward all that is pending now; what comes in meanwhile waits for the next time, to make one large COPY.
+
+        Returns
+        -------
+        int
+            How many predictions there were.
+        """
+        return sum(self._chunks(spool))
 
     def adopt(self, folder: Path) -> None:
         """Forward the spools of workers that are gone; one that fails holds no other back."""
@@ -129,8 +139,8 @@ class Forwarder(threading.Thread):
             finally:
                 orphan.close()
 
-    def _chunks(self, spool: Spool) -> Iterator[None]:
-        """Forward what is pending, one COPY a turn."""
+    def _chunks(self, spool: Spool) -> Iterator[int]:
+        """Forward what is pending, one COPY a turn; yield its number of predictions."""
         more = True
         while more:
             rows = spool.peek(ROWS)
@@ -138,7 +148,7 @@ class Forwarder(threading.Thread):
                 self._set_aside(spool, seq, UNREADABLE, "its columns do not fit together")
             if rows.last:
                 self._forward(spool, rows)
-                yield
+                yield rows.count
             more = rows.more
 
     def _forward(self, spool: Spool, rows: PendingRows) -> None:
@@ -185,3 +195,8 @@ class Forwarder(threading.Thread):
         """Count a failure; after it the database may be another one."""
         self._count("failures", 1)
         self._destination.forget()
+
+
+def pause_after(rows: int, pause: float) -> float:
+    """Return the seconds until the next poll, after one that found predictions which had come in `pause` seconds."""
+    return BUSY_INTERVAL if rows >= BUSY_RATE * pause else INTERVAL

@@ -17,7 +17,8 @@ from .encoding import COLUMNS, encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
 
 INSERT = f"""
-INSERT INTO batches (count, first_number, at_from, at_to, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO batches (seq, count, first_number, at_from, at_to, {COLUMNS})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -62,7 +63,11 @@ class Spool:
         try:
             self._reader = file.open_file(path, sync)
             meta = file.prepare(self._writer)
-            self.pending: int = self._writer.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()[0]
+            counted = self._writer.execute(
+                "SELECT coalesce(sum(count), 0), coalesce(max(seq), 0) FROM batches"
+            ).fetchone()
+            self.pending: int = counted[0]
+            self._last_seq: int = counted[1]  # never given again: `discard` may still be about to delete up to it
             self._next_numbers: dict[str, int] = dict(self._writer.execute(NUMBERS))
         except (sqlite3.Error, file.UnknownFormat):
             self._writer.close()
@@ -220,7 +225,8 @@ class Spool:
 
     def _insert(self, batch: Logged, number: int) -> None:
         times = batch.milliseconds
-        head = (len(batch), number, int(times.min()), int(times.max()))
+        self._last_seq += 1
+        head = (self._last_seq, len(batch), number, int(times.min()), int(times.max()))
         self._writer.execute(INSERT, (*head, *encode(batch)))  # a statement by itself is a transaction
 
     def _fullness(self) -> str | None:

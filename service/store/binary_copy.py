@@ -55,14 +55,17 @@ def encoded_rows(predictions: Logged, model_id: int, writer_id: int, first_numbe
     kinds: list[tuple[str, Any]] = [("fields", ">i2")]
     for place, column in enumerate(columns):
         kinds += [(f"length{place}", ">i4"), (f"value{place}", "V0" if column is None else column.dtype)]
-    heads = np.zeros(m, kinds)
+    is_uniform = predictions.tags is None and predictions.thumbnails is None
+    ending = _field(JSONB_VERSION + UNTAGGED) + _field(None) if is_uniform else b""
+    heads = np.zeros(m, [*kinds, ("ending", f"V{len(ending)}")])
     heads["fields"] = len(columns) + 2  # tags and thumbnail follow
     for place, column in enumerate(columns):
         heads[f"length{place}"] = NULL if column is None else column.itemsize
         if column is not None:
             heads[f"value{place}"] = column
-    if predictions.tags is None and predictions.thumbnails is None:
-        return _with_ending(heads, _field(JSONB_VERSION + UNTAGGED) + _field(None))
+    if is_uniform:
+        heads["ending"] = np.void(ending)
+        return heads.tobytes()
     tags = repeat(UNTAGGED, m) if predictions.tags is None else predictions.tags
     thumbnails = repeat(None, m) if predictions.thumbnails is None else predictions.thumbnails
     data, width = memoryview(heads.tobytes()), heads.itemsize
@@ -78,14 +81,6 @@ def _bytea(matrix: NDArray[Any] | None) -> NDArray[np.void] | None:
         return None
     rows: NDArray[np.void] = np.ascontiguousarray(matrix).view(f"V{matrix.shape[1] * matrix.itemsize}")[:, 0]
     return rows
-
-
-def _with_ending(rows: NDArray[np.void], ending: bytes) -> bytes:
-    """Return rows (m,) of one length with the same ending each: without a loop over them, which takes the GIL."""
-    whole = np.empty((len(rows), rows.itemsize + len(ending)), np.uint8)
-    whole[:, : rows.itemsize] = rows.view(np.uint8).reshape(len(rows), -1)
-    whole[:, rows.itemsize :] = np.frombuffer(ending, np.uint8)
-    return whole.tobytes()
 
 
 def _field(value: bytes | None) -> bytes:

@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 from tests.support.predictions import batch, new_ids, stored
 from tidemark.errors import Overloaded
 from tidemark.spool import file, forwarder
-from tidemark.spool.forwarder import Forwarder
+from tidemark.spool.forwarder import BUSY_INTERVAL, INTERVAL, Forwarder, pause_after
 from tidemark.spool.spool import Spool
 from tidemark.store import log, models
 from tidemark.store.logged import Logged, logged
@@ -226,3 +226,8 @@ def test_stopping_takes_no_longer_than_its_time(
     Forwarder(spool, registered).stop()
     assert spool.pending == 19
     assert stored(registered) == 1
+
+
+def test_a_busy_server_is_polled_less_often_than_an_idle_one() -> None:
+    assert pause_after(249, pause=0.25) == pause_after(999, pause=1.0) == INTERVAL
+    assert pause_after(250, pause=0.25) == pause_after(1000, pause=1.0) == BUSY_INTERVAL > INTERVAL

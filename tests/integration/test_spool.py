@@ -61,6 +61,17 @@ def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
     assert spool.pending == 1
 
 
+def test_a_prediction_that_arrives_between_setting_a_batch_aside_and_discarding_it_stays(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path)
+    spool.append(batch(3))
+    last = spool.peek(10).last
+    spool.set_aside(last, "refused")
+    spool.append(batch(2))
+    spool.discard(last)
+    assert spool.pending == spool.peek(10).count == 2
+    spool.close()
+
+
 def test_the_forwarder_empties_the_spool_into_postgres(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     forwarder = Forwarder(spool, registered)
