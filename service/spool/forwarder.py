@@ -19,9 +19,7 @@ from .spool import Spool
 
 ROWS = 10_000  # approximate rows of one COPY
 INTERVAL = 0.25  # seconds between polls of the spool
-BUSY_RATE = (
-    1000  # predictions a second from which the spool is polled less often: a COPY of few rows costs 4 ms as well
-)
+BUSY_RATE = 1000  # predictions a second from which the spool is polled less often: a COPY costs 4 ms in any case
 BUSY_INTERVAL = 1.0  # seconds between polls of the spool of a busy server
 MAX_BACKOFF = 10.0  # seconds between attempts while the database is unavailable
 ADOPTION = 30.0  # seconds between searches for spools of dead workers
