@@ -15,7 +15,7 @@ RUN_TIME = 30 * 600  # predictions: 30 days at 600 a day
 
 
 @pytest.fixture(scope="module")
-def course() -> Course:
+def course(short_calibrations: None) -> Course:
     return simulate(SCRIPT, Settings(expected_run_time=RUN_TIME), seed=1)
 
 
@@ -33,7 +33,7 @@ def test_the_planted_drift_is_found_within_a_day_and_named(result: Result) -> No
     assert drift.incident.resolved_at is not None
 
 
-def test_the_accepted_change_is_told_once_and_then_silent(course: Course, result: Result) -> None:
+def test_the_accepted_change_is_alerted_once_and_then_silent(course: Course, result: Result) -> None:
     [accepted] = result.of("accepted")
     assert accepted.incident is not None
     assert accepted.incident.resolution == "accepted"

@@ -96,7 +96,7 @@ def test_a_mistake_is_named_with_what_to_write_into_model_toml(
     assert advice in capsys.readouterr().err
 
 
-def test_labels_in_another_order_are_told(bundle: Bundle, tmp_path: Path) -> None:
+def test_labels_in_another_order_are_reported(bundle: Bundle, tmp_path: Path) -> None:
     pixels, labels = colours()
     np.savez(tmp_path / "turned.npz", images=pixels, labels=(labels + 1) % CLASSES)
     checked = check_model(bundle.folder, tmp_path / "turned.npz")

@@ -18,9 +18,9 @@ def test_an_accuracy_that_falls_by_20_points_is_found_while_the_images_have_drif
     prepared: PreparedReference,
 ) -> None:
     delays = []
-    for seed in range(7):
+    for seed in range(5):
         stream = LabelledStream(prepared, seed)
-        stream.label(500)
+        stream.label(500, batch=50)
         stream.drift("covariate")
         stream.label(100)
         assert stream.alerts == []
@@ -59,11 +59,11 @@ def test_a_lasting_shift_is_one_incident_that_ends_when_the_labels_agree_again(
     prepared: PreparedReference, wrong: float
 ) -> None:
     stream = LabelledStream(prepared)
-    stream.label(500)
-    stream.label(3000, wrong=wrong)
+    stream.label(500, batch=50)
+    stream.label(3000, wrong=wrong, batch=50)
     assert len(stream.of(AlertFired)) == 1
     assert stream.of(AlertResolved) == []
-    stream.label(2500)
+    stream.label(2500, batch=50)
     (resolved,) = stream.of(AlertResolved)
     assert resolved.resolution == "recovered"
     assert list(stream.state.kinds) == []

@@ -195,6 +195,7 @@ def test_windows_of_a_calm_stream_are_spaced_and_the_rest_is_counted(prepared: P
 @pytest.mark.parametrize("step", [1, 37, 500])
 def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: PreparedReference, step: int) -> None:
     whole, parts = Stream(prepared), Stream(prepared)
+    whole.explains = parts.explains = False
     arrays = WORLD.traffic(1000, np.random.default_rng(5))
     whole.take(arrays)
     for first in range(0, 1000, step):
