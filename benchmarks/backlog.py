@@ -19,7 +19,7 @@ from tidemark.store import models
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
 
-PREDICTIONS = 600_000
+PREDICTIONS = 2_000_000  # more than a monitor processes while it is measured: half a minute at 60,000 a second
 SPAN = 48 * 3600 * 1000  # milliseconds before now in which they were made, evenly
 BATCH = 1_000  # predictions of one row of the spool
 

@@ -2,7 +2,7 @@
 the time of `/metrics` and `/drift` with many streams.
 
 Times are of the processor, of this process and of Postgres, so that a busy machine does not change them much. Window
-tests are left out of the pace: they run apart from the detector, within a quarter of a core.
+tests are left out of the pace: they run apart from the detector, within a twentieth of a core.
 """
 
 import cProfile

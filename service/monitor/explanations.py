@@ -14,11 +14,10 @@ from ..store.prediction_id import time_of
 from .background import Background
 from .events import Explanation, Purpose, WindowRequest
 from .prepared_reference import PreparedReference
+from .processor_allowance import RESERVE, ProcessorAllowance
 from .rows_in_order import read_in_order
 from .window_explanation import explain
 
-SHARE_OF_CORE = 0.25  # processor time that window tests of no alarm may take
-MAX_ALLOWANCE = 10.0  # seconds of processor time that unused shares add up to
 MAX_WAITING = 200  # windows that may wait; further ones are skipped
 PRIORITIES: Mapping[Purpose, int] = {
     "alarm": 0,
@@ -53,10 +52,10 @@ class PostponedTest:
 class Explanations:
     """Tests windows one after the other.
 
-    Windows for alarms, and those that people request, are always tested; the others while the time that all of them
-    took stays below a quarter of a core, else they are answered as skipped. A window that cannot be read while the
-    database is unavailable is submitted again at the next call of `collect`, which the monitor makes once it has
-    reached the database.
+    Windows for alarms, and those that people request, are always tested; the others while the processor time of all of
+    them stays within `ProcessorAllowance`, else they are answered as skipped. Windows of calm traffic leave a part of
+    it to those of incidents. A window that cannot be read while the database is unavailable is submitted again at the
+    next call of `collect`, which the monitor makes once it has reached the database.
 
     Parameters
     ----------
@@ -69,8 +68,7 @@ class Explanations:
         self.unlimited = unlimited
         self._background: Background[ModelExplanation | PostponedTest] = Background("window-tests", inline=unlimited)
         self._outstanding: set[tuple[int, str, str, int, int]] = set()  # requests of models without an answer
-        self._allowance = MAX_ALLOWANCE
-        self._measured_at = time.monotonic()
+        self._allowance = ProcessorAllowance()
         self.seconds = 0.0  # processor time of all tests
 
     def submit(self, model_id: int, request: WindowRequest, prepared: PreparedReference) -> None:
@@ -106,7 +104,7 @@ class Explanations:
     def _explain(
         self, model_id: int, request: WindowRequest, prepared: PreparedReference
     ) -> ModelExplanation | PostponedTest:
-        if PRIORITIES[request.purpose] > 0 and not self._may_test():
+        if not self._may_test(request.purpose):
             return ModelExplanation(model_id, _skipped_explanation(request))
         started, cpu_start = time.perf_counter(), time.thread_time()
         start, end = (time_of(UUID(bytes=request.ids[row].tobytes())) for row in (0, -1))
@@ -121,7 +119,7 @@ class Explanations:
             logger.warning("a window of model %d could not be tested", model_id, exc_info=True)
             explanation = Explanation(request, None, start, end, time.perf_counter() - started, error=reason(error))
         cpu_seconds = time.thread_time() - cpu_start
-        self._allowance -= cpu_seconds
+        self._allowance.spend(cpu_seconds)
         self.seconds += cpu_seconds
         return ModelExplanation(model_id, explanation)
 
@@ -133,13 +131,10 @@ class Explanations:
             raise LookupError(MISSING_PREDICTIONS)
         return batch
 
-    def _may_test(self) -> bool:
-        if self.unlimited:
+    def _may_test(self, purpose: Purpose) -> bool:
+        if self.unlimited or PRIORITIES[purpose] == 0:
             return True
-        now = time.monotonic()
-        self._allowance = min(self._allowance + SHARE_OF_CORE * (now - self._measured_at), MAX_ALLOWANCE)
-        self._measured_at = now
-        return self._allowance > 0
+        return self._allowance.permits(reserve=RESERVE if purpose == "routine" else 0.0)
 
 
 def _skipped_explanation(request: WindowRequest) -> Explanation:
