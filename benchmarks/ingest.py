@@ -24,7 +24,7 @@ from benchmarks.world import World
 from tests.support.server import database_state
 from tidemark.api.endpoints import drift
 from tidemark.api.endpoints.drift_metrics import DriftCollector
-from tidemark.commands.storage_report import described
+from tidemark.commands.storage_report import build_storage_report
 from tidemark.pages import routes
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
@@ -89,7 +89,7 @@ def _pace(engine: Engine, folder: Path) -> None:
         connection.execute(text("DROP TABLE plain"))
     _analyse(engine)
     with engine.connect() as connection:
-        report = described(sizes.load_all(connection), DAYS, TODAY)
+        report = build_storage_report(sizes.load_all(connection), DAYS, TODAY)
     print(f"d = {D}, k = {K}, {FORWARDED} predictions\n\n| | |\n|---|---|")
     print(f"| spool to Postgres, committed and forgotten | {spooled[0]:,.0f} rows/s |")
     print(f"| a bare COPY of the same rows into a table without indexes | {bare:,.0f} rows/s |")

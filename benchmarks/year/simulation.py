@@ -21,7 +21,7 @@ from tidemark.monitor.replay_steps import microseconds
 from tidemark.monitor.replayed_incident import ReplayedIncident
 from tidemark.settings import Settings
 from tidemark.store.label_log import NONE_REPLACED, LabelBatch
-from tidemark.store.log_batch import PredictionBatch, joined
+from tidemark.store.log_batch import PredictionBatch, join_batches
 
 REFERENCE_ROWS = 3000
 CELLS = 730  # points of the line of evidence
@@ -67,20 +67,20 @@ class Recent:
     def add(self, batch: PredictionBatch) -> None:
         """Add the predictions of a day, and forget the oldest."""
         if self.batches and len(self.batches[-1]) + len(batch) <= BATCH:
-            self.batches[-1] = joined([self.batches[-1], batch])
+            self.batches[-1] = join_batches([self.batches[-1], batch])
         else:
             self.batches.append(batch)
 
     def by_ids(self, ids: NDArray[np.uint8]) -> PredictionBatch | None:
         """Return predictions by their ids (m, 16)."""
-        batch = joined(list(self.batches))
+        batch = join_batches(list(self.batches))
         keys = {row.tobytes() for row in ids}
         rows = [number for number, row in enumerate(batch.ids) if row.tobytes() in keys]
         return batch.select(np.array(rows)) if rows else None
 
     def newest(self, count: int, since: dt.datetime) -> PredictionBatch:
         """Return the newest predictions after a time."""
-        batch = joined(list(self.batches))
+        batch = join_batches(list(self.batches))
         return batch.select(np.flatnonzero(batch.times >= microseconds(since))[-count:])
 
 

@@ -99,7 +99,7 @@ def unavailable(detail: str, retry_after: int = 1) -> Problem:
     return Problem(503, detail, {"Retry-After": str(retry_after)})
 
 
-def described(error: ValidationError | RequestValidationError) -> str:
+def first_error(error: ValidationError | RequestValidationError) -> str:
     """Return the first error that pydantic reports as one sentence."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -138,7 +138,7 @@ def _http_problem(error: HTTPException) -> Problem:
 PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
     Problem: lambda error: error,
     HTTPException: _http_problem,
-    RequestValidationError: lambda error: Problem(422, described(error)),
+    RequestValidationError: lambda error: Problem(422, first_error(error)),
     Overloaded: _overloaded,
     ModelFailed: lambda error: Problem(503, str(error)),
     UnknownModel: lambda error: Problem(404, str(error)),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TidemarkError
-from ..inference.projection import projected
+from ..inference.projection import project
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -30,5 +30,5 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if name not in arrays:
             raise TidemarkError(f"{path}: expected the array {name}, found {', '.join(arrays) or 'nothing'}")
     if arrays["embeddings"].ndim == 2 and arrays["embeddings"].dtype.kind in "fiu":
-        arrays["embeddings"] = projected(arrays["embeddings"])
+        arrays["embeddings"] = project(arrays["embeddings"])
     return arrays

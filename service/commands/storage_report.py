@@ -55,10 +55,10 @@ def vacuum_report() -> StorageReport:
     settings = Settings.load()
     with open_database(settings) as engine, engine.connect() as connection:
         tables = sizes.load_all(connection)
-    return described(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
+    return build_storage_report(tables, settings.retention_days, dt.datetime.now(dt.UTC).date())
 
 
-def described(tables: Sequence[Size], retention_days: int, today: dt.date) -> StorageReport:
+def build_storage_report(tables: Sequence[Size], retention_days: int, today: dt.date) -> StorageReport:
     """Return the report on these tables."""
     parts = [table for table in tables if table.parent in PARTITIONED]
     logged = [table for table in parts if table.parent == "predictions"]

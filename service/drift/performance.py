@@ -4,7 +4,7 @@ import numpy as np
 
 from .intervals import NORMAL_QUANTILE
 from .label_shift import share_ratios
-from .probability_calibration import corrected
+from .probability_calibration import correct
 from .report import AccuracyMethod, Performance
 from .types import FloatArray, IntArray
 
@@ -70,7 +70,7 @@ class ConfidenceEstimate:
 
 def at_proportions(posterior: FloatArray, prior: FloatArray, q: FloatArray) -> FloatArray:
     """Return the posterior (m, k) that goes with class proportions `q` in place of `prior`, both (k,)."""
-    return corrected(posterior, share_ratios(q, prior))
+    return correct(posterior, share_ratios(q, prior))
 
 
 def _at(posterior: FloatArray, predicted: IntArray) -> FloatArray:

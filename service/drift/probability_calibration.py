@@ -45,7 +45,7 @@ class Calibration:
         return np.asarray(special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1))
 
 
-def corrected(probabilities: NDArray[np.floating], weights: FloatArray) -> FloatArray:
+def correct(probabilities: NDArray[np.floating], weights: FloatArray) -> FloatArray:
     """Return posteriors (m, k) moved to other class proportions: p(y|x) w(y), normalised.
 
     `weights` (k,) are the target's proportions over the reference's (Saerens, Latinne and Decaestecker 2002, eq. 2.4);
@@ -77,7 +77,7 @@ class PriorCorrection:
     def __call__(self, probabilities: NDArray[np.floating]) -> FloatArray:
         """Return corrected posteriors (m, k)."""
         posterior = special.softmax(_logs(probabilities) * self.slope + self.bias, axis=1)
-        return corrected(posterior, self.weights)
+        return correct(posterior, self.weights)
 
 
 def _logs(probabilities: NDArray[np.floating]) -> FloatArray:

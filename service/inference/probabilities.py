@@ -16,7 +16,7 @@ class ModelFailed(TidemarkError):
     """The model gave no usable answer."""
 
 
-def activated(scores: Floats, activation: str) -> Floats:
+def activate(scores: Floats, activation: str) -> Floats:
     """Return probabilities (m, k) of scores (m, k), or of one score (m, 1) those of the two classes.
 
     Parameters

@@ -18,7 +18,7 @@ MAX_EMBEDDING_SIZE = 2048  # values of a stored embedding
 SEED = 20  # seed of the groups and signs; changing it makes stored references and new traffic differ
 
 
-def projected(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def project(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return embeddings (m, d) as they are for d up to 2,048, else (m, 2048): signed sums of groups of coordinates."""
     size = embeddings.shape[1]
     if size <= MAX_EMBEDDING_SIZE:

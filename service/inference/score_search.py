@@ -14,7 +14,7 @@ from .bundle import BrokenBundle
 from .image_input import shape
 from .onnx_graph import OnnxGraph
 from .onnx_inspect import Head
-from .probabilities import ModelFailed, activated, distributions
+from .probabilities import ModelFailed, activate, distributions
 
 # In the names of outputs that are not class scores although they have their shape.
 EMBEDDING_WORDS = ("embed", "feature", "hidden")
@@ -192,7 +192,7 @@ def are_distributions(rows: NDArray[np.float64]) -> bool:
 def _check_activation(scores: ScoreTensor, rows: NDArray[np.float64], activation: str) -> None:
     if activation not in ("none", "softmax", "sigmoid", "normalise"):
         raise BrokenBundle(f"--activation: expected none, softmax, sigmoid or normalise, got {activation!r}")
-    probabilities = activated(rows.astype(np.float32), activation)
+    probabilities = activate(rows.astype(np.float32), activation)
     if activation != "softmax" and not are_distributions(np.asarray(probabilities, np.float64)):
         raise BrokenBundle(
             f"--activation {activation}: {scores.output} answers {rows.min():.3g} to {rows.max():.3g}, which does not "

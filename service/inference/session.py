@@ -14,12 +14,12 @@ from .bundle import BrokenBundle, Bundle, InputSpec, files_sha256
 from .cpu_quota import cores
 from .network import Network
 from .preprocessing import Preprocessor
-from .probabilities import ModelFailed, activated, distributions
-from .projection import projected
+from .probabilities import ModelFailed, activate, distributions
+from .projection import project
 from .providers import CPU, execution_providers
 from .runtime import open_session
 
-__all__ = ["Model", "ModelFailed", "activated", "cores", "pooled"]
+__all__ = ["Model", "ModelFailed", "activate", "cores", "pooled"]
 
 PROVIDER_TOLERANCE = 0.02  # difference of probabilities from the CPU's that reduced precision on a device explains
 
@@ -80,13 +80,13 @@ class Model:
         scores, embeddings = self._network.run(tensor, self._outputs)
         m = len(tensor)
         rows = scores.reshape(m, -1).astype(np.float32, copy=False)
-        probabilities = activated(rows, self._activation)
+        probabilities = activate(rows, self._activation)
         if probabilities.shape[1] != self._classes:
             hint = "; for one logit set output.activation to 'sigmoid'" if rows.shape[1] == 1 else ""
             raise ModelFailed(
                 f"the model answers {probabilities.shape[1]} classes, model.toml has {self._classes} labels{hint}"
             )
-        flat = projected(pooled(embeddings, self._features_last).astype(np.float32, copy=False))
+        flat = project(pooled(embeddings, self._features_last).astype(np.float32, copy=False))
         if not (np.isfinite(probabilities).all() and np.isfinite(flat).all()):
             raise ModelFailed("the model answered NaN or infinity")
         return probabilities if self._activation == "softmax" else distributions(probabilities), flat

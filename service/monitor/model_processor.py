@@ -163,9 +163,9 @@ class ModelProcessor:
         if state.position < model.written:
             batch = log.read(connection, model.model_id, state.position, model.step_limit(), *sizes)
         if model.retries.must_skip and state.position == model.stored_position:
-            batch = log_batch.skipped(state.position + 1, state.position + 1, FAILED, *sizes)
+            batch = log_batch.skipped_batch(state.position + 1, state.position + 1, FAILED, *sizes)
         elif batch is None and state.position < model.written:
-            batch = log_batch.skipped(state.position + 1, model.written, EXPIRED, *sizes)
+            batch = log_batch.skipped_batch(state.position + 1, model.written, EXPIRED, *sizes)
         processed = state.position if batch is None else batch.last
         labels = read_labels(
             connection,

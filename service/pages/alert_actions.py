@@ -23,7 +23,7 @@ from ..api.endpoints.alert_actions import (
     undo_acceptance,
 )
 from ..api.middleware.request_head import path_prefix
-from ..api.problems import Problem, described
+from ..api.problems import Problem, first_error
 from ..api.state import database_state
 from ..store import baselines
 from ..store.alerts import AlertRow
@@ -103,6 +103,6 @@ def _act(request: Request, alert_id: UUID, action: str, form: dict[str, str]) ->
             else:
                 raise Problem(404, f"no action {action[:40]!r}")
         except ValidationError as error:
-            raise Problem(422, described(error)) from None
+            raise Problem(422, first_error(error)) from None
         except ValueError as error:
             raise Problem(422, str(error)) from None

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from ..errors import InvalidPredictions
 from ..inference.probabilities import TOLERANCE, Floats, ModelFailed, distributions
-from ..inference.projection import projected
+from ..inference.projection import project
 from ..spool.spool import Spool
 from ..store import models
 from ..store.logged import Logged, logged
@@ -104,7 +104,7 @@ def checked(model: RegisteredModel, observed: Observed) -> Observed:
     finite = np.isfinite(embeddings).all(axis=1)
     if not finite.all():
         raise InvalidPredictions(f"prediction {finite.argmin()}: embedding holds NaN, infinity or more than FP32 can")
-    return replace(observed, probabilities=probabilities, embeddings=projected(embeddings))
+    return replace(observed, probabilities=probabilities, embeddings=project(embeddings))
 
 
 def as_distributions(rows: Floats) -> Floats:

@@ -66,7 +66,7 @@ class Destination:
         if not names:
             return {}
         with self.engine.begin() as connection:
-            registered = {row.name: row for row in models.registered(connection) if row.name in names}
+            registered = {row.name: row for row in models.load_registered(connection) if row.name in names}
             spool.record_models({name: ModelFile(row.sha256, row.labels) for name, row in registered.items()})
             ids = {name: row.id for name, row in registered.items()}
             lost = spool.registered_models() if names - ids.keys() else {}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from . import log_rows, segments
-from .log_batch import EXPIRED, PredictionBatch, joined
+from .log_batch import EXPIRED, PredictionBatch, join_batches
 from .logged import HALF
 from .raw_connection import raw
 from .segments import Segment
@@ -145,4 +145,4 @@ def _newest(parts: Sequence[PredictionBatch], count: int) -> PredictionBatch | N
     """Return the last `count` predictions of batches that follow each other, or None."""
     if not any(map(len, parts)):
         return None
-    return joined(parts).select(slice(-count, None))
+    return join_batches(parts).select(slice(-count, None))

@@ -121,13 +121,13 @@ def batch_of(columns: Columns, span: tuple[int, int], embedding_size: int, class
     return _reject_invalid(batch)
 
 
-def skipped(first: int, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
+def skipped_batch(first: int, last: int, reason: str, embedding_size: int, classes: int) -> PredictionBatch:
     """Return a batch that covers a span of positions without a prediction, and counts all of them as rejected."""
     columns = Columns(0, 0, None, None, None, None, None, None, None, None)
     return batch_of(columns, (first, last), embedding_size, classes).with_rejected({reason: last - first + 1})
 
 
-def joined(parts: Sequence[PredictionBatch]) -> PredictionBatch:
+def join_batches(parts: Sequence[PredictionBatch]) -> PredictionBatch:
     """Return batches that follow each other as one."""
     if len(parts) == 1:
         return parts[0]

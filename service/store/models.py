@@ -68,7 +68,7 @@ def find(connection: Connection, name: str, version: str) -> RegisteredModel | N
     return None if row is None else RegisteredModel(**row._asdict())
 
 
-def registered(connection: Connection) -> list[RegisteredModel]:
+def load_registered(connection: Connection) -> list[RegisteredModel]:
     """Return every model."""
     return [RegisteredModel(**row._asdict()) for row in connection.execute(_query())]
 

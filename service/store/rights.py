@@ -67,7 +67,7 @@ def check(engine: Engine) -> None:
         )  # fmt: skip
 
 
-def explained(error: DBAPIError, engine: Engine) -> DatabaseError:
+def explain(error: DBAPIError, engine: Engine) -> DatabaseError:
     """Return an error of Postgres in one line, with the remedy if a privilege is missing."""
     if is_unavailable(error):
         return DatabaseError(f"the database is unavailable: {reason(error)}")

@@ -39,9 +39,9 @@ def migrate(engine: Engine) -> str:
             return _upgrade(engine)
         except OperationalError as error:
             if not isinstance(error.orig, LockNotAvailable):
-                raise rights.explained(error, engine) from error
+                raise rights.explain(error, engine) from error
         except DBAPIError as error:
-            raise rights.explained(error, engine) from error
+            raise rights.explain(error, engine) from error
         time.sleep(LOCK_PAUSE)
     raise DatabaseError("the schema cannot be changed, its tables are in use: stop what runs on them, or try again")
 

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, select
 
 from . import log
-from .log_batch import PredictionBatch, joined
+from .log_batch import PredictionBatch, join_batches
 from .slice_filter import SliceFilter
 from .streams import StreamRow
 from .tables import streams
@@ -82,7 +82,7 @@ def spread(
     rows = np.array([len(part) for part in parts])
     step = (edges[1] - edges[0]).total_seconds()
     in_step = np.where(rows < RUN, rows, rows * step / np.clip(seconds, 1e-3, step))
-    batch = joined(parts)
+    batch = join_batches(parts)
     return SpreadTraffic(batch, min(len(batch) / float(in_step.sum()), 1.0))
 
 

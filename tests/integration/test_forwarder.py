@@ -91,7 +91,7 @@ def test_a_model_that_a_restored_database_has_lost_is_registered_again(
     forwarder._failed()  # as the lost connection makes it
     forwarder.drain(spool)
     with registered.connect() as connection:
-        (model,) = models.registered(connection)
+        (model,) = models.load_registered(connection)
         assert (model.name, model.sha256, model.labels) == ("m:1", "a" * 64, ["x"])
         assert log.written_position(connection, model.id) == 3
     assert (stored(registered), rejected) == (3, {})

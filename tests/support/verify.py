@@ -12,7 +12,7 @@ from tidemark.monitor.budget import stream_budget
 from tidemark.monitor.prepared_reference import BaselineKey
 from tidemark.monitor.window_explanation import explain
 from tidemark.store import log
-from tidemark.store.log_batch import PredictionBatch, joined
+from tidemark.store.log_batch import PredictionBatch, join_batches
 from tidemark.store.stream_status import StreamStatus
 
 SAMPLED = 4  # windows of a stream that are computed again
@@ -94,4 +94,4 @@ def in_log_order(installation: Installation, model_id: int) -> PredictionBatch:
         while (batch := log.read(connection, model_id, after, 10_000, *sizes)) is not None:
             parts.append(batch)
             after = batch.last
-    return joined(parts)
+    return join_batches(parts)

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from ..outcome import PredictOutcome
 from ..problems import Problem
 from .base64_text import decode_base64
-from .json_text import parse_json, validated
+from .json_text import parse_json, validate
 from .limits import LimitedBody, body_of
 from .multipart import Part, parse_multipart
 from .parsing_pool import ParsingPool
-from .tags import Tags, checked_tags, query_tags, tag_key, tag_value, tags_of_pairs
+from .tags import Tags, check_tags, query_tags, tag_key, tag_value, tags_of_pairs
 
 IMAGES_PER_REQUEST = 64  # images, or rows of a tensor, that one request may have
 FORM = "multipart/form-data"
@@ -109,7 +109,7 @@ def is_json(media_type: str) -> bool:
 
 
 def _from_json(data: bytes, body: LimitedBody, tags: dict[str, str]) -> EncodedImages:
-    parsed = validated(ImagesBody, parse_json(data, body))
+    parsed = validate(ImagesBody, parse_json(data, body))
     images = []
     for number, text in enumerate(parsed.images):
         try:
@@ -135,7 +135,7 @@ def _from_form(content_type: str, body: bytes, tags: dict[str, str]) -> EncodedI
     if len(images) > IMAGES_PER_REQUEST:
         raise Problem(413, f"{len(images)} images in one request, at most {IMAGES_PER_REQUEST} are accepted")
     try:
-        return EncodedImages(images, checked_tags(tags | fields | tags_of_pairs(pairs)))
+        return EncodedImages(images, check_tags(tags | fields | tags_of_pairs(pairs)))
     except ValueError as error:
         raise Problem(422, f"tag: {error}") from None
 

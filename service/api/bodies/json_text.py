@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from ..problems import Problem, described
+from ..problems import Problem, first_error
 from .limits import LimitedBody
 
 VALUE_BYTES = 64  # bytes of memory that a value of JSON takes as a Python object, its place in a list included
@@ -39,7 +39,7 @@ def parse_json(data: bytes, body: LimitedBody) -> Any:
         raise Problem(400, f"Invalid JSON: {error}"[:200]) from None
 
 
-def validated(model: type[M], value: Any) -> M:
+def validate(model: type[M], value: Any) -> M:
     """Return a parsed JSON value as `model`.
 
     Raises
@@ -50,4 +50,4 @@ def validated(model: type[M], value: Any) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Problem(422, described(error)) from None
+        raise Problem(422, first_error(error)) from None

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSche
 from starlette.requests import Request
 
 from ...setting_types import TAG_KEY
-from ..problems import Problem, described
+from ..problems import Problem, first_error
 
 MAX_TAGS = 16  # tags of one prediction
 MAX_VALUE_LENGTH = 256  # characters of a tag's value
@@ -21,7 +21,7 @@ TAGS_SCHEMA = {
 }
 
 
-def checked_tags(value: Any) -> dict[str, str]:
+def check_tags(value: Any) -> dict[str, str]:
     """Return an object of JSON as tags; numbers and booleans become their text.
 
     Raises
@@ -72,7 +72,7 @@ def is_printable(text: str) -> bool:
     return not any(character < " " for character in text)
 
 
-Tags = Annotated[dict[str, str], BeforeValidator(checked_tags), WithJsonSchema(TAGS_SCHEMA)]
+Tags = Annotated[dict[str, str], BeforeValidator(check_tags), WithJsonSchema(TAGS_SCHEMA)]
 _TAGS: TypeAdapter[dict[str, str]] = TypeAdapter(Tags)
 
 
@@ -97,4 +97,4 @@ def tags_of_pairs(pairs: Iterable[str]) -> dict[str, str]:
     try:
         return _TAGS.validate_python({key: value for key, _, value in parts})
     except ValidationError as error:
-        raise Problem(422, f"tag: {described(error)}; expected key:value") from None
+        raise Problem(422, f"tag: {first_error(error)}; expected key:value") from None

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from ...errors import InvalidPredictions
-from ...inference.session import activated, pooled
+from ...inference.session import activate, pooled
 from ...serving.model_registry import RegisteredModel
 from ...serving.observations import OBSERVED_PER_REQUEST
-from ..bodies.json_text import parse_json, validated
+from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import LimitedBody
 from ..bodies.numbers import numbers
 from ..bodies.tags import value_text
@@ -54,13 +54,13 @@ def split(data: bytes, body: LimitedBody) -> tuple[ResponseData, memoryview]:
     """
     try:
         try:
-            return validated(ResponseData, parse_json(data, body)), memoryview(b"")
+            return validate(ResponseData, parse_json(data, body)), memoryview(b"")
         except Problem as problem:
             if problem.status != 400:
                 raise
         text = data.decode("latin-1")  # so that places in the text are those in the bytes
         end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))[1]
-        return validated(ResponseData, parse_json(data[:end], body)), memoryview(data)[end:]
+        return validate(ResponseData, parse_json(data[:end], body)), memoryview(data)[end:]
     except Problem as problem:
         status = 400 if problem.status == 422 else problem.status
         raise Problem(status, f"response: {problem.detail}", problem.headers) from None
@@ -95,7 +95,7 @@ def rows(answer: ResponseData, binary: memoryview, model: RegisteredModel, embed
         raise InvalidPredictions(f"the scores have {len(scores)} rows, the embedding has {len(embeddings)}")
     m = len(scores)
     with np.errstate(over="ignore", invalid="ignore"):
-        probabilities = activated(scores.reshape(m, -1).astype(np.float32), model.bundle.output.activation)
+        probabilities = activate(scores.reshape(m, -1).astype(np.float32), model.bundle.output.activation)
         return Rows(probabilities, pooled(embeddings, channels_last).astype(np.float32))
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, FailFast, Field
 from ...serving.feedback import FeedbackItem, FeedbackResult
 from ...store import predictions
 from ...store.logged import HALF
-from ..bodies.json_text import parse_json, validated
+from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import body_of
 from ..bodies.tags import value_text
 from ..problems import Problem, documented
@@ -112,7 +112,7 @@ async def post_feedback(request: Request, state: State) -> FeedbackAnswer:
     items are stored. If all items are rejected the status is 422.
     """
     data = await request.body()
-    body = await state.parsers.run(len(data), lambda: validated(FeedbackBody, parse_json(data, body_of(request))))
+    body = await state.parsers.run(len(data), lambda: validate(FeedbackBody, parse_json(data, body_of(request))))
     items = [FeedbackItem(item.id, item.label) for item in body.items]
     return feedback_answer(await anyio.to_thread.run_sync(state.feedback.record, items))
 

@@ -14,7 +14,7 @@ from ...serving.model_registry import RegisteredModel
 from ...serving.observations import MAX_EMBEDDING, OBSERVED_PER_REQUEST, Observed, milliseconds
 from ...store.prediction_id import id_at
 from ..bodies.images import is_json
-from ..bodies.json_text import parse_json, validated
+from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import body_of
 from ..bodies.tags import Tags, query_tags
 from ..open_inference.infer import JSON_LENGTH
@@ -110,7 +110,7 @@ def _from_json(request: Request, state: ServerState, data: bytes) -> tuple[Regis
     rows = value.get("predictions") if isinstance(value, dict) else None
     if isinstance(rows, list) and len(rows) > OBSERVED_PER_REQUEST:
         raise Problem(413, f"{len(rows)} predictions in one request, at most {OBSERVED_PER_REQUEST} are accepted")
-    body = validated(ObserveBody, value)
+    body = validate(ObserveBody, value)
     model = state.models.find(body.model)
     tags = query_tags(request)
     row_tags = [tags | prediction.tags for prediction in body.predictions]

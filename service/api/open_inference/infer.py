@@ -31,7 +31,7 @@ from .inference import (
     parameter_tags,
 )
 from .models import MODEL_PATH, VERSION_PATH, PathModel
-from .tensors import InferBody, InputTensor, RequestedOutput, array, encoded, split
+from .tensors import InferBody, InputTensor, RequestedOutput, array, encode_output, split
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 
@@ -135,7 +135,7 @@ def _images(tensor: InputTensor, binary: memoryview) -> list[bytes]:
 def _answer(model: ServedModel, body: InferBody, logged: LoggedPredictions) -> Response:
     as_bytes = body.parameters.get("binary_data_output") is True
     outputs = [
-        encoded(requested.name, datatype, values, requested.parameters.get("binary_data", as_bytes) is True)
+        encode_output(requested.name, datatype, values, requested.parameters.get("binary_data", as_bytes) is True)
         for requested, datatype, values in output_values(model, body, logged)
     ]
     answer: dict[str, Any] = {"model_name": model.bundle.name, "model_version": model.bundle.version}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.images import IMAGES_PER_REQUEST
-from ..bodies.tags import checked_tags
+from ..bodies.tags import check_tags
 from ..outcome import PredictOutcome
 from ..problems import Problem
 from .models import output_specs
@@ -86,7 +86,7 @@ def parameter_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
     """
     pairs = {name.removeprefix(TAG_PREFIX): value for name, value in parameters.items() if name.startswith(TAG_PREFIX)}
     try:
-        return checked_tags(pairs)
+        return check_tags(pairs)
     except ValueError as error:
         raise Problem(400, str(error)) from None
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, FailFast, Field
 
-from ..bodies.json_text import parse_json, validated
+from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import LimitedBody
 from ..bodies.numbers import numbers
 from ..problems import Problem
@@ -92,7 +92,7 @@ def split(data: bytes, json_length: str | None, body: LimitedBody) -> tuple[Infe
     else:
         raise Problem(400, f"Inference-Header-Content-Length is not a length within the body of {len(data)} bytes")
     try:
-        return validated(InferBody, parse_json(data[:end], body)), memoryview(data)[end:]
+        return validate(InferBody, parse_json(data[:end], body)), memoryview(data)[end:]
     except Problem as problem:
         raise Problem(400, problem.detail) if problem.status == 422 else problem from None
 
@@ -176,7 +176,7 @@ def finite(values: NDArray[Any], datatype: str) -> NDArray[Any]:
     return values
 
 
-def encoded(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tuple[OutputTensorJson, bytes]:
+def encode_output(name: str, datatype: str, values: NDArray[Any], binary: bool) -> tuple[OutputTensorJson, bytes]:
     """Return an output's JSON and its bytes, which are empty unless `binary`."""
     output: OutputTensorJson = {"name": name, "datatype": datatype, "shape": list(values.shape)}
     if not binary:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.images import IMAGES_PER_REQUEST, check_sizes
-from ..bodies.json_text import validated
+from ..bodies.json_text import validate
 from ..open_inference.byte_strings import split_byte_strings
 from ..open_inference.inference import (
     BYTES,
@@ -105,7 +105,7 @@ def _body(message: ModelInferRequest) -> InferBody:
     ]
     outputs = [{"name": output.name, "parameters": _parameters(output.parameters)} for output in message.outputs]
     fields = {"inputs": inputs, "outputs": outputs, "parameters": _parameters(message.parameters)}
-    return validated(InferBody, fields | {"id": message.id or None})
+    return validate(InferBody, fields | {"id": message.id or None})
 
 
 def _parameters(parameters: Mapping[str, InferParameter]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tidemark.api.bodies.budget import BodyBudget
 from tidemark.api.bodies.limits import LimitedBody
 from tidemark.api.open_inference.inference import INPUT_DATATYPES
-from tidemark.api.open_inference.tensors import InputTensor, encoded
+from tidemark.api.open_inference.tensors import InputTensor, encode_output
 from tidemark.api.open_inference.tensors import array as array_of
 from tidemark.api.open_inference.tensors import split as split_body
 from tidemark.api.problems import Problem
@@ -158,9 +158,9 @@ def test_whatever_comes_is_a_tensor_or_a_told_problem(
 
 def test_outputs_as_json_and_as_bytes() -> None:
     values = np.array([[0.25, 0.75]], np.float32)
-    output, data = encoded("probabilities", "FP32", values, binary=False)
+    output, data = encode_output("probabilities", "FP32", values, binary=False)
     assert (output["shape"], output["data"].tolist(), data) == ([1, 2], [0.25, 0.75], b"")
-    output, data = encoded("probabilities", "FP32", values, binary=True)
+    output, data = encode_output("probabilities", "FP32", values, binary=True)
     assert output == {
         "name": "probabilities",
         "datatype": "FP32",
@@ -169,6 +169,6 @@ def test_outputs_as_json_and_as_bytes() -> None:
     }
     assert data == struct.pack("<2f", 0.25, 0.75)
     labels = np.array(["Katze", "Löwe"], dtype=object)
-    output, data = encoded("label", "BYTES", labels, binary=True)
+    output, data = encode_output("label", "BYTES", labels, binary=True)
     assert data == struct.pack("<I5sI5s", 5, b"Katze", 5, "Löwe".encode())
     assert output["parameters"] == {"binary_data_size": len(data)}

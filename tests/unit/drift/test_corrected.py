@@ -1,6 +1,6 @@
 import numpy as np
 
-from tidemark.drift.probability_calibration import corrected
+from tidemark.drift.probability_calibration import correct
 
 
 def test_posteriors_follow_the_priors_by_bayes() -> None:
@@ -11,8 +11,8 @@ def test_posteriors_follow_the_priors_by_bayes() -> None:
         joint = likelihood * prior
         return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
-    np.testing.assert_allclose(corrected(posterior(before), after / before), posterior(after))
+    np.testing.assert_allclose(correct(posterior(before), after / before), posterior(after))
 
 
 def test_a_row_without_any_weight_stays() -> None:
-    np.testing.assert_array_equal(corrected(np.array([[1.0, 0.0]]), np.array([0.0, 2.0])), [[1.0, 0.0]])
+    np.testing.assert_array_equal(correct(np.array([[1.0, 0.0]]), np.array([0.0, 2.0])), [[1.0, 0.0]])

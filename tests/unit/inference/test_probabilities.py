@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tidemark.inference.probabilities import ModelFailed, activated, distributions
+from tidemark.inference.probabilities import ModelFailed, activate, distributions
 
 
 def test_exact_rows_keep_their_values() -> None:
@@ -34,4 +34,4 @@ def test_a_row_that_is_not_a_distribution_fails(row: list[float]) -> None:
 
 
 def test_normalise_divides_by_the_sum() -> None:
-    np.testing.assert_allclose(activated(np.array([[1, 3]], np.float32), "normalise"), [[0.25, 0.75]])
+    np.testing.assert_allclose(activate(np.array([[1, 3]], np.float32), "normalise"), [[0.25, 0.75]])

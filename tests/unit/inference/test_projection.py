@@ -8,20 +8,20 @@ import pytest
 
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.projection import MAX_EMBEDDING_SIZE, projected
+from tidemark.inference.projection import MAX_EMBEDDING_SIZE, project
 from tidemark.inference.session import Model
 
 
 @pytest.mark.parametrize("size", [1, 64, 2048])
 def test_a_small_embedding_is_left_as_it_is(size: int) -> None:
     rows = random(3, size)
-    assert projected(rows) is rows
+    assert project(rows) is rows
 
 
 @pytest.mark.parametrize("size", [2049, 4096, 25_088])
 def test_distances_are_kept(size: int) -> None:
     rows = random(12, size)
-    reduced = projected(rows)
+    reduced = project(rows)
     assert reduced.shape == (12, MAX_EMBEDDING_SIZE)
     assert reduced.dtype == np.float32
     before = np.linalg.norm(rows[:, None] - rows, axis=2)[np.triu_indices(12, 1)]
@@ -30,12 +30,12 @@ def test_distances_are_kept(size: int) -> None:
 
 
 def test_every_coordinate_counts_once() -> None:
-    basis = projected(np.eye(4096, dtype=np.float32)[:: 4096 // 512])
+    basis = project(np.eye(4096, dtype=np.float32)[:: 4096 // 512])
     np.testing.assert_array_equal(np.abs(basis).sum(axis=1), 1)
 
 
 def test_the_projection_never_changes() -> None:
-    row = projected(np.arange(4096, dtype=np.float32)[None])[0]
+    row = project(np.arange(4096, dtype=np.float32)[None])[0]
     assert row[:6].tolist() == [-2183.0, 1409.0, -2017.0, -2233.0, 6710.0, -500.0]
 
 
@@ -50,6 +50,6 @@ def test_a_model_answers_the_projected_embedding(make_graph: Callable[..., Path]
     network = Model(init_bundle(model, tmp_path / "bundle", note=notes.append), threads=1)
     pixels = np.random.default_rng(5).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     wide = (pixels.reshape(3, 64).astype(np.float32) / 255) @ random(64, 3000)
-    np.testing.assert_allclose(network.predict(pixels)[1], projected(wide), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(network.predict(pixels)[1], project(wide), rtol=1e-3, atol=1e-3)
     assert network.embedding_size == MAX_EMBEDDING_SIZE
     assert any("3000 values; a fixed projection reduces it to 2048" in note for note in notes)

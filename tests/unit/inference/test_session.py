@@ -8,7 +8,7 @@ import pytest
 
 from tidemark.inference.bundle import BrokenBundle, Bundle, load
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model, ModelFailed, activated
+from tidemark.inference.session import Model, ModelFailed, activate
 
 Make = Callable[..., Path]
 Weights = Callable[..., np.ndarray]
@@ -115,8 +115,8 @@ def test_nan_is_no_answer(make_graph: Make, weights: Weights, tmp_path: Path) ->
 
 def test_activations() -> None:
     extreme = np.array([[1000, 0, -1000], [0, 0, 0]], np.float32)
-    np.testing.assert_allclose(activated(extreme, "softmax"), np.array([[1, 0, 0], [1 / 3] * 3]), rtol=1e-6)
+    np.testing.assert_allclose(activate(extreme, "softmax"), np.array([[1, 0, 0], [1 / 3] * 3]), rtol=1e-6)
     np.testing.assert_allclose(
-        activated(np.array([[0], [-500]], np.float32), "sigmoid"), np.array([[0.5, 0.5], [1, 0]]), atol=1e-6
+        activate(np.array([[0], [-500]], np.float32), "sigmoid"), np.array([[0.5, 0.5], [1, 0]]), atol=1e-6
     )
-    np.testing.assert_allclose(activated(np.array([[0.2]], np.float32), "none"), [[0.8, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(activate(np.array([[0.2]], np.float32), "none"), [[0.8, 0.2]], rtol=1e-6)

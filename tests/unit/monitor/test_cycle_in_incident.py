@@ -16,7 +16,7 @@ from tidemark.monitor.model_state import REFERENCE, WHOLE
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.monitor.replay import Replay
 from tidemark.settings import Settings
-from tidemark.store.log_batch import PredictionBatch, joined
+from tidemark.store.log_batch import PredictionBatch, join_batches
 
 WORLD = World()
 START = int(dt.datetime(2026, 1, 5, tzinfo=dt.UTC).timestamp() * 1e6)
@@ -51,14 +51,14 @@ class Log:
         return batch
 
     def by_ids(self, ids: Any) -> PredictionBatch | None:
-        whole = joined(self.batches)
+        whole = join_batches(self.batches)
         keys = {row.tobytes() for row in ids}
         return whole.select(np.array([row for row, key in enumerate(whole.ids) if key.tobytes() in keys]))
 
 
 def prepared(log: Log) -> PreparedReference:
     reference = WORLD.reference(2000, np.random.default_rng(0))
-    batch = joined([log.day() for _ in range(8)])
+    batch = join_batches([log.day() for _ in range(8)])
     context = ContextColumns.of_traffic(batch.times, batch.tags, ())
     assert context is not None
     calm: dict[str, Any] = {
