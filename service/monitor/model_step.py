@@ -169,25 +169,37 @@ def _advance_isolated(
     pace: Pace,
     now: dt.datetime,
 ) -> StreamTransition:
-    """Advance a stream; if that fails, count the error and start its detector again, so that the others continue."""
+    """Advance a stream; if that fails, count the error and start its detector again, so that the others continue.
+
+    What the failed step has not taken of labels, answers and requests is given to the detector that starts again: only
+    predictions can be lost for it. Answers with which that fails, too, count as skipped.
+    """
+    labelled = 0 if state.labels is None else state.labels.monitor.count
     try:
         return advance_stream(state, incoming, prepared, settings, pace, now)
     except Exception as error:
         logger.exception("stream %s: its detector starts again after an error", state.key)
-        count = 0 if incoming.rows is None else len(incoming.rows)
-        pending = state.pending
+        restarted = _with_new_detector(state, prepared, settings, pace)
+        restarted = replace(restarted, status=state.status.with_error("detector", error))
+        if incoming.rows is not None:
+            restarted = replace(restarted.with_recent(incoming.rows.ids), seen=state.seen + len(incoming.rows))
+        are_labels_taken = state.labels is not None and state.labels.monitor.count != labelled
+    rest = replace(incoming, rows=None, further=None, labels=None if are_labels_taken else incoming.labels)
+    try:
+        return advance_stream(restarted, rest, prepared, settings, pace, now)
+    except Exception:
+        logger.exception("stream %s: it takes no answers after an error", state.key)
+        pending = restarted.pending
         for explanation in incoming.explanations:
             remaining = pending_windows.without(pending, explanation.request)
             pending = pending if remaining is None else remaining
-        skipped = state.status.windows_skipped + len(state.pending) - len(pending)
-        restarted = replace(
-            state,
-            detector=prepared.detector(stream_budget(settings, pace).detector),
-            seen=state.seen + count,
-            alarm=None,
-            further=None,
-            second_alarm=None,
-            pending=pending,
-            status=replace(state.status, windows_skipped=skipped).with_error("detector", error),
-        )
+        skipped = restarted.status.windows_skipped + len(restarted.pending) - len(pending)
+        status = replace(restarted.status, windows_skipped=skipped)
+        restarted = _with_new_detector(replace(restarted, pending=pending, status=status), prepared, settings, pace)
         return StreamTransition(restarted, (), ())
+
+
+def _with_new_detector(state: StreamState, prepared: PreparedReference, settings: Settings, pace: Pace) -> StreamState:
+    """Return the state of a stream whose detector starts again, without the alarms of the one before."""
+    detector = prepared.detector(stream_budget(settings, pace).detector)
+    return replace(state, detector=detector, alarm=None, further=None, second_alarm=None)
