@@ -1,9 +1,8 @@
 """Several dependent tests as one: permutation p-values and their half-Cauchy combination."""
 
 import numpy as np
-from scipy import stats
 
-from .types import FloatArray
+from .types import FloatArray, IntArray
 
 TAIL = 0.1  # share of the draws whose excesses give the exponential tail of a statistic
 
@@ -14,8 +13,14 @@ def p_values(statistics: FloatArray) -> FloatArray:
     Its first column is the p-value (1 + k) / (1 + B) of Phipson and Smyth (2010) of what was observed; the others
     are what it would have been, had that draw been observed. `statistics` is (tests, B + 1), or (B + 1,).
     """
-    ranks = stats.rankdata(-np.asarray(statistics, dtype=np.float64), method="max", axis=-1)
-    return np.asarray(ranks / ranks.shape[-1])
+    values = np.asarray(statistics, dtype=np.float64)
+    counts = np.apply_along_axis(_counts_at_least, -1, values)
+    return np.asarray(counts / values.shape[-1])
+
+
+def _counts_at_least(row: FloatArray) -> IntArray:
+    """Return for each value how many values of the row are at least as large, itself among them."""
+    return len(row) - np.searchsorted(np.sort(row), row)
 
 
 def extended_p_values(statistics: FloatArray) -> FloatArray:

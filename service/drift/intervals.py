@@ -1,9 +1,9 @@
 """95 % intervals: the normal quantile, and the interval of a proportion."""
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-NORMAL_QUANTILE = float(stats.norm.ppf(0.975))  # standard deviations of a 95 % interval
+NORMAL_QUANTILE = float(special.ndtri(0.975))  # standard deviations of a 95 % interval
 
 
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:

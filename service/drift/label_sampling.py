@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from .types import FloatArray
 
@@ -146,14 +146,14 @@ def sampled_accuracy(
     label_variance = (m * measured + PRIOR_LABELS * population.label_variance) / (m + PRIOR_LABELS)
     sampled_part = float(((1 - p) * error**2).sum()) * m
     variance = (m * sampled_part + PRIOR_LABELS * population.label_variance * (1 - m / n)) / (m + PRIOR_LABELS) / m
-    half = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, m + PRIOR_LABELS - 1)) * float(np.sqrt(max(variance, 0.0)))
+    half = float(special.stdtrit(m + PRIOR_LABELS - 1, (1 + CONFIDENCE_LEVEL) / 2)) * float(np.sqrt(max(variance, 0.0)))
     low, middle, high = np.clip([estimate - half, estimate, estimate + half], 0, 1).tolist()
     return SampledAccuracy(middle, low, high, m, label_variance)
 
 
 def labels_for(half_width: float, label_variance: float, size: int) -> int:
     """Return how many labels make the 95 % interval of the accuracy as narrow as +- `half_width`, at most `size`."""
-    z = float(stats.norm.ppf((1 + CONFIDENCE_LEVEL) / 2))
+    z = float(special.ndtri((1 + CONFIDENCE_LEVEL) / 2))
     allowed = (half_width / z) ** 2
     if label_variance <= 0:
         return 0

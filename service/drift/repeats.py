@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from .recent_repeats import joined_keys, prediction_keys
 from .samples import Sample
@@ -69,7 +69,7 @@ class RepeatTest:
             share=repeated / m,
             expected_share=expected,
             largest_share=float(counts.max() / m),
-            p_value=float(max(stats.binom.sf(repeated - 1, m, floor), 1e-300)) if repeated else 1.0,
+            p_value=float(max(special.betainc(repeated, m - repeated + 1, floor), 1e-300)) if repeated else 1.0,
         )
 
     def _expected_repeats(self, m: int) -> float:

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from .intervals import NORMAL_QUANTILE
 from .label_records import LabelColumns
@@ -41,6 +40,8 @@ def selection_p_value(labels: LabelColumns, population: ArrayLike) -> float | No
     others = np.asarray(population, dtype=np.float64)
     if min(len(confidence), len(others)) < MIN_TESTED:
         return None
+    from scipy import stats  # its import takes longer than all others of this package together
+
     return float(stats.ks_2samp(confidence, others, method="asymp").pvalue)
 
 
