@@ -6,7 +6,9 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 PATIENCE = 120.0  # seconds that a condition may take, on a machine that does much else
-PAUSE = 0.02  # seconds between two checks of a condition
+PAUSE = 0.02  # seconds between the first checks of a condition
+MAX_PAUSE = 0.2  # seconds between its later ones: checks take processor time from what they wait for
+PAUSE_GROWTH = 0.05  # pause as a share of the time waited so far
 
 
 def until(
@@ -24,13 +26,14 @@ def until(
     within : seconds, after which the test fails.
     not_yet : errors of the condition that mean that it does not hold yet.
     """
-    end = time.monotonic() + within
+    start = time.monotonic()
     while True:
         try:
             if value := condition():
                 return value
         except not_yet:
             pass
-        if time.monotonic() > end:
+        waited = time.monotonic() - start
+        if waited > within:
             raise AssertionError(f"waited {within:g} s for {what if isinstance(what, str) else what()}")
-        time.sleep(PAUSE)
+        time.sleep(min(max(PAUSE_GROWTH * waited, PAUSE), MAX_PAUSE))
