@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         has_room = shutil.disk_usage(MEMORY_FOLDER).free >= MIN_FREE_BYTES
         may_run_programs = not os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC
         if has_room and may_run_programs and psutil.virtual_memory().available >= MIN_FREE_MEMORY:
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
+            # A folder of this checkout's: each run of pytest shuts the one above its own to other accounts, under which
+            # the servers of another run may work at that moment.
+            folder = MEMORY_FOLDER / f"tidemark-tests-{zlib.crc32(bytes(config.rootpath)):08x}"
+            folder.mkdir(mode=0o711, exist_ok=True)
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,14 +13,20 @@ from tests.support.bundles import observed_bundle
 from tests.support.calibration import brief_calibrations
 from tests.support.drifting import Drifting
 from tests.support.graphs import mlp
+from tests.support.incident import Incident
 from tests.support.labelling import Desk
+from tests.support.monitoring import Installation
 from tests.support.receiver import Receiver
+from tidemark.alerts import delivery
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.server.app import create_app
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store import models, streams
+from tidemark.store import (
+    models,
+    streams,
+)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -115,3 +121,33 @@ def empty(empty_url: str) -> Iterator[Engine]:
     engine = engines.connect(empty_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def model_id(engine: Engine) -> int:
+    with engine.begin() as connection:
+        return models.register(connection, "m", "1", "a" * 64, ["cat", "dog"])
+
+
+@pytest.fixture
+def incident(
+    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], quick_retries: None
+) -> Callable[..., Incident]:
+    return lambda *statuses, **options: Incident(engine, url, stream_id, receiver(*statuses), **options)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "FIRST_RETRY", 0.01)
+
+
+@pytest.fixture
+def installation(engine: Engine, url: str) -> Installation:
+    """A model with a reference, whose traffic a monitor processes."""
+    return Installation(engine, url)
+
+
+@pytest.fixture
+def far(serve: Callable[..., TestClient], observed: AnyBundle) -> TestClient:
+    """A server that observes one model, which is served elsewhere."""
+    return serve(observed, alone=True)

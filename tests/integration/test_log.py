@@ -4,56 +4,23 @@ import datetime as dt
 import random
 import threading
 import time
-from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-import orjson
-import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
+from tests.support.log_rows import D, K, positions, predictions
 from tests.support.predictions import new_ids, write
 from tidemark.store import (
-    feedback,
-    label_log,
     log,
     log_rows,
     log_sweep,
-    log_writer,
     models,
     streams,
 )
-from tidemark.store.feedback import FeedbackRow
-from tidemark.store.log_batch import EXPIRED, NOT_FINITE, NOT_PROBABILITIES, WIDTH
-from tidemark.store.log_writer import NumberedBatch
-from tidemark.store.logged import Logged, logged
+from tidemark.store.logged import logged
 from tidemark.store.prediction_id import time_of
 from tidemark.store.slice_filter import SliceFilter
-
-D, K = 4, 2
-
-
-def predictions(count: int = 1, tags: dict[str, str] | None = None, model: str = "m:1") -> Logged:
-    """Return predictions whose embeddings tell their order."""
-    tag = None if tags is None else [orjson.dumps(tags)] * count
-    embeddings = np.arange(count * D, dtype=np.float32).reshape(count, D)
-    return logged(model, new_ids(count), np.tile([0.25, 0.75], (count, 1)), embeddings, tags=tag)
-
-
-def positions(connection: Connection, model_id: int, step: int = 7) -> tuple[list[int], list[UUID]]:
-    """Return all positions of a model and the ids at them, read a few at a time."""
-    after, read_positions, ids = 0, [], []
-    while (batch := log.read(connection, model_id, after, step, D, K)) is not None:
-        read_positions += batch.positions.tolist()
-        ids += batch.uuids
-        after = batch.last
-    return read_positions, ids
-
-
-@pytest.fixture
-def model_id(engine: Engine) -> int:
-    with engine.begin() as connection:
-        return models.register(connection, "m", "1", "a" * 64, ["cat", "dog"])
 
 
 def test_rows_come_back_as_they_were_logged(engine: Engine, model_id: int) -> None:
@@ -173,38 +140,6 @@ def test_rows_of_a_server_of_an_earlier_version_get_their_positions(engine: Engi
     assert ids[2:5] == late.uuids
 
 
-def test_rows_that_cannot_be_watched_are_counted_and_hold_nothing_back(engine: Engine, model_id: int) -> None:
-    good = predictions(2)
-    odd = [
-        logged("m:1", new_ids(1), np.array([[0.25, 0.75]]), np.ones((1, D + 1))),
-        logged("m:1", new_ids(1), np.array([[0.25, 0.5]]), np.ones((1, D))),
-        logged("m:1", new_ids(1), np.array([[np.nan, 0.5]]), np.ones((1, D))),
-        logged("m:1", new_ids(1), np.array([[1.5, -0.5]]), np.ones((1, D))),
-    ]
-    with engine.begin() as connection:
-        write(connection, *odd, good)
-    with engine.connect() as connection:
-        batch = log.read(connection, model_id, 0, 10, D, K)
-        only_odd = log.read(connection, model_id, 0, 2, D, K)
-    assert batch is not None
-    assert batch.uuids == good.uuids
-    assert batch.positions.tolist() == [5, 6]
-    assert (batch.first, batch.last) == (1, 6)
-    assert batch.rejected == {WIDTH: 1, NOT_PROBABILITIES: 2, NOT_FINITE: 1}
-    assert only_odd is not None
-    assert (len(only_odd), only_odd.last) == (0, 2)
-
-
-def test_rows_that_the_retention_has_dropped_are_counted(engine: Engine, model_id: int) -> None:
-    with engine.begin() as connection:
-        write(connection, predictions(4))
-        connection.execute(text("DELETE FROM predictions WHERE number <= 3"))
-    with engine.connect() as connection:
-        batch = log.read(connection, model_id, 0, 10, D, K)
-    assert batch is not None
-    assert (batch.positions.tolist(), batch.last, batch.rejected) == ([4], 4, {EXPIRED: 3})
-
-
 def test_the_newest_are_found_by_position_by_time_and_by_slice(engine: Engine, model_id: int) -> None:
     cameras = ["a", "b", "c", "a", "b"]
     rows = [predictions(1, {"camera": camera}) for camera in cameras] + [predictions(1)]
@@ -251,82 +186,6 @@ def test_properties_of_some_rows_leave_the_others_without(engine: Engine, model_
     assert np.isnan(batch.properties[2:]).all()
 
 
-def label(key: UUID, model_id: int, value: int) -> FeedbackRow:
-    probabilities = np.array([0.25, 0.75], "<f2").tobytes()
-    return FeedbackRow(key, model_id, value, 1, probabilities)
-
-
-def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_replaces(
-    engine: Engine, model_id: int
-) -> None:
-    rows = predictions(2, {"camera": "7"})
-    with engine.begin() as connection:
-        write(connection, rows)
-    with engine.begin() as connection:
-        feedback.save(connection, [label(key, model_id, 1) for key in rows.uuids])
-    with engine.connect() as connection:
-        first = label_log.read(connection, model_id, 0, 10, D, K)
-    with engine.begin() as connection:
-        feedback.save(connection, [label(rows.uuids[0], model_id, 0), label(rows.uuids[1], model_id, 1)])
-    with engine.connect() as connection:
-        second = label_log.read(connection, model_id, 2, 10, D, K)
-        assert label_log.written_position(connection, model_id) == 3
-    assert first is not None
-    assert (first.positions.tolist(), first.ids, first.labels.tolist()) == ([1, 2], rows.uuids, [1, 1])
-    assert (first.predicted.tolist(), first.replaced.tolist()) == ([1, 1], [-1, -1])
-    assert first.probabilities.tolist() == [[0.25, 0.75]] * 2
-    assert list(first.tags) == [{"camera": "7"}] * 2
-    assert second is not None
-    assert (second.positions.tolist(), second.ids) == ([3], rows.uuids[:1])
-    assert (second.labels.tolist(), second.replaced.tolist()) == ([0], [1])
-
-
-def test_a_label_waits_for_its_prediction_and_then_lies_in_its_slice(engine: Engine, model_id: int) -> None:
-    rows = predictions(1, {"camera": "7"})
-    with engine.begin() as connection:
-        feedback.save(connection, [label(rows.uuids[0], model_id, 1)])
-    with engine.begin() as connection:
-        assert label_log.read(connection, model_id, 0, 10, D, K) is None
-        write(connection, rows)
-    with engine.begin() as connection:
-        log_sweep.sweep(connection)
-    with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 0, 10, D, K)
-    assert batch is not None
-    assert (batch.ids, list(batch.tags)) == (rows.uuids, [{"camera": "7"}])
-
-
-def test_a_label_whose_prediction_does_not_come_waits_five_minutes(engine: Engine, model_id: int) -> None:
-    (key,) = predictions(1).uuids
-    with engine.begin() as connection:
-        feedback.save(connection, [label(key, model_id, 1)])
-        connection.execute(text("UPDATE feedback SET created_at = created_at - interval '301 seconds'"))
-    with engine.begin() as connection:
-        assert log_sweep.sweep(connection) == 1
-    with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 0, 10, D, K)
-    assert batch is not None
-    assert (batch.ids, list(batch.tags)) == ([key], [{}])
-
-
-def test_a_label_that_a_server_of_an_earlier_version_corrects_is_read_as_a_correction(
-    engine: Engine, model_id: int
-) -> None:
-    rows = predictions(1)
-    with engine.begin() as connection:
-        write(connection, rows)
-    with engine.begin() as connection:
-        feedback.save(connection, [label(rows.uuids[0], model_id, 1)])
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE feedback SET label = 0, created_at = now()"))
-    with engine.begin() as connection:
-        assert log_sweep.sweep(connection) == 1
-    with engine.connect() as connection:
-        batch = label_log.read(connection, model_id, 1, 10, D, K)
-    assert batch is not None
-    assert (batch.labels.tolist(), batch.replaced.tolist()) == ([0], [1])
-
-
 def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: int) -> None:
     with engine.begin() as connection:
         write(connection, predictions(5))
@@ -337,27 +196,3 @@ def test_a_stream_knows_how_far_its_model_is_written(engine: Engine, model_id: i
     assert (row.stream, row.labels, row.written, row.labels_written, row.position, row.lag) == (
         "m:1", ["cat", "dog"], 5, 0, 2, 3
     )  # fmt: skip
-
-
-def test_a_writer_that_hangs_in_the_middle_of_its_copy_hides_and_holds_up_nothing(
-    url: str, engine: Engine, model_id: int
-) -> None:
-    early, late, slow = predictions(3), predictions(2), create_engine(url)
-    with engine.begin() as connection:
-        write(connection, predictions(1))
-    with slow.connect() as hung:
-        raw: Any = hung.connection.driver_connection
-        with raw.cursor() as cursor:
-            batches = [NumberedBatch(1, early)]
-            writers = log_writer.lock_writers(cursor, uuid4(), [model_id])
-            runs = log_writer._copy(cursor, batches, {"m:1": model_id}, writers)
-            with engine.begin() as connection:
-                write(connection, late)
-            with engine.connect() as connection:
-                assert positions(connection, model_id)[0] == [1, 2, 3]
-            log_writer._commit(raw, cursor, batches, {"m:1": model_id}, writers, runs)
-    slow.dispose()
-    with engine.connect() as connection:
-        read_positions, ids = positions(connection, model_id)
-    assert read_positions == [1, 2, 3, 4, 5, 6]
-    assert ids[1:] == late.uuids + early.uuids

@@ -1,30 +1,21 @@
 """The monitor on a real Postgres: what it finds in logged traffic, once each, whatever is restarted on the way."""
 
 import datetime as dt
-import threading
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from tests.support.monitoring import NAMES, WORLD, Installation, calibration
-from tests.support.worlds import World
+from tests.support.monitoring import NAMES, WORLD, Installation
 from tidemark.alerts import acceptance
 from tidemark.alerts.retirement import retire
 from tidemark.commands.calibrate import calibrate
-from tidemark.drift import StreamDetector
-from tidemark.store import models, predictions, references, streams, watch, watching
-from tidemark.store.arrays import pack, unpack
+from tidemark.store import predictions, references, streams, watching
 from tidemark.store.label_evidence_json import LabelEvidenceJson
 
 MISSING = [0, 0.25, 0.25, 0.25, 0.25]
-
-
-@pytest.fixture
-def installation(engine: Engine, url: str) -> Installation:
-    return Installation(engine, url)
 
 
 def test_calm_traffic_gives_windows_and_no_alert(installation: Installation) -> None:
@@ -118,44 +109,6 @@ def assert_says_what_the_labels_say(labels_report: LabelEvidenceJson, installati
     assert [row.at for row in wrong] == sorted((row.at for row in wrong), reverse=True)
 
 
-def test_a_monitor_that_is_replaced_on_the_way_finds_the_same(engine: Engine, url: str) -> None:
-    """Evidence and windows of one monitor against those of six, one after the other."""
-    one = Installation(engine, url)
-    monitor = one.monitor()
-    change: list[dict[str, float]] = [{}] * 30 + [{"move": 0.5}] * 10
-    for step in change:
-        one.send(37, monitor, **step)
-    undisturbed = [(row.first, row.size, row.p_value, row.kind) for row in one.windows()]
-    state = one.stream()
-    with engine.begin() as connection:
-        connection.execute(text("TRUNCATE windows, alerts, deliveries, feedback, predictions, streams CASCADE"))
-        models.register(connection, "m", "1", "a" * 64, NAMES)
-        again = int(streams.load_all(connection)[0].id)
-        streams.save(connection, again, reference_id=state.reference_id)
-    one.stream_id, one.rng = again, np.random.default_rng(0)
-    WORLD.reference(1500, one.rng)
-    for index, step in enumerate(change):
-        if index % 8 == 0:
-            one.expire_leases()
-            monitor = one.monitor()
-        one.send(37, monitor, **step)
-    assert [(row.first, row.size, row.p_value, row.kind) for row in one.windows()] == undisturbed
-    assert one.stream().status["evidence"] == state.status["evidence"]
-
-
-def test_two_monitors_process_each_prediction_once(installation: Installation) -> None:
-    installation.log(WORLD.traffic(3000, installation.rng))
-    monitors = [installation.monitor() for _ in range(2)]
-    threads = [threading.Thread(target=monitor.settle) for monitor in monitors]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    firsts = sorted(row.first for row in installation.windows())
-    assert firsts == list(range(0, 2801, 100))
-    assert installation.stream().seen == 3000
-
-
 def test_a_slow_stream_is_tested_after_the_maximum_age(engine: Engine, url: str) -> None:
     installation = Installation(engine, url, window_max_age=3600)
     installation.send(60)
@@ -184,59 +137,6 @@ def test_calm_bursts_stop_alarming_once_they_are_declared_calm(
     installation.watch()
     assert len(installation.alerts()) == before
     assert installation.stream().status.get("note") is None
-
-
-def test_a_reference_is_calibrated_once_and_keeps_the_calibration(installation: Installation) -> None:
-    def stored() -> dict[str, Any] | None:
-        with installation.engine.connect() as connection:
-            return references.load_calibration(connection, installation.stream().reference_id)
-
-    installation.forget_calibrations()
-    installation.send(100)
-    found, expected = stored(), calibration()
-    assert found is not None
-    assert all(np.allclose(found[name], expected[name]) for name in expected if name != "expected_run_time")
-
-
-def test_a_monitor_that_dies_loses_its_model_to_another(installation: Installation) -> None:
-    dead, other = installation.monitor(), installation.monitor()
-    installation.send(250, dead)
-    installation.log(WORLD.traffic(250, installation.rng))
-    other.settle()
-    assert installation.stream().seen == 250
-    installation.expire_leases()
-    other.settle()
-    assert installation.stream().seen == 500
-    installation.send(250, dead)
-    assert installation.stream().seen == 500
-    assert installation.stream().lease_owner == other.id
-    other.settle()
-    assert sorted(row.first for row in installation.windows()) == list(range(0, 501, 100))
-
-
-def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
-    engine: Engine, url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    installation = Installation(engine, url)
-    installation.send(500)
-    other = StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), expected_run_time=20_000)
-    with engine.begin() as connection:
-        reference_id = installation.stream().reference_id
-        references.save_calibration(connection, reference_id, other.calibration())
-        stored = watch.load_checkpoint(connection, installation.stream_id)
-        arrays = unpack(stored.state) | {f"detector.{name}": value for name, value in other.state().items()}
-        watch.save_checkpoint(connection, installation.stream_id, stored.position, 0, pack(arrays))
-    installation.send(500)
-    stream = installation.stream()
-    assert (stream.seen, stream.state) == (1000, "calm")
-    assert "its evidence starts again" in caplog.text
-    with engine.connect() as connection:
-        calibration = references.load_calibration(connection, reference_id)
-    assert calibration is not None
-    assert len(calibration["ratio_start"]) != len(np.asarray(other.calibration()["ratio_start"]))
-    caplog.clear()
-    installation.send(20)
-    assert "again" not in caplog.text
 
 
 def test_a_retired_model_begins_again_with_its_next_prediction(installation: Installation) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import verify
-from tests.support.installation import Assets, Installation
+from tests.support.assets import Assets
+from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.postgres import OwnPostgres

@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from tests.support.assets import Assets
 from tests.support.command import PASSWORD, TOKEN, refused, tidemark
-from tests.support.installation import Assets
 from tests.support.postgres import OwnPostgres
 from tests.support.processes import free_port
 from tidemark.store import engine as engines

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from tests.support import verify
-from tests.support.installation import Assets, Installation
+from tests.support.assets import Assets
+from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.network import Network
 from tests.support.postgres import OwnPostgres

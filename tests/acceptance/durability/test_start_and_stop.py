@@ -17,8 +17,9 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.assets import Assets
 from tests.support.command import tidemark
-from tests.support.installation import PATIENCE, Assets
+from tests.support.installation import PATIENCE
 from tests.support.processes import answers, client_of, free_port, running
 from tests.support.wait import until
 from tidemark.store.embedded import postmaster

@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.assets import Assets
 from tests.support.command import refused, tidemark
-from tests.support.installation import Assets
 from tests.support.processes import answers, client_of, free_port, running
 from tests.support.wait import until
 

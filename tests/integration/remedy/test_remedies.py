@@ -3,10 +3,7 @@
 import ast
 import csv
 import json
-import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -14,144 +11,18 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
-from typer.testing import CliRunner, Result
 
 from tests.support.graphs import mlp
-from tests.support.predictions import new_ids, write
-from tidemark.cli import app
+from tests.support.remedy_world import World
 from tidemark.commands.reference import reference_arrays, store
 from tidemark.drift import Reference
 from tidemark.inference import bundle as bundles
-from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.labelled_images import LabelledImages
 from tidemark.inference.session import Model
 from tidemark.remedy.label_shift.priors_file import corrections
-from tidemark.remedy.paired_bootstrap import hits, log_losses
-from tidemark.store import baselines, feedback, models, references, streams
-from tidemark.store.feedback import FeedbackRow
-from tidemark.store.logged import HALF, logged
-
-pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
-from tidemark.demo.installation import MODEL
-from tidemark.demo.scans import halves, scan
-
-REFERENCE_ROWS = 2000
-GIVEN_ROWS = 4000
-MODEL_VARIABLE, IMAGES_VARIABLE = "TIDEMARK_TEST_MODEL", "TIDEMARK_TEST_IMAGES"
-
-Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # an image of each class
-
-
-@dataclass
-class World:
-    """A model with its reference in Postgres, to which traffic is logged."""
-
-    engine: Engine
-    bundle: Bundle
-    images: Path
-    fresh: Draw
-    arrays: dict[str, Any]
-    rng: np.random.Generator
-
-    def log(self, labels: np.ndarray, told: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Log predictions of an image of each class, and what was told of them where it is no -1; return the images
-        and what the model said."""
-        images = self.fresh(labels, self.rng)
-        probabilities, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
-        batch = logged(self.stream, new_ids(len(probabilities)), probabilities, embeddings)
-        with self.engine.begin() as connection:
-            write(connection, batch)
-            items = [
-                FeedbackRow(key, models.ids(connection)[self.stream], int(label), int(predicted), p.tobytes())
-                for key, predicted, p, label in zip(
-                    batch.uuids, batch.labels, probabilities, [] if told is None else told, strict=told is not None
-                )
-                if label >= 0
-            ]
-            if items:
-                feedback.save(connection, items)
-        return images, probabilities.astype(np.float32)
-
-    @property
-    def stream(self) -> str:
-        return f"{self.bundle.name}:{self.bundle.version}"
-
-    def remedy(self, *options: Any) -> Any:
-        """Run the command and return what it says."""
-        result = self.invoke(*options, "--json")
-        if result.exception is not None:
-            raise result.exception
-        return json.loads(result.stdout)
-
-    def invoke(self, *options: Any) -> Result:
-        words = ["remedy", "--stream", self.stream, "--since", "2020-01-01", *map(str, options)]
-        return CliRunner().invoke(app, words)
-
-    def with_model(self) -> tuple[Any, ...]:
-        return "--bundle", self.bundle.folder, "--images", self.images
-
-    def commoner(self, label: int, count: int, factor: float = 5.0) -> np.ndarray:
-        """Draw labels of the reference's proportions, one class commoner."""
-        share = np.bincount(self.arrays["labels"]) * np.where(np.arange(10) == label, factor, 1.0)
-        return self.rng.choice(10, count, p=share / share.sum())
-
-    def lost(self, predicted: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Return the error and the log-loss beyond the reference's."""
-        reference = self.arrays["probabilities"].astype(np.float32), self.arrays["labels"]
-        return (
-            float(hits(*reference).mean() - hits(predicted, labels).mean()),
-            float(log_losses(predicted, labels).mean() - log_losses(*reference).mean()),
-        )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
-    folder = tmp_path_factory.mktemp("digits")
-    bundle = init_bundle(MODEL, folder / "bundle", name="digits")
-    _, held_out = halves()
-
-    def fresh(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        rows = [rng.choice(np.flatnonzero(held_out.labels == label)) for label in labels]
-        return scan(held_out.images[rows], rng)
-
-    rng = np.random.default_rng(1)
-    labels = held_out.labels[rng.integers(0, len(held_out.labels), REFERENCE_ROWS)]
-    np.savez(folder / "held_out.npz", images=fresh(labels, rng), labels=labels)
-    return bundle, folder / "held_out.npz", fresh
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
-    """A model and labelled images by path, one half for the reference."""
-    model, images = (os.environ.get(name) for name in (MODEL_VARIABLE, IMAGES_VARIABLE))
-    if not (model and images):
-        pytest.skip(f"no model given: set {MODEL_VARIABLE} to an ONNX classifier and {IMAGES_VARIABLE} to an .npz")
-    folder = tmp_path_factory.mktemp("given")
-    bundle = init_bundle(Path(model), folder / "bundle", name="given")
-    with np.load(images.split(os.pathsep)[0]) as archive:
-        pixels, labels = archive["images"], archive["labels"].astype(np.int64)
-    order = np.random.default_rng(1).permutation(len(labels))
-    reference_rows, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]
-    np.savez(folder / "held_out.npz", images=pixels[reference_rows], labels=labels[reference_rows])
-
-    def fresh(true_labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.asarray(pixels[[rng.choice(rest[labels[rest] == label]) for label in true_labels]])
-
-    return bundle, folder / "held_out.npz", fresh
-
-
-@pytest.fixture(params=["digits", "given"])
-def world(request: pytest.FixtureRequest, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> World:
-    bundle, images, fresh = request.getfixturevalue(request.param)
-    monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)
-    arrays = reference_arrays(bundle, LabelledImages(bundle, images))
-    with engine.begin() as connection:
-        model_id = models.register(connection, bundle.name, bundle.version, bundle.sha256, list(bundle.labels))
-        references.save(connection, model_id, arrays)
-    return World(engine, bundle, images, fresh, arrays, np.random.default_rng(2))
-
+from tidemark.remedy.paired_bootstrap import hits
+from tidemark.store import baselines, feedback, streams
 
 digits_only = pytest.mark.parametrize("world", ["digits"], indirect=True)
 

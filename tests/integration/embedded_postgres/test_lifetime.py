@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,123 +13,17 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-import tidemark
+from tests.support.embedded_postgres import answer, copied, serving, started
 from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store.embedded import account, cluster, postmaster, programs, server, sharing
+from tidemark.store.embedded import cluster, postmaster, programs, server, sharing
 
-NAMELESS = 1_000_680_000  # a user id as OpenShift assigns them, without an entry in the password database
 FOLDER_NAMES = [
     "My Projects", "tab\there", "R&D", "back\\slash", "*", "a+b", "100%41", "it's", "semi;colon", "$HOME",
     "x$(touch pwned)y", "a'b\"c", "café", "q?a=1", "hash#1", "{curly}", "com,ma", "long-" + 20 * "name",
 ]  # fmt: skip
-PROGRAM = """
-import sys
-from pathlib import Path
-from tidemark.errors import TidemarkError
-from tidemark.settings import Settings
-from tidemark.store import engine as engines
-from tidemark.store.embedded import account
-{patch}
-try:
-    with engines.database(Settings(data_dir=Path(sys.argv[1]))) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        engine.dispose()
-        print("ready", flush=True)
-        {then}
-except TidemarkError as error:
-    sys.exit(f"tidemark: {{error}}")
-"""
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose database was created and stopped."""
-    folder = tmp_path_factory.mktemp("template")
-    answer(folder)
-    return folder
-
-
-@pytest.fixture
-def data(template: Path, tmp_path: Path) -> Path:
-    """A data folder of the test's own with a database in it."""
-    return copied(template, tmp_path / "data")
-
-
-@pytest.fixture
-def public() -> Iterator[Path]:
-    """A folder that every user may enter, unlike pytest's."""
-    folder = Path(tempfile.mkdtemp(prefix="tidemark-test-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def copied(template: Path, folder: Path) -> Path:
-    shutil.copytree(template, folder)
-    if os.geteuid() == 0:
-        owner = (template / "postgres").stat()
-        for path in ((folder / "postgres"), *(folder / "postgres").rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid)
-    return folder
-
-
-def answer(folder: Path) -> None:
-    """Use the database once."""
-    with engines.database(Settings(data_dir=folder)) as url:
-        engine = engines.connect(url)
-        engines.check(engine)
-        engine.dispose()
-
-
-def started(
-    folder: Path, then: str = "", patch: str = "", environment: dict[str, str] | None = None, user: int | None = None
-) -> subprocess.Popen[str]:
-    """Start a process that uses the database of a folder, possibly as another user."""
-    other: dict[str, Any] = {}
-    variables = os.environ | {"HOME": str(folder.parent)} | (environment or {})
-    if user is not None:
-        other = {"user": user, "group": 0 if user == NAMELESS else user, "extra_groups": ()}
-        variables["PYTHONPATH"] = python_path(folder.parent)
-    return subprocess.Popen(
-        [python_of(user), "-c", PROGRAM.format(then=then, patch=patch), str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder.parent,
-        env=variables,
-        **other,
-    )
-
-
-def python_of(user: int | None) -> str:
-    """Return an interpreter of our version that a user can run: ours may be in a private folder."""
-    if user is None:
-        return sys.executable
-    for path in (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path=os.defpath)):
-        with contextlib.suppress(OSError):
-            if path and subprocess.run([path, "-c", ""], user=user).returncode == 0:
-                return path
-    pytest.skip("no interpreter of this version that other users can run")
-
-
-def python_path(folder: Path) -> str:
-    """Return the search path for an interpreter that is not that of our environment."""
-    link = folder / "path" / "tidemark"
-    link.parent.mkdir()
-    link.symlink_to(Path(tidemark.__file__).parent)
-    return os.pathsep.join((str(link.parent), *(path for path in sys.path if path.endswith("site-packages"))))
-
-
-def serving(folder: Path) -> psutil.Process:
-    running = postmaster.find(folder / "postgres")
-    assert running is not None
-    return running.process
 
 
 def is_replaced(folder: Path, pid: int) -> bool:
@@ -285,62 +177,6 @@ def test_a_server_in_use_elsewhere_is_not_started_a_second_time(data: Path, monk
         server.EmbeddedServer(data / "postgres").enter()
     elsewhere.close()
     answer(data)
-
-
-@as_root
-def test_two_users_of_a_machine_each_have_a_server(public: Path) -> None:
-    answer(public / "ours")
-    theirs = started(public / "theirs", user=12345)
-    output, _ = theirs.communicate(timeout=PATIENCE)
-    assert theirs.returncode == 0, output
-
-
-@as_root
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare of util-linux")
-def test_a_user_without_a_name(public: Path) -> None:
-    process = started(public / "data", user=NAMELESS)
-    output, _ = process.communicate(timeout=PATIENCE)
-    if "Operation not permitted" in output:
-        pytest.skip("this kernel allows no user namespaces")
-    assert process.returncode == 0, output
-
-
-@as_root
-def test_a_failed_creation_is_told_in_the_words_of_initdb(public: Path) -> None:
-    process = started(public / "data", user=NAMELESS, patch="account.SYSTEM_PATH = '/nowhere'")
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert len(output.splitlines()) == 1
-    assert f"could not look up effective user ID {NAMELESS}" in output
-
-
-@as_root
-def test_the_data_of_another_user_is_one_line(template: Path, public: Path) -> None:
-    copied(template, public / "data")
-    (public / "data").chmod(0o777)
-    for path in (public / "data").glob("postgres.*"):
-        path.chmod(0o666)
-    process = started(public / "data", user=12345)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert "belongs to user" in output
-    assert len(output.splitlines()) == 1
-
-
-@as_root
-def test_root_without_useradd_uses_nobody(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "SYSTEM_PATH", "/nowhere")
-    monkeypatch.setattr(account, "NAME", "no-such-user")
-    answer(public / "data")
-    assert (public / "data" / "postgres").owner() == "nobody"
-
-
-@as_root
-def test_folders_above_the_data_are_not_opened_for_listing(public: Path) -> None:
-    private = public / "private"
-    private.mkdir(mode=0o700)
-    answer(private / "data")
-    assert private.stat().st_mode & 0o777 == 0o711
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
