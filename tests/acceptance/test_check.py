@@ -56,7 +56,7 @@ def test_exit_codes_and_report(files: dict[str, Path]) -> None:
 def test_what_cannot_be_compared_is_one_line_and_exit_code_two(
     files: dict[str, Path], window: str, message: str
 ) -> None:
-    done = check("--reference", files["reference"], "--window", files[window])
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    result = check("--reference", files["reference"], "--window", files[window])
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

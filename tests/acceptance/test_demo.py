@@ -14,9 +14,9 @@ pytest.importorskip("sklearn", reason="the demo's images are scikit-learn's")
 
 @pytest.mark.slow
 def test_each_planted_shift_is_named_and_delivered_and_calm_traffic_raises_nothing(tmp_path: Path) -> None:
-    done = tidemark("demo", "--once", "--json", "--port", free_port(), seconds=900, DATA_DIR=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    outcome = json.loads(done.stdout)
+    result = tidemark("demo", "--once", "--json", "--port", free_port(), seconds=900, DATA_DIR=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+    outcome = json.loads(result.stdout)
     assert outcome["ok"]
     assert [stage["found"] for stage in outcome["stages"]] == [stage["planted"] for stage in outcome["stages"]]
     assert {stage["planted"] for stage in outcome["stages"]} == {"none", "covariate", "label", "concept"}

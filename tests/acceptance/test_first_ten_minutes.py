@@ -47,8 +47,10 @@ IMAGES, CLASSES = 60, 3  # sizes of the reference of a model whose script has no
 
 
 def run(*command: object, folder: Path) -> None:
-    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_each_library_has_a_script() -> None:

@@ -72,8 +72,8 @@ def test_drift_planted_in_the_embeddings_alarms(tmp_path: Path, url: str, monkey
         "tidemark.commands.reference_power.power_table", lambda *_, **__: ()
     )  # the power table takes time
     build = ["reference", "build", "--bundle", str(bundle.folder), "--arrays", str(tmp_path / "held_out.npz"), "--json"]
-    done = CliRunner().invoke(cli, build, catch_exceptions=False)
-    assert json.loads(done.stdout)["rows"] == 500
+    result = CliRunner().invoke(cli, build, catch_exceptions=False)
+    assert json.loads(result.stdout)["rows"] == 500
     port = free_port()
     up = [sys.executable, "-m", "tidemark.cli", "up", "--bundle", str(bundle.folder), "--port", str(port)]
     with running(up, tmp_path / "up.log", os.environ), client_of(port) as client:

@@ -139,7 +139,7 @@ def grpc_is_ready(client: Any) -> bool:
         return False
 
 
-def test_a_port_for_grpc_that_is_taken_is_told(bundle: Bundle, tmp_path: Path, url: str) -> None:
+def test_a_port_for_grpc_that_is_in_use_is_an_error(bundle: Bundle, tmp_path: Path, url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -151,8 +151,8 @@ def test_a_port_for_grpc_that_is_taken_is_told(bundle: Bundle, tmp_path: Path, u
             "TIDEMARK_DATA_DIR": str(tmp_path / "data"),
             "TIDEMARK_GRPC_PORT": str(port),
         }
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 2
+    assert process.stderr.splitlines() == [
         f"tidemark: cannot listen on 127.0.0.1:{port}: Address already in use; try another --grpc-port"
     ]

@@ -96,14 +96,14 @@ def registered(engine: Engine) -> Engine:
 @pytest.fixture
 def receiver() -> Iterator[Callable[..., Receiver]]:
     """Make webhook receivers that close with the test."""
-    made: list[Receiver] = []
+    receivers: list[Receiver] = []
 
     def make(*statuses: int, **options: Any) -> Receiver:
-        made.append(Receiver(*statuses, **options))
-        return made[-1]
+        receivers.append(Receiver(*statuses, **options))
+        return receivers[-1]
 
     yield make
-    for each in made:
+    for each in receivers:
         each.close()
 
 

@@ -61,7 +61,7 @@ def send_until_alert(changed: Changed, limit: int, monitor: Monitor | None = Non
     return None
 
 
-def test_the_accepted_change_is_calm_and_a_further_one_is_told(changed: Changed) -> None:
+def test_the_accepted_change_is_calm_and_a_further_one_alarms(changed: Changed) -> None:
     changed.accept("all")
     [alert] = changed.alerts()
     assert (alert.state, alert.resolution) == ("resolved", "accepted")
@@ -73,7 +73,7 @@ def test_the_accepted_change_is_calm_and_a_further_one_is_told(changed: Changed)
     assert again.id != alert.id
 
 
-def test_another_monitor_goes_on_with_the_accepted_baseline(changed: Changed) -> None:
+def test_another_monitor_continues_with_the_accepted_baseline(changed: Changed) -> None:
     changed.accept("all")
     changed.send(200, changed.watching, **CHANGE)
     changed.watching.close()
@@ -87,7 +87,7 @@ def test_another_monitor_goes_on_with_the_accepted_baseline(changed: Changed) ->
     assert send_until_alert(changed, 400, other) is not None
 
 
-def test_what_was_accepted_drifts_again_once_that_is_undone(changed: Changed) -> None:
+def test_an_accepted_change_drifts_again_once_its_acceptance_is_undone(changed: Changed) -> None:
     changed.accept("all")
     with changed.engine.begin() as connection:
         row = streams.get(connection, changed.stream_id)
@@ -111,9 +111,7 @@ def test_labels_of_the_reference_still_judge_the_accepted_traffic(changed: Chang
     assert [alert.kind for alert in changed.firing()] == ["concept"]
 
 
-def test_a_stream_that_differs_from_the_first_prediction_on_is_told_so_with_the_command_that_accepts_it(
-    engine: Engine, url: str
-) -> None:
+def test_an_alert_of_a_stream_that_always_differed_names_the_command_that_accepts_it(engine: Engine, url: str) -> None:
     installation = Installation(engine, url)
     monitor = installation.monitor()
     mix = [0.5, 0.2, 0.1, 0.1, 0.1]

@@ -35,7 +35,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 NUMBERS = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}}
-KNOWN: dict[str, Any] = {
+SCHEMAS_BY_NAME: dict[str, Any] = {
     "name": {"enum": ["pets", "far"]},
     "version": {"enum": ["3", "1"]},
     "model": {"enum": ["pets", "pets:3", "far:1"]},
@@ -63,7 +63,7 @@ EVENT = {
             "items": {
                 "type": "object",
                 "required": ["scores", "features"],
-                "properties": {"scores": KNOWN["probabilities"], "features": KNOWN["embedding"]},
+                "properties": {"scores": SCHEMAS_BY_NAME["probabilities"], "features": SCHEMAS_BY_NAME["embedding"]},
             },
         }
     },
@@ -75,8 +75,8 @@ def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
     paths = schema["paths"]
     for operation in (operation for path in paths.values() for operation in path.values()):
         for parameter in operation.get("parameters", ()):
-            if parameter["name"] in KNOWN:
-                parameter["schema"] = KNOWN[parameter["name"]]
+            if parameter["name"] in SCHEMAS_BY_NAME:
+                parameter["schema"] = SCHEMAS_BY_NAME[parameter["name"]]
                 parameter["required"] = True
     feedback = paths["/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     properties = feedback["properties"]["items"]["items"]["properties"]
@@ -84,7 +84,9 @@ def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
     observe = paths["/observe"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     observe["model"] = {"enum": ["far", "far:1", "pets:3"]}
     prediction = observe["predictions"]["items"]["properties"]
-    prediction.update({name: KNOWN[name] for name in ("probabilities", "embedding")} | {"at": {"type": "null"}})
+    prediction.update(
+        {name: SCHEMAS_BY_NAME[name] for name in ("probabilities", "embedding")} | {"at": {"type": "null"}}
+    )
     tasks = paths["/labels/import"]["post"]["requestBody"]["content"]
     tasks["text/csv"]["schema"] = {"const": "id,label\n"}
     tasks["application/json"]["schema"]["items"] = TASK

@@ -75,9 +75,7 @@ def test_the_replay_raises_what_the_monitor_raised(engine: Engine, url: str) -> 
     assert incident["alarms"][0]["position"] == pytest.approx(alert.position, abs=100)
 
 
-def test_what_happened_stands_next_to_the_replay_with_the_delay_that_the_alert_estimated(
-    engine: Engine, url: str
-) -> None:
+def test_logged_incidents_are_listed_next_to_the_replay_with_the_estimated_delay(engine: Engine, url: str) -> None:
     history = LoggedHistory(engine, url)
     monitor = history.monitor()
     history.add(CALM)

@@ -97,7 +97,7 @@ def test_what_is_old_is_deleted_but_not_what_is_in_use(filled: Engine) -> None:
         assert cleanup.delete_old(filled, NOW, 30, 400) == {}
 
 
-def test_a_retired_slice_without_alerts_goes_with_the_predictions(filled: Engine) -> None:
+def test_a_retired_slice_without_alerts_is_deleted_with_its_predictions(filled: Engine) -> None:
     with filled.begin() as connection:
         connection.execute(text("UPDATE streams SET retired_at = now() - interval '32 days' WHERE slice <> ''"))
     assert cleanup.delete_old(filled, NOW, 30, 400) == {"windows": 1, "streams": 1}

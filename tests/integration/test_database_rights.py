@@ -44,7 +44,7 @@ def refusal(engine: Engine) -> str:
     return str(error.value)
 
 
-def test_a_role_that_cannot_create_tables_is_told_the_grant_by_migrate(empty_url: str, role: str) -> None:
+def test_migrate_names_the_grant_that_a_role_needs_to_create_tables(empty_url: str, role: str) -> None:
     engine = connected(empty_url, role)
     with pytest.raises(DatabaseError, match=f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"') as error:
         schema.migrate(engine)
@@ -56,13 +56,13 @@ def test_a_role_that_cannot_create_tables_is_told_the_grant_by_migrate(empty_url
     execute(empty_url, f'REASSIGN OWNED BY "{role}" TO postgres', f'DROP OWNED BY "{role}"', f'DROP ROLE "{role}"')
 
 
-def test_a_role_without_access_is_told_the_grant(url: str, role: str) -> None:
+def test_the_error_names_the_grant_that_a_role_without_access_needs(url: str, role: str) -> None:
     message = refusal(connected(url, role))
     assert "predictions" in message
     assert f'GRANT postgres TO "{role}"' in message
 
 
-def test_a_role_that_cannot_create_partitions_is_told_the_grant(url: str, role: str) -> None:
+def test_the_error_names_the_grant_that_a_role_needs_to_create_partitions(url: str, role: str) -> None:
     execute(url, f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"')
     assert f'GRANT postgres TO "{role}"' in refusal(connected(url, role))
 

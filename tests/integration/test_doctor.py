@@ -63,11 +63,11 @@ def patient(engine: Engine, url: str, tmp_path: Path, hook: Receiver, monkeypatc
 @pytest.fixture
 def spool(patient: Patient) -> Iterator[Spool]:
     """A spool in which three predictions wait."""
-    made = Spool.create(patient.folder / "spool")
+    spool_of_patient = Spool.create(patient.folder / "spool")
     values = np.full((3, 2), 0.5, np.float32)
-    made.append(logged("m:1", bytes(48), values, values, None))
-    yield made
-    made.close()
+    spool_of_patient.append(logged("m:1", bytes(48), values, values, None))
+    yield spool_of_patient
+    spool_of_patient.close()
 
 
 def test_a_healthy_installation_passes_every_check(patient: Patient, hook: Receiver) -> None:

@@ -91,12 +91,12 @@ def test_a_monitor_that_dies_leaves_the_evidence_for_further_shifts_bit_for_bit(
     assert installation.stream().status["further_shifts_missed"] == 0
 
 
-def test_a_shift_while_the_detector_is_prepared_is_told_and_the_preparation_is_visible(
+def test_a_shift_during_the_preparation_of_a_detector_alarms_and_the_preparation_is_visible(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = installation.monitor()
-    with monkeypatch.context() as held_back:
-        held_back.setattr(BaselineCache, "seconds", lambda _: [])
+    with monkeypatch.context() as without_preparation:
+        without_preparation.setattr(BaselineCache, "seconds", lambda _: [])
         drifted(installation, monitor)
         installation.send(200, monitor, move=1.6)
         status = StreamStatus.from_json(installation.stream().status)

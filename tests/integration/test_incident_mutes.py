@@ -33,7 +33,7 @@ def test_a_mute_holds_back_what_waits_for_its_receiver(incident: Callable[..., I
     assert one.outcomes == ["muted"]
 
 
-def test_what_was_held_back_is_sent_when_the_mute_is_undone(incident: Callable[..., Incident]) -> None:
+def test_muted_events_are_sent_when_the_mute_is_undone(incident: Callable[..., Incident]) -> None:
     one = incident(204)
     one.work_until_done()
     one.mute(NOW + HOUR)
@@ -46,7 +46,7 @@ def test_what_was_held_back_is_sent_when_the_mute_is_undone(incident: Callable[.
     assert [entry["event"] for entry in one.row.history][-1] == "unmuted"
 
 
-def test_what_was_held_back_is_sent_when_the_mute_is_over(incident: Callable[..., Incident]) -> None:
+def test_muted_events_are_sent_when_the_mute_ends(incident: Callable[..., Incident]) -> None:
     one = incident(204)
     one.work_until_done()
     one.mute(NOW + HOUR)

@@ -52,7 +52,7 @@ def test_an_incident_of_a_slice_that_ends_with_that_of_its_model_stays_silent(
     assert whole.taken == [("drift.resolved", 2)]
 
 
-def test_an_incident_of_a_slice_alone_is_told(incident: Callable[..., Incident], camera: int) -> None:
+def test_an_incident_of_a_slice_alone_is_delivered(incident: Callable[..., Incident], camera: int) -> None:
     whole = incident(204)
     with whole.engine.begin() as connection:
         concept = whole.alerts.fire(connection, AlertDraft(camera, NOW, "concept", NOW, 7, REPORT))

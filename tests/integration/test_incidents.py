@@ -174,7 +174,7 @@ def test_a_test_event_goes_to_every_receiver_without_an_incident(
         assert set(deliveries.outcomes(connection).values()) == {0}
 
 
-def test_the_history_and_the_kept_tests_are_bounded(
+def test_the_history_and_the_stored_test_events_are_bounded(
     incident: Callable[..., Incident], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts, "MAX_HISTORY", 5)

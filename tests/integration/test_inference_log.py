@@ -117,7 +117,9 @@ def test_the_channels_of_a_feature_map_are_those_that_model_toml_names(
     np.testing.assert_array_equal(logged(engine, 1).embeddings, [[4, 5]])
 
 
-def test_the_channels_of_a_feature_map_are_the_axis_of_the_known_size(far: TestClient, engine: Engine) -> None:
+def test_the_channels_of_a_feature_map_are_the_axis_with_the_size_of_the_embedding(
+    far: TestClient, engine: Engine
+) -> None:
     assert far.post(URL, **event_of_row(id="vector")).status_code == 202
     maps = np.repeat(E[:1, None], 6, axis=1).reshape(1, 2, 3, 4)
     event = binary(outputs(scores=P[:1], features=maps, other=E[:1, :1]), id="map")

@@ -38,12 +38,12 @@ def facts(*words: Any) -> Any:
 def test_the_list_is_drawn_once_written_filled_in_and_imported(desk: Desk, tmp_path: Path) -> None:
     desk.log(120)
     path = tmp_path / "labels.csv"
-    drawn = facts("next", "--stream", STREAM, "--count", 40, "--out", path)
-    assert drawn["open"] == len(drawn["requests"]) > 10
-    assert facts("next", "--stream", STREAM)["requests"] == drawn["requests"]
+    first_round = facts("next", "--stream", STREAM, "--count", 40, "--out", path)
+    assert first_round["open"] == len(first_round["requests"]) > 10
+    assert facts("next", "--stream", STREAM)["requests"] == first_round["requests"]
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["id"] for row in rows] == [item["id"] for item in drawn["requests"]]
+    assert [row["id"] for row in rows] == [item["id"] for item in first_round["requests"]]
     lines = ["id,label", *(f"{row['id']},{desk.predicted[row['id']]}" for row in rows)]
     path.write_text("\n".join(lines))
     assert facts("import", path) == {"accepted": len(rows), "refused": 0}

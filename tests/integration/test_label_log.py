@@ -20,7 +20,7 @@ def label(key: UUID, model_id: int, value: int) -> FeedbackRow:
     return FeedbackRow(key, model_id, value, 1, probabilities)
 
 
-def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_replaces(
+def test_labels_have_separate_positions_and_a_correction_names_the_label_that_it_replaces(
     engine: Engine, model_id: int
 ) -> None:
     rows = predictions(2, {"camera": "7"})
@@ -45,7 +45,7 @@ def test_labels_have_positions_of_their_own_and_a_correction_names_what_it_repla
     assert (second.labels.tolist(), second.replaced.tolist()) == ([0], [1])
 
 
-def test_a_label_waits_for_its_prediction_and_then_lies_in_its_slice(engine: Engine, model_id: int) -> None:
+def test_a_label_waits_for_its_prediction_and_then_belongs_to_its_slice(engine: Engine, model_id: int) -> None:
     rows = predictions(1, {"camera": "7"})
     with engine.begin() as connection:
         feedback.save(connection, [label(rows.uuids[0], model_id, 1)])

@@ -47,18 +47,20 @@ def test_positions_have_no_gaps_and_follow_the_order_of_commits_of_several_write
 ) -> None:
     with engine.begin() as connection:
         other = models.register(connection, "other", "1", "b" * 64, ["cat", "dog"])
-    sent: dict[str, list[UUID]] = {"m:1": [], "other:1": []}
+    ids_by_model: dict[str, list[UUID]] = {"m:1": [], "other:1": []}
 
     def forward(seed: int) -> None:
         choose = random.Random(seed)
         spool, number = uuid4(), {"m:1": 1, "other:1": 1}
         for _ in range(12):
-            batches = [predictions(choose.randint(1, 5), model=model) for model in choose.sample(sorted(sent), 2)]
+            batches = [
+                predictions(choose.randint(1, 5), model=model) for model in choose.sample(sorted(ids_by_model), 2)
+            ]
             with engine.begin() as connection:
                 for batch in batches:
                     write(connection, batch, spool=spool, first_number=number[batch.model])
                     number[batch.model] += len(batch)
-                    sent[batch.model] += batch.uuids
+                    ids_by_model[batch.model] += batch.uuids
                     time.sleep(choose.random() / 500)
 
     threads = [threading.Thread(target=forward, args=(seed,)) for seed in range(4)]
@@ -69,8 +71,8 @@ def test_positions_have_no_gaps_and_follow_the_order_of_commits_of_several_write
     with engine.connect() as connection:
         for name, key in (("m:1", model_id), ("other:1", other)):
             read_positions, ids = positions(connection, key)
-            assert read_positions == list(range(1, len(sent[name]) + 1))
-            assert sorted(ids) == sorted(sent[name])
+            assert read_positions == list(range(1, len(ids_by_model[name]) + 1))
+            assert sorted(ids) == sorted(ids_by_model[name])
 
 
 def test_an_open_transaction_in_another_database_hides_nothing(server_url: str, engine: Engine, model_id: int) -> None:

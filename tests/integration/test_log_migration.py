@@ -71,7 +71,7 @@ def fill(connection: Connection) -> tuple[dict[int, dict[Place, UUID]], dict[Pla
 
 
 @pytest.mark.parametrize("revision", ["0004", "0005"])
-def test_each_stream_goes_on_after_what_it_has_watched(empty: Engine, revision: str) -> None:
+def test_each_stream_continues_after_the_last_processed_prediction(empty: Engine, revision: str) -> None:
     upgrade(empty, revision)
     with empty.begin() as connection:
         predictions, labels = fill(connection)

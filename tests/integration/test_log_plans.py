@@ -103,7 +103,7 @@ def plans(connection: Connection, monkeypatch: pytest.MonkeyPatch, ask: Callable
 
 SPAN = dt.datetime.combine(TODAY - dt.timedelta(days=3), dt.time(), dt.UTC)
 IDS = [id_at(int(SPAN.timestamp() * 1000) + 1000 * n, (4 * SEGMENTS * ROWS + 1 + n).to_bytes(10)) for n in range(200)]
-ASKED: dict[str, Callable[[Connection], Any]] = {
+QUERIES: dict[str, Callable[[Connection], Any]] = {
     "read": lambda c: log.read(c, 1, 20_000, 2000, D, K),
     "read the end": lambda c: log.read(c, 1, LAST - 100, 2000, D, K),
     "latest": lambda c: log.latest(c, 1, LAST - 5000, 2000, D, K),
@@ -115,10 +115,10 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", QUERIES)
 def test_nothing_large_is_scanned_or_sorted(filled: Connection, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     large = ("predictions", "segments", "label_log", "feedback")
-    nodes = plans(filled, monkeypatch, lambda: ASKED[name](filled))
+    nodes = plans(filled, monkeypatch, lambda: QUERIES[name](filled))
     for node in nodes:
         assert not (node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan") and node["Relation Name"].startswith(large))
         assert not (node["Node Type"] == "Sort" and node["Plan Rows"] > 5000)

@@ -32,7 +32,7 @@ def samples(collector: DriftCollector) -> dict[tuple[str, str, str], float]:
     }
 
 
-def test_models_that_are_served_or_were_known_are_blind_while_the_database_is_unavailable(
+def test_served_and_earlier_models_are_reported_blind_while_the_database_is_unavailable(
     registered: Engine, unreachable: Engine
 ) -> None:
     collector = DriftCollector(registered, [("pets", "3")])

@@ -30,9 +30,9 @@ def test_calm_traffic_stays_calm_and_a_shift_is_found(engine: Engine, url: str) 
                 id_at(MOMENT, noise.bytes(10)).bytes,
                 p[None],
                 e[None],
-                None if number % 10 < 10 * without else own[None],
+                None if number % 10 < 10 * without else measured[None],
             )
-            for number, (p, e, own) in enumerate(parts)
+            for number, (p, e, measured) in enumerate(parts)
         ]
         with engine.begin() as connection:
             write(connection, *batches)

@@ -29,7 +29,7 @@ def test_calm_traffic_gives_windows_and_no_alert(installation: Installation) -> 
     assert 0 < stream.status["evidence"] < stream.status["threshold"]
 
 
-def test_witnesses_stand_beside_reference_images_that_can_be_shown(installation: Installation) -> None:
+def test_witnesses_come_with_reference_images_that_have_thumbnails(installation: Installation) -> None:
     installation.send(200)
     (window,) = installation.windows()
     with installation.engine.connect() as connection:
@@ -174,7 +174,7 @@ def test_accepted_traffic_becomes_what_the_stream_is_compared_with(installation:
     assert installation.stream().state == "drifting"
 
 
-def test_a_second_shift_during_an_incident_is_told_on_the_same_alert(installation: Installation) -> None:
+def test_a_second_shift_during_an_incident_changes_the_same_alert(installation: Installation) -> None:
     monitor = installation.monitor()
     installation.send(400, monitor)
     installation.send(900, monitor, move=0.5)

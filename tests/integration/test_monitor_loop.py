@@ -37,7 +37,7 @@ class Fleet(Installation):
         with self.engine.begin() as connection:
             write(connection, batch)
 
-    def seen(self) -> dict[str, int]:
+    def positions(self) -> dict[str, int]:
         with self.engine.connect() as connection:
             return {row.model_name: row.seen for row in streams.load_all(connection)}
 
@@ -61,12 +61,12 @@ def test_a_busy_model_does_not_starve_the_others(fleet: Fleet, monkeypatch: pyte
     fleet.send_to("m", 1000)
     for name in OTHERS:
         fleet.send_to(name, 50)
-    while not fleet.seen()["m"]:
+    while not fleet.positions()["m"]:
         monitor.turn()
     monitor.turn()
-    seen = fleet.seen()
-    assert seen["m"] <= 300
-    assert (seen["b"], seen["c"]) == (50, 50)
+    positions = fleet.positions()
+    assert positions["m"] <= 300
+    assert (positions["b"], positions["c"]) == (50, 50)
 
 
 def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
@@ -75,7 +75,7 @@ def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
     thread = threading.Thread(target=monitor.run, args=(stopping,))
     thread.start()
     fleet.send_to("m", 300)
-    until(lambda: fleet.seen()["m"], "the first predictions to be processed")
+    until(lambda: fleet.positions()["m"], "the first predictions to be processed")
     stopping.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
@@ -110,11 +110,11 @@ def test_an_error_stays_with_its_model_and_a_prediction_that_always_fails_is_ski
     fleet.send_to("m", 200)
     fleet.send_to("b", 200)
     monitor.settle()
-    assert fleet.seen()["b"] == 200
+    assert fleet.positions()["b"] == 200
     assert fleet.watching()["m"] == "error"
     for _ in range(40):
         monitor.settle()
-    assert fleet.seen()["m"] == 199
+    assert fleet.positions()["m"] == 199
     assert fleet.stream().rejected == {"failed": 1}
     assert fleet.watching()["m"] is None
 
@@ -130,10 +130,10 @@ def test_a_monitor_of_many_models_processes_a_few_predictions_together(
     monkeypatch.setattr(loop, "MAX_STEP_INTERVAL", 1000.0)
     fleet.send_to("m", 20)
     monitor.settle()
-    assert fleet.seen()["m"] == 20
+    assert fleet.positions()["m"] == 20
     fleet.send_to("m", loop.DELAYED_ROWS)
     monitor.settle()
-    assert fleet.seen()["m"] == 40 + loop.DELAYED_ROWS
+    assert fleet.positions()["m"] == 40 + loop.DELAYED_ROWS
 
 
 def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
@@ -148,7 +148,7 @@ def test_models_at_rest_leave_the_memory_and_go_on_where_they_stopped(
     assert all(model.state is None for model in monitor.models)
     fleet.send_to("m", 250)
     monitor.settle()
-    assert fleet.seen() == {"m": 500, "b": 250, "c": 250}
+    assert fleet.positions() == {"m": 500, "b": 250, "c": 250}
     assert fleet.alerts() == []
 
 
@@ -157,12 +157,12 @@ def test_a_window_that_cannot_be_read_while_the_database_is_unavailable_is_teste
 ) -> None:
     """A stored report without a test would stay so for ever, though the predictions are there after the outage."""
     unreachable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
-    read, failures = log_rows.of_ids, iter(range(3))
+    original, failures = log_rows.of_ids, iter(range(3))
 
     def fail_at_first(*arguments: Any) -> PredictionBatch | None:
         if next(failures, None) is not None:
             unreachable.connect()
-        return read(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(log_rows, "of_ids", fail_at_first)
     fleet.send(450)
@@ -207,7 +207,7 @@ def test_windows_that_a_dead_monitor_has_requested_are_tested_by_the_next_one(
     dead = fleet.monitor()
     monkeypatch.setattr(dead._explanations, "collect", list)
     fleet.send_to("m", 450)
-    while fleet.seen()["m"] < 450:
+    while fleet.positions()["m"] < 450:
         dead.turn()
     assert fleet.windows() == []
     with fleet.engine.begin() as connection:
@@ -220,14 +220,14 @@ def test_the_second_baseline_of_an_incident_is_prepared_once_the_database_is_ava
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unreachable = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
-    read, failures = baseline_preparation.rows_since_change, iter(range(2))
+    original, failures = baseline_preparation.rows_since_change, iter(range(2))
     prepared = []
 
     def fail_at_first(*arguments: Any) -> PredictionBatch:
         if next(failures, None) is not None:
             unreachable.connect()
         prepared.append(arguments)
-        return read(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(baseline_cache, "rows_since_change", fail_at_first)
     monitor = fleet.monitor()

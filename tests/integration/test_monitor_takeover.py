@@ -59,9 +59,11 @@ def test_a_reference_is_calibrated_once_and_keeps_the_calibration(installation: 
 
     installation.forget_calibrations()
     installation.send(100)
-    found, expected = stored(), calibration()
-    assert found is not None
-    assert all(np.allclose(found[name], expected[name]) for name in expected if name != "expected_run_time")
+    calibration_columns, expected = stored(), calibration()
+    assert calibration_columns is not None
+    assert all(
+        np.allclose(calibration_columns[name], expected[name]) for name in expected if name != "expected_run_time"
+    )
 
 
 def test_a_monitor_that_dies_loses_its_model_to_another(installation: Installation) -> None:
@@ -80,7 +82,7 @@ def test_a_monitor_that_dies_loses_its_model_to_another(installation: Installati
     assert sorted(row.first for row in installation.windows()) == list(range(0, 501, 100))
 
 
-def test_what_an_earlier_version_kept_of_other_scores_is_made_anew(
+def test_a_calibration_of_other_scores_from_an_earlier_version_is_computed_again(
     engine: Engine, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     installation = Installation(engine, url)

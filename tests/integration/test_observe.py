@@ -126,7 +126,7 @@ BAD: list[tuple[int, str, dict[str, Any]]] = [
 ]
 
 
-def test_what_is_no_prediction_is_told_and_nothing_is_logged(far: TestClient) -> None:
+def test_an_invalid_prediction_is_refused_and_nothing_is_logged(far: TestClient) -> None:
     for status, says, request in BAD:
         answer = far.post("/observe", **request)
         assert answer.status_code == status, (says, answer.text)
@@ -163,7 +163,9 @@ def test_a_model_served_elsewhere_does_not_answer(far: TestClient) -> None:
     assert far.get("/v2").status_code == 200
 
 
-def test_beside_a_model_that_answers(serve: Serve, observed: AnyBundle, engine: Engine, tmp_path: Path) -> None:
+def test_an_observed_model_and_a_served_model_share_a_server(
+    serve: Serve, observed: AnyBundle, engine: Engine, tmp_path: Path
+) -> None:
     client = serve(observed)
     assert (
         client.post("/predict", content=png(), headers={"Content-Type": "image/png"}).json()["model"]["name"] == "pets"

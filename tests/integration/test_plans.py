@@ -63,7 +63,7 @@ def filled(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]]:
+def plans(connection: Connection, query: Callable[[], Any]) -> list[dict[str, Any]]:
     """Return the nodes of the plans of all statements that `ask` executes."""
     statements: list[tuple[str, Any]] = []
 
@@ -71,7 +71,7 @@ def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]
         statements.append((statement, parameters))
 
     event.listen(connection, "before_cursor_execute", note)
-    ask()
+    query()
     event.remove(connection, "before_cursor_execute", note)
     raw: Any = connection.connection.driver_connection
     nodes = []
@@ -85,7 +85,7 @@ def plans(connection: Connection, ask: Callable[[], Any]) -> list[dict[str, Any]
     return nodes
 
 
-ASKED: dict[str, Callable[[Connection, Any], Any]] = {
+QUERIES: dict[str, Callable[[Connection, Any], Any]] = {
     "targets of the monitor": lambda c, _s: watch.targets(c),
     "how far models are watched": lambda c, _s: watching.of_models(c),
     "evidence of a stream": lambda c, s: evidence.up_to(c, s.id, 1000, 100),
@@ -100,8 +100,8 @@ LARGE = ("predictions", "feedback", "windows", "evidence_points", "segments")
 def test_nothing_is_scanned_or_sorted(filled: Connection, stream: str) -> None:
     row = streams.find(filled, stream)
     assert row is not None
-    for name, ask in ASKED.items():
-        for node in plans(filled, partial(ask, filled, row)):
+    for name, query in QUERIES.items():
+        for node in plans(filled, partial(query, filled, row)):
             large = node.get("Relation Name", "").startswith(LARGE)
             assert not (large and node["Node Type"] in ("Seq Scan", "Bitmap Heap Scan")), (name, node)
             assert not (node["Node Type"] == "Sort" and node["Plan Rows"] > 100), (name, node)

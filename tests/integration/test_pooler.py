@@ -119,9 +119,9 @@ def test_old_days_are_dropped_without_a_setting_that_stays(pooled: Engine, poole
     today = dt.datetime.now(dt.UTC).date()
     with pooled.begin() as connection:
         predictions.ensure_partitions(raw(connection), [today - dt.timedelta(days=9), today])
-    dropped, left = retention.drop_days(pooled, today - dt.timedelta(days=5))
+    dropped, remaining = retention.drop_days(pooled, today - dt.timedelta(days=5))
     assert predictions.partition("predictions", today - dt.timedelta(days=9)) in dropped
-    assert left == []
+    assert remaining == []
     with psycopg.connect(engines.conninfo(pooled_url), autocommit=True) as other:
         assert other.execute("SHOW lock_timeout", prepare=False).fetchone() == ("0",)
 

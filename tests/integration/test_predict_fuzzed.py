@@ -106,10 +106,10 @@ def other_requests(draw: Callable[[Any], Any]) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize(("requests", "count"), [(image_requests(), 300), (other_requests(), 200)])
-def test_what_is_refused_is_not_logged(
+def test_refused_predictions_are_not_logged(
     client: TestClient, engine: Engine, requests: st.SearchStrategy[dict[str, Any]], count: int
 ) -> None:
-    answered: set[str] = set()
+    answered_ids: set[str] = set()
     statuses = []
 
     @seed(0)
@@ -126,15 +126,15 @@ def test_what_is_refused_is_not_logged(
         assert answer.status_code in (200, *REFUSED), answer.text
         statuses.append(answer.status_code)
         if answer.status_code == 200:
-            answered.update(prediction["id"] for prediction in answer.json()["predictions"])
+            answered_ids.update(prediction["id"] for prediction in answer.json()["predictions"])
         else:
             assert answer.headers["content-type"] == "application/problem+json"
 
     ask()
     assert set(statuses) >= {200, 400}  # mutations that do no harm, and such that do
     last = client.post("/predict", content=png(), headers={"Content-Type": "image/png"})
-    answered.add(last.json()["predictions"][0]["id"])
+    answered_ids.add(last.json()["predictions"][0]["id"])
     client.__exit__(None)  # the spool is in Postgres now
     with engine.connect() as connection:
         logged = {str(key) for key in connection.execute(text("SELECT id FROM predictions")).scalars()}
-    assert logged == answered
+    assert logged == answered_ids

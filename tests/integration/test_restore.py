@@ -44,7 +44,7 @@ def transaction_id(engine: Engine) -> int:
         return int(connection.execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one())
 
 
-def test_a_log_goes_on_where_it_was_after_a_restore_into_a_younger_cluster(tmp_path: Path) -> None:
+def test_a_log_continues_at_its_position_after_a_restore_into_a_younger_cluster(tmp_path: Path) -> None:
     spool, dump = uuid4(), tmp_path / "dump.sql"
     with engines.database(Settings(data_dir=tmp_path / "old")) as url:
         engine = engines.connect(url)

@@ -69,7 +69,7 @@ def test_old_days_are_dropped_and_feedback_survives(engine: Engine, written: Any
     assert labels.ids == [old.uuids[0]]
 
 
-def test_a_reader_holds_up_nobody_and_the_day_goes_at_the_next_look(engine: Engine, written: Any) -> None:
+def test_a_reader_delays_nobody_and_the_day_is_dropped_at_the_next_check(engine: Engine, written: Any) -> None:
     written(prediction(LONG_AGO), prediction(TODAY))
     before = TODAY - dt.timedelta(days=30)
     name = f"predictions_{LONG_AGO:%Y%m%d}"
@@ -95,8 +95,8 @@ def test_what_a_process_that_died_left_behind_is_dropped(engine: Engine, written
         connection.execute(text(f"ALTER TABLE predictions DETACH PARTITION {name}"))
         bounds = f"FROM ('{LONG_AGO}') TO ('{LONG_AGO + dt.timedelta(days=1)}')"  # as an earlier version made them
         connection.execute(text(f"CREATE TABLE slice_{name} PARTITION OF slice_predictions FOR VALUES {bounds}"))
-    dropped, left = retention.drop_days(engine, TODAY)
-    assert (sorted(dropped), left) == ([name, f"slice_{name}"], [])
+    dropped, remaining = retention.drop_days(engine, TODAY)
+    assert (sorted(dropped), remaining) == ([name, f"slice_{name}"], [])
 
 
 def test_a_server_alone_makes_the_next_days(engine: Engine, written: Any, tmp_path: Path) -> None:

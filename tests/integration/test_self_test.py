@@ -56,7 +56,7 @@ def test_a_calibrated_reference_is_tested_once_a_day(installation: Installation)
     assert metrics["tidemark_selftest_last_success_timestamp_seconds"] == pytest.approx(tested.succeeded_at.timestamp())
 
 
-def test_a_broken_detector_is_shown_and_the_last_success_is_kept(
+def test_a_broken_detector_is_reported_and_the_time_of_the_last_success_stays(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibrate(installation)

@@ -194,7 +194,7 @@ def test_a_shadow_that_is_stuck_does_not_hold_up_a_stop(
     stuck.set()
 
 
-def test_what_cannot_be_a_shadow_is_told(
+def test_a_model_that_cannot_be_a_shadow_is_refused(
     url: str, serve: Serve, bundle: Bundle, observed: AnyBundle, make: Callable[..., Bundle]
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"--shadow: .* are both pets:3; change a version"):

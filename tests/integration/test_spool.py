@@ -41,9 +41,9 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
         first.uuids[0]: ("m:1", 0, np.array([0.5, 0.5], "<f2").tobytes()),
     }
     spool.discard(rows.last)
-    (left,) = spool.peek(10).batches
-    assert same(left.predictions, thirds)
-    assert left.first_number == 3
+    (remaining,) = spool.peek(10).batches
+    assert same(remaining.predictions, thirds)
+    assert remaining.first_number == 3
     assert spool.pending == 1
     assert search.find(tmp_path, first.uuids) == {}
     spool.close()
@@ -107,7 +107,7 @@ def test_the_spool_of_a_dead_worker_is_adopted_and_that_of_a_living_one_is_not(
     assert not dead.path.exists()
 
 
-def test_a_database_that_is_away_only_makes_the_spool_grow(registered: Engine, tmp_path: Path) -> None:
+def test_an_unavailable_database_only_makes_the_spool_grow(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     failures: list[str] = []
     forwarder = Forwarder(spool, registered, lambda name, _: failures.append(name))

@@ -52,7 +52,7 @@ def fill(spool: Spool) -> int:
     raise AssertionError
 
 
-def test_a_write_that_fails_rolls_back_and_the_next_goes_on(registered: Engine, tmp_path: Path) -> None:
+def test_a_write_that_fails_rolls_back_and_the_next_succeeds(registered: Engine, tmp_path: Path) -> None:
     spool = Spool.create(tmp_path)
     with largest_file(200_000):
         count = fill(spool)

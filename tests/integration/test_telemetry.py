@@ -36,8 +36,8 @@ def run(home: Path, *command: str) -> None:
         name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_", "TIDEMARK_"))
     }
     environment = inherited | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home.parent)
+    assert result.returncode == 0, result.stderr
 
 
 def files(folder: Path) -> list[str]:

@@ -72,7 +72,7 @@ def test_a_declared_daily_cycle_raises_nothing_and_a_shift_within_it_is_found(
 
 
 @pytest.mark.slow
-def test_a_change_that_is_accepted_after_some_hours_goes_on_following_the_declared_cycle(
+def test_a_change_that_is_accepted_after_some_hours_still_follows_the_declared_cycle(
     engine: Engine, url: str, midnight: dt.datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation = Installation(engine, url, window_interval=1e6)

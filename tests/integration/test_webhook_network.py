@@ -131,7 +131,7 @@ def test_an_authority_of_the_settings_or_the_environment_is_trusted(
         server.http.shutdown()
 
 
-def test_public_authorities_stay_trusted_beside_an_own_one(certificate: Path) -> None:
+def test_public_authorities_stay_trusted_with_a_private_one(certificate: Path) -> None:
     authorities = WebhookNetwork(ca=certificate).ssl_context.get_ca_certs()
     assert len(authorities) > len(httpx.create_ssl_context().get_ca_certs())
 

@@ -125,9 +125,9 @@ def test_the_back_off_doubles_to_a_bound_and_is_jittered() -> None:
     refused = DeliveryFailed("HTTP 503")
     for attempts in range(12):
         full = min(2.0**attempts, delivery.MAX_RETRY)
-        drawn = [seconds(attempts, refused) for _ in range(40)]
-        assert full / 2 - 1 <= min(drawn) <= max(drawn) <= full + 1
-        assert full < 8 or max(drawn) - min(drawn) > full / 8
+        delays = [seconds(attempts, refused) for _ in range(40)]
+        assert full / 2 - 1 <= min(delays) <= max(delays) <= full + 1
+        assert full < 8 or max(delays) - min(delays) > full / 8
     waits = [seconds(0, DeliveryFailed("HTTP 429", 600.0)) for _ in range(40)]
     assert 599 <= min(waits) < max(waits) <= 600 * (1 + delivery.JITTER) + 1
     assert BackOff().get_retry_decision(exception=ZeroDivisionError(), job=JOB) is None
@@ -186,8 +186,8 @@ def test_no_secret_reaches_a_log_or_the_answer(
     work_until(engine, url, lambda: all(attempts for _, attempts, _ in delivered(engine)))
     with engine.connect() as connection:
         [row] = alerts.newest(connection)
-        sent = deliveries.of_alerts(connection, [row.id])
-        answer = Alert.with_deliveries(row, sent, "http://tidemark.example", dt.datetime.now(dt.UTC))
+        delivery_rows = deliveries.of_alerts(connection, [row.id])
+        answer = Alert.with_deliveries(row, delivery_rows, "http://tidemark.example", dt.datetime.now(dt.UTC))
         locks = connection.execute(text("SELECT lock FROM procrastinate_jobs")).scalars().all()
     assert answer.deliveries[0].url == f"http://{addresses[0]}/…"
     everything = caplog.text + answer.model_dump_json() + str(locks) + str(receivers)

@@ -37,19 +37,19 @@ class Assets:
 
     @classmethod
     def make(cls, folder: Path) -> "Assets":
-        made = []
+        folders = []
         for version in ("1", "2"):
             init_bundle(MODEL, folder / version, name="digits", version=version)
-            made.append(folder / version)
+            folders.append(folder / version)
         _, held_out = halves()
         rng = np.random.default_rng(1)
-        chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
-        np.savez(folder / "held_out.npz", images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
-        bundle = bundles.load(made[0])
+        rows = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+        np.savez(folder / "held_out.npz", images=scan(held_out.images[rows], rng), labels=held_out.labels[rows])
+        bundle = bundles.load(folders[0])
         arrays = reference_arrays(bundle, LabelledImages(bundle, folder / "held_out.npz", None))
         columns: list[Any] = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
         calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
-        return cls((made[0], made[1]), folder / "held_out.npz", arrays, calibration, held_out)
+        return cls((folders[0], folders[1]), folder / "held_out.npz", arrays, calibration, held_out)
 
     def body(self, kind: Kind, number: int) -> bytes:
         """Return the request with this number: the same each time, with other images than any other number."""

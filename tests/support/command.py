@@ -16,10 +16,10 @@ def tidemark(*words: object, seconds: float = 300, **settings: object) -> subpro
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+def refused(result: subprocess.CompletedProcess[str], *parts: str) -> None:
     """Check that a command ended as a bad configuration does, with these parts in its line."""
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.splitlines()
     assert line.startswith("tidemark: ")
     assert not [part for part in parts if part not in line], line
     assert not [secret for secret in (TOKEN, PASSWORD) if secret in line], line

@@ -77,8 +77,8 @@ def blurred(images: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def noisy(images: np.ndarray, sigma: float) -> np.ndarray:
-    drawn = np.random.default_rng(3).normal(0, 255 * sigma, images.shape)
-    return np.clip(images + drawn + 0.5, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(3).normal(0, 255 * sigma, images.shape)
+    return np.clip(images + noise + 0.5, 0, 255).astype(np.uint8)
 
 
 def turned(images: np.ndarray, degrees: float) -> np.ndarray:

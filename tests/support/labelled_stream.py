@@ -34,8 +34,8 @@ def answers(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
     logits[np.arange(count), labels] += 5.5
     powers = np.exp(logits * rng.uniform(0.35, 1.4, (count, 1)))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
-    drawn = (probabilities.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
-    return probabilities.astype(np.float32), drawn
+    true_labels = (probabilities.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+    return probabilities.astype(np.float32), true_labels
 
 
 @cache

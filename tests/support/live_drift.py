@@ -42,8 +42,8 @@ def tidemark(folder: Path) -> Iterator[httpx.Client]:
     bundle = folder / "bundle"
     init_bundle(MODEL, bundle, name="digits")
     rng = np.random.default_rng(1)
-    chosen = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
-    np.savez(folder / "held_out.npz", images=scan(held_out.images[chosen], rng), labels=held_out.labels[chosen])
+    rows = rng.integers(0, len(held_out.labels), REFERENCE_ROWS)
+    np.savez(folder / "held_out.npz", images=scan(held_out.images[rows], rng), labels=held_out.labels[rows])
     build_reference(bundle, folder / "held_out.npz")
     port = free_port()
     settings = {
@@ -138,7 +138,7 @@ def prometheus(target: int, folder: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def asked(client: httpx.Client, query: str) -> list[float]:
+def query_values(client: httpx.Client, query: str) -> list[float]:
     """Return the values that a query gives now, those that are no number left out."""
     answer = client.get("/api/v1/query", params={"query": query}).json()
     assert answer["status"] == "success", f"{query}: {answer['error']}"
@@ -147,4 +147,4 @@ def asked(client: httpx.Client, query: str) -> list[float]:
 
 
 def await_data(client: httpx.Client, query: str) -> None:
-    until(lambda: asked(client, query), query)
+    until(lambda: query_values(client, query), query)

@@ -41,11 +41,11 @@ class LoggedHistory(Installation):
 
     def environment(self) -> dict[str, str]:
         host = make_url(self.url).render_as_string(hide_password=False)
-        own = self.settings
+        replay_settings = self.settings
         return {
             "TIDEMARK_DATABASE_URL": host,
-            "TIDEMARK_WINDOW_SIZE": str(own.window_size),
-            "TIDEMARK_WINDOW_MIN_SIZE": str(own.window_min_size),
-            "TIDEMARK_EXPECTED_RUN_TIME": str(own.expected_run_time),
-            "TIDEMARK_SLICE_TAGS": ",".join(own.slice_tags),
+            "TIDEMARK_WINDOW_SIZE": str(replay_settings.window_size),
+            "TIDEMARK_WINDOW_MIN_SIZE": str(replay_settings.window_min_size),
+            "TIDEMARK_EXPECTED_RUN_TIME": str(replay_settings.expected_run_time),
+            "TIDEMARK_SLICE_TAGS": ",".join(replay_settings.slice_tags),
         }

@@ -30,7 +30,7 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in content["groups"] for rule in group["rules"]]
 
 
-def asked_of_dashboards(values: dict[str, str]) -> Iterator[tuple[str, str]]:
+def queries_of_dashboards(values: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield a name and the query, its variables replaced, of every panel and annotation."""
     for path in DASHBOARDS:
         board = dashboard(path)
@@ -41,7 +41,7 @@ def asked_of_dashboards(values: dict[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{board['title']}, {annotation['name']}", substituted(annotation["expr"], values)
 
 
-def asked_by_rules() -> Iterator[tuple[str, str]]:
+def queries_of_rules() -> Iterator[tuple[str, str]]:
     """Yield a name and the expression of every alert, its comparisons answering 0 or 1 rather than nothing."""
     for rule in rules():
         yield rule["alert"], COMPARISON.sub(r"\1 bool ", rule["expr"])

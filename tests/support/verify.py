@@ -70,7 +70,7 @@ def evidence_as_undisturbed(installation: Installation, stream_name: str) -> Non
     installation.until(lambda: evidence() == detector.evidence, f"the evidence to be {detector.evidence}", 20)
 
 
-def alerts_told(installation: Installation, at_least: int = 1) -> None:
+def alerts_delivered(installation: Installation, at_least: int = 1) -> None:
     """Every alert reached the receiver under the id of its delivery, and nothing came that is not an alert."""
     with installation.engine.connect() as connection:
         rows = connection.execute(text("SELECT id, alert_id, event, sequence, outcome FROM deliveries")).all()

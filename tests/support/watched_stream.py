@@ -77,8 +77,8 @@ class Stream:
 
     def advance(self, **incoming: Any) -> None:
         explanations, self.pending = tuple(self.pending), []
-        given = StreamInput(explanations=explanations, **incoming)
-        transition = advance_stream(self.state, given, self.prepared, self.settings, self.pace, self.now)
+        stream_input = StreamInput(explanations=explanations, **incoming)
+        transition = advance_stream(self.state, stream_input, self.prepared, self.settings, self.pace, self.now)
         self.state = transition.state
         self.events += [event for event in transition.events if not isinstance(event, EvidencePoint)]
         self.pending = [self.explained(request) for request in transition.requests] if self.explains else []

@@ -29,13 +29,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
 @pytest.fixture
 def install(tmp_path: Path, postgres: OwnPostgres, assets: Assets) -> Iterator[Callable[..., Installation]]:
     """Makes an installation on a new database; its processes end with the test."""
-    made: list[Installation] = []
+    installations: list[Installation] = []
 
     def make(**settings: object) -> Installation:
         url = postgres.database(f"durable_{next(NUMBERS)}")
-        made.append(Installation(tmp_path, url, assets, **settings))
-        return made[-1]
+        installations.append(Installation(tmp_path, url, assets, **settings))
+        return installations[-1]
 
     yield make
-    for each in made:
+    for each in installations:
         each.close()

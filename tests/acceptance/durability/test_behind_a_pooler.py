@@ -20,9 +20,9 @@ FAULTS = ("interrupted", "prepared statement", "Traceback", "unavailable", "refu
 @pytest.fixture
 def installation(tmp_path: Path, postgres: OwnPostgres, assets: Assets) -> Iterator[Installation]:
     with pgbouncer(postgres.database("pooled"), tmp_path, pool_size=20) as url:
-        made = Installation(tmp_path, url, assets)
-        yield made
-        made.close()
+        pooled = Installation(tmp_path, url, assets)
+        yield pooled
+        pooled.close()
 
 
 def test_drift_is_found_and_delivered_behind_a_pooler(installation: Installation) -> None:

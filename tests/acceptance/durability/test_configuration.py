@@ -85,13 +85,13 @@ def test_an_unwritable_data_folder(url: str, assets: Assets, tmp_path: Path) -> 
 
 def test_a_port_in_use(url: str, assets: Assets, tmp_path: Path, taken: int) -> None:
     words = ["--bundle", assets.bundles[0], "--port", taken]
-    done = tidemark("serve", *words, DATABASE_URL=url, DATA_DIR=tmp_path)
-    refused(done, f"127.0.0.1:{taken}", "in use", "try another --port")
+    result = tidemark("serve", *words, DATABASE_URL=url, DATA_DIR=tmp_path)
+    refused(result, f"127.0.0.1:{taken}", "in use", "try another --port")
 
 
 def test_a_bundle_that_is_missing(url: str, tmp_path: Path) -> None:
-    done = tidemark("up", "--bundle", tmp_path / "none", DATABASE_URL=url, DATA_DIR=tmp_path)
-    refused(done, str(tmp_path / "none"), "tidemark model init")
+    result = tidemark("up", "--bundle", tmp_path / "none", DATABASE_URL=url, DATA_DIR=tmp_path)
+    refused(result, str(tmp_path / "none"), "tidemark model init")
 
 
 def test_a_setting_that_cannot_be_used() -> None:

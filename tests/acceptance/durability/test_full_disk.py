@@ -29,8 +29,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("left", [MUST_STAY_FREE // 2, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
-    small_disk: Path, install: Callable[..., Installation], left: int
+def test_a_full_disk_is_reported_before_the_answer_and_recovered_from(
+    small_disk: Path, install: Callable[..., Installation], free_bytes: int
 ) -> None:
     installation = install()
     installation.start("serve")
@@ -38,7 +38,7 @@ def test_a_full_disk_is_told_before_the_answer_and_recovered_from(
     with Load(installation, models=("digits:1", "digits:2")) as load, installation.client() as client:
         load.more(50)
         ballast = small_disk / "ballast"
-        fill(ballast, left)
+        fill(ballast, free_bytes)
         installation.until(lambda: load.refused, "a refusal")
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["spool"]) == (503, "full")
@@ -68,8 +68,8 @@ def test_a_small_disk_is_not_full(small_disk: Path) -> None:
     assert is_disk_full(small_disk)
 
 
-def fill(ballast: Path, left: int) -> None:
+def fill(ballast: Path, free_bytes: int) -> None:
     """Take all space but `left` bytes."""
     disk = os.statvfs(ballast.parent)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+        os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - free_bytes)

@@ -153,7 +153,7 @@ def settled(installation: Installation, load: Load) -> None:
     verify.predictions_once(installation, load.ids)
     for model in MODELS:
         verify.windows_once(installation, model)
-    verify.alerts_told(installation)
+    verify.alerts_delivered(installation)
     verify.evidence_as_undisturbed(installation, "digits:1")
 
 

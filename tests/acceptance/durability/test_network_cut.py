@@ -34,9 +34,9 @@ SERIES = re.compile(r"^tidemark_stream_blind\{(.*)\} (\S+)$", re.M)
 def network() -> Iterator[Network]:
     if (reason := Network.missing()) is not None:
         pytest.skip(reason)
-    made = Network(MACHINES)
-    yield made
-    made.close()
+    created = Network(MACHINES)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def distant_postgres(network: Network, tmp_path_factory: pytest.TempPathFactory)
 def installation(
     network: Network, distant_postgres: OwnPostgres, assets: Assets, tmp_path: Path
 ) -> Iterator[Installation]:
-    made = Installation(tmp_path, distant_postgres.database("cut"), assets, network.address)
-    yield made
-    made.close()
+    created = Installation(tmp_path, distant_postgres.database("cut"), assets, network.address)
+    yield created
+    created.close()
 
 
 @pytest.mark.slow
-def test_a_network_cut_loses_nothing_and_is_told(
+def test_a_network_cut_loses_nothing_and_is_reported(
     installation: Installation, distant_postgres: OwnPostgres, network: Network
 ) -> None:
     for name in MACHINES:
@@ -83,7 +83,7 @@ def test_a_network_cut_loses_nothing_and_is_told(
     verify.predictions_once(installation, load.ids)
     for model in MODELS:
         verify.windows_once(installation, model)
-    verify.alerts_told(installation)
+    verify.alerts_delivered(installation)
     verify.evidence_as_undisturbed(installation, "digits:1")
 
 
@@ -101,8 +101,8 @@ def cut_one_of_each(
         installation.until(
             lambda: owners(installation).get(model, monitor) != monitor, "the other monitor to take over"
         )
-        seen = installation.stream(model).seen
-        installation.until(lambda: installation.stream(model).seen > seen + 20, "its steps")
+        position = installation.stream(model).seen
+        installation.until(lambda: installation.stream(model).seen > position + 20, "its steps")
         addresses = ", ".join(f"'{network.database_address_of(name)}'" for name in (server, monitor))
         sessions = f"SELECT count(*) FROM pg_stat_activity WHERE client_addr IN ({addresses})"
         installation.until(lambda: postgres.run(sessions)[0][0] == 0, "the end of the dead sessions", SESSION_END)
@@ -167,8 +167,8 @@ def assert_the_rule_fires(folder: Path, metrics: str) -> None:
     tests = [{"interval": "1m", "input_series": series, "alert_rule_test": expected}]
     path = folder / "blind.test.yml"
     path.write_text(yaml.safe_dump({"rule_files": [str(PROMETHEUS / "tidemark.rules.yml")], "tests": tests}))
-    done = subprocess.run(["promtool", "test", "rules", str(path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(["promtool", "test", "rules", str(path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def _alert(labels: Mapping[str, str]) -> dict[str, Any]:

@@ -52,10 +52,10 @@ def test_replicas_share_the_work_and_each_prediction_counts_once(install: Callab
         load.more(100)
         installation.until(lambda: installation.stored() > 50, "rows in Postgres")
         with holding(installation.engine, "SELECT pg_current_xact_id()"):
-            seen = installation.stream("digits:1").seen
+            position = installation.stream("digits:1").seen
             load.more(100)
             further = "the monitor to watch beside a transaction that somebody forgot"
-            installation.until(lambda: installation.stream("digits:1").seen > seen + 30, further)
+            installation.until(lambda: installation.stream("digits:1").seen > position + 30, further)
         kill_a_worker(installation, load)
         hang_a_monitor(installation, load)
         load.kinds["digits:2"] = "covariate"
@@ -74,7 +74,7 @@ def test_replicas_share_the_work_and_each_prediction_counts_once(install: Callab
     verify.evidence_as_undisturbed(installation, "digits:1")
     for model in ("digits:1", "digits:2"):
         verify.windows_once(installation, model)
-    verify.alerts_told(installation)
+    verify.alerts_delivered(installation)
     clocks_did_no_harm(installation)
     for name in MONITORS:
         assert installation.stop(name) == 0
@@ -103,10 +103,12 @@ def hang_a_monitor(installation: Installation, load: Load) -> None:
     with holding(installation.engine, "LOCK TABLE windows IN SHARE ROW EXCLUSIVE MODE"):
         installation.until(lambda: installation.one(WAITING.format("windows")), "a monitor to store a window")
         installation.processes["monitor-a"].send_signal(signal.SIGSTOP)
-    seen = installation.one("SELECT sum(seen) FROM streams")
+    position = installation.one("SELECT sum(seen) FROM streams")
     windows = installation.one("SELECT count(*) FROM windows")
     load.more(150)
-    installation.until(lambda: installation.one("SELECT sum(seen) FROM streams") > seen + 100, "the other to take over")
+    installation.until(
+        lambda: installation.one("SELECT sum(seen) FROM streams") > position + 100, "the other to take over"
+    )
     installation.until(lambda: installation.one("SELECT count(*) FROM windows") > windows, "its windows")
     installation.processes["monitor-a"].send_signal(signal.SIGCONT)
     load.more(100)

@@ -197,7 +197,7 @@ def test_idle_connections_stay_open_for_longer_than_those_of_common_proxies(
 
 
 @pytest.mark.parametrize("command", ["up", "reference"])
-def test_a_shared_database_is_not_migrated_by_the_way(
+def test_commands_do_not_migrate_a_shared_database(
     assets: Assets, empty_url: str, tmp_path: Path, command: str
 ) -> None:
     words = [command, "--bundle", assets.bundles[0]]
@@ -206,10 +206,10 @@ def test_a_shared_database_is_not_migrated_by_the_way(
         words += ["--images", assets.images, "--limit", 100]
     else:
         words += ["--port", free_port()]
-    done = tidemark(*words, DATABASE_URL=empty_url, DATA_DIR=tmp_path)
-    assert done.returncode == 2
-    assert "run `tidemark migrate`" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    result = tidemark(*words, DATABASE_URL=empty_url, DATA_DIR=tmp_path)
+    assert result.returncode == 2
+    assert "run `tidemark migrate`" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_server_on_all_addresses_takes_both_families_and_its_links_can_be_opened(

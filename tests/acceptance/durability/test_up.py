@@ -49,7 +49,7 @@ def stored(client: httpx.Client, ids: list[str]) -> bool:
         return False
 
 
-def test_what_is_killed_comes_back_by_itself(assets: Assets, tmp_path: Path) -> None:
+def test_a_killed_process_restarts_by_itself(assets: Assets, tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     postmaster = data / "postgres" / "postmaster.pid"
     bodies = [assets.body("none", number) for number in range(3)]
@@ -82,8 +82,8 @@ def test_two_installations_on_one_folder_share_its_server(assets: Assets, tmp_pa
         with running(commands[1], tmp_path / "second.log", settings), client_of(ports[1]) as second:
             until(lambda: answers(second, "/readyz"), "the second")
             words = ["--bundle", assets.bundles[0], "--images", assets.images, "--limit", 100]
-            done = tidemark("reference", "build", *words, DATA_DIR=tmp_path / "data")
-            assert done.returncode == 0, done.stderr
+            result = tidemark("reference", "build", *words, DATA_DIR=tmp_path / "data")
+            assert result.returncode == 0, result.stderr
             assert answers(first, "/readyz")
         assert answers(first, "/drift")
         assert pid.exists()

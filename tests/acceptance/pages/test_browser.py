@@ -10,7 +10,7 @@ from tests.support.browser import Page
 from tests.support.live_pages import AUDIT, AXE, VIOLATIONS, Live, assert_can_be_read
 from tidemark.store import tables
 
-LOOK_NOW = "document.dispatchEvent(new Event('visibilitychange'))"
+REFRESH = "document.dispatchEvent(new Event('visibilitychange'))"
 FIRST_VIEW = 300_000  # bytes
 TABS = 30
 
@@ -22,29 +22,29 @@ def test_from_overview_over_alert_and_window_to_image(
 ) -> None:
     page.show(width, scheme)
 
-    def look(name: str) -> None:
+    def assert_page(name: str) -> None:
         page.screenshot(screenshots / f"{name}-{width}-{scheme}.png")
         assert_can_be_read(page, width)
 
     page.open(f"{live.url}/")
-    look("overview")
+    assert_page("overview")
     page.follow(f'.stream a[href="{live.seeded.alert}"]')
     assert page.run("document.querySelector('h1').textContent").startswith("Images are darker than in training")
-    look("alert")
+    assert_page("alert")
     page.follow('.facts a[href^="/windows/"]')
     assert page.run("location.pathname") == f"/windows/{live.seeded.window}"
-    look("window")
+    assert_page("window")
     page.follow('.facts a[href^="/windows?"]')
-    look("windows")
+    assert_page("windows")
     page.open(f"{live.url}/windows/{live.seeded.window}")
     page.follow('.images a[href$="/thumbnail"]')
     assert page.run("[document.contentType, document.images[0].naturalWidth]") == ["image/jpeg", 28]
     for name in ("concept_alert", "old_alert"):
         page.open(live.url + getattr(live.seeded, name))
-        look(name)
+        assert_page(name)
     assert all(address.startswith((live.url, "data:")) for address in page.requested)
     page.open(f"{live.url}/windows/999")
-    look("nothing")
+    assert_page("nothing")
     assert page.run("document.querySelector('h1').textContent") == "Not found"
 
 
@@ -62,7 +62,7 @@ def test_the_checks_see_planted_faults(live: Live, page: Page) -> None:
     assert any(violation.startswith("beyond the edge") for violation in page.run(f"({AUDIT})(360)"))
 
 
-def test_a_logged_prediction_is_told_behind_its_id(live: Live, page: Page) -> None:
+def test_a_logged_prediction_is_described_behind_its_id(live: Live, page: Page) -> None:
     page.open(f"{live.url}/windows/{live.seeded.window}")
     page.follow('.images a[href^="/predictions/"]:not([href$="/thumbnail"])')
     assert '"label":"3"' in page.run("document.body.textContent")
@@ -88,7 +88,7 @@ def test_overview_follows_without_reload_and_keeps_the_focus(live: Live, page: P
     page.run(f"window.same = true; document.querySelector('{link}').focus()")
     with live.engine.begin() as connection:
         connection.execute(update(tables.streams).values(seen=6001))
-    page.run(LOOK_NOW)
+    page.run(REFRESH)
     page.until("document.getElementById('live').textContent.includes('6,001 predictions')")
     assert page.run("window.same && document.activeElement.getAttribute('href')") == live.seeded.alert
     assert page.complaints == []
@@ -103,10 +103,10 @@ def test_overview_says_when_it_is_out_of_date(live: Live, page: Page) -> None:
     page.open(f"{live.url}/")
     assert page.run("document.getElementById('stale').hidden")
     page.offline(True)
-    page.run(LOOK_NOW)
+    page.run(REFRESH)
     page.until("!document.getElementById('stale').hidden")
     page.offline(False)
-    page.run(LOOK_NOW)
+    page.run(REFRESH)
     page.until("document.getElementById('stale').hidden")
 
 

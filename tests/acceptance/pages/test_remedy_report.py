@@ -20,7 +20,7 @@ from tidemark.remedy.result import Improvement
 from tidemark.remedy.span import UNKNOWN, Span
 
 NAMES = ("tench", "goldfish", "great white shark", "hammerhead & <co>")
-MADE = ("corrected-posterior", "class-weights", "recent-labels", "relabel")
+REMEDY_NAMES = ("corrected-posterior", "class-weights", "recent-labels", "relabel")
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +34,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         powers = np.exp(2 * embeddings @ centres.T - (centres**2).sum(axis=1))
         return embeddings, powers / powers.sum(axis=1, keepdims=True)
 
-    known, labels = rng.integers(0, 4, 600), rng.choice(4, 300, p=[0.1, 0.1, 0.2, 0.6])
-    reference = Reference(*seen(known), labels=known, class_names=NAMES)
+    reference_labels, labels = rng.integers(0, 4, 600), rng.choice(4, 300, p=[0.1, 0.1, 0.2, 0.6])
+    reference = Reference(*seen(reference_labels), labels=reference_labels, class_names=NAMES)
     embeddings, probabilities = seen(labels)
     fed = np.where(rng.random(300) < 0.3, (labels + (labels == 2)) % 4, UNKNOWN)
     since, until = dt.datetime(2026, 3, 1, tzinfo=dt.UTC), dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
     sample = Sample(embeddings.astype(np.float32), probabilities.astype(np.float32), None)
     ids = tuple(UUID(int=number) for number in range(300))
     span = Span("fish:1", since, until, reference, sample, ids, fed, "0" * 64)
-    found = WindowTest(reference, window_size=300)(embeddings, probabilities)
-    context = Context(span, found, frozenset({"label", "concept"}), out)
-    remedies = [entry.make(context) for entry in REMEDIES if entry.name in MADE]
+    window = WindowTest(reference, window_size=300)(embeddings, probabilities)
+    context = Context(span, window, frozenset({"label", "concept"}), out)
+    remedies = [entry.make(context) for entry in REMEDIES if entry.name in REMEDY_NAMES]
     assert {type(improvement) for remedy in remedies for improvement in remedy.improvements} == {Improvement}
     skipped = [Skipped("augmentation", "needs labelled held-out images: give --images")]
     report.write(context, remedies, {entry.name: entry.why for entry in REMEDIES}, skipped)
@@ -62,4 +62,4 @@ def test_it_can_be_read_and_asks_for_nothing(
     page.screenshot(screenshots / f"remedy-{width}-{scheme}.png")
     assert_can_be_read(page, width)
     assert {address.partition(":")[0] for address in page.requested} <= {"file", "data"}
-    assert page.run("document.querySelectorAll('section').length") == len(MADE) + 1
+    assert page.run("document.querySelectorAll('section').length") == len(REMEDY_NAMES) + 1

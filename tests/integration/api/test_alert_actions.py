@@ -150,7 +150,7 @@ def test_a_new_reference_ends_the_baselines_of_the_old_one(drifting: Drifting) -
     assert drifting.stream()["baseline"] is None
 
 
-def test_the_kept_baselines_of_a_stream_are_bounded(drifting: Drifting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stored_baselines_of_a_stream_are_bounded(drifting: Drifting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_BASELINES", 2)
     draft = baselines.BaselineDraft("all", (drifting.started, drifting.started), arrays(10), "a test", "")
     with drifting.engine.begin() as connection:

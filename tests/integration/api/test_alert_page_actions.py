@@ -109,7 +109,7 @@ def test_a_form_without_the_cookie_is_refused(drifting: Drifting) -> None:
     assert page.submit("acknowledge", token=token, headers={"cookie": ""}).status_code == 403
 
 
-def test_the_token_is_kept_from_scripts_and_other_sites(drifting: Drifting) -> None:
+def test_scripts_and_other_sites_cannot_read_the_token(drifting: Drifting) -> None:
     cookie = drifting.client.get(Page(drifting).path).headers["set-cookie"]
     assert cookie.startswith(TOKEN_COOKIE)
     assert "HttpOnly" in cookie

@@ -100,7 +100,7 @@ def test_a_bomb_is_413_and_takes_no_memory() -> None:
 
 
 @pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip"])
-def test_an_unknown_encoding_is_415_and_says_which_are_known(encoding: bytes) -> None:
+def test_an_unknown_encoding_is_415_and_the_answer_lists_the_supported_ones(encoding: bytes) -> None:
     with pytest.raises(Problem) as caught:
         received([b"abc"], [(b"content-encoding", encoding)])
     assert caught.value.status == 415
@@ -166,7 +166,7 @@ def test_a_list_of_texts_is_refused_without_an_array_of_them(client: TestClient)
     assert peak < 5_000_000
 
 
-def test_a_client_that_goes_is_counted_as_499_and_nothing_is_logged(
+def test_a_client_that_disconnects_is_counted_as_499_and_nothing_is_logged(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> list[Any]:

@@ -32,7 +32,7 @@ def corrected(serve: Serve) -> TestClient:
     return serve(corrections={"pets:3": CORRECTION})
 
 
-def test_an_answer_is_corrected_and_says_what_the_model_said(corrected: TestClient, serve: Serve) -> None:
+def test_a_corrected_answer_includes_the_uncorrected_probabilities(corrected: TestClient, serve: Serve) -> None:
     [corrected_answer] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
     [plain] = serve().post("/predict", content=png(), headers=PNG).json()["predictions"]
     assert corrected_answer["raw"] == {name: plain[name] for name in ("label", "index", "confidence")}
@@ -68,7 +68,7 @@ def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient,
     assert row.label == raw.argmax()
 
 
-def test_without_a_correction_nothing_is_said_of_one(client: TestClient) -> None:
+def test_without_a_correction_the_answer_mentions_none(client: TestClient) -> None:
     [answer] = client.post("/predict", content=png(), headers=PNG).json()["predictions"]
     assert stored_prediction(client, answer["id"])["corrected"] is None
     assert {output["name"] for output in client.get("/v2/models/pets").json()["outputs"]} == {"probabilities", "label"}
@@ -99,8 +99,8 @@ def priors(bundle: Bundle, **changes: Any) -> Priors:
         for name, weight in zip(bundle.labels, (0.5, 0.5, 1.0, 2.0), strict=True)
     )
     calibration = CalibrationValues(slope=0.9, bias=(0.0, 0.1, 0.0, 0.0))
-    made = Priors(model="pets:3", sha256=bundle.sha256, classes=classes, calibration=calibration)
-    return made.model_copy(update=changes)
+    priors_file = Priors(model="pets:3", sha256=bundle.sha256, classes=classes, calibration=calibration)
+    return priors_file.model_copy(update=changes)
 
 
 def test_a_file_is_read_as_it_was_written(bundle: Bundle, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_without_stored_pictures_the_page_says_so_and_links_the_predictions(desk
         ("dance", {}, 404),
     ],
 )
-def test_what_cannot_be_done_is_said(desk: Desk, action: str, form: dict[str, Any], status: int) -> None:
+def test_the_page_says_why_an_action_is_impossible(desk: Desk, action: str, form: dict[str, Any], status: int) -> None:
     answer = submit(desk.client, action, **form)
     assert answer.status_code == status
     assert "Not done" in answer.text
@@ -114,7 +114,7 @@ def test_those_who_only_read_are_not_offered_the_desk(serve: Callable[..., TestC
     assert client.get("/static/label.js", headers=basic("f")).status_code == 200
 
 
-def test_each_class_has_a_key_of_its_own() -> None:
+def test_each_class_has_a_separate_key() -> None:
     assert class_buttons(["3", "0"]) == [ClassButton("3", "3"), ClassButton("0", "0")]
     assert [button.key for button in class_buttons(["ant", "bee"])] == ["1", "2"]
     assert [button.key for button in class_buttons(["a", "A"])] == ["1", "2"]

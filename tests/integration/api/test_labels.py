@@ -15,24 +15,24 @@ from tidemark.store import label_rounds, streams
 from tidemark.store.logged import logged
 
 
-def test_a_round_is_drawn_in_random_order_with_known_probabilities(desk: Desk) -> None:
+def test_a_round_is_drawn_in_random_order_and_states_its_probabilities(desk: Desk) -> None:
     desk.log(300)
     answer = desk.start(count=60)
     assert answer.status_code == 201
-    drawn = answer.json()
-    assert drawn["classes"] == CLASSES
-    assert drawn["round"]["population"] == 300
-    assert 30 < drawn["round"]["requested"] == len(drawn["requests"]) < 100
-    assert drawn["round"]["by"] == "anonymous"
-    assert drawn["accuracy"] is None
-    keys = [item["id"] for item in drawn["requests"]]
+    first_round = answer.json()
+    assert first_round["classes"] == CLASSES
+    assert first_round["round"]["population"] == 300
+    assert 30 < first_round["round"]["requested"] == len(first_round["requests"]) < 100
+    assert first_round["round"]["by"] == "anonymous"
+    assert first_round["accuracy"] is None
+    keys = [item["id"] for item in first_round["requests"]]
     assert len(set(keys)) == len(keys)
     assert set(keys) <= set(desk.predicted)
     order = list(desk.predicted)
     assert [order.index(key) for key in keys] != sorted(order.index(key) for key in keys)
-    assert all(0 < item["probability"] <= 1 for item in drawn["requests"])
-    assert drawn["requests"][0]["thumbnail"] == f"/predictions/{keys[0]}/thumbnail"
-    assert desk.next(limit=1)["requests"] == drawn["requests"][:1]
+    assert all(0 < item["probability"] <= 1 for item in first_round["requests"])
+    assert first_round["requests"][0]["thumbnail"] == f"/predictions/{keys[0]}/thumbnail"
+    assert desk.next(limit=1)["requests"] == first_round["requests"][:1]
 
 
 def test_labels_measure_the_accuracy_and_say_what_more_would_give(desk: Desk) -> None:
@@ -40,14 +40,20 @@ def test_labels_measure_the_accuracy_and_say_what_more_would_give(desk: Desk) ->
     keys = [item["id"] for item in desk.start(count=80).json()["requests"]]
     desk.label(*keys[:15])
     desk.label(*keys[15:25], right=False)
-    seen = desk.next()
-    assert seen["round"]["labelled"] == seen["accuracy"]["labels"] == 25
-    assert seen["accuracy"]["low"] < 0.7 < seen["accuracy"]["high"]
-    assert 0 <= seen["accuracy"]["low"] < seen["accuracy"]["accuracy"] < seen["accuracy"]["high"] <= 1
-    assert keys[24] not in {item["id"] for item in seen["requests"]}
-    widths = [target["half_width"] for target in seen["targets"]]
+    current_round = desk.next()
+    assert current_round["round"]["labelled"] == current_round["accuracy"]["labels"] == 25
+    assert current_round["accuracy"]["low"] < 0.7 < current_round["accuracy"]["high"]
+    assert (
+        0
+        <= current_round["accuracy"]["low"]
+        < current_round["accuracy"]["accuracy"]
+        < current_round["accuracy"]["high"]
+        <= 1
+    )
+    assert keys[24] not in {item["id"] for item in current_round["requests"]}
+    widths = [target["half_width"] for target in current_round["targets"]]
     assert widths == sorted(widths, reverse=True)
-    assert all(0 < target["labels"] <= len(keys) - 25 for target in seen["targets"])
+    assert all(0 < target["labels"] <= len(keys) - 25 for target in current_round["targets"])
 
 
 def test_a_skipped_prediction_is_not_asked_for_again(desk: Desk) -> None:
@@ -55,9 +61,9 @@ def test_a_skipped_prediction_is_not_asked_for_again(desk: Desk) -> None:
     first = desk.start(count=20).json()["requests"][0]["id"]
     body = {"stream": STREAM, "id": first}
     assert desk.client.post("/labels/skip", json=body).status_code == 204
-    seen = desk.next()
-    assert seen["round"]["skipped"] == 1
-    assert first not in {item["id"] for item in seen["requests"]}
+    current_round = desk.next()
+    assert current_round["round"]["skipped"] == 1
+    assert first not in {item["id"] for item in current_round["requests"]}
     other = {"stream": STREAM, "id": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
     assert desk.client.post("/labels/skip", json=other).status_code == 404
     desk.label(first)
@@ -66,8 +72,8 @@ def test_a_skipped_prediction_is_not_asked_for_again(desk: Desk) -> None:
 
 
 def test_before_the_first_round_there_is_nothing_to_label(desk: Desk) -> None:
-    seen = desk.next()
-    assert (seen["round"], seen["requests"], seen["targets"]) == (None, [], [])
+    current_round = desk.next()
+    assert (current_round["round"], current_round["requests"], current_round["targets"]) == (None, [], [])
     export = desk.client.get("/labels/export", params={"stream": STREAM})
     assert export.text == "id,label,probability,predicted_at\n"
 
@@ -142,10 +148,10 @@ def test_tasks_of_label_studio_go_out_with_images_and_come_back_annotated(desk: 
     assert [item["id"] for item in desk.next()["requests"]] == [tasks[0]["data"]["prediction_id"]]
 
 
-def test_without_stored_images_label_studio_gets_nothing_and_is_told_why(desk: Desk) -> None:
+def test_without_stored_images_the_export_for_label_studio_is_refused_with_the_reason(desk: Desk) -> None:
     desk.log(80, pictures=False)
-    drawn = desk.start(count=20).json()
-    assert {item["thumbnail"] for item in drawn["requests"]} == {None}
+    first_round = desk.start(count=20).json()
+    assert {item["thumbnail"] for item in first_round["requests"]} == {None}
     answer = desk.client.get("/labels/export", params={"stream": STREAM, "format": "label-studio"})
     assert answer.status_code == 409
     assert "TIDEMARK_THUMBNAILS" in answer.json()["detail"]
@@ -191,6 +197,6 @@ def test_the_population_of_a_slice_is_the_slice(desk: Desk) -> None:
             "INSERT INTO streams (model_id, slice, reference_id) VALUES (%s, 'camera=7', %s)",
             (stream.model_id, stream.reference_id),
         )
-    drawn = desk.start(stream=f"{STREAM}/camera=7", count=50).json()
-    assert drawn["round"]["population"] == 50
-    assert {str(item["tags"]) for item in drawn["requests"]} == {"{'camera': '7'}"}
+    first_round = desk.start(stream=f"{STREAM}/camera=7", count=50).json()
+    assert first_round["round"]["population"] == 50
+    assert {str(item["tags"]) for item in first_round["requests"]} == {"{'camera': '7'}"}

@@ -111,7 +111,7 @@ def test_a_page_of_another_origin_cannot_embed_what_it_may_link_to(client: TestC
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": "http://testserver"}, {"Sec-Fetch-Site": "same-origin"}])
-def test_own_pages_and_programs_may_post(client: TestClient, headers: dict[str, str]) -> None:
+def test_pages_of_the_same_origin_and_programs_may_post(client: TestClient, headers: dict[str, str]) -> None:
     assert client.post("/predict", content=png(), headers=headers | PNG).status_code == 200
 
 

@@ -101,7 +101,7 @@ def test_a_head_that_is_too_large_is_431(address: tuple[str, int]) -> None:
             assert received_until(connection, b"too large\n").startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_head_without_end_is_431_before_it_is_held(address: tuple[str, int]) -> None:
+def test_a_head_without_end_is_431_before_it_fills_the_memory(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
         received = b""

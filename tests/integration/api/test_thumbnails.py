@@ -44,7 +44,7 @@ def test_a_logged_image_is_served_small_and_privately(serve: Serve) -> None:
         assert np.abs(np.asarray(image, np.float32) - pixels).max() < 10
 
 
-def test_nothing_is_kept_of_images_unless_asked_for(serve: Serve) -> None:
+def test_no_images_are_stored_unless_a_setting_asks_for_them(serve: Serve) -> None:
     client = serve()
     answer = client.get(f"/predictions/{predicted(client, np.zeros((8, 8, 3), np.uint8))}/thumbnail")
     assert answer.status_code == 404
@@ -62,7 +62,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "labelled.npz"
 
 
-def test_reference_images_are_kept_of_every_class_and_served(
+def test_reference_images_of_every_class_are_stored_and_served(
     serve: Serve, bundle: Bundle, images: Path, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)

@@ -32,7 +32,7 @@ def test_a_user_without_a_name(public: Path) -> None:
 
 
 @as_root
-def test_a_failed_creation_is_told_in_the_words_of_initdb(public: Path) -> None:
+def test_the_error_of_a_failed_creation_quotes_initdb(public: Path) -> None:
     process = started(public / "data", user=NAMELESS, patch="account.SYSTEM_PATH = '/nowhere'")
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1

@@ -97,7 +97,7 @@ def test_an_interrupted_creation_heals(tmp_path: Path) -> None:
     assert not (folder / "postgres.new").exists()
 
 
-def test_what_an_interrupted_creation_of_an_earlier_version_left_is_set_aside(tmp_path: Path) -> None:
+def test_files_of_an_interrupted_creation_of_an_earlier_version_are_set_aside(tmp_path: Path) -> None:
     broken = tmp_path / "postgres"
     broken.mkdir()
     (broken / "PG_VERSION").write_text("18\n")
@@ -148,9 +148,7 @@ def test_a_killed_server_is_replaced_and_leaves_no_zombie(data: Path) -> None:
         until(lambda: not killed.is_running(), "the zombie's end")
 
 
-def test_a_server_that_does_not_answer_the_signal_is_ended_all_the_same(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_ignores_the_signal_is_killed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FAST_STOP_SECONDS", "IMMEDIATE_STOP_SECONDS"):
         monkeypatch.setattr(postmaster, name, 0.3)
     with engines.database(Settings(data_dir=data)):

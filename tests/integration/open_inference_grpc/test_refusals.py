@@ -37,7 +37,7 @@ from tests.support.wait import until
         (message_of("FP32", [65, 3, 8, 8], fp32_contents=[0.0]), "65 rows, at most 64"),
     ],
 )
-def test_what_the_model_cannot_take_is_an_invalid_argument(
+def test_tensors_that_do_not_fit_the_model_are_an_invalid_argument(
     serve: Callable[..., Served], message: service_pb2.ModelInferRequest, says: str
 ) -> None:
     error = refusal(serve()[1], message)
@@ -45,7 +45,7 @@ def test_what_the_model_cannot_take_is_an_invalid_argument(
     assert says in error.details()
 
 
-def test_a_message_that_is_none_is_refused_and_calls_are_counted(serve: Callable[..., Served]) -> None:
+def test_an_invalid_message_is_refused_and_calls_are_counted(serve: Callable[..., Served]) -> None:
     http, port = serve()
     channel: Any
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -13,7 +13,7 @@ from tidemark.store import tables
 JSON = {"Accept": "application/json"}
 
 
-def test_overview_says_state_budget_and_alert(client: TestClient, seeded: Seeded) -> None:
+def test_overview_shows_state_budget_and_alert(client: TestClient, seeded: Seeded) -> None:
     page = client.get("/").text
     assert "1 of 2 streams drifting" in page
     assert "about one false alarm in 30 days, by all streams of the model and their labels together" in page

@@ -35,7 +35,7 @@ def test_alert_page_opens_with_its_escaped_sentence(client: TestClient, seeded: 
     assert "<h1>Images are darker than in training &lt;b&gt; since 2 Jan 14:26 UTC</h1>" in page
 
 
-def test_estimated_accuracy_stands_beside_its_interval_and_its_doubt(client: TestClient, seeded: Seeded) -> None:
+def test_estimated_accuracy_comes_with_its_interval_and_its_reservation(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.alert).text
     assert re.search(r"0\.99 → 0\.91</b> \(0\.89–0\.93\)\s*<small><b>An upper guess\.</b> The images themselves", page)
     assert "Method: confidence, 95% interval." in page
@@ -85,7 +85,7 @@ def test_concept_alert_says_what_the_labels_say(client: TestClient, seeded: Seed
     assert "calibrated confidence was 0.98 on these 60 labels" in page
 
 
-def test_images_stand_beside_their_nearest_reference_images(client: TestClient, seeded: Seeded) -> None:
+def test_images_come_with_their_nearest_reference_images(client: TestClient, seeded: Seeded) -> None:
     page = client.get(seeded.alert).text
     assert page.count('alt="image predicted 3"') == 11
     assert page.count('alt="reference image of 3, 0.60 deviations away"') == 12
@@ -96,7 +96,7 @@ def test_images_stand_beside_their_nearest_reference_images(client: TestClient, 
     assert images[11]["logged"] is False
 
 
-def test_images_that_are_not_kept_are_told_by_what_they_are_like(
+def test_images_without_thumbnails_are_described_by_their_neighbours(
     client: TestClient, engine: Engine, seeded: Seeded
 ) -> None:
     with engine.begin() as connection:

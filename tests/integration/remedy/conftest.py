@@ -17,7 +17,7 @@ from tidemark.inference.labelled_images import LabelledImages
 from tidemark.store import models, references
 
 REFERENCE_ROWS = 2000
-GIVEN_ROWS = 4000
+MAX_REFERENCE_ROWS = 4000
 MODEL_VARIABLE, IMAGES_VARIABLE = "TIDEMARK_TEST_MODEL", "TIDEMARK_TEST_IMAGES"
 
 
@@ -48,7 +48,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]
     with np.load(images.split(os.pathsep)[0]) as archive:
         pixels, labels = archive["images"], archive["labels"].astype(np.int64)
     order = np.random.default_rng(1).permutation(len(labels))
-    reference_rows, rest = order[: len(order) // 2][:GIVEN_ROWS], order[len(order) // 2 :]
+    reference_rows, rest = order[: len(order) // 2][:MAX_REFERENCE_ROWS], order[len(order) // 2 :]
     np.savez(folder / "held_out.npz", images=pixels[reference_rows], labels=labels[reference_rows])
 
     def fresh(true_labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

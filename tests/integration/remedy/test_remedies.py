@@ -27,7 +27,7 @@ from tidemark.store import baselines, feedback, streams
 digits_only = pytest.mark.parametrize("world", ["digits"], indirect=True)
 
 
-def test_label_shift_is_corrected_and_half_of_what_was_lost_regained(world: World, tmp_path: Path) -> None:
+def test_label_shift_is_corrected_and_half_of_the_loss_is_regained(world: World, tmp_path: Path) -> None:
     reference = world.arrays["probabilities"], world.arrays["labels"]
     recalls = [hits(*reference)[reference[1] == label].mean() for label in range(10)]
     labels = world.commoner(int(np.argmin(recalls)), 1500)
@@ -57,8 +57,8 @@ def what_is_normal_for(world: World, folder: Path) -> str | None:
     """Return what a remedy's bundle is compared with once its reference is built on the images of the old one."""
     written = bundles.load(folder)
     arrays = reference_arrays(written, LabelledImages(written, world.images))
-    made = Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
-    store(written, arrays, made)
+    entry = Reference(arrays["embeddings"], arrays["probabilities"], arrays["labels"], arrays["properties"])
+    store(written, arrays, entry)
     with world.engine.connect() as connection:
         stream = streams.find(connection, f"{written.name}:{written.version}")
         assert stream is not None
@@ -67,7 +67,7 @@ def what_is_normal_for(world: World, folder: Path) -> str | None:
 
 
 @digits_only
-def test_darker_images_are_answered_as_before_by_what_was_written(world: World, tmp_path: Path) -> None:
+def test_the_exported_model_answers_darker_images_as_before(world: World, tmp_path: Path) -> None:
     bright = world.fresh
     world.fresh = lambda labels, rng: (bright(labels, rng) * 0.4).astype(np.uint8)
     labels = world.commoner(0, 600, factor=1.0)
@@ -75,11 +75,11 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     names = ("--remedy", "renormalise", "--remedy", "augmentation")
     facts = world.remedy("--out", tmp_path / "out", *world.with_model(), *names)
     assert facts["kinds"] == ["covariate"]
-    assert [made["name"] for made in facts["remedies"]] == ["renormalise", "augmentation"]
-    for made in facts["remedies"]:
-        assert made["exported"]
-        answered, _ = Model(bundles.load(tmp_path / "out" / made["name"]), threads=1).predict(images)
-        assert hits(answered, labels).mean() > hits(predicted, labels).mean() + 0.05
+    assert [entry["name"] for entry in facts["remedies"]] == ["renormalise", "augmentation"]
+    for entry in facts["remedies"]:
+        assert entry["exported"]
+        probabilities, _ = Model(bundles.load(tmp_path / "out" / entry["name"]), threads=1).predict(images)
+        assert hits(probabilities, labels).mean() > hits(predicted, labels).mean() + 0.05
     [operation] = json.loads((tmp_path / "out" / "augmentation.json").read_text())["operations"]
     assert operation["name"] == "brightness"
     assert operation["low"] <= 0.4 <= operation["high"]
@@ -89,14 +89,14 @@ def test_darker_images_are_answered_as_before_by_what_was_written(world: World, 
     assert what_is_normal_for(world, tmp_path / "out" / "renormalise") == "all"
 
 
-def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tmp_path: Path) -> None:
+def test_concept_shift_is_learnt_from_returned_labels(world: World, tmp_path: Path) -> None:
     labels = world.commoner(0, 1000, factor=1.0)
     swapped = np.select([labels == 3, labels == 8], [8, 3], labels)
     feedback_labels = np.where(world.rng.random(len(labels)) < 0.3, swapped, -1)
     world.log(labels, feedback_labels)
     facts = world.remedy("--out", tmp_path / "out", *world.with_model())
     assert facts["kinds"] == ["concept"]
-    recent = next(made for made in facts["remedies"] if made["name"] == "recent-labels")
+    recent = next(entry for entry in facts["remedies"] if entry["name"] == "recent-labels")
     for improvement in recent["gains"]:
         assert improvement["low"] > 0
         assert not improvement["estimated"]
@@ -110,7 +110,7 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
     truth = np.select([later == 3, later == 8], [8, 3], later)
     report_figures("concept shift", before=hits(before, truth).mean(), after=hits(after, truth).mean())
     assert hits(after, truth).mean() > hits(before, truth).mean() + 0.1
-    named = next(made for made in facts["remedies"] if made["name"] == "relabel")
+    named = next(entry for entry in facts["remedies"] if entry["name"] == "relabel")
     assert named["details"]["labelled"] == (feedback_labels >= 0).sum()
     rows = json.loads((tmp_path / "out" / "label_next.json").read_text())
     with (tmp_path / "out" / "label_next.csv").open() as file:
@@ -121,7 +121,7 @@ def test_concept_shift_is_learnt_from_the_labels_that_came_back(world: World, tm
 
 
 @digits_only
-def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp_path: Path) -> None:
+def test_the_report_is_one_file_and_agrees_with_its_json(world: World, tmp_path: Path) -> None:
     labels = world.commoner(8, 600)
     world.log(labels, np.where(world.rng.random(600) < 0.2, labels, -1))
     facts = world.remedy("--out", tmp_path / "out")
@@ -129,15 +129,15 @@ def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp
     assert written == {key: value for key, value in facts.items() if key in written}
     page = (tmp_path / "out" / "report.html").read_text()
     assert not re.search(r"(src|href)=[\"'](?!#|data:)|url\(|@import|<script", page)
-    for made in facts["remedies"]:
-        assert f'id="{made["name"]}"' in page
-        assert made["accuracy"]["lost"] == facts["accuracy_lost"]
-        for lines in made["code"].values():
+    for entry in facts["remedies"]:
+        assert f'id="{entry["name"]}"' in page
+        assert entry["accuracy"]["lost"] == facts["accuracy_lost"]
+        for lines in entry["code"].values():
             assert lines.strip() in unescape(page)
     assert facts["accuracy_lost"]["method"] == "labels"
     assert "In short: accuracy lost" in page
     assert "Estimated." in page
-    [corrected] = [made for made in facts["remedies"] if made["name"] == "corrected-posterior"]
+    [corrected] = [entry for entry in facts["remedies"] if entry["name"] == "corrected-posterior"]
     assert {improvement["estimated"] for improvement in corrected["gains"]} == {True, False}
     assert corrected["missing"] == "With --bundle it is also written as a new model."
     assert corrected["missing"] in page
@@ -147,29 +147,29 @@ def test_the_report_stands_alone_and_says_the_same_as_its_json(world: World, tmp
 def test_class_weights_are_files_and_code(world: World, tmp_path: Path) -> None:
     world.log(world.commoner(8, 600))
     facts = world.remedy("--out", tmp_path / "out", "--remedy", "class-weights", *world.with_model())
-    [made] = facts["remedies"]
+    [entry] = facts["remedies"]
     weights = json.loads((tmp_path / "out" / "class_weights.json").read_text())["weights"]
     listed = pytest.approx([float(f"{weight:.6g}") for weight in weights.values()])
     values: dict[str, Any] = {}
-    exec(made["code"]["scikit-learn"], values)  # written by us, a moment ago
+    exec(entry["code"]["scikit-learn"], values)  # written by us, a moment ago
     assert [values["class_weight"][index] for index in range(10)] == listed
     assert values["classifier"].fit(np.eye(10), np.arange(10)).class_weight == values["class_weight"]
     for library in ("PyTorch", "Keras"):
-        compile(made["code"][library], library, "exec")
-    [call] = re.findall(r"torch.tensor\((.*)\)", made["code"]["PyTorch"])
+        compile(entry["code"][library], library, "exec")
+    [call] = re.findall(r"torch.tensor\((.*)\)", entry["code"]["PyTorch"])
     assert ast.literal_eval(call) == listed
-    [literal] = re.findall(r"class_weight = (.*)", made["code"]["Keras"])
+    [literal] = re.findall(r"class_weight = (.*)", entry["code"]["Keras"])
     assert list(ast.literal_eval(literal).values()) == listed
     taken = json.loads((tmp_path / "out" / "resample.json").read_text())
     assert taken["of"] == str(world.images)
     with np.load(world.images) as archive:
         redrawn = np.bincount(archive["labels"][taken["take"]], minlength=10) / len(archive["labels"])
-    estimated = np.array([row["estimated"] for row in made["details"]["proportions"]])
+    estimated = np.array([row["estimated"] for row in entry["details"]["proportions"]])
     np.testing.assert_allclose(redrawn, estimated / estimated.sum(), atol=2e-3)
 
 
 @digits_only
-def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path: Path) -> None:
+def test_a_remedy_that_does_not_improve_is_not_exported_without_force(world: World, tmp_path: Path) -> None:
     labels = world.commoner(0, 400, factor=1.0)
     world.log(labels, np.where(np.arange(400) < 60, labels, -1))
     calm = world.remedy("--out", tmp_path / "calm")
@@ -185,7 +185,7 @@ def test_what_does_not_gain_is_not_exported_without_force(world: World, tmp_path
 
 
 @digits_only
-def test_what_is_missing_is_said(world: World, tmp_path: Path) -> None:
+def test_the_error_names_what_is_missing(world: World, tmp_path: Path) -> None:
     world.log(world.commoner(8, 150))
     other = init_bundle(mlp(tmp_path / "mlp.onnx"), tmp_path / "other", name="digits")
 

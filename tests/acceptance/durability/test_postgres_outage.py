@@ -22,7 +22,7 @@ REFUSED = 10  # attempts in a row, with nobody else there, after which all place
 EVIDENCE = "tidemark_drift_evidence{"
 BLIND = 'tidemark_stream_blind{model="digits",reason="database",slice="",version="1"} 1.0'
 BOUNDED = 30.0  # seconds of an answer on a busy machine; one that waits for the database never comes
-AWAY = "unavailable: predictions wait in the spool"
+UNAVAILABLE = "unavailable: predictions wait in the spool"
 SILENT = "does not answer: predictions wait in the spool"
 READ_ONLY = "read-only: predictions wait in the spool"
 
@@ -109,10 +109,10 @@ def check_meanwhile(client: httpx.Client, database: str) -> None:
 def check_while_it_hangs(client: httpx.Client) -> None:
     """The server answers what it is probed and scraped for in time, however often, and says what hangs."""
     for _ in range(30):  # more than there are connections and threads
-        asked = time.monotonic()
+        start = time.monotonic()
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["database"]) == (200, SILENT)
-        assert time.monotonic() - asked < BOUNDED
+        assert time.monotonic() - start < BOUNDED
         client.get("/metrics").raise_for_status()
         client.get("/healthz").raise_for_status()
     metrics = client.get("/metrics")
@@ -146,12 +146,12 @@ def under_load(install: Callable[..., Installation]) -> Iterator[tuple[Installat
 
 
 @pytest.mark.parametrize("seconds", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
-def test_predictions_go_on_while_postgres_is_away(
+def test_predictions_continue_while_postgres_is_unavailable(
     install: Callable[..., Installation], postgres: OwnPostgres, seconds: float
 ) -> None:
     with under_load(install) as (installation, load, client):
-        for away, database in ((stopped, AWAY), (read_only, READ_ONLY), (out_of_connections, AWAY)):
-            with away(postgres):
+        for outage, database in ((stopped, UNAVAILABLE), (read_only, READ_ONLY), (out_of_connections, UNAVAILABLE)):
+            with outage(postgres):
                 load.more(50)
                 before = installation.spooled()
                 end = time.monotonic() + seconds
@@ -162,11 +162,11 @@ def test_predictions_go_on_while_postgres_is_away(
             installation.until(lambda: installation.spooled() < 50, "the spool to drain")
             terminate(postgres)
             load.more(20)
-    verify.alerts_told(installation, at_least=0)
+    verify.alerts_delivered(installation, at_least=0)
     assert installation.processes["monitor"].poll() is None
 
 
-def test_predictions_go_on_while_postgres_hangs(install: Callable[..., Installation], postgres: OwnPostgres) -> None:
+def test_predictions_continue_while_postgres_hangs(install: Callable[..., Installation], postgres: OwnPostgres) -> None:
     with under_load(install) as (installation, load, client):
         with hanging(postgres):
             load.more(50)

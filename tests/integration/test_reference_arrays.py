@@ -82,7 +82,7 @@ def test_a_file_instead_of_the_database(far: AnyBundle, tmp_path: Path, engine: 
         assert models.find(connection, "far", "1") is None
 
 
-def test_arrays_of_a_model_that_runs_here_must_be_its_own(bundle: Bundle, tmp_path: Path, engine: Engine) -> None:
+def test_arrays_for_a_served_model_must_equal_its_outputs(bundle: Bundle, tmp_path: Path, engine: Engine) -> None:
     rng = np.random.default_rng(0)
     columns: dict[str, Any] = {
         "embeddings": rng.normal(size=(600, 6)),
@@ -114,7 +114,7 @@ def test_arrays_of_a_model_that_runs_here_must_be_its_own(bundle: Bundle, tmp_pa
         ("have 600 rows", {"embeddings": np.zeros((599, 16))}),
     ],
 )
-def test_arrays_that_are_no_reference_are_told(
+def test_arrays_that_are_not_a_reference_are_refused(
     far: AnyBundle, tmp_path: Path, says: str, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(TidemarkError, match=says):
