@@ -5,8 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import text
 
 from tests.support.alerts import work_until
-from tests.support.incident import HOUR, Incident
-from tests.support.inference_log import NOW
+from tests.support.incident import HOUR, NOW, Incident
 from tidemark.alerts.outbox import UNMUTE
 
 

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from tests.support.alerts import REPORT, work_until
-from tests.support.incident import Incident
-from tests.support.inference_log import NOW
+from tests.support.incident import NOW, Incident
 from tidemark.alerts.alert_draft import AlertDraft
 from tidemark.store import alerts, streams, tables
 

@@ -10,8 +10,7 @@ from procrastinate import App, PsycopgConnector
 from sqlalchemy import Engine, text
 
 from tests.support.alerts import REPORT, SECRET, work_until
-from tests.support.incident import HOUR, Incident
-from tests.support.inference_log import NOW
+from tests.support.incident import HOUR, NOW, Incident
 from tests.support.receiver import Receiver
 from tidemark.alerts import delivery, reminders
 from tidemark.alerts.alert_draft import AlertChange

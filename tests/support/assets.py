@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.support.calibration import brief_calibrations
 from tidemark.commands.reference import reference_arrays
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import Scans, halves, scan
@@ -48,7 +49,8 @@ class Assets:
         bundle = bundles.load(folders[0])
         arrays = reference_arrays(bundle, LabelledImages(bundle, folder / "held_out.npz", None))
         columns: list[Any] = [arrays[name] for name in ("embeddings", "probabilities", "labels", "properties")]
-        calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
+        with brief_calibrations():
+            calibration = StreamDetector(Reference(*columns), RUN_TIME).calibration()
         return cls((folders[0], folders[1]), folder / "held_out.npz", arrays, calibration, held_out)
 
     def body(self, kind: Kind, number: int) -> bytes:
