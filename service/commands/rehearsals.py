@@ -101,16 +101,25 @@ def rehearse(predict: Predict, reference: Reference, pixels: NDArray[np.uint8]) 
     reference : Reference with labels, made of these images first, in their order.
     pixels : uint8 (n, H, W) or (n, H, W, 3), images as the model sees them.
     """
-    plan = rehearsal_plan(colour=pixels.ndim == 4)
     recorder = Recorder(reference, np.arange(len(pixels)))
     started = time.monotonic()
-    images_done = 0
-    for number, chain in enumerate(_within_time(plan, started)):
-        recorder.add(_rehearsal_of(chain), reference.check(**predict(apply_chain(pixels, chain, seed=number))))
-        images_done += 1
-    return Rehearsed(
-        recorder.rehearsals(), recorder.unchanged_accuracy, time.monotonic() - started, images_done == len(plan)
-    )
+    for rehearsal, changed in rehearsed_images(pixels):
+        recorder.add(rehearsal, reference.check(**predict(changed)))
+    rehearsals = recorder.rehearsals()
+    is_complete = len(rehearsals) == len(rehearsal_plan(colour=pixels.ndim == 4))
+    return Rehearsed(rehearsals, recorder.unchanged_accuracy, time.monotonic() - started, is_complete)
+
+
+def rehearsed_images(pixels: NDArray[np.uint8]) -> Iterator[tuple[Rehearsal, NDArray[np.uint8]]]:
+    """Yield each rehearsal of the plan with the images under it, until the time is up."""
+    plan = rehearsal_plan(colour=pixels.ndim == 4)
+    for number, chain in enumerate(_within_time(plan, time.monotonic())):
+        yield _rehearsal_of(chain), apply_chain(pixels, chain, seed=number)
+
+
+def affordable_images(colour: bool, seconds_per_image: float) -> int:
+    """Return how many images can be rehearsed within the time limit."""
+    return int(TIME_LIMIT / (len(rehearsal_plan(colour=colour)) * max(seconds_per_image, 1e-6)))
 
 
 def rehearse_bundle(
@@ -122,8 +131,7 @@ def rehearse_bundle(
     ----------
     seconds_per_image : what the model took for one image, by which the number of images is chosen.
     """
-    plan = rehearsal_plan(colour=images.pixels[0].ndim == 3)
-    affordable = int(TIME_LIMIT / (len(plan) * max(seconds_per_image, 1e-6)))
+    affordable = affordable_images(images.pixels[0].ndim == 3, seconds_per_image)
     allowed = max(len(reference) // 2, FEW_IMAGES)
     count = min(len(images), max(min(affordable, allowed), MIN_IMAGES))
     model = Model(bundle, providers=Settings.load().providers)

@@ -25,6 +25,7 @@ from ..settings import Settings
 from ..store import streams
 from ..store.open_database import open_database
 from ..store.stream_status import StreamStatus
+from .remedied_accuracy import with_rehearsed_accuracy
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested
             if is_requested:
                 raise TidemarkError(f"{entry.name} {error}") from None
             skipped.append(Skipped(entry.name, str(error)))
+    remedies = with_rehearsed_accuracy(context, remedies)
     reasons = {entry.name: "it was asked for by name" if is_requested else entry.why for entry in specs}
     images = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
     return report.write(context, remedies, reasons, skipped, images)

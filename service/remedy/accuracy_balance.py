@@ -116,11 +116,18 @@ def accuracy_loss(context: Context) -> AccuracyLoss | None:
     )
 
 
-def accuracy_balance(lost: AccuracyLoss | None, improvements: Sequence[Improvement]) -> AccuracyBalance:
-    """Return the balance of one remedy: its improvement of the accuracy on labels rather than an estimated one."""
+def accuracy_balance(
+    lost: AccuracyLoss | None, improvements: Sequence[Improvement], rehearsed: Improvement | None = None
+) -> AccuracyBalance:
+    """Return the balance of one remedy.
+
+    Its improvement of the accuracy is that on labels of the span, else that by rehearsals of the remedied model, else
+    the remedy's own estimate.
+    """
     accuracies = [improvement for improvement in improvements if improvement.metric == "accuracy"]
     measured = [improvement for improvement in accuracies if not improvement.estimated]
-    return AccuracyBalance(lost, next(iter([*measured, *accuracies]), None))
+    by_rehearsals = [] if rehearsed is None else [rehearsed]
+    return AccuracyBalance(lost, next(iter([*measured, *by_rehearsals, *accuracies]), None))
 
 
 def _points(amount: float, low: float, high: float) -> str:

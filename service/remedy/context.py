@@ -12,6 +12,8 @@ from ..inference.labelled_images import LabelledImages
 from .result import RemedyNotApplicable
 from .span import Span
 
+IMAGES = 1000  # labelled images of those given that take part in fitting, at most
+
 
 @dataclass(frozen=True, eq=False)
 class Context:

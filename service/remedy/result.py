@@ -1,8 +1,11 @@
 """Results of remedies: what a remedy wrote, and its measured improvements."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from ..drift import Reference
+from ..drift.types import BoolArray, Float32Array
 from ..errors import TidemarkError
 
 
@@ -87,6 +90,7 @@ class RemedyJson(TypedDict):
     missing: str
     details: RemedyDetails
     gains: list[ImprovementJson]
+    rehearsed: ImprovementJson | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,13 @@ class Improvement:
         }
 
 
+Answers = Callable[[Float32Array], Float32Array]  # from embeddings (m, d) to posteriors (m, k)
+
+# Fits a remedied model again, from a part of the reference and without some of the labelled images given, so that its
+# accuracy on them can be measured.
+Refit = Callable[[Reference, BoolArray], Answers]
+
+
 @dataclass(frozen=True, slots=True)
 class RemedyResult:
     """One remedy: what it is, what it improves, and which files were written."""
@@ -139,6 +150,8 @@ class RemedyResult:
     pictures: tuple[str, ...] = ()  # SVG elements, or <img> elements with a data URI, made by us alone
     missing: str = ""  # a sentence: what else could be written, and what that needs
     details: RemedyDetails = field(default_factory=RemedyDetails)
+    refit: Refit | None = None  # set where the remedy changes what follows the embedding
+    rehearsed: Improvement | None = None  # improvement of the accuracy on the span by rehearsals of both models
 
     @property
     def improves(self) -> bool:
@@ -159,4 +172,5 @@ class RemedyResult:
             "missing": self.missing,
             "details": self.details,
             "gains": [improvement.to_dict() for improvement in self.improvements],
+            "rehearsed": None if self.rehearsed is None else self.rehearsed.to_dict(),
         }

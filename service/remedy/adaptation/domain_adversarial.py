@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ...drift import Reference
 from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..result import RemedyDetails, RemedyResult
 from .adversarial_training import require_torch, reverse_accuracy, train
 from .head import distil_head
-from .unsupervised import AdaptedModel, adaptation
+from .unsupervised import AdaptedModel, Fit, adaptation
 
 Floats = NDArray[np.float32]
 
@@ -28,8 +29,16 @@ def domain_adversarial(context: Context) -> RemedyResult:
         Torch is not installed, or the reference has no labels.
     """
     require_torch()
-    reference, seed = context.span.reference, context.seed
-    labels = context.require_reference_labels()
+    calibration = Calibration(context.span.reference.probabilities, context.require_reference_labels())
+    summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."
+    return adaptation(
+        context, "domain-adversarial", summary, calibration, lambda reference: _trained(reference, context.seed)
+    )
+
+
+def _trained(reference: Reference, seed: int) -> Fit:
+    """Return the adaptation that trains on a reference with labels."""
+    labels = np.asarray(reference.labels)
     rows = np.random.default_rng(seed).permutation(len(reference))[:ROWS]
     fitted, held_out = np.split(rows, [round(len(rows) * (1 - HELD_OUT))])
     start = distil_head(reference.embeddings, reference.probabilities)
@@ -49,6 +58,4 @@ def domain_adversarial(context: Context) -> RemedyResult:
             head, Calibration(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter
         )
 
-    calibration = Calibration(reference.probabilities, labels)
-    summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."
-    return adaptation(context, "domain-adversarial", summary, calibration, fit)
+    return fit

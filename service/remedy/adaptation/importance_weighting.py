@@ -3,12 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ...drift import Reference
 from ...drift.probability_calibration import Calibration
 from ..context import Context
 from ..paired_bootstrap import folds
 from ..result import RemedyDetails, RemedyResult
 from .head import Head, choose_penalty, distil_head, fit
-from .unsupervised import AdaptedModel, adaptation
+from .unsupervised import AdaptedModel, Fit, adaptation
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -27,17 +28,24 @@ def importance_weighting(context: Context) -> RemedyResult:
     RemedyNotApplicable
         The reference has no labels.
     """
-    reference = context.span.reference
-    labels = context.require_reference_labels()
-    rows = np.random.default_rng(context.seed).permutation(len(reference))[:ROWS]
-    old, y = reference.embeddings[rows], labels[rows]
+    calibration = Calibration(context.span.reference.probabilities, context.require_reference_labels())
+    summary = "Refits the last layer on the reference, each row weighted by how much it looks like the span."
+    return adaptation(
+        context, "last-layer", summary, calibration, lambda reference: _weighted_refit(reference, context.seed)
+    )
+
+
+def _weighted_refit(reference: Reference, seed: int) -> Fit:
+    """Return the adaptation that weights rows of a reference with labels."""
+    rows = np.random.default_rng(seed).permutation(len(reference))[:ROWS]
+    old, y = reference.embeddings[rows], np.asarray(reference.labels)[rows]
     start = distil_head(reference.embeddings, reference.probabilities)
 
     def refit(embeddings: Floats) -> AdaptedModel:
-        ratio = density_ratio(old, embeddings, context.seed)
-        penalty = choose_penalty(old, y, ratio, start, context.seed)
+        ratio = density_ratio(old, embeddings, seed)
+        penalty = choose_penalty(old, y, ratio, start, seed)
         held_out = np.empty((len(old), reference.classes), np.float32)
-        parts = folds(y, FOLDS, context.seed)
+        parts = folds(y, FOLDS, seed)
         for part in range(FOLDS):
             part_rows = parts == part
             head = fit(old[~part_rows], y[~part_rows], ratio[~part_rows], start, penalty)
@@ -45,9 +53,7 @@ def importance_weighting(context: Context) -> RemedyResult:
         details = RemedyDetails(effective_sample_size=effective_size(ratio), reference_rows=len(old), penalty=penalty)
         return AdaptedModel(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
 
-    calibration = Calibration(reference.probabilities, labels)
-    summary = "Refits the last layer on the reference, each row weighted by how much it looks like the span."
-    return adaptation(context, "last-layer", summary, calibration, refit)
+    return refit
 
 
 def density_ratio(reference: Floats, window: Floats, seed: int) -> Matrix:

@@ -4,12 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from ...drift import Reference
 from ...drift.probability_calibration import Calibration
 from ...drift.whitening import Moments
 from ..context import Context
-from ..result import RemedyResult
+from ..result import RemedyDetails, RemedyResult
 from .head import Head, distil_head
-from .unsupervised import AdaptedModel, adaptation
+from .unsupervised import AdaptedModel, Fit, adaptation
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -29,13 +30,15 @@ def renormalise(context: Context) -> RemedyResult:
     """
     reference = context.span.reference
     calibration = Calibration(reference.probabilities, context.require_reference_labels())
-    head = distil_head(reference.embeddings, reference.probabilities)
 
-    def fit(embeddings: Floats) -> AdaptedModel:
-        return AdaptedModel(head.after(transport(embeddings, reference.embeddings)), calibration, {})
+    def fit_from(source: Reference) -> Fit:
+        head = distil_head(source.embeddings, source.probabilities)
+        return lambda embeddings: AdaptedModel(
+            head.after(transport(embeddings, source.embeddings)), calibration, RemedyDetails()
+        )
 
     summary = "Brings embeddings to the mean and covariance of the reference before the last layer; no training."
-    return adaptation(context, "renormalise", summary, calibration, fit)
+    return adaptation(context, "renormalise", summary, calibration, fit_from)
 
 
 def transport(source: Floats, target: Floats) -> Head:

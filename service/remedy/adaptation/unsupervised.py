@@ -7,10 +7,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ...drift import Reference
+from ...drift.types import BoolArray
 from ..bundle_baseline import write_baseline
 from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, paired_bootstrap
-from ..result import Improvement, RemedyDetails, RemedyResult
+from ..result import Answers, Improvement, RemedyDetails, RemedyResult
 from .head import Head, ResidualAdapter
 from .onnx_export import with_head
 
@@ -47,21 +49,21 @@ class AdaptedModel:
         return self.head.probabilities(read).astype(np.float32)
 
 
+Fit = Callable[[Floats], AdaptedModel]  # the adaptation to embeddings (m, d) of a span
+
+
 def adaptation(
-    context: Context,
-    name: str,
-    summary: str,
-    before: Calibrated,
-    fit: Callable[[Floats], AdaptedModel],
+    context: Context, name: str, summary: str, before: Calibrated, fit_from: Callable[[Reference], Fit]
 ) -> RemedyResult:
     """Measure the improvement by an adaptation, and write it as a bundle if it improves or `--force` asks for it.
 
     Parameters
     ----------
     before : calibration of the model as it is.
-    fit : the adaptation to embeddings (m, d) of the span.
+    fit_from : the adaptation that learns from a reference with labels.
     """
     span = context.span
+    fit = fit_from(span.reference)
     halves = np.random.default_rng(context.seed).permutation(len(span)) % HALVES
     after = np.empty(span.sample.probabilities.shape, np.float32)
     calibrated = np.empty(after.shape)
@@ -88,7 +90,13 @@ def adaptation(
         }
     else:
         measured = estimate_improvement(old, before(old), after, calibrated, context.seed)
-    remedy = RemedyResult(name=name, kind="covariate", summary=summary, improvements=(measured,), details=details)
+
+    def refit(rest: Reference, _: BoolArray) -> Answers:
+        return fit_from(rest)(span.sample.embeddings).probabilities
+
+    remedy = RemedyResult(
+        name=name, kind="covariate", summary=summary, improvements=(measured,), details=details, refit=refit
+    )
     if context.bundle is None or not (remedy.improves or context.force):
         return remedy
     written = with_head(context.bundle, whole.head, context.out / name, whole.adapter)

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drift.samples import Sample
+from ...drift.types import BoolArray
 from ...inference.labelled_images import LabelledImages
 from ...inference.properties import measure
 from ...inference.session import Model
 from ..adaptation.head import Head, distil_head, fit
 from ..adaptation.onnx_export import with_head
 from ..bundle_baseline import write_baseline
-from ..context import Context
+from ..context import IMAGES, Context
 from ..paired_bootstrap import compare_posteriors, folds, hits, paired_bootstrap
-from ..result import Improvement, RemedyDetails, RemedyNotApplicable, RemedyResult
+from ..result import Answers, Improvement, RemedyDetails, RemedyNotApplicable, RemedyResult
 from .gallery import gallery
 from .range_search import Fit, Ranges, augmented, fit_ranges
 
@@ -25,7 +26,6 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
-IMAGES = 1000  # most images that take part
 MIN_IMAGES = 100
 FITTED = 600  # images, and newest rows of the span, that ranges are fitted with
 BATCH = 64
@@ -78,7 +78,8 @@ def augmentation(context: Context) -> RemedyResult:
             name="augmentation", kind="covariate", summary=summary, improvements=(near,), details=details
         )
     start = distil_head(span.reference.embeddings, span.reference.probabilities)
-    layer, measured = _refit(embed, pixels, labels, search.ranges, start, context.seed)
+    refitting, measured = _refit(embed, pixels, labels, search.ranges, start, context.seed)
+    layer = refitting(np.ones(len(labels), dtype=bool))
     measured += _on_feedback(context, layer)
     (context.out / FILE).write_text(json.dumps(details, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     examples = pixels[:GALLERY_IMAGES]
@@ -92,6 +93,7 @@ def augmentation(context: Context) -> RemedyResult:
         files=(FILE, PICTURE),
         pictures=(picture,),
         details=details,
+        refit=lambda _, images: _answers(refitting(~images)),
     )
     learned = remedy.improves and any(one.is_significant for one in measured)
     if not (learned or context.force):
@@ -124,8 +126,9 @@ def _embedder(model: Model) -> Callable[[Pixels], Sample]:
 
 def _refit(
     embed: Callable[[Pixels], Sample], pixels: Pixels, labels: Integers, ranges: Ranges, start: Head, seed: int
-) -> tuple[Head, tuple[Improvement, ...]]:
-    """Return the last layer refitted on original and augmented images, and its improvement on images held back."""
+) -> tuple[Callable[[BoolArray], Head], tuple[Improvement, ...]]:
+    """Return what refits the last layer on some images and their augmented copies, and its improvement on images held
+    back."""
     copies = [embed(pixels), *(embed(augmented(pixels, ranges, seed + 1 + copy)) for copy in range(COPIES))]
     fresh = embed(augmented(pixels, ranges, seed + 1 + COPIES))
 
@@ -142,7 +145,11 @@ def _refit(
     measured = paired_bootstrap(
         "accuracy", hits(fresh.probabilities, labels), hits(after, labels), measured_on, True, seed=seed
     )
-    return fitted(np.ones(len(labels), bool)), (measured,)
+    return fitted, (measured,)
+
+
+def _answers(layer: Head) -> Answers:
+    return lambda embeddings: layer.probabilities(embeddings).astype(np.float32)
 
 
 def _on_feedback(context: Context, layer: Head) -> tuple[Improvement, ...]:

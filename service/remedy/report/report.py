@@ -92,7 +92,7 @@ def write(
     """
     span = context.span
     lost = accuracy_loss(context)
-    balances = {remedy.name: accuracy_balance(lost, remedy.improvements) for remedy in remedies}
+    balances = {remedy.name: accuracy_balance(lost, remedy.improvements, remedy.rehearsed) for remedy in remedies}
     content: ReportJson = {
         "stream": span.stream,
         "since": span.since.isoformat(),

@@ -1,0 +1,68 @@
+"""The accuracy that a remedied model regains, by rehearsals of it, next to the truth on the images themselves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.image_worlds import World, darker, digits_world
+from tidemark.commands import remedied_accuracy
+from tidemark.commands.remedied_accuracy import with_rehearsed_accuracy
+from tidemark.inference import bundle as bundles
+from tidemark.inference.session import Model
+from tidemark.remedy.accuracy_balance import accuracy_balance
+from tidemark.remedy.adaptation.renormalise import renormalise
+from tidemark.remedy.result import RemedyResult
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return digits_world(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remedied_accuracy, "REHEARSED_IMAGES", 120)
+
+
+def test_a_remedy_regains_what_rehearsals_of_the_written_model_foretell(digits: World, tmp_path: Path) -> None:
+    sample, labels = digits.span(lambda images: darker(images, 0.4))
+    context = digits.context(sample, tmp_path)
+    remedy = renormalise(context)
+    [rehearsed] = with_rehearsed_accuracy(context, [remedy])
+    images = darker(digits.fresh[0][: len(labels)], 0.4)
+    answered, _ = Model(bundles.load(tmp_path / "renormalise"), threads=1).predict(images)
+    before = float((sample.probabilities.argmax(axis=1) == labels).mean())
+    after = float((answered.argmax(axis=1) == labels).mean())
+    improvement = rehearsed.rehearsed
+    assert improvement is not None
+    assert after > before + 0.05
+    assert improvement.low <= after - before <= improvement.high
+    assert improvement.amount > 0
+    assert abs(improvement.after - after) < 0.1
+    assert accuracy_balance(None, rehearsed.improvements, improvement).regained is improvement
+    assert "120 labelled images that the remedy was not fitted on" in improvement.measured_on
+
+
+def test_without_labelled_images_or_a_model_remedies_stay_as_they_are(digits: World, tmp_path: Path) -> None:
+    sample, _ = digits.span(lambda images: darker(images, 0.4))
+    context = digits.context(sample, tmp_path)
+    without_images = replace(context, images=None)
+    remedy = renormalise(without_images)
+    assert with_rehearsed_accuracy(without_images, [remedy]) == [remedy]
+    other = RemedyResult("relabel", "concept", "")
+    assert with_rehearsed_accuracy(context, [other]) == [other]
+
+
+def test_a_remedy_is_fitted_again_without_the_rehearsed_images(digits: World, tmp_path: Path) -> None:
+    sample, _ = digits.span(lambda images: darker(images, 0.4))
+    context = digits.context(sample, tmp_path)
+    fitted_on = []
+
+    def refit(reference: object, images: np.ndarray) -> object:
+        fitted_on.append((len(reference), int(images.sum())))  # type: ignore[arg-type]
+        return lambda embeddings: np.full((len(embeddings), 10), 0.1, np.float32)
+
+    with_rehearsed_accuracy(context, [RemedyResult("n", "covariate", "", refit=refit)])  # type: ignore[arg-type]
+    assert fitted_on == [(len(digits.reference) - 120, 120)]
