@@ -16,17 +16,28 @@ from .types import Float32Array, FloatArray, IntArray
 NEIGHBOUR_SHARE = 0.05  # share of the calm rows, those of the most similar context, that a row of a window matches
 MAX_NEIGHBOURS = 500  # calm rows that a row of a window matches, at most
 JITTER = 1e-6  # deviations by which contexts are moved, so that among equal ones, as of a tag, some match at random
+NORMAL_ROWS = 2000  # calm rows that stand for what is normal in the context of a window
 MAX_SERIES_COLUMNS = 32  # columns of a view from which the block length is chosen
+
+
+class NormalRows(NamedTuple):
+    """Calm rows of a window's context: their numbers (NORMAL_ROWS,), each about as often as the window matches it, and
+    how many independent rows they are worth."""
+
+    rows: IntArray
+    size: int
 
 
 class ContextOutcome(NamedTuple):
     """The values of all statistics: observed ones followed by those of calm windows, and those of resampled windows,
-    which are empty without bootstrap draws; and how many calm rows count as one independent one."""
+    which are empty without bootstrap draws; how many calm rows count as one independent one; and the calm rows that the
+    window is compared with."""
 
     values: dict[str, Values]
     resampled: dict[str, Values]
     statistics: tuple[Statistic, ...]
     design_effect: float
+    normal: NormalRows
 
 
 class ContextNull:
@@ -96,7 +107,10 @@ class ContextNull:
         (of_calm,) = statistics.evaluate(calm, [null])
         of_window, *resamples = statistics.evaluate(calm.joined(window), contrasts)
         values = {name: joined_values(of_window[name], of_calm[name]) for name in of_window}
-        return ContextOutcome(values, resamples[0] if resamples else {}, statistics.statistics, design_effect)
+        places = (np.arange(NORMAL_ROWS) + 0.5) / NORMAL_ROWS  # systematic sampling
+        normal = NormalRows(rows[np.minimum(np.searchsorted(np.cumsum(share), places), len(rows) - 1)], size)
+        resampled_values = resamples[0] if resamples else {}
+        return ContextOutcome(values, resampled_values, statistics.statistics, design_effect, normal)
 
     def _matches(self, context: FloatArray, rng: np.random.Generator) -> IntArray:
         """Return the calm rows (m, count) that each row of a window matches."""

@@ -11,7 +11,7 @@ from .performance import at_proportions
 from .report import Kind, Performance
 from .residual import Residual
 from .shifted_performance import shifted_performance
-from .tested_window import TestedWindow
+from .tested_window import NormalTraffic, Outcome, TestedWindow
 from .types import FloatArray
 
 
@@ -33,18 +33,22 @@ class Diagnosis:
     performance: Performance
 
 
-def diagnose(fitted: FittedReference, window: TestedWindow, drifted: bool, repeats_unusual: bool) -> Diagnosis:
+def diagnose(
+    fitted: FittedReference, window: TestedWindow, outcome: Outcome, drifted: bool, repeats_unusual: bool
+) -> Diagnosis:
     """Name the kind of a window's change.
 
     Parameters
     ----------
     fitted : the reference.
     window : the window.
+    outcome : of its tests, with the calm traffic of its context if what is normal depends on that.
     drifted : whether the tests of its different rows reject.
     repeats_unusual : whether it repeats itself more than the reference does.
     """
     posterior = fitted.calibration(window.sample.probabilities)
-    proportions = _estimate(fitted, window, posterior)
+    normal = outcome.normal
+    proportions = _estimate(fitted, window, posterior, normal)
     moved_posterior = at_proportions(posterior, proportions.reference, proportions.estimated)
     predicted = window.views.predicted
     residual: Residual | None = None
@@ -52,7 +56,9 @@ def diagnose(fitted: FittedReference, window: TestedWindow, drifted: bool, repea
     if drifted and not fitted.has_labels:
         kind = "unknown"
     elif drifted:
-        residual = fitted.residual_test(window.views, proportions.estimated)
+        residual = fitted.residual_test(
+            window.views, proportions.estimated, None if normal is None else (normal, proportions.normal)
+        )
         estimate = fitted.performance(moved_posterior, predicted, explained=True).estimated_accuracy
         if fitted.rehearsed is not None:
             # A shifted model is surer than it is right: its confidence alone would take its errors for a label shift.
@@ -78,7 +84,9 @@ def _performance(fitted: FittedReference, window: TestedWindow, kind: Kind, prop
     return shifted_performance(estimate, fitted.performance.accuracy)
 
 
-def _estimate(fitted: FittedReference, window: TestedWindow, posterior: FloatArray) -> Proportions:
+def _estimate(
+    fitted: FittedReference, window: TestedWindow, posterior: FloatArray, normal: NormalTraffic | None
+) -> Proportions:
     prior = fitted.prior
     estimated = label_shift.estimate_proportions(posterior, prior)
     draws = label_shift.posterior_proportions(posterior, prior, estimated, window.rng(use=2))
@@ -86,6 +94,9 @@ def _estimate(fitted: FittedReference, window: TestedWindow, posterior: FloatArr
     half_row = 0.5 / len(posterior)  # a share that a window cannot tell from none
     return Proportions(
         reference=prior,
+        normal=prior
+        if normal is None
+        else label_shift.estimate_proportions(fitted.calibration(normal.sample.probabilities), prior),
         estimated=estimated,
         low=np.clip(np.minimum(low, estimated) - half_row, 0, 1),
         high=np.clip(np.maximum(high, estimated) + half_row, 0, 1),

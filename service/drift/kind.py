@@ -19,13 +19,15 @@ class Proportions:
 
     Attributes
     ----------
-    reference : shares of the classes in the reference.
+    reference : shares of the classes in the reference, at which posteriors are calibrated.
+    normal : shares that are normal in the window's context; the reference's if they do not depend on any.
     estimated : estimate for the window.
     low, high : 95 % interval of the estimate.
     moments : the estimate by black box shift estimation, of which the first is independent.
     """
 
     reference: FloatArray
+    normal: FloatArray
     estimated: FloatArray
     low: FloatArray
     high: FloatArray
@@ -47,7 +49,7 @@ def name_kind(residual: Residual, shares: Proportions, errors: float) -> Kind:
     """
     if residual.p_value > RESIDUAL_LEVEL:
         return "label"
-    prior = shares.reference
+    prior = shares.normal
     certain = np.where(shares.low > prior, shares.low - prior, np.maximum(prior - shares.high, 0))
     distance = min(total_variation(shares.moments, prior), total_variation(shares.estimated, prior))
     noise = float((shares.high - shares.low).sum() / 4)  # total variation that half of each interval's width allows

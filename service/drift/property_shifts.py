@@ -16,8 +16,12 @@ MIN_CHANGE = 1e-4  # relative change of a property's mean below which a constant
 def property_shifts(
     fitted: FittedReference, window: TestedWindow, outcome: Outcome, level: float
 ) -> tuple[PropertyShift, ...]:
-    """Return the shift of each property, the most significant and largest first, constant ones last."""
-    before, after = fitted.sample.properties, window.sample.properties
+    """Return the shift of each property, the most significant and largest first, constant ones last.
+
+    Where what is normal depends on the context, the window is compared with calm traffic of its context.
+    """
+    usual = fitted.sample if outcome.normal is None else outcome.normal.sample
+    before, after = usual.properties, window.sample.properties
     if before is None or after is None:
         return ()
     shifts, tested = [], 0

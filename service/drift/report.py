@@ -117,7 +117,8 @@ class LabelShift:
 
     Attributes
     ----------
-    reference : shares of the classes in the reference.
+    reference : shares of the classes in the reference; where what is normal depends on the context, in calm traffic
+        of the window's context.
     estimated : maximum a posteriori estimate for the window.
     low, high : 95 % interval of each share of the traffic that the window is drawn from.
     weights : importance weights for refitting; never zero, and 1 for a class that the reference lacks.

@@ -10,6 +10,7 @@ from . import combination, label_shift
 from .class_groups import MAX_CLASSES
 from .prediction_views import LOG_OFFSET, PredictionViews, ViewName
 from .scaling import Scaling
+from .tested_window import NormalTraffic
 from .types import Float32Array, FloatArray, IntArray
 from .whitening import inverse_root
 
@@ -125,13 +126,20 @@ class ResidualTest:
         represented = float(weights[self._drawn_counts > 1].sum())
         return represented / total if represented > 0 else 1.0
 
-    def __call__(self, views: PredictionViews, proportions: FloatArray) -> Residual:
+    def __call__(
+        self,
+        views: PredictionViews,
+        proportions: FloatArray,
+        normal: tuple[NormalTraffic, FloatArray] | None = None,
+    ) -> Residual:
         """Test a window.
 
         Parameters
         ----------
         views : of the window.
         proportions : float (k,), estimated from the window.
+        normal : pair of NormalTraffic and float (k,), default None. Traffic of the window's context, and the class
+            proportions estimated from it: what these leave unexplained there is no residual of the window.
         """
         m, q = len(views), proportions
         rng = np.random.default_rng([self._seed, m])
@@ -144,13 +152,19 @@ class ResidualTest:
         )  # weighted variances of the class means
         error = np.sqrt(variances / np.maximum(self._drawn_counts, 1) / self._explained_share(variances))
         row_weight = np.float32(1 / (m * np.sqrt(self._explained_share(q))))
+        if normal is not None:
+            row_weight *= np.float32(np.sqrt(1 + m / normal[0].size))  # The traffic of the context errs, too.
         weights = counts * row_weight - multipliers * error[self._labels, None].astype(np.float32)
+        usual = {} if normal is None else _explanatory_views(normal[0].views)
+        usual_proportions = q if normal is None else normal[1]
         lengths = []
         for name, columns in _explanatory_views(views).items():
             if name not in self._features:
                 continue
             scaling, root, means, apart, deviations = self._features[name]
             observed = scaling(columns).mean(axis=0, dtype=np.float64) @ root - q @ means
+            if name in usual:
+                observed -= scaling(usual[name]).mean(axis=0, dtype=np.float64) @ root - usual_proportions @ means
             redrawn = (weights.T @ deviations).astype(np.float64) + (classes - again) @ apart
             lengths.append(np.concatenate([[(observed**2).sum()], (redrawn**2).sum(axis=1)]))
         table = np.array(lengths)

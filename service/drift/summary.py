@@ -46,6 +46,7 @@ class Findings(NamedTuple):
     repeats: RepeatShare
     new_kind: NewKind | None
     size: int
+    in_context: bool = False  # whether the window was compared with calm traffic of its context
 
 
 def summarise(findings: Findings) -> str:
@@ -94,7 +95,7 @@ def _changes(findings: Findings) -> str:
             "among themselves"
         )
     if findings.kind in ("covariate", "both", "unknown"):
-        parts.append(_images(findings.properties))
+        parts.append(_images(findings.properties, findings.in_context))
     if findings.kind in ("label", "both"):
         parts.append(_proportions(findings.label_shift))
     elif findings.kind in ("covariate", "unknown") and (shares := _moved_shares(findings.classes_moved)):
@@ -118,13 +119,14 @@ def _repeats(repeats: RepeatShare) -> str:
     return f"The same images again and again: {repeats.share:.0%} of the predictions repeat an earlier one"
 
 
-def _images(properties: Sequence[PropertyShift]) -> str:
+def _images(properties: Sequence[PropertyShift], in_context: bool) -> str:
     shifted = [item for item in properties if _is_named(item)][:NAMED_PROPERTIES]
     if not shifted:
         return "Images look different to the model, though none of their measured properties moved much"
+    usual = "is normal for their time and tags" if in_context else "in training"
     order = list(WORDS)
     shifted = sorted(shifted, key=lambda item: order.index(item.name) if item.name in order else len(order))
-    return f"Images are {', '.join(_describe_shift(item) for item in shifted)} than in training"
+    return f"Images are {', '.join(_describe_shift(item) for item in shifted)} than {usual}"
 
 
 def _is_named(item: PropertyShift) -> bool:

@@ -43,6 +43,21 @@ class TestedWindow:
 
 
 @dataclass(frozen=True, eq=False)
+class NormalTraffic:
+    """Calm traffic of a window's context, which the window is compared with instead of the reference.
+
+    Attributes
+    ----------
+    sample, views : the traffic; a row may come several times.
+    size : int, the number of independent rows that it is worth.
+    """
+
+    sample: Sample
+    views: PredictionViews
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """The results of the tests of a window.
 
@@ -53,6 +68,7 @@ class Outcome:
     families : the names of the statistics in each family of tests.
     floor : the smallest p-value that the null distribution allows.
     design_effect : how many calm predictions count as one independent prediction; None without calm traffic.
+    normal : the calm traffic of the window's context; None if what is normal does not depend on any.
     """
 
     values: dict[str, Values]
@@ -60,6 +76,7 @@ class Outcome:
     families: dict[str, tuple[str, ...]]
     floor: float
     design_effect: float | None
+    normal: NormalTraffic | None = None
 
     @property
     def p_value(self) -> float:

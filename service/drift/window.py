@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +17,8 @@ from .permutations import Contrasts
 from .reference import Reference
 from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
-from .tested_window import Outcome, TestedWindow, families_of
+from .samples import Sample
+from .tested_window import NormalTraffic, Outcome, TestedWindow, families_of
 from .types import FloatArray
 from .window_report import build_report, build_untested_report
 
@@ -25,6 +27,13 @@ MAX_WINDOW_ROWS = 5000  # different predictions of a window that are tested; of 
 MIN_DRAWS, MAX_DRAWS = 499, 9999  # permutations of a test
 DRAWS_PER_LEVEL = 5  # permutations expected at or below the level
 BOOTSTRAP_DRAWS = 60  # resamples from which the intervals of the effects come
+
+
+class _InContext(NamedTuple):
+    """Calm traffic with its covariates, and the null distribution of windows that are compared with it."""
+
+    calm: Sample
+    null: ContextNull
 
 
 class WindowTest:
@@ -95,7 +104,7 @@ class WindowTest:
         self._draws = int(np.clip(np.ceil(DRAWS_PER_LEVEL / level) - 1, MIN_DRAWS, MAX_DRAWS))
         self._fitted = FittedReference(reference, seed)
         self._null: CalmNull | None = None
-        self._context_null: ContextNull | None = None
+        self._in_context: _InContext | None = None
         calm_sample = None
         if calm is not None:
             calm_sample = reference.check(calm["embeddings"], calm["probabilities"], calm.get("properties"))
@@ -105,7 +114,7 @@ class WindowTest:
             views = self._fitted.build_views(calm_sample)
             if "context" in calm:
                 covariates = check_context(calm["context"], len(calm_sample))
-                self._context_null = ContextNull(views, covariates, self._draws, seed)
+                self._in_context = _InContext(calm_sample, ContextNull(views, covariates, self._draws, seed))
             else:
                 self._null = CalmNull(views, len(self._fitted.views), self._draws, seed)
         elif reference.is_traffic and len(reference) >= 10 * window_size:
@@ -144,7 +153,7 @@ class WindowTest:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW)
         outcome = self._test(window, BOOTSTRAP_DRAWS)
         repeats_unusual = window.repeats.unusual(self._level)
-        diagnosis = diagnose(self._fitted, window, outcome.p_value <= self._level, repeats_unusual)
+        diagnosis = diagnose(self._fitted, window, outcome, outcome.p_value <= self._level, repeats_unusual)
         return build_report(
             self._fitted, window, outcome, diagnosis, self._p_value_of_finding(window, outcome), self._level
         )
@@ -182,10 +191,10 @@ class WindowTest:
     ) -> TestedWindow:
         sample = self._reference.check(embeddings, probabilities, properties)
         covariates = None
-        if self._context_null is not None:
+        if self._in_context is not None:
             if context is None:
                 raise ValueError("calm traffic was declared with a context, these predictions have none")
-            covariates = check_context(context, len(sample), self._context_null.columns)
+            covariates = check_context(context, len(sample), self._in_context.null.columns)
         keys = repeat_keys(sample)
         rows = first_rows(keys)
         seed = self._seed, zlib.crc32(sample.embeddings[rows[:MAX_WINDOW_ROWS]].tobytes())
@@ -204,8 +213,8 @@ class WindowTest:
 
     def _test(self, window: TestedWindow, bootstrap_draws: int) -> Outcome:
         """Return the outcome of all tests, with intervals of the effects if there are bootstrap draws."""
-        if self._context_null is not None and window.context is not None:
-            return self._test_in_context(self._context_null, window, window.context, bootstrap_draws)
+        if self._in_context is not None and window.context is not None:
+            return self._test_in_context(self._in_context, window, window.context, bootstrap_draws)
         pooled = self._fitted.views.joined(window.views)
         m = len(window.rows)
         n = len(pooled) - m
@@ -228,15 +237,18 @@ class WindowTest:
         )
 
     def _test_in_context(
-        self, null: ContextNull, window: TestedWindow, context: FloatArray, bootstrap_draws: int
+        self, in_context: _InContext, window: TestedWindow, context: FloatArray, bootstrap_draws: int
     ) -> Outcome:
+        calm, null = in_context
         outcome = null.evaluate(window.views, context, window.rng(use=0), bootstrap_draws)
+        normal = outcome.normal
         return Outcome(
             values=outcome.values,
             resampled=outcome.resampled,
             families=families_of(outcome.statistics),
             floor=self._floor,
             design_effect=outcome.design_effect,
+            normal=NormalTraffic(calm.rows(normal.rows), self._fitted.build_views(calm.rows(normal.rows)), normal.size),
         )
 
     def _p_value_of_finding(self, window: TestedWindow, outcome: Outcome) -> float:

@@ -13,7 +13,7 @@ from .repeats import Repeats
 from .report import LabelShift, RepeatShare, Result, WindowReport
 from .summary import Findings, summarise, summarise_for_alert
 from .tested_window import Outcome, TestedWindow
-from .types import FloatArray
+from .types import Float32Array, FloatArray, IntArray
 
 
 def build_report(
@@ -40,11 +40,12 @@ def build_report(
         label_shift=_label_shift(diagnosis.proportions, names) if fitted.has_labels else None,
         performance=diagnosis.performance if fitted.has_accuracy else None,
         classes_moved=witness.classes_moved(
-            names, (fitted.standardised, fitted.predicted), (embedding, window.views.predicted)
+            names, _usual_embedding(fitted, outcome), (embedding, window.views.predicted)
         ),
         repeats=repeat_share(window.repeats, level),
         new_kind=new_kind,
         size=window.size,
+        in_context=outcome.normal is not None,
     )
     return WindowReport(
         state="tested",
@@ -113,6 +114,14 @@ def repeat_share(repeats: Repeats, level: float) -> RepeatShare:
     )
 
 
+def _usual_embedding(fitted: FittedReference, outcome: Outcome) -> tuple[Float32Array, IntArray]:
+    """Return standardised embeddings and predicted classes of what is normal: of the window's context, or the
+    reference's."""
+    if outcome.normal is None:
+        return fitted.standardised, fitted.predicted
+    return fitted.standardise(outcome.normal.views.embedding), outcome.normal.views.predicted
+
+
 def _results(window: TestedWindow, outcome: Outcome, diagnosis: Diagnosis) -> dict[str, Result]:
     results = {}
     for family, names in outcome.families.items():
@@ -153,7 +162,7 @@ def _label_shift(shares: Proportions, names: tuple[str, ...]) -> LabelShift:
         return dict(zip(names, values.tolist(), strict=True))
 
     return LabelShift(
-        reference=named(shares.reference),
+        reference=named(shares.normal),
         estimated=named(shares.estimated),
         low=named(shares.low),
         high=named(shares.high),

@@ -52,6 +52,24 @@ def test_windows_of_one_hour_are_compared_with_the_same_hour_of_other_days(refer
     assert test(**night | {"context": cycle_of(3, time=450)(100)["context"]}).drifted
 
 
+def test_a_shift_on_a_cycle_of_the_images_is_named_against_what_is_normal_at_its_time(
+    reference: Reference, calm: Arrays
+) -> None:
+    test = WindowTest(reference, window_size=200, calm=calm)
+    phases = [0, 700, 1300]
+    skewed = [test(**cycle_of(50, start)(200, prior=[0.1, 0.1, 0.1, 0.2, 0.5])) for start in phases]
+    assert [report.kind for report in skewed] == ["label"] * 3
+    moved = [test(**cycle_of(60, start)(200, move=0.3)) for start in phases]
+    assert [report.kind for report in moved] == ["covariate"] * 3
+    usual = []
+    for report in moved:
+        assert "than is normal for their time and tags" in report.summary
+        [brightness] = [item for item in report.properties if item.name == "brightness"]
+        assert brightness.effect > 0
+        usual.append(brightness.reference_mean)
+    assert max(usual) - min(usual) > 0.2  # The normal brightness follows the cycle.
+
+
 @pytest.mark.parametrize("start", [0, 900])
 def test_a_baseline_of_a_part_of_a_cycle_learns_the_rest_from_before(
     reference: Reference, calm: Arrays, start: int, monkeypatch: pytest.MonkeyPatch
