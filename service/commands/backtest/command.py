@@ -93,7 +93,7 @@ def _compare(
     for variant, whole in zip(compared, wholes, strict=True):
         incidents = [incident for incident in whole.incidents if _is_of(incident.slice, row)]
         outcomes.append(outcome(variant.name, incidents, changes, whole.positions_at, whole))
-    return Comparison(name, span, changes, tuple(outcomes))
+    return Comparison(name, span, changes, tuple(outcomes), len(positions))
 
 
 def _rate_at(connection: Connection, row: StreamRow, since: dt.datetime, until: dt.datetime) -> float | None:

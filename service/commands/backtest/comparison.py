@@ -87,12 +87,29 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A backtest: what happened first, then one outcome for each set of settings."""
+    """A backtest: what happened first, then one outcome for each set of settings.
+
+    Parameters
+    ----------
+    parts : int, default 1
+        The parts of the log that were replayed side by side, each after predictions of the part before.
+    """
 
     stream: str
     span: tuple[dt.datetime, dt.datetime]
     changes: tuple[Change, ...]
     outcomes: tuple[Outcome, ...]
+    parts: int = 1
+
+    @property
+    def caveat(self) -> str | None:
+        """Why the outcomes are approximate; None where the log was replayed in one piece."""
+        if self.parts == 1:
+            return None
+        return (
+            f"approximate: replayed in {self.parts} parts, each after 20,000 predictions of the part before, so that "
+            "incidents near a border may begin or end elsewhere than in one piece"
+        )
 
 
 def stored_incidents(alerts: Sequence[AlertRow], stream: StreamRow) -> tuple[ReplayedIncident, ...]:
@@ -175,6 +192,8 @@ def to_json(comparison: Comparison) -> dict[str, object]:
         "stream": comparison.stream,
         "since": comparison.span[0].isoformat(),
         "until": comparison.span[1].isoformat(),
+        "parts": comparison.parts,
+        "approximate": comparison.caveat,
         "changes": [{"at": change.at.isoformat(), "source": change.source} for change in comparison.changes],
         "outcomes": [_outcome_json(item) for item in comparison.outcomes],
     }

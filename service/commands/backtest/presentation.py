@@ -19,6 +19,8 @@ def show(comparison: Comparison) -> None:
     since, until = comparison.span
     console = Console()
     console.print(f"{comparison.stream} from {_minute(since)} to {_minute(until)} UTC")
+    if comparison.caveat is not None:
+        console.print(comparison.caveat)
     summary = Table(Column("settings", no_wrap=True), "incidents", "run time", "alarm above", "pace", "cost", box=None)
     for item in comparison.outcomes:
         summary.add_row(item.name, _kinds(item), *_measures(item))
@@ -69,8 +71,11 @@ def draw(comparison: Comparison, path: Path) -> None:
         for item in comparison.outcomes
     ]
     marks = [Mark(change.at) for change in comparison.changes if change.source == "given"]
+    title = f"Incidents of {comparison.stream}"
+    if comparison.caveat is not None:
+        title += f" ({comparison.caveat.partition(', each')[0]})"
     try:
-        path.write_text(timeline(f"Incidents of {comparison.stream}", comparison.span, lanes, marks), encoding="utf-8")
+        path.write_text(timeline(title, comparison.span, lanes, marks), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"--picture: cannot write {path}: {error.strerror}") from None
 
