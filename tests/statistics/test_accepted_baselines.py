@@ -39,7 +39,7 @@ ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
 
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED)
-def test_an_accepted_change_is_calm_and_a_further_one_is_found(
+def test_an_accepted_change_is_calm_and_a_further_one_is_detected(
     reference: Reference, what: AcceptedPart, normal: Change, further: Change
 ) -> None:
     rng = np.random.default_rng(1)

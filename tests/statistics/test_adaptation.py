@@ -52,7 +52,7 @@ def test_augmentation_finds_what_was_planted_and_regains_a_third(world: World, n
 
 
 @pytest.mark.slow
-def test_a_turn_of_25_degrees_is_regained_or_told_to_be_beyond_reach(world: World, tmp_path: Path) -> None:
+def test_a_turn_of_25_degrees_is_recovered_or_reported_to_be_beyond_reach(world: World, tmp_path: Path) -> None:
     sample, labels = world.span(lambda images: turned(images, 25))
     makers = [renormalise]
     try:

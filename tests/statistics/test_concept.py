@@ -58,7 +58,7 @@ def delay(monitor: ConceptMonitor, rng: np.random.Generator, change: Any) -> int
     return monitor.count - start
 
 
-def test_ten_points_of_accuracy_are_missed_within_150_labels(reference: Reference) -> None:
+def test_ten_points_of_accuracy_are_noticed_within_150_labels(reference: Reference) -> None:
     rng = np.random.default_rng(1)
     delays = []
     for _ in range(9):
@@ -93,7 +93,7 @@ def test_the_accuracy_of_labels_stands_next_to_calibrated_confidence(reference: 
         assert item.high < item.confidence
 
 
-def test_state_goes_on_where_it_stopped(reference: Reference) -> None:
+def test_state_continues_where_it_stopped(reference: Reference) -> None:
     rng = np.random.default_rng(4)
     monitor = ConceptMonitor(reference)
     feed(monitor, rng, 40, flipped(rng))
@@ -104,7 +104,7 @@ def test_state_goes_on_where_it_stopped(reference: Reference) -> None:
 
 
 @pytest.mark.parametrize("labels", QUICK_AND_LONG)
-def test_run_time_is_kept_while_the_labels_agree(reference: Reference, labels: int) -> None:
+def test_run_time_holds_while_the_labels_agree(reference: Reference, labels: int) -> None:
     """Fewer labels than the run time of 100,000: none expected; a bound by Ville, so none tolerated."""
     rng = np.random.default_rng(3)
     monitor = ConceptMonitor(reference)
@@ -134,7 +134,7 @@ def test_accuracy_of_the_last_labels(reference: Reference) -> None:
     assert accuracy_of(monitor, 1)[0] == 0
 
 
-def test_goes_on_from_its_state(reference: Reference) -> None:
+def test_continues_from_its_state(reference: Reference) -> None:
     one = ConceptMonitor(reference)
     feed(one, np.random.default_rng(5), 100)
     other = ConceptMonitor.restore(reference, one.state())
@@ -237,7 +237,7 @@ def test_a_correction_that_comes_too_late_changes_nothing(reference: Reference) 
     assert (monitor.evidence, monitor.count) == before
 
 
-def test_a_harm_is_found_although_the_images_have_drifted(reference: Reference) -> None:
+def test_a_harm_is_detected_although_the_images_have_drifted(reference: Reference) -> None:
     """Twenty points of accuracy are lost while *concept* tolerates anything; before the loss nothing alarms."""
     rng = np.random.default_rng(12)
     delays = []
@@ -281,7 +281,7 @@ def test_a_lasting_shift_is_at_most_two_alerts(reference: Reference, flips: Any)
     assert 1 <= alerts <= 2
 
 
-def test_recovery_is_found_within_1500_labels(reference: Reference) -> None:
+def test_recovery_is_detected_within_1500_labels(reference: Reference) -> None:
     rng = np.random.default_rng(15)
     monitor = ConceptMonitor(reference)
     feed(monitor, rng, 500, flipped(rng))

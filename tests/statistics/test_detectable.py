@@ -9,7 +9,7 @@ from tidemark.drift.detectable import detectable_shares
 STEP = 50  # predictions between two questions for an alarm
 
 
-def test_a_doubled_class_is_seen_within_the_predictions_that_are_told() -> None:
+def test_a_doubled_class_is_detected_within_the_predictions_that_are_reported() -> None:
     """The median of nine delays is at most what is told, and not far below it."""
     world, rng = World(k=10, spread=2.0), np.random.default_rng(0)
     reference = world.reference(4000, rng)

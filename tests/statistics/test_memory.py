@@ -49,7 +49,7 @@ def test_memory_does_not_grow_with_the_window(arrays: Arrays) -> None:
     assert peak(lambda: test(**window)) < 1.3 * peak(lambda: test(**few)) + 5e6
 
 
-def test_a_thinned_reference_is_told_to_be_as_large_as_it_is(arrays: Arrays) -> None:
+def test_a_thinned_reference_counts_the_rows_that_it_was_thinned_to(arrays: Arrays) -> None:
     """The error of the mean of 20,000 rows is in the null distribution, not that of all of them."""
     scores = DetectorScores(Reference(**arrays))
     assert (scores.size, len(scores.of_reference)) == (MAX_FITTED_ROWS, MAX_FITTED_ROWS)

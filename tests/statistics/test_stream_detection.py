@@ -105,7 +105,7 @@ def test_an_alarm_of_repeats_has_the_same_date_in_steps_of_any_size(
     assert alarms[1:] == alarms[:1] * 2
 
 
-def test_a_small_lasting_shift_is_found_by_a_longer_window_and_dated() -> None:
+def test_a_small_lasting_shift_is_detected_by_a_longer_window_and_dated() -> None:
     """Too small for 2,560 predictions at the run time asked; the range of its date holds the true one."""
     rng = np.random.default_rng(21)
     reference = WORLD.reference(20_000, rng)

@@ -31,7 +31,7 @@ def calibration(reference: Reference) -> Calibration:
 
 
 @pytest.mark.parametrize("references", [12, pytest.param(24, marks=pytest.mark.slow)])
-def test_expected_run_time_is_kept_with_fresh_references(references: int) -> None:
+def test_expected_run_time_holds_with_fresh_references(references: int) -> None:
     """References of 1,500 rows: alarms in 8,000 calm predictions of each against .8 to 1.5 of the run time asked."""
     rng = np.random.default_rng(1)
     asked, total, count = 2000, 8000, 0
@@ -44,7 +44,7 @@ def test_expected_run_time_is_kept_with_fresh_references(references: int) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", [10_000, 100_000])
-def test_long_expected_run_times_are_kept(asked: int) -> None:
+def test_long_expected_run_times_hold(asked: int) -> None:
     rng = np.random.default_rng(2)
     total, count = 20 * asked // 20, 0
     for seed in range(20):
@@ -53,7 +53,7 @@ def test_long_expected_run_times_are_kept(asked: int) -> None:
     assert stats.poisson.ppf(0.005, 20 / 1.5) <= count <= stats.poisson.ppf(0.995, 20 / 0.8)
 
 
-def test_expected_run_time_is_kept_in_bursts_that_were_declared_calm() -> None:
+def test_expected_run_time_holds_in_bursts_that_were_declared_calm() -> None:
     """Bursts of 20 of one class; without `calm` the same stream alarms many times as often, and says why."""
     rng = np.random.default_rng(3)
     asked, total = 2000, 12_000
@@ -165,7 +165,7 @@ def test_small_references_keep_the_run_time(n: int, d: int) -> None:
 
 
 @pytest.mark.parametrize(("of_each_size", "total"), [(1, 10_000), pytest.param(6, 5000, marks=pytest.mark.slow)])
-def test_expected_run_time_is_kept_with_more_classes_than_the_reference_can_tell_apart(
+def test_expected_run_time_holds_with_more_classes_than_the_reference_can_tell_apart(
     of_each_size: int, total: int
 ) -> None:
     """150 classes, 4 to 13 reference rows each: without a least number of rows they alarmed 2.5 to 6 times as often."""

@@ -56,7 +56,7 @@ def test_copies_of_a_reference_change_no_report() -> None:
     assert once.p_value(**window) == twice.p_value(**window)
 
 
-def test_the_run_time_is_kept_against_a_reference_of_copies() -> None:
+def test_the_run_time_holds_against_a_reference_of_copies() -> None:
     """Every row five times."""
     asked, total, alarms = 2000, 8000, 0
     for seed in range(4):
@@ -79,7 +79,7 @@ def test_windows_keep_their_level_whatever_the_confidence(power: float) -> None:
 
 
 @pytest.mark.parametrize("power", [0.3, 4.0])
-def test_the_run_time_is_kept_whatever_the_confidence(power: float) -> None:
+def test_the_run_time_holds_whatever_the_confidence(power: float) -> None:
     """Likelihood ratios of classes take calibrated posteriors; their tails are simulated where these are wrong."""
     asked, total, alarms = 2000, 8000, 0
     for seed in range(3):

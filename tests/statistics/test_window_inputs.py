@@ -67,7 +67,7 @@ def test_without_properties(reference: Reference) -> None:
     assert "properties" not in report.tests
 
 
-def test_properties_that_the_reference_lacks_are_left_out() -> None:
+def test_properties_that_the_reference_lacks_are_omitted() -> None:
     rng = np.random.default_rng(23)
     arrays = WORLD.traffic(600, rng)
     window_test = WindowTest(Reference(arrays["embeddings"], arrays["probabilities"]), window_size=100)

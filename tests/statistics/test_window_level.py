@@ -55,7 +55,7 @@ def many_classes(n: int, rng: np.random.Generator) -> tuple[Arrays, np.ndarray]:
     ("see", "n", "m", "windows"),
     [(isotropic, 120, 60, 100), (wide, 200, 60, 60), (long_tail, 200, 100, 100), (many_classes, 280, 100, 60)],
 )
-def test_level_is_kept(see: See, n: int, m: int, windows: int) -> None:
+def test_level_holds(see: See, n: int, m: int, windows: int) -> None:
     rng = np.random.default_rng(1)
     p = []
     for seed in range(windows):
@@ -68,7 +68,7 @@ def test_level_is_kept(see: See, n: int, m: int, windows: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 20])
-def test_level_is_kept_with_calm_traffic_and_a_reference_as_small_as_the_window(size: int) -> None:
+def test_level_holds_with_calm_traffic_and_a_reference_as_small_as_the_window(size: int) -> None:
     """Independent predictions, and bursts of 20 of one class, whose null distribution is approximate."""
     world, rng, p = World(), np.random.default_rng(2), []
     for seed in range(10):
@@ -79,7 +79,7 @@ def test_level_is_kept_with_calm_traffic_and_a_reference_as_small_as_the_window(
     assert np.mean(p) > 0.3
 
 
-def test_level_is_kept_with_a_baseline_of_dependent_traffic() -> None:
+def test_level_holds_with_a_baseline_of_dependent_traffic() -> None:
     """Accepted bursts of 20 of one class: as independent rows they reject most windows."""
     world, rng = World(), np.random.default_rng(2)
     baseline = world.reference(600, rng).accept(**world.bursts(3000, rng), what="all")
@@ -141,7 +141,7 @@ def test_label_shift_is_named_with_as_many_dimensions_as_rows() -> None:
     assert kinds.count("label") >= 16, kinds
 
 
-def test_a_change_of_one_group_among_many_classes_is_seen() -> None:
+def test_a_change_of_one_group_among_many_classes_is_detected() -> None:
     """140 classes in groups of 7; one group becomes five times as frequent."""
     rng = np.random.default_rng(5)
     group = np.arange(140) // 7

@@ -24,7 +24,7 @@ def result(course: Course) -> Result:
     return judge(SCRIPT, course)
 
 
-def test_the_planted_drift_is_found_within_a_day_and_named(result: Result) -> None:
+def test_the_planted_drift_is_detected_within_a_day_and_named(result: Result) -> None:
     [drift] = result.of("drift")
     assert drift.delay is not None
     assert drift.delay < dt.timedelta(days=1)

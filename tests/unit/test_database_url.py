@@ -70,7 +70,7 @@ def test_values_of_the_url_win_over_our_defaults() -> None:
     assert conninfo_to_dict(engines.conninfo("postgresql://h/d"))["connect_timeout"] == "5"
 
 
-def test_limits_that_the_url_sets_are_left_alone() -> None:
+def test_limits_that_the_url_sets_are_unchanged() -> None:
     limits = SessionSettings(60, 60, "-c idle_in_transaction_session_timeout=5min")
     assert "idle_in_transaction_session_timeout" not in limits.values(18_00_00)
     assert limits.values(17_00_00)["transaction_timeout"] == "60s"

@@ -178,7 +178,7 @@ def test_unset_or_empty_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
         f"admin:{sha256('k')[:-1]}",
     ],
 )
-def test_a_setting_that_cannot_be_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_setting_that_cannot_be_is_reported_without_its_text(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("TIDEMARK_API_KEYS", text)
     with pytest.raises(ConfigurationError, match=r"TIDEMARK_API_KEYS: .*entry \d is not scope") as caught:
         Settings.load()

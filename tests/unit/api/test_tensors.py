@@ -88,32 +88,32 @@ def test_binary_values_are_the_bytes_behind_the_json(datatype: str, dtype: str) 
         (tensor(datatype="UINT8", data=[-1] * 12), "outside of 0 to 255"),
     ],
 )
-def test_json_values_that_do_not_fit_are_told(wrong: InputTensor, says: str) -> None:
+def test_json_values_that_do_not_fit_are_reported(wrong: InputTensor, says: str) -> None:
     with pytest.raises(Problem, match=says) as caught:
         array(wrong, ROW, 64, EMPTY)
     assert caught.value.status == 400
 
 
-def test_more_rows_than_are_taken() -> None:
+def test_more_rows_than_are_accepted() -> None:
     with pytest.raises(Problem, match="65 rows, at most 64") as caught:
         array(tensor(shape=[65, *ROW], data=[0.0]), ROW, 64, EMPTY)
     assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("size", [47, 49, "48", None, -1, 10**30])
-def test_a_wrong_binary_size_is_told(size: object) -> None:
+def test_a_wrong_binary_size_is_reported(size: object) -> None:
     with pytest.raises(Problem, match="takes 48 bytes, got 48"):
         array(in_bytes("FP32", size), ROW, 64, memoryview(VALUES.tobytes()))
 
 
-def test_bytes_that_are_missing_or_left_over_are_told() -> None:
+def test_bytes_that_are_missing_or_superfluous_are_reported() -> None:
     with pytest.raises(Problem, match="takes 48 bytes, got 44"):
         array(in_bytes("FP32", 48), ROW, 64, memoryview(VALUES.tobytes()[4:]))
     with pytest.raises(Problem, match="4 bytes behind the JSON"):
         array(tensor(), ROW, 64, memoryview(b"1234"))
 
 
-def test_binary_nan_is_told() -> None:
+def test_binary_nan_is_reported() -> None:
     with pytest.raises(Problem, match="NaN"):
         array(in_bytes("FP32", 48), ROW, 64, memoryview(np.full(12, np.nan, np.float32).tobytes()))
 
@@ -146,7 +146,7 @@ SHAPES = st.just([2, *ROW]) | st.just([1, *ROW]) | st.lists(st.integers(), max_s
     parameters=st.dictionaries(st.just("binary_data_size"), VALUES_OR_NOT),
     binary=st.binary(max_size=50),
 )
-def test_whatever_comes_is_a_tensor_or_a_told_problem(
+def test_whatever_comes_is_a_tensor_or_a_reported_problem(
     shape: list[int], datatype: str, data: list[Any] | None, parameters: dict[str, Any], binary: bytes
 ) -> None:
     given_tensor = tensor(shape=shape, datatype=datatype, data=data, parameters=parameters)

@@ -64,7 +64,9 @@ def test_the_build_says_what_the_model_survives(facts: ReferenceFacts, installat
     assert texts.count(f"{accuracy['translation', 0.2]:.2f}") >= 1
 
 
-def test_a_reference_is_built_without_rehearsals_where_they_are_not_wanted(installation: Path, tmp_path: Path) -> None:
+def test_a_reference_is_built_without_rehearsals_where_they_are_switched_off(
+    installation: Path, tmp_path: Path
+) -> None:
     facts = build(installation, out=tmp_path / "R.npz", rehearsals=False)
     assert facts["rehearsals"] is None
     with np.load(tmp_path / "R.npz") as stored:

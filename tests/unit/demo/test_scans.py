@@ -38,7 +38,7 @@ def test_the_worn_scanner_is_darker_and_less_sharp() -> None:
     assert (after[:, sharpness] < before[:, sharpness]).mean() > 0.95
 
 
-def test_the_shipped_classifier_is_small_and_reads_scans_it_has_not_seen(tmp_path: Path) -> None:
+def test_the_shipped_classifier_is_small_and_reads_scans_that_it_was_not_trained_on(tmp_path: Path) -> None:
     assert MODEL.stat().st_size <= 500_000
     bundle = init_bundle(MODEL, tmp_path / "bundle")
     model = Model(bundle, threads=1)

@@ -66,7 +66,7 @@ def test_rare_classes_are_joined_with_those_they_are_confused_with() -> None:
     assert sorted(tuple(np.flatnonzero(column)) for column in groups.T) == [(0,), (1,), (2, 5), (3, 4)]
 
 
-def test_a_single_rare_class_is_left_out() -> None:
+def test_a_single_rare_class_is_omitted() -> None:
     groups = rare_class_groups(posterior_of([200, 200, 5], {}))
     assert [np.flatnonzero(column).tolist() for column in groups.T] == [[0], [1]]
 
@@ -92,7 +92,7 @@ def test_leading_reads_values_of_earlier_versions(value: str, leading: str) -> N
     assert Leading.parse("") is None
 
 
-def test_overdispersion_is_found_at_the_time_scale_that_it_has() -> None:
+def test_overdispersion_is_detected_at_the_time_scale_that_it_has() -> None:
     rng = np.random.default_rng(3)
     time = np.arange(20_000)
     blocks = rng.normal(size=(20_000, 6)).astype(np.float32) * np.sqrt(10)

@@ -75,7 +75,7 @@ def test_labels_without_an_embedding_stand_alone() -> None:
     assert clusters.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_under_a_constant_embedding_labels_are_told_apart_by_their_probabilities() -> None:
+def test_under_a_constant_embedding_labels_are_distinguished_by_their_probabilities() -> None:
     rng = np.random.default_rng(6)
     scale = ClusterScale.from_reference(Reference(np.ones((1000, 4)), rng.dirichlet([1, 1, 1], 1000)))
     answers = rng.dirichlet([1, 1, 1], 100)

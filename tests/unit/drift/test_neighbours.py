@@ -11,7 +11,7 @@ REFERENCE = Reference(ROWS, RNG.dirichlet([1, 1], 300), LABELS, class_names=["ca
 SHOWN = np.arange(0, 300, 3)
 
 
-def test_neighbours_are_the_nearest_shown_rows_in_deviations() -> None:
+def test_neighbours_are_the_nearest_rows_with_thumbnails_in_deviations() -> None:
     sample = REFERENCE.sample.rows(np.array([1, 50, 100]))
     standard = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     for query, neighbours in zip((1, 50, 100), Neighbours(REFERENCE, SHOWN)(sample, count=4), strict=True):
@@ -21,7 +21,7 @@ def test_neighbours_are_the_nearest_shown_rows_in_deviations() -> None:
         assert [one.label for one in neighbours] == [["cat", "dog"][LABELS[one.row]] for one in neighbours]
 
 
-def test_fewer_shown_rows_than_asked_for() -> None:
+def test_fewer_rows_with_thumbnails_than_asked_for() -> None:
     (neighbours,) = Neighbours(REFERENCE, np.array([7]))(REFERENCE.sample.rows(np.array([0])), count=3)
     assert [one.row for one in neighbours] == [7]
 

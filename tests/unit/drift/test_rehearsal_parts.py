@@ -58,7 +58,7 @@ def test_rehearsals_survive_their_arrays_and_older_references_have_none(referenc
     assert Rehearsals.from_arrays(arrays | {"rehearsal_version": np.array(99)}) is None
 
 
-def test_a_mixture_of_two_operations_is_kept_apart_from_a_single_one() -> None:
+def test_a_mixture_of_two_operations_is_distinguished_from_a_single_one() -> None:
     blur = AppliedOperation("blur", "sharpness", "pixels", 1.5)
     noise = AppliedOperation("noise", "grain", "deviation", 0.1)
     both = Rehearsals(
@@ -79,7 +79,7 @@ def test_a_mixture_of_two_operations_is_kept_apart_from_a_single_one() -> None:
     assert str(again.rehearsals[0]) == "blur 1.5 (pixels) and noise 0.1 (deviation)"
 
 
-def test_the_regression_interpolates_and_is_unsure_far_away() -> None:
+def test_the_regression_interpolates_and_is_unsure_far_from_its_data() -> None:
     rng = np.random.default_rng(1)
     features = rng.normal(size=(60, 2))
     values = 0.7 + 0.1 * features[:, 0] - 0.05 * features[:, 1] ** 2

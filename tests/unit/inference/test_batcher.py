@@ -193,7 +193,7 @@ def test_the_item_of_a_caller_that_gives_up_is_not_run_and_the_others_are() -> N
     assert drive(scenario).batches == [[0], [2]]
 
 
-def test_a_thread_whose_items_are_all_taken_back_waits_for_the_next_one() -> None:
+def test_a_thread_whose_items_are_all_cancelled_waits_for_the_next_one() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, wait_ms=50)
         with batcher._changed:  # the thread cannot take the item before it is taken back

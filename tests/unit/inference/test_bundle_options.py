@@ -90,7 +90,7 @@ def test_wrong_options(make_mlp: Make, tmp_path: Path, options: dict[str, Any], 
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_folder_in_use_is_left_alone(make_mlp: Make, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_unchanged(make_mlp: Make, tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "notes.txt").write_text("mine")
     for out in (tmp_path / "bundle", tmp_path / "bundle" / "notes.txt"):

@@ -76,7 +76,7 @@ def test_modes_keep_their_transparency(mode: str, result: str) -> None:
     np.testing.assert_allclose(np.asarray(converted)[..., :3], expected, atol=tolerance)
 
 
-def test_transforms_are_kept_up_to_a_bound() -> None:
+def test_transforms_are_cached_up_to_a_bound() -> None:
     colour_profile._transform.cache_clear()
     for number in range(colour_profile.CACHED_TRANSFORMS + 4):
         decode(encoded(RAMP, icc_profile=profile(1 + number / 10)), SPEC, 10**6)

@@ -34,7 +34,7 @@ def test_a_map_with_features_last_is_averaged_over_its_positions(make_graph: Mak
     np.testing.assert_allclose(Model(bundle, threads=1).predict(PIXELS)[1], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_an_embedding_that_two_heads_normalise_is_taken_before_that(make_graph: Make, tmp_path: Path) -> None:
+def test_an_embedding_that_two_heads_normalise_is_exposed_before_that(make_graph: Make, tmp_path: Path) -> None:
     nodes: Nodes = [
         *BODY,
         ("BatchNormalization", ["hidden", "g", "g0", "g0", "g"], ["first"], {}),
@@ -105,7 +105,7 @@ def test_an_embedding_in_integers_is_accepted(make_graph: Make, tmp_path: Path) 
     assert Model(bundle, threads=1).predict(PIXELS)[1].shape == (7, 6)
 
 
-def test_the_mean_of_two_heads_has_one_embedding_taken_and_the_other_named(make_graph: Make, tmp_path: Path) -> None:
+def test_the_mean_of_two_heads_has_one_embedding_exposed_and_the_other_named(make_graph: Make, tmp_path: Path) -> None:
     nodes: Nodes = [
         *BODY,
         ("Gemm", ["flat", "w1"], ["other"], {}),

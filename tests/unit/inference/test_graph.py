@@ -55,7 +55,7 @@ def test_an_mlp_with_logits(make_mlp: Make, tmp_path: Path) -> None:
     check(model, bundle, "hidden")
 
 
-def test_probabilities_are_told_from_logits(make_mlp: Make, tmp_path: Path) -> None:
+def test_probabilities_are_distinguished_from_logits(make_mlp: Make, tmp_path: Path) -> None:
     model = make_mlp(scores="probabilities")
     bundle = init_bundle(model, tmp_path / "bundle")
     assert (bundle.output.activation, bundle.output.embedding) == ("none", "hidden")

@@ -75,7 +75,7 @@ def test_orientation_is_applied_next_to_a_tag_that_cannot_be_written_again() -> 
     assert np.abs(decoded.pixels.astype(int) - upright).max() <= 8
 
 
-def test_orientation_is_kept_when_other_metadata_is_left_out() -> None:
+def test_orientation_is_preserved_when_other_metadata_is_omitted() -> None:
     exif = EXIF_SIX[:8] + struct.pack("<H", 1) + struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<I", 0)
     data = png_with(chunk(b"eXIf", exif) + chunk(b"zTXt", LONG))
     assert (decode(data, SPEC, MANY).width, decode(data, SPEC, MANY).height) == (24, 32)
@@ -119,7 +119,7 @@ def test_avif_is_read() -> None:
     assert np.abs(pixels.astype(int) - np.asarray(PICTURE)).mean() < 5
 
 
-def test_the_limit_on_pixels_names_its_setting_and_leaves_pillow_s_own_alone() -> None:
+def test_the_limit_on_pixels_names_its_setting_and_does_not_change_that_of_pillow() -> None:
     with pytest.raises(TooManyPixels, match=r"32x24 pixels, at most 700 are accepted \(TIDEMARK_MAX_IMAGE_PIXELS\)"):
         decode(encoded("PNG"), SPEC, 700)
     assert Image.MAX_IMAGE_PIXELS == 89_478_485

@@ -110,5 +110,5 @@ def wrong_checksum() -> bytes:
         wrong_checksum(),
     ],
 )
-def test_every_other_file_is_left_to_pillow(data: bytes) -> None:
+def test_every_other_file_is_decoded_by_pillow(data: bytes) -> None:
     assert plain_png(data, LIMIT) is None

@@ -13,13 +13,13 @@ from tidemark.inference.session import Model
 
 
 @pytest.mark.parametrize("size", [1, 64, 2048])
-def test_a_small_embedding_is_left_as_it_is(size: int) -> None:
+def test_a_small_embedding_is_unchanged(size: int) -> None:
     rows = random(3, size)
     assert project(rows) is rows
 
 
 @pytest.mark.parametrize("size", [2049, 4096, 25_088])
-def test_distances_are_kept(size: int) -> None:
+def test_distances_are_preserved(size: int) -> None:
     rows = random(12, size)
     reduced = project(rows)
     assert reduced.shape == (12, MAX_EMBEDDING_SIZE)

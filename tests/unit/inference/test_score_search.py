@@ -66,7 +66,7 @@ HEADS: dict[str, tuple[Nodes, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_head_is_found_behind_any_operator(make_graph: Make, tmp_path: Path, kind: str) -> None:
+def test_a_head_is_detected_behind_any_operator(make_graph: Make, tmp_path: Path, kind: str) -> None:
     nodes, extra = HEADS[kind]
     model = make_graph(BODY + nodes, WEIGHTS | extra, ["out"])
     bundle = init_bundle(model, tmp_path / "bundle")

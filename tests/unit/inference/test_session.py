@@ -46,7 +46,7 @@ def test_scale_mean_and_std_come_before_the_model(make_graph: Make, weights: Wei
     np.testing.assert_allclose(seen.transpose(0, 2, 3, 1), (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-5)
 
 
-def test_an_embedding_left_out_is_found(bundle: Bundle) -> None:
+def test_an_omitted_embedding_is_detected(bundle: Bundle) -> None:
     expected = Model(bundle).predict(PIXELS)[1]
     np.testing.assert_array_equal(Model(with_output(bundle, embedding=None)).predict(PIXELS)[1], expected)
 

@@ -15,7 +15,7 @@ def in_new_thread() -> float:
 
 
 @pytest.mark.parametrize(("figures", "seconds"), [("7000 2500000000 3\n", 7.5), ("", 10.0), (None, 10.0)])
-def test_the_time_that_a_thread_waited_for_a_core_is_left_out_where_it_is_known(
+def test_the_time_that_a_thread_waited_for_a_core_is_omitted_where_it_is_measured(
     figures: str | None, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "schedstat"

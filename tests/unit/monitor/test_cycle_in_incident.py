@@ -74,7 +74,7 @@ def prepared(log: Log) -> PreparedReference:
 
 
 @pytest.mark.slow
-def test_a_cycle_within_an_incident_is_no_further_shift_and_a_further_one_is_told(
+def test_a_cycle_within_an_incident_is_no_further_shift_and_a_further_one_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(room, "CALM_CHUNKS", 8)

@@ -39,7 +39,7 @@ def test_calm_bursts_raise_at_most_one_alarm(prepared: PreparedReference, size: 
     assert len(stream.of(AlertFired)) <= 1
 
 
-def test_without_clusters_bursts_are_taken_for_a_shift() -> None:
+def test_without_clusters_bursts_raise_a_false_alarm() -> None:
     """The test above can fail: labels that all stand alone raise alarms."""
     prepared = prepared_reference()
     scale = ClusterScale(prepared.cluster_scale.directions, -1.0, -1.0)
@@ -50,7 +50,7 @@ def test_without_clusters_bursts_are_taken_for_a_shift() -> None:
     assert stream.of(AlertFired)
 
 
-def test_bursts_of_a_real_shift_are_found(prepared: PreparedReference) -> None:
+def test_bursts_of_a_real_shift_are_detected(prepared: PreparedReference) -> None:
     stream = LabelledStream(prepared)
     send_bursts(stream, 2000, 5)
     assert stream.of(AlertFired) == []
@@ -72,7 +72,7 @@ def test_a_burst_weighs_as_one_label_in_the_measured_accuracy(prepared: Prepared
     assert measured.accuracy == pytest.approx(0.9)
 
 
-def test_images_of_another_day_that_only_look_alike_are_independent(prepared: PreparedReference) -> None:
+def test_images_of_another_day_that_are_only_similar_are_independent(prepared: PreparedReference) -> None:
     """Within a minute they are of one object; a copy is one at any time."""
     scale = prepared.cluster_scale
     stream = LabelledStream(replace(prepared))

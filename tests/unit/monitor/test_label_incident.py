@@ -14,7 +14,7 @@ def prepared() -> PreparedReference:
     return prepared_reference()
 
 
-def test_an_accuracy_that_falls_by_20_points_is_found_while_the_images_have_drifted(
+def test_an_accuracy_that_falls_by_20_points_is_detected_while_the_images_have_drifted(
     prepared: PreparedReference,
 ) -> None:
     delays = []

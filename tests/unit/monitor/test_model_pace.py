@@ -49,7 +49,7 @@ def process(state: ModelState, whole: PredictionBatch, prepared: dict[str, Prepa
     return state
 
 
-def test_a_fast_model_is_thinned_and_a_shift_in_it_is_found(prepared: dict[str, PreparedReference]) -> None:
+def test_a_fast_model_is_thinned_and_a_shift_in_it_is_detected(prepared: dict[str, PreparedReference]) -> None:
     fast = Pace(hours=(3_600_000,) * (HOURS_A_DAY + 2), newest=START // (3600 * 10**6), rate=1000.0)
     state = process(model(prepared, fast), batch(4800, 1000.0), prepared, 1000)
     stream = state.whole

@@ -36,7 +36,7 @@ def test_a_new_model_has_a_month_at_one_prediction_a_second() -> None:
     assert Pace().is_assumed
 
 
-def test_a_number_of_predictions_is_taken_as_it_is() -> None:
+def test_a_number_of_predictions_is_used_unchanged() -> None:
     assert after(times(50, 0.1)).run_time(20_000.0) == 20_000
 
 
@@ -46,7 +46,7 @@ def test_ten_images_a_day_have_three_hundred_in_a_month() -> None:
     assert not pace.is_assumed
 
 
-def test_a_fast_model_is_told_within_its_first_hour() -> None:
+def test_a_fast_model_is_recognised_within_its_first_hour() -> None:
     pace = after(times(90, 0.02))
     assert pace.rate > 20
     pace = after(times(90, 0.2))

@@ -51,7 +51,7 @@ def test_labels_of_a_random_part_are_not_corrected(prepared: PreparedReference) 
     assert abs(measured.accuracy - truth) < 0.05
 
 
-def test_a_shift_is_found_in_a_review_queue(prepared: PreparedReference) -> None:
+def test_a_shift_is_detected_in_a_review_queue(prepared: PreparedReference) -> None:
     stream = LabelledStream(prepared)
     review(stream, 3000, below=0.7)
     assert stream.alerts == []
@@ -90,7 +90,7 @@ def test_labels_of_errors_only_measure_no_accuracy_and_raise_no_alert(prepared: 
     assert StreamStatus.from_json(stream.state.status.to_json()) == stream.state.status
 
 
-def test_a_model_that_fails_altogether_is_found_on_labels_of_a_random_part(prepared: PreparedReference) -> None:
+def test_a_model_that_fails_altogether_is_detected_on_labels_of_a_random_part(prepared: PreparedReference) -> None:
     stream = LabelledStream(prepared)
     review(stream, 500, below=1.1)
     for _ in range(3):

@@ -170,7 +170,7 @@ def test_labels_that_fail_are_counted_and_stop_nothing(prepared: PreparedReferen
     assert len(stream.of(AlertFired)) == 1
 
 
-def test_two_thousand_contradicting_labels_at_once_are_told(prepared: PreparedReference) -> None:
+def test_two_thousand_contradicting_labels_at_once_are_reported(prepared: PreparedReference) -> None:
     stream = Stream(prepared)
     arrays = WORLD.traffic(2000, stream.rng)
     stream.take(arrays)
@@ -263,7 +263,7 @@ def test_an_alarm_of_labels_outlasts_a_restart_before_its_window_is_tested(prepa
     assert fired.kind == "concept"
 
 
-def test_a_later_surer_name_of_the_kind_is_told_as_a_change(prepared: PreparedReference) -> None:
+def test_a_later_surer_name_of_the_kind_is_reported_as_a_change(prepared: PreparedReference) -> None:
     stream = Stream(prepared)
     stream.send(400)
     stream.send(300, move=0.6)
@@ -289,7 +289,7 @@ def test_a_frozen_camera_is_one_alert_of_repeats_until_it_ends(prepared: Prepare
     assert stream.state.status.repeats is not None
 
 
-def test_a_drift_that_comes_back_is_told_as_such_and_another_one_is_not(prepared: PreparedReference) -> None:
+def test_a_drift_that_comes_back_is_named_as_such_and_another_one_is_not(prepared: PreparedReference) -> None:
     stream = Stream(prepared)
     stream.send(300)
     for times in range(3):

@@ -25,7 +25,7 @@ def test_a_number_of_predictions_is_translated_at_the_rate_of_the_model() -> Non
     assert text == "about one false alarm in 100,000 predictions (2 days at the model's rate)"
 
 
-def test_a_slow_stream_is_told_in_days_what_it_can_see() -> None:
+def test_a_slow_stream_shows_in_days_what_it_can_see() -> None:
     status = StreamStatus(
         detectable=detectable_changes(375, 4000), rate=10 / 86_400, budget=AlarmBudget(MONTH, 300, 10 / 86_400, False)
     )
@@ -37,7 +37,7 @@ def test_a_slow_stream_is_told_in_days_what_it_can_see() -> None:
     ]
 
 
-def test_a_small_baseline_is_said_to_hide_small_changes() -> None:
+def test_a_small_baseline_is_reported_to_hide_small_changes() -> None:
     status = StreamStatus(detectable=detectable_changes(1e5, 1000), rate=1.0, budget=AlarmBudget(1e5, 1e5, 1.0, False))
     assert "a class from 10% to 15% of traffic: never, the baseline has too few rows at today's rate" not in (
         budget.facts_of(status)

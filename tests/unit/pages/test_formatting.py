@@ -52,7 +52,7 @@ def test_rate_in_a_unit_that_fits(rate: float, said: str) -> None:
     assert prediction_rate(rate).startswith(said)
 
 
-def test_lag_says_when_the_monitor_seems_gone() -> None:
+def test_lag_tells_when_the_monitor_seems_to_have_ended() -> None:
     now = dt.datetime.now(dt.UTC)
     assert formatting.monitor_lag(0, None) == "monitor up to date"
     assert formatting.monitor_lag(31, now.isoformat()) == "monitor 31 predictions behind"

@@ -28,7 +28,7 @@ def test_an_incident_is_a_bar_from_its_alarm_to_its_end() -> None:
     assert bar.findtext(f"{SVG}title") == "a < b"
 
 
-def test_a_bar_that_reaches_beyond_the_time_is_cut_and_a_short_one_can_be_seen() -> None:
+def test_a_bar_that_reaches_beyond_the_time_is_cut_and_a_short_one_is_visible() -> None:
     early, short = bars(
         drawn(Lane("", bars=[Bar(START - DAY, START + DAY, "both", ""), Bar(START + DAY, START + DAY, "both", "")]))
     )
@@ -53,7 +53,7 @@ def test_the_line_of_evidence_has_gaps_and_stays_in_its_lane() -> None:
     assert max(heights) - min(heights) < 40
 
 
-def test_it_is_told_in_words_and_dates() -> None:
+def test_it_is_reported_in_words_and_dates() -> None:
     picture = drawn(Lane("today", "2 incidents"), marks=(Mark(START + DAY, "accepted"),))
     assert picture.get("aria-label") == "Incidents of <m>. today: 2 incidents"
     texts = [text.text for text in picture.iter(f"{SVG}text")]

@@ -65,7 +65,7 @@ def test_a_reference_without_labels_has_no_accuracy_to_lose() -> None:
     assert accuracy_balance(None, []).to_dict() == {"lost": None, "regained": None}
 
 
-def test_what_is_regained_on_labels_stands_before_what_is_estimated() -> None:
+def test_what_is_recovered_on_labels_stands_before_what_is_estimated() -> None:
     loss = accuracy_loss(context(labelled=100)[0])
     offered = [improvement("log-loss", 0.3, False), improvement("accuracy", 0.2, True)]
     assert accuracy_balance(loss, offered).regained is offered[1]

@@ -9,7 +9,7 @@ from tidemark.remedy.relabel import draw_probabilities
 from tidemark.remedy.witness_scores import witness_scores
 
 
-def test_a_resample_has_the_wanted_shares_and_repeats_as_little_as_it_can() -> None:
+def test_a_resample_has_the_requested_shares_and_repeats_as_little_as_it_can() -> None:
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     chosen = stratified(labels, np.array([0.4, 1.0, 2.5]), 0)
     assert np.bincount(labels[chosen], minlength=3).tolist() == [20, 30, 50]
@@ -19,12 +19,12 @@ def test_a_resample_has_the_wanted_shares_and_repeats_as_little_as_it_can() -> N
     assert set(times[80:]) == {2, 3}
 
 
-def test_a_class_without_weight_is_left_out() -> None:
+def test_a_class_without_weight_is_omitted() -> None:
     labels = np.repeat([0, 1], [5, 5])
     assert labels[stratified(labels, np.array([0.0, 2.0, 7.0]), 0)].tolist() == [1] * 10
 
 
-def test_images_to_label_are_drawn_with_known_probabilities_from_every_predicted_class() -> None:
+def test_images_to_label_are_drawn_with_stored_probabilities_from_every_predicted_class() -> None:
     predicted = np.repeat([0, 1, 2], [600, 300, 30])
     rng = np.random.default_rng(0)
     confidence, witness = rng.uniform(0.5, 1, 930), rng.normal(size=930)

@@ -133,7 +133,7 @@ def plain(*weights: float) -> PriorCorrection:
     return PriorCorrection(1.0, np.zeros(len(weights)), np.array(weights))
 
 
-def test_a_correction_can_be_taken_back(tmp_path: Path) -> None:
+def test_a_correction_can_be_undone(tmp_path: Path) -> None:
     bundle = init_bundle(probabilities(tmp_path / "model.onnx"), tmp_path / "bundle")
     once = with_priors(bundle, plain(0.5, 1.0, 2.0, 4.0), tmp_path / "once")
     back = with_priors(once, plain(2.0, 1.0, 0.5, 0.25), tmp_path / "back")
@@ -141,13 +141,13 @@ def test_a_correction_can_be_taken_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(Model(back).predict(images)[0], Model(bundle).predict(images)[0], atol=1e-5)
 
 
-def test_a_class_that_is_gone_is_never_answered(tmp_path: Path) -> None:
+def test_a_class_that_was_removed_is_never_answered(tmp_path: Path) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
     written = with_priors(bundle, plain(0.0, 1.0, 1.0, 1.0), tmp_path / "corrected")
     assert Model(written).predict(pixels(bundle))[0][:, 0].max() < 1e-6
 
 
-def test_the_old_last_layer_is_gone_and_other_outputs_stay(tmp_path: Path) -> None:
+def test_the_old_last_layer_is_removed_and_other_outputs_stay(tmp_path: Path) -> None:
     bundle = init_bundle(several_outputs(tmp_path / "model.onnx"), tmp_path / "bundle")
     head = Head(random(6, 4).astype(np.float64), np.zeros(4))
     graph = onnx.load(with_head(bundle, head, tmp_path / "adapted").model_path).graph
@@ -155,7 +155,7 @@ def test_the_old_last_layer_is_gone_and_other_outputs_stay(tmp_path: Path) -> No
     assert "v" not in {tensor.name for tensor in graph.initializer}
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_unchanged(tmp_path: Path) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine").touch()
@@ -164,7 +164,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "used" / "mine").exists()
 
 
-def test_what_was_written_wrongly_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_were_written_wrongly_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = init_bundle(logits(tmp_path / "model.onnx"), tmp_path / "bundle")
     monkeypatch.setattr("tidemark.remedy.adaptation.onnx_export.LOG_OFFSET", 0.1)
     with pytest.raises(BrokenBundle, match="is off by"):

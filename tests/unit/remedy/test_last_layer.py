@@ -18,7 +18,7 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return CENTRES[labels] + rng.normal(0, 1.5, (n, 5)), labels
 
 
-def test_the_layer_that_answered_is_found_from_its_answers() -> None:
+def test_the_layer_that_answered_is_detected_from_its_answers() -> None:
     embeddings = RNG.normal(3, 2, (500, 5)) * [1, 3, 0.3, 1, 1]
     answered = TRUE.probabilities(embeddings)
     fresh = RNG.normal(3, 2, (200, 5)) * [1, 3, 0.3, 1, 1]
@@ -56,13 +56,13 @@ def test_weights_count_as_repeated_rows() -> None:
     np.testing.assert_allclose(one.probabilities(embeddings), other.probabilities(embeddings), atol=2e-3)
 
 
-def test_a_heavy_penalty_leaves_the_start_and_no_data_leads_away_from_it() -> None:
+def test_neither_a_heavy_penalty_nor_a_lack_of_data_moves_the_start() -> None:
     embeddings, labels = rows(100, 5)
     head = fit(embeddings, labels, np.ones(100), TRUE, 1e6)
     np.testing.assert_allclose(head.probabilities(embeddings), TRUE.probabilities(embeddings), atol=1e-3)
 
 
-def test_the_penalty_is_chosen_by_what_is_held_back() -> None:
+def test_the_penalty_is_chosen_by_held_out_labels() -> None:
     embeddings, labels = rows(60, 6)
     noise = np.random.default_rng(7).integers(0, 3, 60)
     ones = np.ones(60)

@@ -48,7 +48,7 @@ def test_the_same_span_is_drawn_alike() -> None:
     assert pictures(one) == pictures(one)
 
 
-def test_thumbnails_are_shown_where_the_log_has_them(tmp_path: Path) -> None:
+def test_thumbnails_appear_where_the_log_has_them(tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (3, 8, 8), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(images[0]).save(file, "PNG")

@@ -19,7 +19,7 @@ def fitted(world: World, shift: Shift) -> Fit:
         return fit_ranges(archive["images"][:IMAGES], embed, world.reference, sample, seed=0)
 
 
-def test_planted_darkness_is_found(digits: World) -> None:
+def test_planted_darkness_is_detected(digits: World) -> None:
     ranges = fitted(digits, lambda images: darker(images, 0.5))
     [brightness] = ranges.ranges
     assert brightness.operation.name == "brightness"
@@ -29,7 +29,7 @@ def test_planted_darkness_is_found(digits: World) -> None:
     assert ranges.after < 0.05 * ranges.before
 
 
-def test_nothing_is_found_where_nothing_was_planted(digits: World) -> None:
+def test_nothing_is_detected_where_nothing_was_planted(digits: World) -> None:
     ranges = fitted(digits, lambda images: images)
     assert ranges.ranges == ()
     assert ranges.after == ranges.before

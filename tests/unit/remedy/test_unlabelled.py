@@ -80,7 +80,7 @@ def test_renormalised_digits_gain_as_claimed_and_are_served(digits: World, tmp_p
     assert (probabilities.argmax(axis=1) == labels).mean() > measured.before + 0.1
 
 
-def test_calm_spans_are_left_alone(digits: World, tmp_path: Path) -> None:
+def test_nothing_is_changed_on_calm_spans(digits: World, tmp_path: Path) -> None:
     sample, _ = digits.span(lambda images: images)
     remedy = renormalise(digits.context(sample, tmp_path))
     assert not remedy.improves

@@ -48,7 +48,7 @@ def test_an_empty_body_ends_the_wait_of_the_head() -> None:
     assert transport.calls == [b"head"]
 
 
-def test_a_client_that_waits_to_send_its_body_is_told_at_once() -> None:
+def test_a_client_that_waits_to_send_its_body_may_continue_at_once() -> None:
     transport = Transport()
     writes = joined(transport)
     writes.write(CONTINUE)

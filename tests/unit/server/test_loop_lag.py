@@ -8,7 +8,7 @@ from tidemark.server.loop_lag import measure_loop_lag
 BLOCKED = 0.05  # seconds
 
 
-def test_what_blocks_the_event_loop_is_seen() -> None:
+def test_what_blocks_the_event_loop_is_detected() -> None:
     seen: list[float] = []
 
     async def scenario() -> None:
