@@ -53,7 +53,7 @@ def diagnose(
     predicted = window.views.predicted
     residual: Residual | None = None
     kind: Kind = "none"
-    if drifted and not fitted.has_labels:
+    if drifted and not fitted.has_repeated_classes:
         kind = "unknown"
     elif drifted:
         residual = fitted.residual_test(

@@ -60,6 +60,11 @@ class FittedReference:
         """Whether the true classes of the reference are known."""
         return self.reference.labels is not None
 
+    @property
+    def has_repeated_classes(self) -> bool:
+        """Whether a true class has two rows that take part: one row does not tell how the rows of a class differ."""
+        return self.has_labels and int(np.bincount(self.labels).max()) > 1
+
     @cached_property
     def labels(self) -> IntArray:
         """The true classes of the rows that take part, or the predicted ones if no labels are known."""

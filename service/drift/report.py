@@ -178,7 +178,8 @@ class WindowReport:
         "less than".
     evidence : float, nats: minus the logarithm of the p-value, extrapolated beyond the floor.
     drifted : bool, whether the p-value is at or below the level, or repeats are unusual.
-    kind : what changed; "unknown" without true labels in the reference, "repeats" if nothing but repeats did.
+    kind : what changed; "unknown" if the reference has no two rows of one true class, "repeats" if nothing but repeats
+        did.
     tests : the results by family of tests; "residual" is there if the kind had to be named.
     repeats : exact repeats; None while warming up.
     new_kind : a new kind of image, if the window holds one.
