@@ -1,6 +1,7 @@
 """The monitor's loop over several models: turns, shares, and errors that stay with the model that they are of."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,13 +22,13 @@ OTHERS = ("b", "c")
 
 
 class Fleet(Installation):
-    """Three models that share a reference's traffic."""
+    """Three models, or more, that share a reference's traffic."""
 
-    def __init__(self, engine: Engine, url: str) -> None:
+    def __init__(self, engine: Engine, url: str, others: Sequence[str] = OTHERS) -> None:
         super().__init__(engine, url)
         with engine.begin() as connection:
             arrays = references.load(connection, 1)
-            for name in OTHERS:
+            for name in others:
                 model_id = models.register(connection, name, "1", "a" * 64, NAMES)
                 references.save_calibration(connection, references.save(connection, model_id, arrays), calibration())
 
@@ -67,6 +68,27 @@ def test_a_busy_model_does_not_starve_the_others(fleet: Fleet, monkeypatch: pyte
     positions = fleet.positions()
     assert positions["m"] <= 300
     assert (positions["b"], positions["c"]) == (50, 50)
+
+
+def test_ten_backlogged_models_advance_together(engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one whose backlog is ten times as long gets no more turns than the others."""
+    monkeypatch.setattr(step_retries, "MAX_STEP", 50)
+    fleet = Fleet(engine, url, others="bcdefghij")
+    monitor = fleet.monitor()
+    monitor.poll()
+    for model in monitor.models:
+        model.retries.limit = step_retries.MAX_STEP
+    fleet.send_to("m", 1500)
+    for name in "bcdefghij":
+        fleet.send_to(name, 150)
+    while not fleet.positions()["m"]:
+        monitor.turn()
+    for _ in range(2):
+        monitor.turn()
+    positions = fleet.positions()
+    assert len(positions) == 10
+    assert positions["m"] <= 4 * step_retries.MAX_STEP
+    assert {count for name, count in positions.items() if name != "m"} == {150}
 
 
 def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
