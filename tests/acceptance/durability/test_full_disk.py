@@ -28,7 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("left", [MUST_STAY_FREE // 2, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("free_bytes", [MUST_STAY_FREE // 2, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_full_disk_is_reported_before_the_answer_and_recovered_from(
     small_disk: Path, install: Callable[..., Installation], free_bytes: int
 ) -> None:
