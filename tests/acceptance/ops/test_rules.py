@@ -27,6 +27,7 @@ def checked(tool: str, *arguments: str) -> None:
         ("check", "rules", "tidemark.rules.yml"),
         ("check", "config", "prometheus.yml"),
         ("test", "rules", "tidemark.rules.test.yml"),
+        ("test", "rules", "tidemark.days.test.yml"),
     ],
     ids=" ".join,
 )
@@ -53,7 +54,7 @@ def test_every_alert_has_its_runbook() -> None:
 
 
 def test_every_alert_is_tested() -> None:
-    tests = (PROMETHEUS / "tidemark.rules.test.yml").read_text()
+    tests = "".join(path.read_text() for path in sorted(PROMETHEUS.glob("*.test.yml")))
     assert all(f"alertname: {rule['alert']}\n" in tests for rule in rules())
 
 
