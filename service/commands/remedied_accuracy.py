@@ -73,7 +73,7 @@ def _rehearse(context: Context) -> RehearsedPredictions:
     RemedyNotApplicable
         No bundle or labelled images were given, too few of them, or the reference has no labels or too few other rows.
     """
-    known = context.require_reference_labels()
+    reference_labels = context.require_reference_labels()
     read = list(context.require_images(IMAGES).batches())
     total = sum(len(labels) for _, labels in read)
     if total < 2 * MIN_IMAGES:
@@ -93,9 +93,9 @@ def _rehearse(context: Context) -> RehearsedPredictions:
     other = np.array([row.tobytes() not in seen for row in reference.embeddings.astype(HALF)])
     if other.sum() < count:
         raise RemedyNotApplicable(f"needs a reference with {count} rows of other images")
-    rest = Reference(reference.embeddings[other], reference.probabilities[other], known[other])
+    rest = Reference(reference.embeddings[other], reference.probabilities[other], reference_labels[other])
     changed = [(rehearsal, *_predict(model, images)) for rehearsal, images in rehearsed_images(pixels)]
-    return RehearsedPredictions(labels, unchanged, changed, np.arange(total) < count, rest, known[other])
+    return RehearsedPredictions(labels, unchanged, changed, np.arange(total) < count, rest, reference_labels[other])
 
 
 def _predict(model: Model, pixels: NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:

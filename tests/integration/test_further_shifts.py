@@ -203,6 +203,6 @@ def test_every_state_without_a_watch_for_further_shifts_is_in_the_metrics_the_pa
     assert values in states
     html = {"Accept": "text/html"}
     for page in ("/", seeded.alert):
-        shown = client.get(page, headers=html).text
-        assert ("further shift" in shown) == (text is not None)
-        assert text is None or text in shown
+        html_text = client.get(page, headers=html).text
+        assert ("further shift" in html_text) == (text is not None)
+        assert text is None or text in html_text

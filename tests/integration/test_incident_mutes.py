@@ -19,7 +19,7 @@ def test_a_muted_incident_sends_its_end_and_a_rise_of_severity_only(incident: Ca
     one.change("severity", severity="ticket")
     one.resolve()
     one.work_until_done()
-    assert [number for _, number in one.taken] == [1, 3, 5]
+    assert [number for _, number in one.received_events] == [1, 3, 5]
     assert one.outcomes == ["delivered", "muted", "delivered", "muted", "delivered"]
 
 
@@ -28,7 +28,7 @@ def test_a_mute_holds_back_what_waits_for_its_receiver(incident: Callable[..., I
     work_until(one.engine, one.url, lambda: len(one.hook.requests) == 1)
     one.mute(NOW + HOUR)
     one.work_until_done()
-    assert one.taken == []
+    assert one.received_events == []
     assert one.outcomes == ["muted"]
 
 
@@ -40,7 +40,7 @@ def test_muted_events_are_sent_when_the_mute_is_undone(incident: Callable[..., I
     one.change("kind", kind="label")
     one.mute(NOW)
     one.work_until_done()
-    assert one.taken == [("drift.firing", 1), ("drift.changed", 3)]
+    assert one.received_events == [("drift.firing", 1), ("drift.changed", 3)]
     assert one.row.muted_until is None
     assert [entry["event"] for entry in one.row.history][-1] == "unmuted"
 

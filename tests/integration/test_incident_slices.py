@@ -48,7 +48,7 @@ def test_an_incident_of_a_slice_that_ends_with_that_of_its_model_stays_silent(
     whole.resolve()
     whole.work_until_done()
     assert part.outcomes == ["muted", "muted"]
-    assert whole.taken == [("drift.resolved", 2)]
+    assert whole.received_events == [("drift.resolved", 2)]
 
 
 def test_an_incident_of_a_slice_alone_is_delivered(incident: Callable[..., Incident], camera: int) -> None:

@@ -27,7 +27,7 @@ def test_the_events_of_an_incident_have_one_id_and_rising_numbers(incident: Call
     assert one.change(kind="label", certainty="sure", report=REPORT | {"summary": "Classes moved"})
     assert one.resolve()
     one.work_until_done()
-    assert one.taken[-1] == ("drift.resolved", 3)
+    assert one.received_events[-1] == ("drift.resolved", 3)
     last = json.loads(one.hook.requests[-1][1])["data"]
     assert (last["alert_id"], last["kind"], last["resolution"]) == (str(one.id), "label", "recovered")
     assert [entry["event"] for entry in one.row.history] == ["drift.firing", "drift.changed", "drift.resolved"]
@@ -50,7 +50,7 @@ def test_nothing_is_delivered_after_the_end_while_a_receiver_comes_back(incident
     work_until(one.engine, one.url, lambda: len(one.hook.requests) >= 1)
     one.resolve()
     one.work_until_done()
-    assert one.taken == [("drift.resolved", 2)]
+    assert one.received_events == [("drift.resolved", 2)]
     assert one.outcomes == ["superseded", "delivered"]
 
 
@@ -60,7 +60,7 @@ def test_events_that_wait_for_a_receiver_arrive_in_order(incident: Callable[...,
     one.change("certainty", certainty="likely")
     one.change("kind", kind="both")
     one.work_until_done()
-    assert one.taken == [("drift.firing", 1), ("drift.changed", 3)]
+    assert one.received_events == [("drift.firing", 1), ("drift.changed", 3)]
     assert one.outcomes == ["delivered", "superseded", "delivered"]
 
 
@@ -73,7 +73,7 @@ def test_a_slow_receiver_does_not_get_the_second_event_before_the_first(incident
         first, second = connection.execute(text("SELECT lock FROM procrastinate_jobs")).scalars()
     assert first == second
     one.work_until_done()
-    assert one.taken == [("drift.firing", 1), ("drift.changed", 2)]
+    assert one.received_events == [("drift.firing", 1), ("drift.changed", 2)]
 
 
 def test_an_incident_that_has_ended_neither_changes_nor_ends_again(incident: Callable[..., Incident]) -> None:
@@ -95,7 +95,7 @@ def test_an_incident_that_comes_back_fires_under_its_id(incident: Callable[..., 
         assert one.alerts.reopen(connection, one.id, NOW)
         assert not one.alerts.reopen(connection, one.id, NOW)
     one.work_until_done()
-    assert one.taken == [("drift.firing", 1), ("drift.resolved", 2), ("drift.firing", 3)]
+    assert one.received_events == [("drift.firing", 1), ("drift.resolved", 2), ("drift.firing", 3)]
     row = one.row
     assert (row.state, row.reopened, row.resolution, row.acknowledged_at) == ("firing", 1, None, None)
 

@@ -16,9 +16,9 @@ from tidemark.store import references, self_tests
 
 @pytest.fixture
 def installation(engine: Engine, url: str) -> Installation:
-    made = Installation(engine, url)
-    made.forget_calibrations()
-    return made
+    installation = Installation(engine, url)
+    installation.forget_calibrations()
+    return installation
 
 
 def row(installation: Installation) -> self_tests.SelfTestRow:

@@ -22,11 +22,11 @@ PLANTED: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
 
 @pytest.fixture(params=["digits", "given"])
 def world(request: pytest.FixtureRequest) -> World:
-    found: World = request.getfixturevalue(request.param)
-    return found
+    value: World = request.getfixturevalue(request.param)
+    return value
 
 
-def told(remedy: RemedyResult) -> Any:
+def improvement_of(remedy: RemedyResult) -> Any:
     return next(
         improvement
         for improvement in remedy.improvements
@@ -40,13 +40,13 @@ def test_augmentation_finds_what_was_planted_and_regains_a_third(world: World, n
     shift, magnitude = PLANTED[name]
     sample, labels = world.span(lambda images: shift(images, magnitude))
     remedy = augmentation(world.context(sample, tmp_path, labels))
-    found = {
+    ranges = {
         one["name"]: (one["low"], one["high"]) for one in cast("AugmentationDetails", remedy.details)["operations"]
     }
-    assert found[name][0] <= magnitude <= found[name][1]
-    improvement = told(remedy)
+    assert ranges[name][0] <= magnitude <= ranges[name][1]
+    improvement = improvement_of(remedy)
     clean = (see(world.bundle, world.fresh[0][:ROWS]).probabilities.argmax(axis=1) == labels).mean()
-    print(f"{name}: {clean:.3f} → {improvement.before:.3f} → {improvement.after:.3f}, ranges {found}")
+    print(f"{name}: {clean:.3f} → {improvement.before:.3f} → {improvement.after:.3f}, ranges {ranges}")
     assert improvement.amount >= 0.3 * (clean - improvement.before)
     assert improvement.is_significant
 
@@ -63,13 +63,13 @@ def test_a_turn_of_25_degrees_is_recovered_or_reported_to_be_beyond_reach(world:
         makers.append(domain_adversarial)
     remedies = [make(world.context(sample, tmp_path, labels)) for make in makers]
     for remedy in remedies:
-        improvement = told(remedy)
+        improvement = improvement_of(remedy)
         print(
             f"{remedy.name}: {improvement.before:.3f} {improvement.amount:+.3f} "
             f"[{improvement.low:+.3f}, {improvement.high:+.3f}]"
         )
         assert remedy.exported == improvement.is_significant
-    assert any(told(remedy).is_significant for remedy in remedies)
+    assert any(improvement_of(remedy).is_significant for remedy in remedies)
 
 
 @pytest.mark.slow

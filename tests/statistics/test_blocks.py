@@ -27,8 +27,8 @@ def test_block_length_of_an_autoregression_is_near_its_optimum() -> None:
     g = 2 * rho / (1 - rho) ** 2
     long_run = (1 + rho) / (1 - rho)
     optimum = (2 * g**2 / (2 * long_run**2)) ** (1 / 3) * n ** (1 / 3)
-    found = np.median([block_length(autoregressive(rho, n, np.random.default_rng(s))) for s in range(7)])
-    assert found == pytest.approx(optimum, rel=0.4)
+    length = np.median([block_length(autoregressive(rho, n, np.random.default_rng(s))) for s in range(7)])
+    assert length == pytest.approx(optimum, rel=0.4)
 
 
 def test_blocks_are_runs_of_the_series() -> None:

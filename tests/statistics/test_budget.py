@@ -49,6 +49,6 @@ def test_a_model_with_slices_keeps_its_expected_run_time(references: int) -> Non
                 if detector.drift_detected:
                     detector.reset()
     expected = references * total * DETECTOR_SHARE / asked
-    for found, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
+    for run_time, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
         low, high = expected * share / 1.5, expected * share / 0.8
-        assert stats.poisson.ppf(0.005, low) <= found <= stats.poisson.ppf(0.995, high), (whole, of_slices)
+        assert stats.poisson.ppf(0.005, low) <= run_time <= stats.poisson.ppf(0.995, high), (whole, of_slices)

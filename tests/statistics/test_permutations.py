@@ -80,8 +80,8 @@ def test_random_features_estimate_the_kernel_mean_discrepancy() -> None:
 def test_witness_and_nearest_row_agree_with_direct_recomputation(pooled: Any) -> None:
     x, y = pooled
     witnesses = witness_function(x, y, 4.0)
-    cross, own = rbf_kernel(x, y, 1 / 4.0), rbf_kernel(y, y, 1 / 4.0)
-    expected = cross.mean(axis=0) - (own.sum(axis=1) - 1) / (len(y) - 1)
+    cross, within = rbf_kernel(x, y, 1 / 4.0), rbf_kernel(y, y, 1 / 4.0)
+    expected = cross.mean(axis=0) - (within.sum(axis=1) - 1) / (len(y) - 1)
     np.testing.assert_allclose(witnesses.values, expected, atol=1e-5)
     assert (witnesses.nearest == cross.argmax(axis=0)).all()
     np.testing.assert_allclose(witnesses.similarity, cross.max(axis=0), rtol=1e-4)

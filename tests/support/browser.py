@@ -90,10 +90,14 @@ class Page:
         self._call("Input.dispatchKeyEvent", type="keyDown", **named, **text)
         self._call("Input.dispatchKeyEvent", type="keyUp", **named)
 
-    def offline(self, away: bool) -> None:
-        """Cut or mend the network."""
+    def offline(self, enabled: bool) -> None:
+        """Cut or restore the network."""
         self._call(
-            "Network.emulateNetworkConditions", offline=away, latency=0, downloadThroughput=-1, uploadThroughput=-1
+            "Network.emulateNetworkConditions",
+            offline=enabled,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
         )
 
     def screenshot(self, path: Path) -> None:

@@ -54,7 +54,7 @@ class Incident:
             return [sent.outcome for sent in deliveries.of_alerts(connection, [self.id])]
 
     @property
-    def taken(self) -> list[tuple[str, int]]:
+    def received_events(self) -> list[tuple[str, int]]:
         """The type and number of each event that the receiver accepted."""
         bodies = [json.loads(body) for _, body in self.hook.accepted]
         return [(body["type"], body["data"]["sequence"]) for body in bodies]

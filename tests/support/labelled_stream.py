@@ -77,13 +77,13 @@ class LabelledStream:
         self.state = replace(self.state, incident=replace(self.state.incident, resolved_at=self.now))
 
     def label(
-        self, count: int, wrong: float = 0.0, until: type | None = None, batch: int = 10, **given: Any
+        self, count: int, wrong: float = 0.0, until: type | None = None, batch: int = 10, **options: Any
     ) -> int | None:
         """Send labels back, of which a share is changed; return after how many an event of a type came, or None."""
         for first in range(0, count, batch):
             probabilities, labels = answers(batch, self.rng)
             labels = np.where(self.rng.random(batch) < wrong, (labels + 1) % CLASSES, labels)
-            self.send(probabilities, labels, **given)
+            self.send(probabilities, labels, **options)
             if until is not None and self.of(until):
                 return first + batch
         return None
@@ -135,8 +135,8 @@ class LabelledStream:
         }
         return [names[type(event)](event) for event in self.events if type(event) in names]
 
-    def _step(self, given: StreamInput) -> Any:
-        transition = advance_stream(self.state, given, self.prepared, self.settings, Pace(), self.now)
+    def _step(self, stream_input: StreamInput) -> Any:
+        transition = advance_stream(self.state, stream_input, self.prepared, self.settings, Pace(), self.now)
         self.state = transition.state
         self.events += transition.events
         return transition

@@ -30,8 +30,8 @@ class Desk:
 
     def log(self, count: int, pictures: bool = True) -> None:
         values = arrays(count)
-        shown = [PICTURE] * count if pictures else None
-        batch = logged(STREAM, new_ids(count), values["probabilities"], values["embeddings"], thumbnails=shown)
+        thumbnails = [PICTURE] * count if pictures else None
+        batch = logged(STREAM, new_ids(count), values["probabilities"], values["embeddings"], thumbnails=thumbnails)
         with self.engine.begin() as connection:
             write(connection, batch)
         self.predicted |= {str(key): CLASSES[label] for key, label in zip(batch.uuids, batch.labels, strict=True)}

@@ -33,7 +33,7 @@ class World:
     arrays: dict[str, Any]
     rng: np.random.Generator
 
-    def log(self, labels: np.ndarray, told: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def log(self, labels: np.ndarray, answers: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Log predictions of an image of each class, and what was told of them where it is no -1; return the images
         and what the model said."""
         images = self.fresh(labels, self.rng)
@@ -44,7 +44,11 @@ class World:
             items = [
                 FeedbackRow(key, models.ids(connection)[self.stream], int(label), int(predicted), p.tobytes())
                 for key, predicted, p, label in zip(
-                    batch.uuids, batch.labels, probabilities, [] if told is None else told, strict=told is not None
+                    batch.uuids,
+                    batch.labels,
+                    probabilities,
+                    [] if answers is None else answers,
+                    strict=answers is not None,
                 )
                 if label >= 0
             ]

@@ -42,7 +42,7 @@ def guarded(postgres: OwnPostgres, url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
+def occupied_port() -> Iterator[int]:
     """A port that somebody listens on."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -83,10 +83,10 @@ def test_an_unwritable_data_folder(url: str, assets: Assets, tmp_path: Path) -> 
     refused(tidemark("migrate", DATA_DIR=file / "data"), "TIDEMARK_DATA_DIR", str(file))
 
 
-def test_a_port_in_use(url: str, assets: Assets, tmp_path: Path, taken: int) -> None:
-    words = ["--bundle", assets.bundles[0], "--port", taken]
+def test_a_port_in_use(url: str, assets: Assets, tmp_path: Path, occupied_port: int) -> None:
+    words = ["--bundle", assets.bundles[0], "--port", occupied_port]
     result = tidemark("serve", *words, DATABASE_URL=url, DATA_DIR=tmp_path)
-    refused(result, f"127.0.0.1:{taken}", "in use", "try another --port")
+    refused(result, f"127.0.0.1:{occupied_port}", "in use", "try another --port")
 
 
 def test_a_bundle_that_is_missing(url: str, tmp_path: Path) -> None:

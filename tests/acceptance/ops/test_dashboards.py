@@ -70,14 +70,14 @@ def test_everything_asks_the_datasource_that_the_reader_chooses(board: dict[str,
 
 @BOARDS
 def test_panels_do_not_overlap(board: dict[str, Any]) -> None:
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         place = panel["gridPos"]
         columns = range(place["x"], place["x"] + place["w"])
         cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
         assert columns.stop <= COLUMNS
-        assert not cells & taken
-        taken |= cells
+        assert not cells & occupied
+        occupied |= cells
 
 
 @BOARDS

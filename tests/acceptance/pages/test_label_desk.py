@@ -54,7 +54,7 @@ def start(live: Live, page: Page) -> None:
     page.until("document.querySelector('.queue li:not([hidden])') !== null")
 
 
-def shown(page: Page) -> str:
+def visible_text(page: Page) -> str:
     """Return the id of the prediction that the page shows."""
     return str(page.run("document.querySelector('.queue li:not([hidden])').dataset.id"))
 
@@ -90,10 +90,10 @@ def test_fifty_images_are_labelled_with_keys(live: Live, page: Page, truth: dict
     page.show(width, "light")
     start(live, page)
     for number in range(50):
-        key = shown(page)
+        key = visible_text(page)
         page.press(truth[key])
         if number < 49:
-            assert shown(page) != key
+            assert visible_text(page) != key
     page.until("document.getElementById('progress')?.textContent.includes('on 50 labels')")
     page.until("document.readyState == 'complete' && document.querySelector('.queue li:not([hidden])') !== null")
     stored = labels(live)
@@ -113,18 +113,18 @@ def test_fifty_images_are_labelled_with_keys(live: Live, page: Page, truth: dict
 def test_undo_changes_the_last_label_and_a_skip_stores_none(live: Live, page: Page, truth: dict[str, str]) -> None:
     page.show(1280, "light")
     start(live, page)
-    first = shown(page)
+    first = visible_text(page)
     page.press("3")
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
-    second = shown(page)
+    second = visible_text(page)
     page.press("Backspace")
-    assert shown(page) == first
+    assert visible_text(page) == first
     assert page.run("document.querySelector('button[aria-pressed=true]').value") == "3"
     page.press("5")
-    assert shown(page) == second
+    assert visible_text(page) == second
     page.press(".")
     page.until(f"document.querySelector('.queue li:not([hidden])').dataset.id != '{second}'")
-    page.press(truth[shown(page)])
+    page.press(truth[visible_text(page)])
     page.until("document.getElementById('progress').textContent.includes('on 2 labels')")
     stored = labels(live)
     assert (stored[first], stored[second]) == (5, None)
@@ -135,10 +135,10 @@ def test_undo_changes_the_last_label_and_a_skip_stores_none(live: Live, page: Pa
 def test_a_click_labels_and_keys_can_be_switched_off(live: Live, page: Page, truth: dict[str, str]) -> None:
     page.show(360, "light")
     start(live, page)
-    first = shown(page)
+    first = visible_text(page)
     page.run("document.getElementById('keys').click()")
     page.press("3")
-    assert shown(page) == first
+    assert visible_text(page) == first
     page.run("document.querySelector('button[value=\"4\"]').click()")
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
     assert labels(live)[first] == 4
@@ -149,12 +149,12 @@ def test_the_desk_says_that_an_answer_was_not_stored_and_stays_there(
 ) -> None:
     page.show(360, "light")
     start(live, page)
-    first = shown(page)
+    first = visible_text(page)
     page.offline(True)
     page.press("3")
     page.until("!document.getElementById('failure').hidden")
     page.offline(False)
-    assert shown(page) == first
+    assert visible_text(page) == first
     page.press("3")
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
     assert page.run("document.getElementById('failure').hidden")
@@ -163,12 +163,12 @@ def test_the_desk_says_that_an_answer_was_not_stored_and_stays_there(
 def test_the_last_label_can_be_changed_later(live: Live, page: Page, truth: dict[str, str]) -> None:
     page.show(360, "light")
     start(live, page)
-    first = shown(page)
+    first = visible_text(page)
     page.press("3")
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
     page.open(f"{live.url}/label?stream={STREAM}")
     page.follow("#last")
-    assert shown(page) == first
+    assert visible_text(page) == first
     assert "labelled 3" in page.run("document.querySelector('.queue').textContent")
     page.press("8")
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")

@@ -160,10 +160,10 @@ def test_class_weights_are_files_and_code(world: World, tmp_path: Path) -> None:
     assert ast.literal_eval(call) == listed
     [literal] = re.findall(r"class_weight = (.*)", entry["code"]["Keras"])
     assert list(ast.literal_eval(literal).values()) == listed
-    taken = json.loads((tmp_path / "out" / "resample.json").read_text())
-    assert taken["of"] == str(world.images)
+    resample = json.loads((tmp_path / "out" / "resample.json").read_text())
+    assert resample["of"] == str(world.images)
     with np.load(world.images) as archive:
-        redrawn = np.bincount(archive["labels"][taken["take"]], minlength=10) / len(archive["labels"])
+        redrawn = np.bincount(archive["labels"][resample["take"]], minlength=10) / len(archive["labels"])
     estimated = np.array([row["estimated"] for row in entry["details"]["proportions"]])
     np.testing.assert_allclose(redrawn, estimated / estimated.sum(), atol=2e-3)
 

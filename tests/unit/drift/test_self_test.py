@@ -54,9 +54,9 @@ def test_a_detector_whose_scores_are_broken_fails(
 
 def test_a_detector_that_always_alarms_fails(calibration: Mapping[str, Any]) -> None:
     def alarming() -> StreamDetector:
-        made = StreamDetector(REFERENCE, calibration=calibration)
-        made.threshold = -1.0
-        return made
+        detector = StreamDetector(REFERENCE, calibration=calibration)
+        detector.threshold = -1.0
+        return detector
 
     result = self_test(alarming, REFERENCE)
     assert result.delay is None

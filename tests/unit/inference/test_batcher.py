@@ -1,22 +1,14 @@
+"""Batches: what runs together, in which order, in the event loop or in a thread, and whom an error reaches."""
+
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from tests.support.batches import Clock, Recorder, drive, in_thread
 from tests.support.wait import PATIENCE
 from tidemark.inference.batcher import Batcher, TooLate
-
-
-class Clock:
-    """The batcher's clock, which stands still unless a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)
@@ -26,40 +18,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("tidemark.inference.batcher.time", clock)
     monkeypatch.setattr("tidemark.inference.batcher.working_time", clock.monotonic)
     return clock
-
-
-class Recorder:
-    """Doubles numbers, remembers the batches, and can be held up."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.free = threading.Event()
-        self.free.set()
-        self.begun = threading.Event()
-
-    def __call__(self, items: list[int]) -> Sequence[int]:
-        self.batches.append(items)
-        self.begun.set()
-        assert self.free.wait(PATIENCE)
-        if 13 in items:
-            raise ValueError("unlucky")
-        return [2 * item for item in items]
-
-    async def held(self) -> None:
-        await asyncio.to_thread(self.begun.wait, PATIENCE)
-
-
-def in_thread(run: Recorder, **parameters: Any) -> Batcher[int, int]:
-    """Return a batcher that has found its batches to take long."""
-    batcher = Batcher(run, **parameters)
-    batcher._start_thread()
-    return batcher
-
-
-def drive(scenario: Callable[[Recorder], Coroutine[Any, Any, None]]) -> Recorder:
-    run = Recorder()
-    asyncio.run(scenario(run))
-    return run
 
 
 def test_an_idle_batcher_runs_an_item_at_once() -> None:
@@ -77,7 +35,7 @@ def test_what_arrives_during_a_run_makes_the_next_batches() -> None:
         batcher = in_thread(run, max_batch=4)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
-        await run.held()
+        await run.until_begun()
         rest = [asyncio.create_task(batcher.submit(item)) for item in range(1, 7)]
         await asyncio.sleep(0)
         run.free.set()
@@ -93,7 +51,7 @@ def test_a_batch_holds_as_much_as_there_is_room_for_and_a_larger_item_is_run_alo
         batcher = in_thread(run, max_batch=4)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
-        await run.held()
+        await run.until_begun()
         sizes = {1: 2, 2: 2, 3: 3, 4: 2, 5: 9, 6: 1}
         rest = [asyncio.create_task(batcher.submit(item, size)) for item, size in sizes.items()]
         await asyncio.sleep(0)
@@ -122,7 +80,7 @@ def test_an_error_reaches_its_own_batch_only() -> None:
         batcher = in_thread(run, max_batch=2)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
-        await run.held()
+        await run.until_begun()
         rest = [asyncio.create_task(batcher.submit(item)) for item in (12, 13, 14, 15)]
         await asyncio.sleep(0)
         run.free.set()
@@ -159,7 +117,7 @@ def test_what_waited_too_long_is_not_run(clock: Clock) -> None:
         batcher = in_thread(run, max_batch=1, queue_timeout=30)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(1))
-        await run.held()
+        await run.until_begun()
         late = asyncio.create_task(batcher.submit(2))
         await asyncio.sleep(0)
         clock.now += 31
@@ -178,15 +136,15 @@ def test_the_item_of_a_caller_that_gives_up_is_not_run_and_the_others_are() -> N
         batcher = in_thread(run)
         run.free.clear()
         first = asyncio.create_task(batcher.submit(0))
-        await run.held()
-        gone, stays = asyncio.create_task(batcher.submit(1)), asyncio.create_task(batcher.submit(2))
+        await run.until_begun()
+        cancelled_task, stays = asyncio.create_task(batcher.submit(1)), asyncio.create_task(batcher.submit(2))
         await asyncio.sleep(0)
-        gone.cancel()
+        cancelled_task.cancel()
         first.cancel()
         await asyncio.sleep(0)
         run.free.set()
         assert await stays == 4
-        assert gone.cancelled()
+        assert cancelled_task.cancelled()
         assert first.cancelled()
         await batcher.close()
 
@@ -197,12 +155,12 @@ def test_a_thread_whose_items_are_all_cancelled_waits_for_the_next_one() -> None
     async def scenario(run: Recorder) -> None:
         batcher = Batcher(run, wait_ms=50)
         with batcher._changed:  # the thread cannot take the item before it is taken back
-            gone = asyncio.create_task(batcher.submit(1))
+            cancelled_task = asyncio.create_task(batcher.submit(1))
             await asyncio.sleep(0)
-            gone.cancel()
+            cancelled_task.cancel()
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
-            await gone
+            await cancelled_task
         assert await batcher.submit(2) == 4
         await batcher.close()
 

@@ -146,13 +146,13 @@ def test_an_input_that_is_no_image(make_graph: Make, tmp_path: Path, image: tupl
         init_bundle(model, tmp_path / "bundle")
 
 
-@pytest.mark.parametrize(("side", "found"), [(64, 64), (28, 28)])
+@pytest.mark.parametrize(("side", "expected_side"), [(64, 64), (28, 28)])
 def test_a_free_size_is_the_one_with_which_the_model_runs(
-    make_graph: Make, weights: Weights, tmp_path: Path, side: int, found: int
+    make_graph: Make, weights: Weights, tmp_path: Path, side: int, expected_side: int
 ) -> None:
     nodes: Nodes = [("Flatten", ["image"], ["flat"], {}), ("Gemm", ["flat", "w"], ["logits"], {})]
     model = make_graph(nodes, {"w": weights(side**2, 4)}, ["logits"], image=("N", 1, "H", "W"))
-    assert init_bundle(model, tmp_path / "bundle").input.size == (found, found)
+    assert init_bundle(model, tmp_path / "bundle").input.size == (expected_side, expected_side)
 
 
 def test_a_free_size_that_does_not_matter_is_224(make_graph: Make, weights: Weights, tmp_path: Path) -> None:

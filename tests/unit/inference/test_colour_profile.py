@@ -18,8 +18,8 @@ RAMP = np.stack(np.broadcast_arrays(*np.ogrid[0:256:16, 0:256:16], 128), axis=-1
 
 def profile(gamma: float) -> bytes:
     """Return a profile with sRGB's primaries and another tone curve: the description of the profile, `gamma`."""
-    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    data = bytearray(made.tobytes())
+    profile_of_srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    data = bytearray(profile_of_srgb.tobytes())
     count = int.from_bytes(data[128:132], "big")
     for entry in range(132, 132 + 12 * count, 12):
         name, offset = bytes(data[entry : entry + 4]), int.from_bytes(data[entry + 4 : entry + 8], "big")
@@ -45,9 +45,9 @@ def linear(pixels: np.ndarray) -> np.ndarray:
 
 
 def test_a_profile_s_colours_are_brought_to_srgb() -> None:
-    found = decode(encoded(RAMP, icc_profile=profile(1.0)), SPEC, 10**6).pixels
-    np.testing.assert_allclose(found, linear(RAMP), atol=2)
-    assert np.abs(found.astype(int) - RAMP).max() > 50
+    decoded = decode(encoded(RAMP, icc_profile=profile(1.0)), SPEC, 10**6).pixels
+    np.testing.assert_allclose(decoded, linear(RAMP), atol=2)
+    assert np.abs(decoded.astype(int) - RAMP).max() > 50
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_profile_s_colours_are_brought_to_srgb() -> None:
     ],
 )
 def test_a_profile_that_changes_nothing_or_cannot_be_used_leaves_the_pixels(icc: bytes) -> None:
-    found = decode(encoded(RAMP, "TIFF", icc_profile=icc), SPEC, 10**6).pixels
-    np.testing.assert_array_equal(found, RAMP)
+    decoded = decode(encoded(RAMP, "TIFF", icc_profile=icc), SPEC, 10**6).pixels
+    np.testing.assert_array_equal(decoded, RAMP)
 
 
 @pytest.mark.parametrize(("mode", "result"), [("RGB", "RGB"), ("RGBA", "RGBA"), ("P", "RGB")])
@@ -93,9 +93,9 @@ def heic() -> Callable[..., bytes]:
 
 def test_heic_is_read_with_the_bounds_of_other_formats(heic: Callable[..., bytes]) -> None:
     data = heic(np.repeat(np.repeat(RAMP, 8, axis=0), 8, axis=1))
-    found = decode(data, SPEC, 128 * 128)
-    assert (found.width, found.height) == (128, 128)
-    np.testing.assert_allclose(found.pixels, RAMP, atol=12)
+    decoded = decode(data, SPEC, 128 * 128)
+    assert (decoded.width, decoded.height) == (128, 128)
+    np.testing.assert_allclose(decoded.pixels, RAMP, atol=12)
     with pytest.raises(TooManyPixels, match="128x128 pixels, at most 16383"):
         decode(data, SPEC, 128 * 128 - 1)
     for length in (24, 200, len(data) // 2, len(data) - 1):

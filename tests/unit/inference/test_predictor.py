@@ -146,7 +146,7 @@ def test_tensors_are_predicted_as_the_pixels_they_stand_for(
         predictor = predictor_of(bundle, threads=1)
         raw = pixels.transpose(0, 3, 1, 2)
         tensor = predictor._model.prepared(pixels)
-        answer = [await predictor.predict_tensor(given, {}) for given in (raw, tensor)]
+        answer = [await predictor.predict_tensor(values, {}) for values in (raw, tensor)]
         await predictor.close()
         return answer
 
@@ -163,9 +163,9 @@ def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> No
 
     async def scenario() -> Predictions:
         predictor = predictor_of(bundle, threads=1)
-        found = await predictor.predict_tensor(tensor, {})
+        predictions = await predictor.predict_tensor(tensor, {})
         await predictor.close()
-        return found
+        return predictions
 
     np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0])
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.watched_stream import WORLD, Stream, restored, short_reference
+from tests.support.watched_stream import WORLD, Stream, restored
 from tidemark.monitor import further_shift_watch, further_shifts
 from tidemark.monitor.events import AlertChanged, AlertFired
 from tidemark.monitor.further_shift_watch import FurtherShiftInput, FurtherShiftWatch, PreparationFailure
@@ -17,11 +17,6 @@ from tidemark.store.further_shift_status import FurtherShiftStatus
 from tidemark.store.stream_status import StreamStatus
 
 MINUTE = dt.timedelta(minutes=1)
-
-
-@pytest.fixture(scope="module")
-def prepared() -> PreparedReference:
-    return short_reference()
 
 
 def alerted(prepared: PreparedReference) -> Stream:

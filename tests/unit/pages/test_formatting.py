@@ -46,10 +46,10 @@ def test_numbers_are_never_minus_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"), [(68.4, "68.4 predictions a second"), (0.5, "30.0 predictions a minute"), (1e-5, "0.9")]
+    ("rate", "text"), [(68.4, "68.4 predictions a second"), (0.5, "30.0 predictions a minute"), (1e-5, "0.9")]
 )
-def test_rate_in_a_unit_that_fits(rate: float, said: str) -> None:
-    assert prediction_rate(rate).startswith(said)
+def test_rate_in_a_unit_that_fits(rate: float, text: str) -> None:
+    assert prediction_rate(rate).startswith(text)
 
 
 def test_lag_tells_when_the_monitor_seems_to_have_ended() -> None:

@@ -39,8 +39,8 @@ def improvement(metric: str, amount: float, estimated: bool) -> Improvement:
 
 
 def test_few_labels_leave_the_loss_to_the_window_report() -> None:
-    given, _ = context(labelled=49)
-    loss, performance = accuracy_loss(given), given.report.performance
+    remedy_context, _ = context(labelled=49)
+    loss, performance = accuracy_loss(remedy_context), remedy_context.report.performance
     assert loss is not None
     assert performance is not None
     assert loss.method == performance.method
@@ -49,8 +49,8 @@ def test_few_labels_leave_the_loss_to_the_window_report() -> None:
 
 
 def test_fifty_labels_measure_the_loss() -> None:
-    given, hits = context(labelled=50)
-    loss, performance = accuracy_loss(given), given.report.performance
+    remedy_context, hits = context(labelled=50)
+    loss, performance = accuracy_loss(remedy_context), remedy_context.report.performance
     assert loss is not None
     assert performance is not None
     assert loss.method == "labels"
@@ -59,8 +59,8 @@ def test_fifty_labels_measure_the_loss() -> None:
 
 
 def test_a_reference_without_labels_has_no_accuracy_to_lose() -> None:
-    given, _ = context(labelled=100, has_reference_labels=False)
-    assert accuracy_loss(given) is None
+    remedy_context, _ = context(labelled=100, has_reference_labels=False)
+    assert accuracy_loss(remedy_context) is None
     assert str(accuracy_balance(None, [])) == ""
     assert accuracy_balance(None, []).to_dict() == {"lost": None, "regained": None}
 

@@ -38,8 +38,8 @@ def test_it_minimises_the_weighted_loss_with_its_penalty() -> None:
 
     def objective(candidate: Head) -> float:
         logs = special.log_softmax(candidate.scores(embeddings), axis=1)[np.arange(200), labels]
-        away = np.vstack([candidate.weights * deviation[:, None], candidate.offsets + mean @ candidate.weights])
-        return float(-np.average(logs, weights=weights) + 0.05 * (away**2).sum())
+        change = np.vstack([candidate.weights * deviation[:, None], candidate.offsets + mean @ candidate.weights])
+        return float(-np.average(logs, weights=weights) + 0.05 * (change**2).sum())
 
     least = objective(head)
     for seed in range(20):
