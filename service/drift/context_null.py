@@ -10,6 +10,7 @@ from .context import ContextModel
 from .fitted_statistics import FittedStatistics
 from .permutations import Contrasts
 from .prediction_views import PredictionViews
+from .samples import Sample
 from .statistic import Statistic, Values, joined_values
 from .types import Float32Array, FloatArray, IntArray
 
@@ -141,3 +142,10 @@ def _series(calm: PredictionViews) -> Float32Array:
         parts.append(calm.properties[:, :MAX_SERIES_COLUMNS])
     series = np.hstack(parts)
     return np.asarray(series / np.maximum(series.std(axis=0), np.float32(1e-6)), dtype=np.float32)
+
+
+class CalmTraffic(NamedTuple):
+    """Calm traffic with its covariates, and the null distribution of windows that are compared with it."""
+
+    calm: Sample
+    null: ContextNull

@@ -83,6 +83,12 @@ class Outcome:
         """The p-value of all tests together."""
         return combination.combined(self.table(tuple(self.values)))
 
+    def p_value_with(self, repeats: Repeats, level: float) -> float:
+        """Return the p-value of the tests, or of the repeats if these alone are unusual at `level`."""
+        if self.p_value <= level or not repeats.unusual(level):
+            return self.p_value
+        return max(repeats.p_value, self.floor)
+
     @property
     def evidence(self) -> float:
         """Minus the logarithm of the p-value in nats, extrapolated if the p-value is at its floor."""

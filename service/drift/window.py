@@ -2,14 +2,13 @@
 
 import zlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .calm_null import CalmNull, null_of_baseline, smallest_calm
 from .context import check_context
-from .context_null import ContextNull
+from .context_null import CalmTraffic, ContextNull
 from .diagnosis import diagnose
 from .fitted_reference import FittedReference
 from .fitted_statistics import FittedStatistics
@@ -17,7 +16,6 @@ from .permutations import Contrasts
 from .reference import Reference
 from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
-from .samples import Sample
 from .tested_window import NormalTraffic, Outcome, TestedWindow, families_of
 from .types import FloatArray
 from .window_report import build_report, build_untested_report
@@ -27,13 +25,6 @@ MAX_WINDOW_ROWS = 5000  # different predictions of a window that are tested; of 
 MIN_DRAWS, MAX_DRAWS = 499, 9999  # permutations of a test
 DRAWS_PER_LEVEL = 5  # permutations expected at or below the level
 BOOTSTRAP_DRAWS = 60  # resamples from which the intervals of the effects come
-
-
-class _InContext(NamedTuple):
-    """Calm traffic with its covariates, and the null distribution of windows that are compared with it."""
-
-    calm: Sample
-    null: ContextNull
 
 
 class WindowTest:
@@ -104,7 +95,7 @@ class WindowTest:
         self._draws = int(np.clip(np.ceil(DRAWS_PER_LEVEL / level) - 1, MIN_DRAWS, MAX_DRAWS))
         self._fitted = FittedReference(reference, seed)
         self._null: CalmNull | None = None
-        self._in_context: _InContext | None = None
+        self._in_context: CalmTraffic | None = None
         calm_sample = None
         if calm is not None:
             calm_sample = reference.check(calm["embeddings"], calm["probabilities"], calm.get("properties"))
@@ -114,7 +105,7 @@ class WindowTest:
             views = self._fitted.build_views(calm_sample)
             if "context" in calm:
                 covariates = check_context(calm["context"], len(calm_sample))
-                self._in_context = _InContext(calm_sample, ContextNull(views, covariates, self._draws, seed))
+                self._in_context = CalmTraffic(calm_sample, ContextNull(views, covariates, self._draws, seed))
             else:
                 self._null = CalmNull(views, len(self._fitted.views), self._draws, seed)
         elif reference.is_traffic and len(reference) >= 10 * window_size:
@@ -155,7 +146,7 @@ class WindowTest:
         repeats_unusual = window.repeats.unusual(self._level)
         diagnosis = diagnose(self._fitted, window, outcome, outcome.p_value <= self._level, repeats_unusual)
         return build_report(
-            self._fitted, window, outcome, diagnosis, self._p_value_of_finding(window, outcome), self._level
+            self._fitted, window, outcome, diagnosis, outcome.p_value_with(window.repeats, self._level), self._level
         )
 
     def p_value(
@@ -175,7 +166,7 @@ class WindowTest:
         window = self._validate(embeddings, probabilities, properties, context)
         if len(window.rows) < MIN_WINDOW:
             return build_untested_report(window, self._floor, self._level, MIN_WINDOW).p_value
-        return self._p_value_of_finding(window, self._test(window, 0))
+        return self._test(window, 0).p_value_with(window.repeats, self._level)
 
     @property
     def _floor(self) -> float:
@@ -237,9 +228,9 @@ class WindowTest:
         )
 
     def _test_in_context(
-        self, in_context: _InContext, window: TestedWindow, context: FloatArray, bootstrap_draws: int
+        self, calm_traffic: CalmTraffic, window: TestedWindow, context: FloatArray, bootstrap_draws: int
     ) -> Outcome:
-        calm, null = in_context
+        calm, null = calm_traffic
         outcome = null.evaluate(window.views, context, window.rng(use=0), bootstrap_draws)
         normal = outcome.normal
         return Outcome(
@@ -250,9 +241,3 @@ class WindowTest:
             design_effect=outcome.design_effect,
             normal=NormalTraffic(calm.rows(normal.rows), self._fitted.build_views(calm.rows(normal.rows)), normal.size),
         )
-
-    def _p_value_of_finding(self, window: TestedWindow, outcome: Outcome) -> float:
-        """Return the p-value of the tests, or of the repeats if these alone are unusual."""
-        if outcome.p_value <= self._level or not window.repeats.unusual(self._level):
-            return outcome.p_value
-        return max(window.repeats.p_value, self._floor)
