@@ -101,7 +101,7 @@ class FurtherShifts(BaseModel):
     reason: str | None = Field(description="Why the detector could not be prepared.")
 
     @classmethod
-    def of(cls, status: StreamStatus) -> Self | None:
+    def from_status(cls, status: StreamStatus) -> Self | None:
         """Return the state of a stream's status; None while no incident is open."""
         further = status.further_shifts
         if further is None:
@@ -169,7 +169,7 @@ class StreamState(BaseModel):
             feedback=status.feedback.to_json() if status.feedback else None,
             errors_only=status.errors_only,
             note=status.note,
-            further_shifts=FurtherShifts.of(status),
+            further_shifts=FurtherShifts.from_status(status),
             further_shifts_missed=status.further_shifts_missed,
             rejected=dict(row.rejected),
             windows_skipped=status.windows_skipped,
