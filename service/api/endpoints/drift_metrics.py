@@ -179,6 +179,13 @@ def _stream(
     yield from (("further_shifts_unwatched", [str(name)], float(name == state)) for name in UNWATCHED)
     if row.last_success_at:
         yield "monitor_last_success_timestamp_seconds", [], row.last_success_at.timestamp()
+    yield from _detector(status)
+    yield from _feedback(status)
+    if last:
+        yield from _window(last)
+
+
+def _detector(status: StreamStatus) -> Iterator[Sample]:
     if status.evidence is not None:
         yield "drift_evidence", [], status.evidence
     if status.threshold is not None:
@@ -186,13 +193,14 @@ def _stream(
     if status.budget is not None:
         yield "false_alarm_interval_seconds", [], status.budget.seconds
         yield "watched_share", [], status.budget.watched_share
+
+
+def _feedback(status: StreamStatus) -> Iterator[Sample]:
     if status.feedback is not None:
         yield "feedback_accuracy", [], status.feedback.accuracy
         yield "feedback_corrected", [], float(status.feedback.is_corrected)
     if status.feedback is not None or status.errors_only is not None:
         yield "feedback_errors_only", [], float(status.errors_only is not None)
-    if last:
-        yield from _window(last)
 
 
 def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:

@@ -52,22 +52,23 @@ def mistyped(value: Any, hint: Any, at: str) -> list[str]:
         return min((mistyped(value, option, at) for option in arguments), key=len)
     if origin is typing.Literal:
         return [] if value in arguments else [at]
+    if origin is not None and not isinstance(value, origin):
+        return [at]
     if origin is list:
-        if not isinstance(value, list):
-            return [at]
         return [name for n, item in enumerate(value) for name in mistyped(item, arguments[0], f"{at}[{n}]")]
     if origin is dict:
-        if not isinstance(value, dict):
-            return [at]
         return [name for key, item in value.items() for name in mistyped(item, arguments[1], f"{at}.{key}")]
-    if hint is float:
-        return [] if isinstance(value, int | float) and not isinstance(value, bool) else [at]
-    if hint in (int, str, bool, type(None)):
-        return [] if isinstance(value, hint) and isinstance(value, bool) == (hint is bool) else [at]
-    if issubclass(hint, enum.Enum):
-        return [] if value in [member.value for member in hint] else [at]
+    if hint in (int, float, str, bool, type(None)) or issubclass(hint, enum.Enum):
+        return [] if _is_scalar(value, hint) else [at]
     hints = typing.get_type_hints(type(value))
     return [name for key in hints for name in mistyped(getattr(value, key), hints[key], f"{at}.{key}")]
+
+
+def _is_scalar(value: Any, hint: type) -> bool:
+    """Tell whether a value is of a type of JSON, or one of an enumeration's values; a Boolean is no number."""
+    if issubclass(hint, enum.Enum):
+        return value in [member.value for member in hint]
+    return isinstance(value, int | float if hint is float else hint) and isinstance(value, bool) == (hint is bool)
 
 
 def test_grafana_s_schema_knows_every_field(path: Path) -> None:
