@@ -21,8 +21,8 @@ def _rolling_shutter(images: Images, share: float, _: np.random.Generator) -> Im
 
 def _ghost(images: Images, share: float, _: np.random.Generator) -> Images:
     """Add a second exposure, moved by a sixth of the width."""
-    moved = np.roll(images, images.shape[2] // 6, axis=2)
-    return _levels(images * (1 - share / 2) + moved * (share / 2))
+    exposure = np.roll(images, images.shape[2] // 6, axis=2)
+    return _levels(images * (1 - share / 2) + exposure * (share / 2))
 
 
 def _barrel(images: Images, strength: float, _: np.random.Generator) -> Images:

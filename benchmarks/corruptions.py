@@ -38,10 +38,11 @@ def _elastic(images: Images, strength: float, rng: np.random.Generator) -> Image
     grid = np.mgrid[:side, : images.shape[2]].astype(float)
     results = []
     for image in images:
-        drawn = rng.uniform(-1, 1, (2, *image.shape[:2]))
-        moved = grid + strength * side * ndimage.gaussian_filter(drawn, (0, ELASTIC_GRAIN * side, ELASTIC_GRAIN * side))
+        directions = rng.uniform(-1, 1, (2, *image.shape[:2]))
+        smooth = ndimage.gaussian_filter(directions, (0, ELASTIC_GRAIN * side, ELASTIC_GRAIN * side))
+        coordinates = grid + strength * side * smooth
         results.append(
-            _each_channel(image, partial(ndimage.map_coordinates, coordinates=moved, order=1, mode="nearest"))
+            _each_channel(image, partial(ndimage.map_coordinates, coordinates=coordinates, order=1, mode="nearest"))
         )
     return _levels(np.stack(results))
 
@@ -79,10 +80,10 @@ def _shear(images: Images, slope: float, _: np.random.Generator) -> Images:
     matrix = np.array([[1, 0], [slope, 1]])
     middle = np.array(images.shape[1:3]) / 2 - 0.5
 
-    def moved(plane: Any) -> Any:
+    def displaced(plane: Any) -> Any:
         return ndimage.affine_transform(plane, matrix, middle - matrix @ middle, order=1, mode="nearest")
 
-    return _levels(np.stack([_each_channel(image, moved) for image in images]))
+    return _levels(np.stack([_each_channel(image, displaced) for image in images]))
 
 
 def _spatter(images: Images, threshold: float, rng: np.random.Generator) -> Images:

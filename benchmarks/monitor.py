@@ -93,7 +93,7 @@ def _pace(engine: Engine, url: str, shape: Shape) -> None:
         pass
     seconds = processor_seconds(engine) - started
     with engine.connect() as connection:
-        done = processed_count(connection, model_id) - before
+        processed = processed_count(connection, model_id) - before
     again = monitor_of(engine, url, shape, **settings)
     with engine.begin() as connection:
         watch.release(connection, [target.id for target in watch.targets(connection)], monitor.id)
@@ -107,7 +107,7 @@ def _pace(engine: Engine, url: str, shape: Shape) -> None:
     shares = _shares(profile)
     rest = max(1 - sum(shares.values()), 0.0)
     cells = " | ".join(f"{shares[stage]:.0%}" for stage in STAGES)
-    print(f"| {shape.name} | {done / seconds:,.0f} | {cells} | {rest:.0%} |", flush=True)
+    print(f"| {shape.name} | {processed / seconds:,.0f} | {cells} | {rest:.0%} |", flush=True)
 
 
 def _warm_up(monitor: Monitor) -> None:

@@ -139,6 +139,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
-def given(tmp_path_factory: pytest.TempPathFactory) -> World:
+def environment_model(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The same of a model that the environment names."""
-    return world_from_environment(tmp_path_factory.mktemp("given"))
+    return world_from_environment(tmp_path_factory.mktemp("environment_model"))

@@ -65,12 +65,12 @@ def test_triton_s_client_is_answered_and_logged(port: int, bundle: Bundle, url: 
     expected = model.predict(PIXELS)[0]
     ids = []
     for datatype, values in (("FP32", model.prepared(PIXELS)), ("UINT8", RAW)):
-        for sent_as_bytes in (True, False):
-            for asked_as_bytes in (True, False):
+        for binary_input in (True, False):
+            for binary_output in (True, False):
                 tensor = http.InferInput(described["name"], list(values.shape), datatype)
-                tensor.set_data_from_numpy(values, binary_data=sent_as_bytes)
+                tensor.set_data_from_numpy(values, binary_data=binary_input)
                 outputs = [
-                    http.InferRequestedOutput(name, binary_data=asked_as_bytes) for name in ("probabilities", "label")
+                    http.InferRequestedOutput(name, binary_data=binary_output) for name in ("probabilities", "label")
                 ]
                 result = client.infer("pets", [tensor], model_version="3", outputs=outputs, request_id="42")
                 np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
@@ -126,9 +126,9 @@ def test_several_workers_answer_over_grpc_on_one_port(bundle: Bundle, tmp_path: 
             result = connected.infer("pets", [tensor])
             np.testing.assert_allclose(result.as_numpy("probabilities"), expected, rtol=1e-3, atol=1e-5)
             ids |= set(result.get_response().parameters["ids"].string_param.split(","))
-        taken = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert taken.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in taken.stderr
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in process.stderr
     assert len(ids) == 40
 
 
@@ -140,10 +140,10 @@ def grpc_is_ready(client: Any) -> bool:
 
 
 def test_a_port_for_grpc_that_is_in_use_is_an_error(bundle: Bundle, tmp_path: Path, url: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         options = ["--bundle", str(bundle.folder), "--port", str(free_port())]
         command = [sys.executable, "-m", "tidemark.cli", "serve", *options]
         environment = os.environ | {

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("short_calibrations")
 
 WORLD = World()
 MIX = np.array([0.45, 0.25, 0.1, 0.1, 0.1])
-ASKED = 5000
+RUN_TIME = 5000
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def test_an_accepted_change_is_calm_and_a_further_one_is_detected(
 ) -> None:
     rng = np.random.default_rng(1)
     baseline = reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
-    detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+    detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
     alarms = alarms_in(detector, partial(WORLD.traffic, rng=rng, **normal), 20_000)
-    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
     delays = [delay_of(detector, partial(WORLD.traffic, rng=rng, **further), limit=2000, step=10) for _ in range(5)]
     assert np.median(delays) <= 100, delays
 
@@ -57,10 +57,10 @@ def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference
     for seed in range(3):
         rng = np.random.default_rng(30 + seed)
         baseline = reference.accept(**WORLD.traffic(700, rng, move=0.45))
-        detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+        detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
         count += len(alarms_in(detector, partial(WORLD.traffic, rng=rng, move=0.45), 6000))
         delays.append(delay_of(detector, partial(WORLD.traffic, rng=rng, move=0.8), limit=2000, step=20))
-    assert count <= stats.poisson.ppf(0.995, 3 * 6000 / ASKED)
+    assert count <= stats.poisson.ppf(0.995, 3 * 6000 / RUN_TIME)
     assert max(delays) <= 200, delays
 
 
@@ -80,7 +80,7 @@ def test_without_acceptance_a_changed_mix_keeps_raising_alarms(
     reference: Reference, detector_calibration: Calibration
 ) -> None:
     rng = np.random.default_rng(3)
-    detector = StreamDetector(reference, expected_run_time=ASKED, calibration=detector_calibration)
+    detector = StreamDetector(reference, expected_run_time=RUN_TIME, calibration=detector_calibration)
     assert len(alarms_in(detector, partial(WORLD.traffic, rng=rng, prior=MIX), 5000)) == 10
 
 
@@ -114,9 +114,9 @@ def test_dependent_traffic_is_accepted_with_its_own_error(reference: Reference) 
     """Bursts of 20 of one class: the mean of 6,000 predictions is as uncertain as that of 300 independent ones."""
     rng = np.random.default_rng(6)
     baseline = reference.accept(**WORLD.bursts(6000, rng), what="all")
-    detector = StreamDetector(baseline, expected_run_time=ASKED, seed=0)
+    detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
     alarms = alarms_in(detector, partial(WORLD.bursts, rng=rng), 20_000)
-    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
 
 
 def test_what_cannot_be_accepted_is_a_clear_error(reference: Reference) -> None:

@@ -20,7 +20,7 @@ PLANTED: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {
 }
 
 
-@pytest.fixture(params=["digits", "given"])
+@pytest.fixture(params=["digits", "environment_model"])
 def world(request: pytest.FixtureRequest) -> World:
     value: World = request.getfixturevalue(request.param)
     return value

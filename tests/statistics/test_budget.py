@@ -25,10 +25,10 @@ def test_the_rates_of_all_streams_add_up_to_what_was_asked() -> None:
 @pytest.mark.parametrize("references", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_model_with_slices_keeps_its_expected_run_time(references: int) -> None:
     """A model of four unequal slices: false alarms of all five streams together in 8,000 calm predictions of each
-    reference against .8 to 1.5 of the run time asked, and those of the slices against half of them."""
+    reference against .8 to 1.5 of the expected run time, and those of the slices against half of them."""
     rng = np.random.default_rng(1)
-    asked, total, step = 1000, 8000, 500
-    settings = Settings(slice_tags=("camera",), expected_run_time=asked)
+    run_time, total, step = 1000, 8000, 500
+    settings = Settings(slice_tags=("camera",), expected_run_time=run_time)
     whole, of_slices = 0, 0
     for seed in range(references):
         reference = WORLD.reference(1500, rng)
@@ -48,7 +48,7 @@ def test_a_model_with_slices_keeps_its_expected_run_time(references: int) -> Non
             for detector in (first, *detectors):
                 if detector.drift_detected:
                     detector.reset()
-    expected = references * total * DETECTOR_SHARE / asked
-    for run_time, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
+    expected = references * total * DETECTOR_SHARE / run_time
+    for alarms, share in ((whole, 0.5), (of_slices, 0.5), (whole + of_slices, 1.0)):
         low, high = expected * share / 1.5, expected * share / 0.8
-        assert stats.poisson.ppf(0.005, low) <= run_time <= stats.poisson.ppf(0.995, high), (whole, of_slices)
+        assert stats.poisson.ppf(0.005, low) <= alarms <= stats.poisson.ppf(0.995, high), (whole, of_slices)

@@ -11,7 +11,7 @@ from tidemark.drift import calibration as room
 from tidemark.drift.learnt_slopes import LearntContext
 
 WORLD = World()
-ASKED = 20_000  # expected run time in predictions
+RUN_TIME = 20_000  # expected run time in predictions
 
 
 def cycle_of(seed: int, time: int = 0) -> Cycle:
@@ -59,10 +59,10 @@ def test_a_shift_on_a_cycle_of_the_images_is_named_against_what_is_normal_at_its
     phases = [0, 700, 1300]
     skewed = [test(**cycle_of(50, start)(200, prior=[0.1, 0.1, 0.1, 0.2, 0.5])) for start in phases]
     assert [report.kind for report in skewed] == ["label"] * 3
-    moved = [test(**cycle_of(60, start)(200, move=0.3)) for start in phases]
-    assert [report.kind for report in moved] == ["covariate"] * 3
+    shifted = [test(**cycle_of(60, start)(200, move=0.3)) for start in phases]
+    assert [report.kind for report in shifted] == ["covariate"] * 3
     usual = []
-    for report in moved:
+    for report in shifted:
         assert "than is normal for their time and tags" in report.summary
         [brightness] = [item for item in report.properties if item.name == "brightness"]
         assert brightness.effect > 0
@@ -78,14 +78,14 @@ def test_a_baseline_of_a_part_of_a_cycle_learns_the_rest_from_before(
     cycle = cycle_of(4, time=start)
     drifted = cycle(600, move=0.5)
     baseline = reference.accept(**without_context(drifted))
-    detector = StreamDetector(baseline, ASKED, learnt=LearntContext(calm, drifted["context"]))
+    detector = StreamDetector(baseline, RUN_TIME, learnt=LearntContext(calm, drifted["context"]))
     alarms = 0
     for _ in range(8000 // 200):
         detector.update(**cycle(200, move=0.5))
         alarms += detector.drift_detected
         if detector.drift_detected:
             detector.reset()
-    assert alarms <= stats.poisson.ppf(0.995, 8000 / ASKED)
+    assert alarms <= stats.poisson.ppf(0.995, 8000 / RUN_TIME)
     detector.reset()
     for _ in range(10):
         detector.update(**cycle(20, move=0.9))

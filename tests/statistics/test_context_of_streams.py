@@ -14,7 +14,7 @@ from tidemark.drift import Reference, StreamDetector
 pytestmark = pytest.mark.usefixtures("short_calibrations")
 
 WORLD = World()
-ASKED = 5000  # expected run time in predictions
+RUN_TIME = 5000  # expected run time in predictions
 AMPLITUDE = 0.2  # deviations
 
 
@@ -30,7 +30,8 @@ def detector_calibration(reference: Reference) -> Calibration:
 
 @pytest.fixture(scope="module")
 def cyclic_detector(reference: Reference) -> StreamDetector:
-    return StreamDetector(reference, expected_run_time=ASKED, calm=Cycle(np.random.default_rng(15), AMPLITUDE)(10_000))
+    calm = Cycle(np.random.default_rng(15), AMPLITUDE)(10_000)
+    return StreamDetector(reference, expected_run_time=RUN_TIME, calm=calm)
 
 
 def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
@@ -38,10 +39,10 @@ def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
 ) -> None:
     rng = np.random.default_rng(16)
     cycle, calibration = Cycle(rng, AMPLITUDE), cyclic_detector.calibration()
-    detector = StreamDetector(reference, expected_run_time=ASKED, calibration=calibration)
+    detector = StreamDetector(reference, expected_run_time=RUN_TIME, calibration=calibration)
     assert detector.context_columns == 2
     alarms = alarms_in(detector, cycle, 20_000)
-    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / ASKED / 0.5)
+    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
     delays = []
     for _ in range(5):
         cycle.time += 700

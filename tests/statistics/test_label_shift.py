@@ -56,9 +56,9 @@ def test_both_estimates_find_a_planted_prior() -> None:
     posterior = WORLD.see(labels, rng)["probabilities"].astype(float)
     confusion = np.stack([posterior[labels == label].mean(axis=0) for label in range(5)])
     q = np.array([0.5, 0.3, 0.1, 0.1, 0.0])
-    seen = WORLD.traffic(4000, rng, prior=q)["probabilities"].astype(float)
-    np.testing.assert_allclose(estimate_proportions(seen, np.full(5, 0.2)), q, atol=0.025)
-    np.testing.assert_allclose(black_box(seen.mean(axis=0), confusion), q, atol=0.035)
+    predictions = WORLD.traffic(4000, rng, prior=q)["probabilities"].astype(float)
+    np.testing.assert_allclose(estimate_proportions(predictions, np.full(5, 0.2)), q, atol=0.025)
+    np.testing.assert_allclose(black_box(predictions.mean(axis=0), confusion), q, atol=0.035)
 
 
 def test_a_class_that_the_reference_lacks_stays_at_zero() -> None:

@@ -32,23 +32,23 @@ def calibration(reference: Reference) -> Calibration:
 
 @pytest.mark.parametrize("references", [12, pytest.param(24, marks=pytest.mark.slow)])
 def test_expected_run_time_holds_with_fresh_references(references: int) -> None:
-    """References of 1,500 rows: alarms in 8,000 calm predictions of each against .8 to 1.5 of the run time asked."""
+    """References of 1,500 rows: alarms in 8,000 calm predictions of each against .8 to 1.5 of the expected run time."""
     rng = np.random.default_rng(1)
-    asked, total, count = 2000, 8000, 0
+    run_time, total, count = 2000, 8000, 0
     for seed in range(references):
-        detector = StreamDetector(WORLD.reference(1500, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(WORLD.reference(1500, rng), expected_run_time=run_time, seed=seed)
         count += len(alarms_in(detector, partial(WORLD.traffic, rng=rng), total))
-    expected = references * total / asked
+    expected = references * total / run_time
     assert stats.poisson.ppf(0.005, expected / 1.5) <= count <= stats.poisson.ppf(0.995, expected / 0.8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [10_000, 100_000])
-def test_long_expected_run_times_hold(asked: int) -> None:
+@pytest.mark.parametrize("run_time", [10_000, 100_000])
+def test_long_expected_run_times_hold(run_time: int) -> None:
     rng = np.random.default_rng(2)
-    total, count = 20 * asked // 20, 0
+    total, count = 20 * run_time // 20, 0
     for seed in range(20):
-        detector = StreamDetector(WORLD.reference(4000, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(WORLD.reference(4000, rng), expected_run_time=run_time, seed=seed)
         count += len(alarms_in(detector, partial(WORLD.traffic, rng=rng), total))
     assert stats.poisson.ppf(0.005, 20 / 1.5) <= count <= stats.poisson.ppf(0.995, 20 / 0.8)
 
@@ -56,14 +56,14 @@ def test_long_expected_run_times_hold(asked: int) -> None:
 def test_expected_run_time_holds_in_bursts_that_were_declared_calm() -> None:
     """Bursts of 20 of one class; without `calm` the same stream alarms many times as often, and says why."""
     rng = np.random.default_rng(3)
-    asked, total = 2000, 12_000
+    run_time, total = 2000, 12_000
     reference = WORLD.reference(1500, rng)
-    calibrated = StreamDetector(reference, expected_run_time=asked, seed=0, calm=WORLD.bursts(6000, rng))
-    plain = StreamDetector(reference, expected_run_time=asked, seed=0)
+    calibrated = StreamDetector(reference, expected_run_time=run_time, seed=0, calm=WORLD.bursts(6000, rng))
+    plain = StreamDetector(reference, expected_run_time=run_time, seed=0)
     with_calm, without = (
         len(alarms_in(detector, partial(WORLD.bursts, rng=rng), total, step=100)) for detector in (calibrated, plain)
     )
-    assert with_calm <= stats.poisson.ppf(0.999, 2 * total / asked)
+    assert with_calm <= stats.poisson.ppf(0.999, 2 * total / run_time)
     assert without > 5 * max(with_calm, 1)
     assert plain.overdispersed
     assert plain.design_effect > 5
@@ -92,19 +92,19 @@ def test_extrapolated_tail_holds(reference: Reference, calibration: Calibration)
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
     scores = DetectorScores(reference)
     fitted = DetectorCalibration.from_dict(calibration)
-    rows, rng, asked = scores.widen(scores.of_reference), np.random.default_rng(12), 200_000
+    rows, rng, run_time = scores.widen(scores.of_reference), np.random.default_rng(12), 200_000
     maxima = np.concatenate(
         [epoch_maxima(simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale) for _ in range(100)]
     )
-    expected = len(maxima) * EPOCH * BLOCK / asked
-    count = int((maxima > fitted.threshold(asked)).sum())
+    expected = len(maxima) * EPOCH * BLOCK / run_time
+    count = int((maxima > fitted.threshold(run_time)).sum())
     assert stats.poisson.ppf(0.005, expected / 2.5) <= count <= stats.poisson.ppf(0.995, expected)
 
 
 @pytest.mark.parametrize("references", [10, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_run_time_holds_for_nine_references_of_ten(references: int) -> None:
     """The rate of false alarms of small references at the epochs of fresh traffic; few exceed the one asked for."""
-    world, asked, rates = World(k=4, d=8), 2000, []
+    world, run_time, rates = World(k=4, d=8), 2000, []
     for seed in range(references):
         rng = np.random.default_rng(100 + seed)
         reference = world.reference(400, rng)
@@ -113,8 +113,8 @@ def test_the_run_time_holds_for_nine_references_of_ten(references: int) -> None:
         fresh = scores.widen(scores(reference.check(**world.traffic(20_000, rng))))
         simulated = simulate(FreshStreams(fresh, rng), scores, len(reference))
         simulated.windows[:, :, 0] /= scores.excess
-        exceeded = np.mean(epoch_maxima(simulated, fitted.scale) > fitted.threshold(asked))
-        rates.append(-np.log1p(-min(float(exceeded), 0.999)) / (EPOCH * BLOCK) * asked)
+        exceeded = np.mean(epoch_maxima(simulated, fitted.scale) > fitted.threshold(run_time))
+        rates.append(-np.log1p(-min(float(exceeded), 0.999)) / (EPOCH * BLOCK) * run_time)
     # Each rate is estimated to a fifth or so. The second bound refuses a detector that never alarms.
     assert np.sum(np.array(rates) > 1.25) <= stats.binom.ppf(0.99, references, 0.1), sorted(rates)
     assert np.mean(rates) > 0.25
@@ -156,12 +156,12 @@ def test_longer_windows_have_the_null_of_the_longest_simulated_one() -> None:
 @pytest.mark.parametrize(("n", "d"), [(60, 300), (200, 300)])
 def test_small_references_keep_the_run_time(n: int, d: int) -> None:
     """Isotropic embeddings with fewer rows than dimensions: ranks are reduced."""
-    world, asked, total, count = World(k=5, d=d, spread=3 / np.sqrt(d)), 1000, 6000, 0
+    world, run_time, total, count = World(k=5, d=d, spread=3 / np.sqrt(d)), 1000, 6000, 0
     for seed in range(2):
         rng = np.random.default_rng(seed)
-        detector = StreamDetector(world.reference(n, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(world.reference(n, rng), expected_run_time=run_time, seed=seed)
         count += len(alarms_in(detector, partial(world.traffic, rng=rng), total))
-    assert count <= stats.poisson.ppf(0.995, 2 * total / asked / 0.8)
+    assert count <= stats.poisson.ppf(0.995, 2 * total / run_time / 0.8)
 
 
 @pytest.mark.parametrize(("of_each_size", "total"), [(1, 10_000), pytest.param(6, 5000, marks=pytest.mark.slow)])
@@ -171,9 +171,9 @@ def test_expected_run_time_holds_with_more_classes_than_the_reference_can_tell_a
     """150 classes, 4 to 13 reference rows each: without a least number of rows they alarmed 2.5 to 6 times as often."""
     world = World(k=150)
     rng = np.random.default_rng(4)
-    asked, count = 2000, 0
+    run_time, count = 2000, 0
     for seed, n in enumerate([600] * of_each_size + [2000] * of_each_size):
-        detector = StreamDetector(world.reference(n, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(world.reference(n, rng), expected_run_time=run_time, seed=seed)
         count += len(alarms_in(detector, partial(world.traffic, rng=rng), total))
-    expected = 2 * of_each_size * total / asked
+    expected = 2 * of_each_size * total / run_time
     assert stats.poisson.ppf(0.005, expected / 1.5) <= count <= stats.poisson.ppf(0.995, expected / 0.8)

@@ -58,12 +58,12 @@ def test_copies_of_a_reference_change_no_report() -> None:
 
 def test_the_run_time_holds_against_a_reference_of_copies() -> None:
     """Every row five times."""
-    asked, total, alarms = 2000, 8000, 0
+    run_time, total, alarms = 2000, 8000, 0
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        detector = StreamDetector(copied(WORLD, 200, 5, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(copied(WORLD, 200, 5, rng), expected_run_time=run_time, seed=seed)
         alarms += count_alarms(detector, WORLD, total, rng)
-    assert alarms <= stats.poisson.ppf(0.995, 4 * total / asked)
+    assert alarms <= stats.poisson.ppf(0.995, 4 * total / run_time)
 
 
 @pytest.mark.parametrize("power", [0.3, 4.0])
@@ -81,36 +81,36 @@ def test_windows_keep_their_level_whatever_the_confidence(power: float) -> None:
 @pytest.mark.parametrize("power", [0.3, 4.0])
 def test_the_run_time_holds_whatever_the_confidence(power: float) -> None:
     """Likelihood ratios of classes take calibrated posteriors; their tails are simulated where these are wrong."""
-    asked, total, alarms = 2000, 8000, 0
+    run_time, total, alarms = 2000, 8000, 0
     for seed in range(3):
         rng = np.random.default_rng(seed)
         labels = WORLD.labels(500, rng)
         reference = Reference(**with_confidence(WORLD.see(labels, rng), power), labels=labels)
-        detector = StreamDetector(reference, expected_run_time=asked, seed=seed)
+        detector = StreamDetector(reference, expected_run_time=run_time, seed=seed)
         alarms += count_alarms(detector, WORLD, total, rng, power)
-    assert alarms <= stats.poisson.ppf(0.995, 3 * total / asked)
+    assert alarms <= stats.poisson.ppf(0.995, 3 * total / run_time)
 
 
 @pytest.mark.parametrize("n", [60, 100, 150])
 def test_small_references_keep_the_run_time(n: int) -> None:
     """Ranks and groups of classes are reduced until new traffic looks like the reference's own: 4 references each."""
-    world, asked, total, alarms = World(k=5, d=16), 1000, 4000, 0
+    world, run_time, total, alarms = World(k=5, d=16), 1000, 4000, 0
     for seed in range(4):
         rng = np.random.default_rng([n, seed])
-        detector = StreamDetector(world.reference(n, rng), expected_run_time=asked, seed=seed)
+        detector = StreamDetector(world.reference(n, rng), expected_run_time=run_time, seed=seed)
         alarms += count_alarms(detector, world, total, rng)
-    assert alarms <= stats.poisson.ppf(0.995, 4 * total / asked)
+    assert alarms <= stats.poisson.ppf(0.995, 4 * total / run_time)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [60, 100, 150])
 def test_nine_small_references_of_ten_keep_longer_run_times(n: int) -> None:
-    """Ten references each, 50,000 predictions at a run time of 10,000; one in ten may alarm more often than asked."""
-    world, asked, total, often = World(k=5, d=16), 10_000, 50_000, 0
+    """Ten references each, 50,000 predictions at a run time of 10,000; one of them may alarm too often."""
+    world, run_time, total, often = World(k=5, d=16), 10_000, 50_000, 0
     for seed in range(10):
         rng = np.random.default_rng([n, seed])
-        detector = StreamDetector(world.reference(n, rng), expected_run_time=asked, seed=seed)
-        often += count_alarms(detector, world, total, rng) > stats.poisson.ppf(0.99, total / asked)
+        detector = StreamDetector(world.reference(n, rng), expected_run_time=run_time, seed=seed)
+        often += count_alarms(detector, world, total, rng) > stats.poisson.ppf(0.99, total / run_time)
     assert often <= stats.binom.ppf(0.99, 10, 0.1)
 
 

@@ -33,11 +33,11 @@ def test_any_float_type(reference: Reference, dtype: Any) -> None:
 def test_any_number_of_classes_and_dimensions(world: World) -> None:
     rng = np.random.default_rng(16)
     window_test = WindowTest(world.reference(600, rng), window_size=100)
-    calm, moved = window_test(**world.traffic(100, rng)), window_test(**world.traffic(100, rng, move=2.0))
+    calm, shifted = window_test(**world.traffic(100, rng)), window_test(**world.traffic(100, rng, move=2.0))
     assert calm.state == "tested"
     assert np.isfinite(calm.p_value)
     assert calm.p_value > 0.001
-    assert moved.kind in ("covariate", "both")
+    assert shifted.kind in ("covariate", "both")
 
 
 def test_saturated_softmax_and_constant_columns_raise_no_alarm() -> None:

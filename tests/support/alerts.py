@@ -63,8 +63,8 @@ def delivered(engine: Engine) -> list[tuple[str, int, int | None]]:
         return [(row.outcome, row.attempts, row.last_status) for row in deliveries.of_alerts(connection, ids)]
 
 
-def work_until(engine: Engine, url: str, done: Callable[[], bool]) -> None:
-    """Run the worker of deliveries as the monitor does until `done`."""
+def work_until(engine: Engine, url: str, is_complete: Callable[[], bool]) -> None:
+    """Run the worker of deliveries as the monitor does until `is_complete`."""
 
     async def run() -> None:
         app = App(connector=PsycopgConnector(conninfo=conninfo(url), min_size=2, max_size=6))
@@ -81,7 +81,7 @@ def work_until(engine: Engine, url: str, done: Callable[[], bool]) -> None:
                 )
             )
             try:
-                await asyncio.to_thread(until, done, "the deliveries")
+                await asyncio.to_thread(until, is_complete, "the deliveries")
             finally:
                 worker.cancel()
                 await asyncio.gather(worker, return_exceptions=True)

@@ -103,11 +103,9 @@ def world_from_environment(folder: Path) -> World:
     """Return the world of a model by path with two .npz of labelled images: for the reference, and for the traffic."""
     model, images = (os.environ.get(name) for name in (MODEL, IMAGES))
     if not model or not images or os.pathsep not in images:
-        pytest.skip(
-            f"no model given: set {MODEL} to an ONNX classifier and {IMAGES} to two .npz joined by {os.pathsep!r}"
-        )
+        pytest.skip(f"set {MODEL} to an ONNX classifier and {IMAGES} to two .npz joined by {os.pathsep!r}")
     pairs = []
     for path in images.split(os.pathsep):
         with np.load(path) as archive:
             pairs.append((archive["images"], archive["labels"].astype(np.int64)))
-    return world(init_bundle(Path(model), folder / "bundle", name="given"), pairs[0], pairs[1], folder)
+    return world(init_bundle(Path(model), folder / "bundle", name="environment"), pairs[0], pairs[1], folder)

@@ -7,11 +7,23 @@ import numpy as np
 from PIL import Image
 
 
-def png(value: int = 7) -> bytes:
+def encoded_png(pixels: np.ndarray) -> bytes:
+    """Return an image, grey (h × w) or RGB (h × w × 3), as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
+def png(value: int = 7) -> bytes:
+    """Return a PNG of 8 × 8 pixels of one grey."""
+    return encoded_png(np.full((8, 8, 3), value, np.uint8))
+
+
+def base64_png(pixels: np.ndarray) -> str:
+    """Return an image as a request names it in JSON: the base64 text of its PNG file."""
+    return base64.b64encode(encoded_png(pixels)).decode()
+
+
 def images(count: int) -> dict[str, list[str]]:
+    """Return the JSON body of a request with so many copies of one image."""
     return {"images": [base64.b64encode(png()).decode()] * count}

@@ -1,7 +1,5 @@
 """A live Tidemark that goes into drift, and a Prometheus that watches it as the shipped files say."""
 
-import base64
-import io
 import math
 import os
 import sys
@@ -14,8 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 import yaml
-from PIL import Image
 
+from tests.support.images import base64_png
 from tests.support.processes import answers, client_of, free_port, running
 from tests.support.shipped_queries import PROMETHEUS
 from tests.support.wait import until
@@ -96,7 +94,7 @@ def strain(client: httpx.Client) -> None:
 
 def send(client: httpx.Client, traffic: Traffic, kind: Kind) -> None:
     images, labels = traffic.draw(kind, BATCH)
-    body = {"images": [png(image) for image in images], "tags": {"camera": "7"}}
+    body = {"images": [base64_png(image) for image in images], "tags": {"camera": "7"}}
     answer = client.post("/predict", json=body).raise_for_status()
     ids = [prediction["id"] for prediction in answer.json()["predictions"]]
     items = [{"id": key, "label": str(label)} for key, label in zip(ids, labels, strict=True)]
@@ -105,13 +103,7 @@ def send(client: httpx.Client, traffic: Traffic, kind: Kind) -> None:
 
 def crowd(client: httpx.Client, traffic: Traffic) -> int:
     images, _ = traffic.draw("covariate", BATCH)
-    return client.post("/predict", json={"images": [png(image) for image in images]}).status_code
-
-
-def png(pixels: Any) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return client.post("/predict", json={"images": [base64_png(image) for image in images]}).status_code
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from tidemark.alerts.receivers import Reachability
 
 
 @pytest.mark.parametrize(
-    "url",
+    "address",
     [
         "http://alertmanager:9093/api/v2/alerts",
         "http://alertmanager:9093/api/v2/alerts/",
@@ -15,11 +15,11 @@ from tidemark.alerts.receivers import Reachability
         "https://example.org/api/v2/alerts?tenant=1",
     ],
 )
-def test_addresses_below_any_prefix_have_silences(url: str) -> None:
-    assert has_silences(url)
+def test_addresses_below_any_prefix_have_silences(address: str) -> None:
+    assert has_silences(address)
 
 
-@pytest.mark.parametrize("url", ["http://gateway/alerts", "http://alertmanager:9093/api/v1/alerts"])
-def test_other_addresses_have_none_and_the_doctor_says_so(url: str) -> None:
-    assert not has_silences(url)
-    assert "are not silenced there" in Reachability(url, None, keeps_silences=False).text
+@pytest.mark.parametrize("address", ["http://gateway/alerts", "http://alertmanager:9093/api/v1/alerts"])
+def test_other_addresses_have_none_and_the_doctor_says_so(address: str) -> None:
+    assert not has_silences(address)
+    assert "are not silenced there" in Reachability(address, None, keeps_silences=False).text

@@ -27,12 +27,12 @@ cli.main()
 )
 def test_a_platform_without_file_locks_is_one_line(words: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 2, process.stderr
+    (line,) = process.stderr.splitlines()
     assert line.startswith("tidemark: this command needs Linux or macOS")
 
 
 def test_the_version() -> None:
-    done = subprocess.run([sys.executable, "-m", "tidemark.cli", "--version"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"tidemark {version('tidemark')}\n")
+    process = subprocess.run([sys.executable, "-m", "tidemark.cli", "--version"], capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (0, f"tidemark {version('tidemark')}\n")

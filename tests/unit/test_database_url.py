@@ -41,9 +41,9 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("url", "parameters"), URLS)
-def test_a_url_is_read_and_written_alike_by_all_readers(url: str, parameters: dict[str, str]) -> None:
-    parsed = DatabaseUrl.parse(url)
+@pytest.mark.parametrize(("address", "parameters"), URLS)
+def test_a_url_is_read_and_written_alike_by_all_readers(address: str, parameters: dict[str, str]) -> None:
+    parsed = DatabaseUrl.parse(address)
     assert parsed.parameters == parameters
     rendered = parsed.render()
     assert DatabaseUrl.parse(rendered) == parsed
@@ -51,10 +51,10 @@ def test_a_url_is_read_and_written_alike_by_all_readers(url: str, parameters: di
     assert DatabaseUrl.parse(make_url(rendered).render_as_string(hide_password=False)) == parsed
 
 
-@pytest.mark.parametrize("url", BROKEN)
-def test_a_url_that_cannot_be_read_is_one_line_without_its_password(url: str) -> None:
+@pytest.mark.parametrize("address", BROKEN)
+def test_a_url_that_cannot_be_read_is_one_line_without_its_password(address: str) -> None:
     with pytest.raises(ConfigurationError, match="TIDEMARK_DATABASE_URL") as error:
-        engines.normalised(url)
+        engines.normalised(address)
     assert SECRET not in str(error.value)
     assert "\n" not in str(error.value)
 

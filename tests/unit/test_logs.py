@@ -25,8 +25,10 @@ except ZeroDivisionError:
 
 def logged(**variables: str) -> list[str]:
     environment = {f"TIDEMARK_{name}": value for name, value in variables.items()} | {"PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
-    return done.stderr.splitlines()
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+    )
+    return process.stderr.splitlines()
 
 
 def test_json_is_one_object_a_line() -> None:

@@ -1,7 +1,6 @@
 """Clients that give up while their images wait, against a real server socket."""
 
 import asyncio
-import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from PIL import Image
 
+from tests.support.images import encoded_png
 from tests.support.wait import PATIENCE, until
 from tidemark.inference import predictor
 from tidemark.inference.bundle import Bundle
@@ -21,6 +20,7 @@ from tidemark.server.uvicorn_protocol import BoundedHttpProtocol
 from tidemark.settings import Settings
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+IMAGE = encoded_png(PIXELS)  # more bytes than are decoded in the event loop
 
 
 class SlowDecoder:
@@ -58,17 +58,10 @@ def address(decoder: SlowDecoder, bundle: Bundle, settings: Settings, url: str) 
     thread.join()
 
 
-def png() -> bytes:
-    """An image of more bytes than are decoded in the event loop."""
-    buffer = io.BytesIO()
-    Image.fromarray(PIXELS).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def send(address: tuple[str, int]) -> socket.socket:
     connection = socket.create_connection(address)
-    fields = f"Host: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(png())}\r\n"
-    connection.sendall(f"POST /predict HTTP/1.1\r\n{fields}\r\n".encode() + png())
+    fields = f"Host: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(IMAGE)}\r\n"
+    connection.sendall(f"POST /predict HTTP/1.1\r\n{fields}\r\n".encode() + IMAGE)
     return connection
 
 

@@ -1,7 +1,6 @@
 """Clients that take their time, against a real server socket."""
 
 import asyncio
-import io
 import socket
 import threading
 import time
@@ -11,8 +10,8 @@ from contextlib import suppress
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
-from PIL import Image
 
+from tests.support.images import png
 from tests.support.wait import PATIENCE, until
 from tidemark.api.bodies import limits as bodies
 from tidemark.server import uvicorn_protocol as slow_clients
@@ -35,12 +34,6 @@ def address(serve: Serve) -> Iterator[tuple[str, int]]:
     yield server.servers[0].sockets[0].getsockname()
     server.should_exit = True
     thread.join()
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def head(length: int) -> bytes:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import Engine
 
+from tests.support.images import encoded_png
 from tests.support.server import stored_prediction
 from tidemark.commands.reference import MAX_THUMBNAILS, build_reference
 from tidemark.errors import TidemarkError
@@ -20,15 +21,9 @@ Serve = Callable[..., TestClient]
 RNG = np.random.default_rng(3)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def predicted(client: TestClient, pixels: np.ndarray) -> str:
     """Send an image; return its id once it is in Postgres."""
-    answer = client.post("/predict", content=png(pixels), headers={"Content-Type": "image/png"})
+    answer = client.post("/predict", content=encoded_png(pixels), headers={"Content-Type": "image/png"})
     key = str(answer.json()["predictions"][0]["id"])
     stored_prediction(client, key)
     return key

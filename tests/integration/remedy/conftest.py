@@ -38,13 +38,13 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
+def environment_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]:
     """A model and labelled images by path, one half for the reference."""
     model, images = (os.environ.get(name) for name in (MODEL_VARIABLE, IMAGES_VARIABLE))
     if not (model and images):
-        pytest.skip(f"no model given: set {MODEL_VARIABLE} to an ONNX classifier and {IMAGES_VARIABLE} to an .npz")
-    folder = tmp_path_factory.mktemp("given")
-    bundle = init_bundle(Path(model), folder / "bundle", name="given")
+        pytest.skip(f"set {MODEL_VARIABLE} to an ONNX classifier and {IMAGES_VARIABLE} to an .npz")
+    folder = tmp_path_factory.mktemp("environment_model")
+    bundle = init_bundle(Path(model), folder / "bundle", name="environment")
     with np.load(images.split(os.pathsep)[0]) as archive:
         pixels, labels = archive["images"], archive["labels"].astype(np.int64)
     order = np.random.default_rng(1).permutation(len(labels))
@@ -57,7 +57,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path, Draw]
     return bundle, folder / "held_out.npz", fresh
 
 
-@pytest.fixture(params=["digits", "given"])
+@pytest.fixture(params=["digits", "environment_model"])
 def world(request: pytest.FixtureRequest, engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     bundle, images, fresh = request.getfixturevalue(request.param)
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", url)

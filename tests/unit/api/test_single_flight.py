@@ -12,17 +12,17 @@ class Database:
     """Answers with how often it was asked, fails, or hangs until it is let go."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.queries = 0
         self.fails = False
         self.free = threading.Event()
         self.free.set()
 
     def __call__(self) -> int:
-        self.asked += 1
+        self.queries += 1
         assert self.free.wait(PATIENCE)
         if self.fails:
             raise ValueError("broken")
-        return self.asked
+        return self.queries
 
 
 def test_who_asks_at_a_time_shares_a_query_and_who_asks_later_gets_a_new_one() -> None:
@@ -43,8 +43,8 @@ def test_a_database_that_hangs_keeps_one_thread_and_nobody_else(monkeypatch: pyt
             for _ in range(100):  # more than there are threads; only the first ones wait
                 with pytest.raises(TimeoutError):
                     await query()
-        await asyncio.to_thread(until, lambda: database.asked, "the query")
-        assert database.asked == 1
+        await asyncio.to_thread(until, lambda: database.queries, "the query")
+        assert database.queries == 1
         database.free.set()
         assert query._running is not None
         await query._running

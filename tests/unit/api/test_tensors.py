@@ -149,9 +149,9 @@ SHAPES = st.just([2, *ROW]) | st.just([1, *ROW]) | st.lists(st.integers(), max_s
 def test_whatever_comes_is_a_tensor_or_a_reported_problem(
     shape: list[int], datatype: str, data: list[Any] | None, parameters: dict[str, Any], binary: bytes
 ) -> None:
-    given_tensor = tensor(shape=shape, datatype=datatype, data=data, parameters=parameters)
+    input_tensor = tensor(shape=shape, datatype=datatype, data=data, parameters=parameters)
     with suppress(Problem):
-        values = array(given_tensor, ROW, 64, memoryview(binary))
+        values = array(input_tensor, ROW, 64, memoryview(binary))
         assert list(values.shape) == shape
         assert np.isfinite(values).all()
 

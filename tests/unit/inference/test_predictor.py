@@ -1,13 +1,16 @@
+"""From images sent together or alone to their predictions: batches, bounds, refusals and what is observed."""
+
 import asyncio
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.images import encoded_png
+from tests.support.predictors import predictor_of
 from tidemark.errors import Overloaded
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
@@ -17,31 +20,13 @@ from tidemark.inference.predictor import Predictor, QueueFull, TooManyImages
 from tidemark.inference.properties import measure
 from tidemark.inference.session import Model, ModelFailed
 
-Make = Callable[..., Path]
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, 8, 8), dtype=np.uint8)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-LARGE = png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8))
-WIDE_IN_FEW_BYTES = png(np.zeros((400, 300), np.uint8))
-
-
-def split(predictions: Predictions, requests: Sequence[RequestRows]) -> list[Predictions]:
-    """Return each request's own predictions."""
-    return [predictions.rows(asked.rows) for asked in requests]
-
-
-def predictor_of(bundle: Bundle, **changes: Any) -> Predictor[Predictions]:
-    return Predictor(bundle, split, **changes)
+LARGE = encoded_png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8))
+WIDE_IN_FEW_BYTES = encoded_png(np.zeros((400, 300), np.uint8))
 
 
 @pytest.fixture
-def bundle(make_mlp: Make, tmp_path: Path) -> Bundle:
+def bundle(make_mlp: Callable[..., Path], tmp_path: Path) -> Bundle:
     return init_bundle(make_mlp(), tmp_path / "bundle")
 
 
@@ -49,8 +34,8 @@ def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bund
     async def scenario() -> list[Predictions]:
         predictor = predictor_of(bundle, threads=1)
         try:
-            single = await asyncio.gather(*(predictor.predict([png(image)], {}) for image in PIXELS[:10]))
-            several = await predictor.predict([png(image) for image in PIXELS[10:]], {})
+            single = await asyncio.gather(*(predictor.predict([encoded_png(image)], {}) for image in PIXELS[:10]))
+            several = await predictor.predict([encoded_png(image) for image in PIXELS[10:]], {})
         finally:
             await predictor.close()
         return [*single, several]
@@ -86,7 +71,7 @@ def test_large_images_take_the_other_road_to_the_same_place(bundle: Bundle, imag
     assert tuple(answer.properties[0, -2:]) == size
 
 
-@pytest.mark.parametrize("filler", [png(PIXELS[0]), LARGE])
+@pytest.mark.parametrize("filler", [encoded_png(PIXELS[0]), LARGE])
 def test_a_bad_image_is_named_and_nothing_is_predicted(bundle: Bundle, filler: bytes) -> None:
     stages: list[str] = []
 
@@ -134,46 +119,10 @@ def test_more_images_than_the_queue_holds_are_refused_for_good(bundle: Bundle) -
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("preset", ["unit", "imagenet"])
-@pytest.mark.parametrize("rows", [3, 200])
-def test_tensors_are_predicted_as_the_pixels_they_stand_for(
-    make_mlp: Make, tmp_path: Path, preset: str, rows: int
-) -> None:
-    bundle = init_bundle(make_mlp(image=("N", 3, 8, 8)), tmp_path / "bundle", preset=preset)
-    pixels = np.random.default_rng(7).integers(0, 256, (rows, 8, 8, 3), dtype=np.uint8)
-
-    async def scenario() -> list[Predictions]:
-        predictor = predictor_of(bundle, threads=1)
-        raw = pixels.transpose(0, 3, 1, 2)
-        tensor = predictor._model.prepared(pixels)
-        answer = [await predictor.predict_tensor(values, {}) for values in (raw, tensor)]
-        await predictor.close()
-        return answer
-
-    probabilities, embeddings = Model(bundle, threads=1).predict(pixels)
-    measured = measure(pixels, [8] * rows, [8] * rows)
-    for answer in asyncio.run(scenario()):
-        np.testing.assert_allclose(answer.probabilities, probabilities, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(answer.embeddings, embeddings, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(answer.properties, measured, rtol=1e-5, atol=1e-6)
-
-
-def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> None:
-    tensor = np.random.default_rng(8).uniform(0, 1, (1, 1, 8, 8)).astype(np.float32)
-
-    async def scenario() -> Predictions:
-        predictor = predictor_of(bundle, threads=1)
-        predictions = await predictor.predict_tensor(tensor, {})
-        await predictor.close()
-        return predictions
-
-    np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0])
-
-
 def test_an_input_that_the_model_fails_on_spoils_no_other(bundle: Bundle) -> None:
     async def scenario() -> None:
         predictor = predictor_of(bundle, wait_ms=20)
-        good = asyncio.create_task(predictor.predict([png(PIXELS[0])], {}))
+        good = asyncio.create_task(predictor.predict([encoded_png(PIXELS[0])], {}))
         bad = asyncio.create_task(predictor.predict_tensor(np.full((1, 1, 8, 8), 3e38, np.float32), {}))
         assert len(await good) == 1
         with pytest.raises(ModelFailed, match="NaN or infinity"):
@@ -190,7 +139,7 @@ def test_every_stage_is_observed(bundle: Bundle) -> None:
         predictor = predictor_of(
             bundle, max_batch=4, observe=lambda stage, value: seen.setdefault(stage, []).append(value)
         )
-        await predictor.predict([png(image) for image in PIXELS[:10]], {})
+        await predictor.predict([encoded_png(image) for image in PIXELS[:10]], {})
         await predictor.close()
 
     asyncio.run(scenario())
@@ -203,14 +152,14 @@ def test_tags_come_back_with_their_own_rows_and_a_refusal_reaches_the_whole_batc
     batches: list[list[tuple[int, dict[str, str]]]] = []
 
     def finish(predictions: Predictions, requests: Sequence[RequestRows]) -> list[dict[str, str]]:
-        batches.append([(len(predictions.rows(asked.rows)), asked.tags) for asked in requests])
-        if any(asked.tags == {"full": "yes"} for asked in requests):
+        batches.append([(len(predictions.rows(request.rows)), request.tags) for request in requests])
+        if any(request.tags == {"full": "yes"} for request in requests):
             raise Overloaded("no room")
-        return [asked.tags for asked in requests]
+        return [request.tags for request in requests]
 
     async def scenario() -> None:
         predictor = Predictor(bundle, finish, wait_ms=20)
-        image = png(PIXELS[0])
+        image = encoded_png(PIXELS[0])
         first = [predictor.predict([image] * 2, {"a": "1"}), predictor.predict([image], {"a": "2"})]
         assert await asyncio.gather(*first) == [{"a": "1"}, {"a": "2"}]
         second = [predictor.predict([image], {"full": "yes"}), predictor.predict([image], {})]

@@ -1,4 +1,4 @@
-"""Execution providers: the best that is installed, or those that are asked for, and answers that equal the CPU's."""
+"""Execution providers: the best that is installed, or those that are configured, and answers that equal the CPU's."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("available", "asked", "expected"),
+    ("available", "requested_providers", "expected"),
     [
         ([], (), [CPU]),
         ([TENSORRT, CUDA], (), [CUDA, CPU]),
@@ -35,23 +35,25 @@ def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     ],
 )
 def test_the_best_provider_or_those_asked_for(
-    monkeypatch: pytest.MonkeyPatch, available: list[str], asked: Sequence[str], expected: list[str]
+    monkeypatch: pytest.MonkeyPatch, available: list[str], requested_providers: Sequence[str], expected: list[str]
 ) -> None:
     installed(monkeypatch, *available)
-    assert execution_providers(asked) == expected
+    assert execution_providers(requested_providers) == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested_providers", "message"),
     [
         ("npu", "unknown provider 'npu', there are tensorrt, cuda"),
         ("cuda", "cuda is not in the installed ONNX Runtime"),
     ],
 )
-def test_a_provider_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, asked: str, message: str) -> None:
+def test_a_provider_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, requested_providers: str, message: str
+) -> None:
     installed(monkeypatch)
     with pytest.raises(ConfigurationError, match=f"TIDEMARK_PROVIDERS: {message}"):
-        execution_providers([asked])
+        execution_providers([requested_providers])
 
 
 def test_the_setting_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +79,14 @@ class Device:
 
 
 @pytest.mark.parametrize(("error", "agrees"), [(1e-3, True), (1.0, False)])
-@pytest.mark.parametrize("asked", [(), ("cuda",)])
+@pytest.mark.parametrize("requested_providers", [(), ("cuda",)])
 def test_a_provider_s_answers_are_compared_with_the_cpu_s(
-    make_mlp: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float, agrees: bool, asked: Sequence[str]
+    make_mlp: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: float,
+    agrees: bool,
+    requested_providers: Sequence[str],
 ) -> None:
     bundle = init_bundle(make_mlp(), tmp_path / "bundle")
     installed(monkeypatch, CUDA)
@@ -89,11 +96,11 @@ def test_a_provider_s_answers_are_compared_with_the_cpu_s(
         return Device(inner, error) if CUDA in providers else inner
 
     monkeypatch.setattr(session, "open_session", opened)
-    if asked and not agrees:
+    if requested_providers and not agrees:
         with pytest.raises(BrokenBundle, match=r"CUDAExecutionProvider answers .* take it out of TIDEMARK_PROVIDERS"):
-            Model(bundle, 1, asked)
+            Model(bundle, 1, requested_providers)
     else:
-        assert Model(bundle, 1, asked).providers == ([CUDA, CPU] if agrees else [CPU])
+        assert Model(bundle, 1, requested_providers).providers == ([CUDA, CPU] if agrees else [CPU])
 
 
 def test_openvino_answers_as_the_cpu_does(make_mlp: Make, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ import pytest
 from tidemark.monitor.pace import HOUR, Pace
 
 AT = 500_000 * HOUR + 1234  # microseconds of the Unix epoch
-ASKED = dt.timedelta(days=30)
+INTERVAL = dt.timedelta(days=30)
 
 
 @pytest.mark.parametrize("rate", [10 / 86_400, 0.03, 7.0])
 def test_a_duration_becomes_predictions_at_once(rate: float) -> None:
     pace = Pace.steady(rate, AT)
     assert not pace.is_assumed
-    assert pace.run_time(ASKED) == pytest.approx(max(ASKED.total_seconds() * rate, Pace().run_time(100.0)), rel=1e-6)
+    assert pace.run_time(INTERVAL) == pytest.approx(
+        max(INTERVAL.total_seconds() * rate, Pace().run_time(100.0)), rel=1e-6
+    )
 
 
 def test_the_rate_stays_while_predictions_come_at_it_and_follows_them_once_they_do_not() -> None:
