@@ -18,7 +18,8 @@ from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.properties import measure
 from tidemark.inference.session import Model
 
-Arrays = dict[str, Any]  # arrays by the name of an argument of `drift`
+# Arrays (n × …) by the name of an argument of `drift`; passed as keywords, which mypy can check for no narrower type.
+Arrays = dict[str, Any]
 
 Predict = Callable[[NDArray[np.uint8]], tuple[Any, Any]]  # from images to probabilities and embeddings
 

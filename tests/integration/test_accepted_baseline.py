@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
+from tests.support.worlds import Change
 from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
@@ -18,7 +19,7 @@ from tidemark.store.baselines import AcceptedPart
 from tidemark.store.engine import conninfo
 from tidemark.store.report_json import WindowReportJson
 
-CHANGE: dict[str, Any] = {"move": 0.6}
+CHANGE: Change = {"move": 0.6}
 
 
 class Changed(Installation):

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -14,13 +13,14 @@ from sqlalchemy import Engine, text
 from tests.support.bundles import observed_bundle
 from tests.support.inference_log import NOW, REQUEST, URL, binary, event_of_row, outputs, rows, structured
 from tests.support.observed import E, P, counted, logged
+from tests.support.request_content import RequestContent
 from tidemark.api.cloud_events.event import BATCH
 from tidemark.inference.bundle import AnyBundle, load_any
 
 Serve = Callable[..., TestClient]
 
 
-FORMS: dict[str, Callable[[], dict[str, Any]]] = {
+FORMS: dict[str, Callable[[], RequestContent]] = {
     "json": lambda: binary(outputs()),
     "tensors": lambda: binary(outputs(as_bytes=True)),
     "half": lambda: binary(outputs(as_bytes=True, datatype="FP16")),
@@ -41,7 +41,7 @@ def test_every_form_of_a_response_is_logged_once_however_often_it_comes(
         if "ce-id" in event["headers"]:
             event["headers"]["ce-id"] = name
         else:
-            event["content"] = event["content"].replace('"8d3a"', f'"{name}"', 1)
+            event["content"] = event["content"].replace(b'"8d3a"', f'"{name}"'.encode(), 1)
         for client in (far, far, replicas[1]):
             answer = client.post(URL, **event)
             assert (answer.status_code, answer.content) == (202, b""), (name, answer.text)

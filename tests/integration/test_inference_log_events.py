@@ -3,7 +3,6 @@
 import datetime as dt
 import gzip
 import json
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from sqlalchemy import Engine
 
 from tests.support.inference_log import NOW, REQUEST, URL, binary, event_of_row, outputs, structured
 from tests.support.observed import E, P, counted, logged
+from tests.support.request_content import RequestContent
 from tests.support.server import state_of
 from tidemark.api.cloud_events.event import BATCH, RESPONSE_TYPES, STRUCTURED
 
@@ -20,7 +20,7 @@ def two(second: bytes) -> bytes:
     return b'{"predictions": [{"scores": [1, 0, 0], "features": [1]}, ' + second + b"]}"
 
 
-BAD: list[tuple[int, str, dict[str, Any]]] = [
+BAD: list[tuple[int, str, RequestContent]] = [
     (400, "specversion 1.0", {"content": b"{}", "headers": {"Content-Type": "application/json"}}),
     (400, "specversion 1.0", binary(outputs(), specversion="2.0")),
     (400, "attribute id", binary(outputs(), id=None)),
@@ -66,7 +66,7 @@ def headers(count: int, **named: str) -> str:
     return json.dumps({f"X-{number}": ["1"] for number in range(count)} | {key: [v] for key, v in named.items()})
 
 
-LENIENT: dict[str, dict[str, Any]] = {
+LENIENT: dict[str, RequestContent] = {
     "a long header": event_of_row(metadata=headers(0, Traceparent="x" * 300, Camera="7")),
     "a secret": event_of_row(metadata=headers(0, Authorization="Bearer abc", Camera="7")),
     "17 headers": event_of_row(metadata=headers(17, Camera="7")),

@@ -1,7 +1,6 @@
 """The monitor on a real Postgres: what it finds in logged traffic, once each, whatever is restarted on the way."""
 
 import datetime as dt
-from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation
+from tests.support.worlds import Change
 from tidemark.alerts import acceptance
 from tidemark.alerts.retirement import retire
 from tidemark.commands.calibrate import calibrate
@@ -48,7 +48,7 @@ def test_witnesses_come_with_reference_images_that_have_thumbnails(installation:
     [("covariate", {"move": 0.6}, 120), ("label", {"prior": MISSING}, 250)],
 )
 def test_a_shift_is_found_named_dated_and_resolved(
-    installation: Installation, kind: str, change: dict[str, Any], limit: int
+    installation: Installation, kind: str, change: Change, limit: int
 ) -> None:
     monitor = installation.monitor()
     installation.send(600, monitor)

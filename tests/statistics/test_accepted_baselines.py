@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tests.support.detectors import Calibration, alarms_in, delay_of
-from tests.support.worlds import World, rows
+from tests.support.worlds import Change, World, rows
 from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
 from tidemark.drift.reference import AcceptedPart
 
@@ -28,8 +28,6 @@ def reference() -> Reference:
 def detector_calibration(reference: Reference) -> Calibration:
     return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
 
-
-Change = dict[str, Any]  # arguments of `World.traffic`
 
 ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
     ("mix", {"prior": MIX}, {"prior": MIX, "move": 0.4}),

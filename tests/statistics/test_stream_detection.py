@@ -1,18 +1,15 @@
 """What the sequential detector finds: how soon, with which date, and from which view of the predictions."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from tests.support.detectors import Calibration
-from tests.support.worlds import Arrays, World, rows
+from tests.support.worlds import Arrays, Change, World, rows
 from tidemark.drift import Reference, StreamDetector, WindowTest
 
 pytestmark = pytest.mark.usefixtures("short_calibrations")
 
 WORLD = World()
-Change = dict[str, Any]  # arguments of `World.traffic`
 IMAGES = {"embedding", "log_probability", "property"}
 CLASSES = {"embedding", "log_probability", "soft_label"}
 

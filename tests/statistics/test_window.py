@@ -1,12 +1,10 @@
 """The window test: its level under the null hypothesis, its power, and the kind of shift that it names."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.worlds import World
+from tests.support.worlds import Change, World
 from tidemark.drift import Reference, WindowTest, power_table
 from tidemark.drift.report import Kind
 
@@ -70,7 +68,7 @@ def missing() -> list[float]:
         ("label", {"prior": missing()}),
     ],
 )
-def test_names_the_kind(window_test: WindowTest, kind: Kind, change: dict[str, Any], windows: int) -> None:
+def test_names_the_kind(window_test: WindowTest, kind: Kind, change: Change, windows: int) -> None:
     """As many windows as nine of ten windows give in 95 of 100 runs: 8 of 10, 50 of 60."""
     rng = np.random.default_rng(3)
     kinds = [window_test(**WORLD.traffic(200, rng, **change)).kind for _ in range(windows)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from tests.support.calibration import brief_calibrations
@@ -33,7 +33,7 @@ class Assets:
     bundles: tuple[Path, Path]
     images: Path
     reference: dict[str, NDArray[Any]]
-    calibration: dict[str, Any]
+    calibration: dict[str, ArrayLike]
     held_out: Scans
 
     @classmethod

@@ -136,7 +136,7 @@ class Page:
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._count += 1
-        message: dict[str, Any] = {"id": self._count, "method": method, "params": params}
+        message: dict[str, object] = {"id": self._count, "method": method, "params": params}
         if self._session is not None:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))

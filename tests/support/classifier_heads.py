@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +17,7 @@ BODY: Nodes = [
     ("Relu", ["sum"], ["hidden"], {}),
 ]
 HEAD: Nodes = [("Gemm", ["hidden", "w2", "b2"], ["scores"], {})]
-WEIGHTS: dict[str, Any] = {
+WEIGHTS: dict[str, np.ndarray] = {
     "w1": random(64, 6),
     "b1": random(6),
     "w2": 3 * random(6, 4, seed=1),

@@ -64,7 +64,7 @@ class Drifting:
         return self.streams()[0]
 
 
-def arrays(count: int) -> dict[str, Any]:
+def arrays(count: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(count)
     probabilities = rng.dirichlet(np.ones(4), count).astype(np.float32)
     return {"embeddings": rng.normal(size=(count, 6)).astype(np.float32), "probabilities": probabilities}

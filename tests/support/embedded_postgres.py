@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 import tidemark
+from tests.support.processes import ProcessAccount
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store.embedded import postmaster
@@ -58,10 +58,10 @@ def started(
     folder: Path, then: str = "", patch: str = "", environment: dict[str, str] | None = None, user: int | None = None
 ) -> subprocess.Popen[str]:
     """Start a process that uses the database of a folder, possibly as another user."""
-    other: dict[str, Any] = {}
+    account: ProcessAccount = {}
     variables = os.environ | {"HOME": str(folder.parent)} | (environment or {})
     if user is not None:
-        other = {"user": user, "group": 0 if user == NAMELESS else user, "extra_groups": ()}
+        account = {"user": user, "group": 0 if user == NAMELESS else user, "extra_groups": ()}
         variables["PYTHONPATH"] = python_path(folder.parent)
     return subprocess.Popen(
         [python_of(user), "-c", PROGRAM.format(then=then, patch=patch), str(folder)],
@@ -70,7 +70,7 @@ def started(
         text=True,
         cwd=folder.parent,
         env=variables,
-        **other,
+        **account,
     )
 
 

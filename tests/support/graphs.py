@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Nodes = list[tuple[str, list[str], list[str], dict[str, Any]]]
+Nodes = list[tuple[str, list[str], list[str], dict[str, Any]]]  # operator, inputs, outputs, attributes
 
 
 def build(

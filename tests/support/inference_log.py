@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.support.observed import E, P
+from tests.support.request_content import RequestContent
 from tidemark.api.cloud_events.event import REQUEST_TYPES, RESPONSE_TYPES, STRUCTURED
 
 URL = "/observe/cloudevents"
@@ -32,15 +33,15 @@ def attributes(kind: str = RESPONSE, **changes: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def binary(data: bytes, **changes: Any) -> dict[str, Any]:
+def binary(data: bytes, **changes: Any) -> RequestContent:
     headers = {f"ce-{name}": value for name, value in attributes(**changes).items()}
     return {"content": data, "headers": headers | {"Content-Type": "application/json"}}
 
 
-def structured(data: bytes, encoded: bool = False, **changes: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {"data_base64": base64.b64encode(data).decode()} if encoded else {"data": json.loads(data)}
+def structured(data: bytes, encoded: bool = False, **changes: Any) -> RequestContent:
+    body = {"data_base64": base64.b64encode(data).decode()} if encoded else {"data": json.loads(data)}
     body |= attributes(**changes)
-    return {"content": json.dumps(body), "headers": {"Content-Type": f"{STRUCTURED}; charset=utf-8"}}
+    return {"content": json.dumps(body).encode(), "headers": {"Content-Type": f"{STRUCTURED}; charset=utf-8"}}
 
 
 def outputs(as_bytes: bool = False, datatype: str = "FP32", **changes: Any) -> bytes:
@@ -64,6 +65,6 @@ def rows() -> bytes:
     return json.dumps({"predictions": items}).encode()
 
 
-def event_of_row(**changes: Any) -> dict[str, Any]:
+def event_of_row(**changes: Any) -> RequestContent:
     """An event with one prediction."""
     return binary(outputs(scores=P[:1], features=E[:1], other=E[:1, :1]), **changes)

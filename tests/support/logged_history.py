@@ -9,13 +9,14 @@ from sqlalchemy import Engine, make_url
 
 from tests.support.monitoring import WORLD, Installation
 from tests.support.predictions import write
+from tests.support.worlds import Change
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
 
 START = dt.datetime.now(dt.UTC).replace(microsecond=0) - dt.timedelta(hours=3)
 PACE = dt.timedelta(seconds=1)  # time between two predictions
 CALM, SHIFTED = 1500, 600  # predictions before and after the planted shift
-CHANGE: dict[str, Any] = {"move": 0.45}
+CHANGE: Change = {"move": 0.45}
 
 
 class LoggedHistory(Installation):

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sqlalchemy import Engine, text
 
 from tests.support.predictions import new_ids, write
@@ -26,8 +27,10 @@ WORLD = World()
 NAMES = ["a", "b", "c", "d", "e"]
 
 
-def reference_arrays(reference: Reference) -> dict[str, Any]:
+def reference_arrays(reference: Reference) -> dict[str, np.ndarray]:
     """Return a reference as it is stored."""
+    assert reference.labels is not None
+    assert reference.properties is not None
     return {
         "embeddings": reference.embeddings.astype(HALF),
         "probabilities": reference.probabilities.astype(HALF),
@@ -39,7 +42,7 @@ def reference_arrays(reference: Reference) -> dict[str, Any]:
 
 
 @cache
-def calibration() -> dict[str, Any]:
+def calibration() -> dict[str, ArrayLike]:
     """Return the calibration of the reference that all installations have, made once."""
     reference = Reference.from_arrays(reference_arrays(WORLD.reference(1500, np.random.default_rng(0))))
     return StreamDetector(reference, seed=SEED).calibration()
@@ -50,8 +53,8 @@ class Installation:
 
     def __init__(self, engine: Engine, url: str, **settings: Any) -> None:
         self.engine, self.url = engine, url
-        defaults: dict[str, Any] = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000}
-        self.settings = Settings(**defaults | {"window_interval": 0} | settings)
+        short = {"window_size": 200, "window_min_size": 50, "expected_run_time": 20_000, "window_interval": 0}
+        self.settings = Settings(**short | settings)
         self.rng = np.random.default_rng(0)
         arrays = reference_arrays(WORLD.reference(1500, self.rng))
         with engine.begin() as connection:

@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from tests.support.predictions import await_logged
+from tests.support.request_content import RequestContent
 from tidemark.store import models
 from tidemark.store.log_batch import PredictionBatch
 
@@ -15,7 +16,7 @@ RAW = PIXELS.transpose(0, 3, 1, 2)
 LENGTH = "Inference-Header-Content-Length"
 
 
-def binary(values: np.ndarray, datatype: str = "FP32", **more: Any) -> dict[str, Any]:
+def binary(values: np.ndarray, datatype: str = "FP32", **more: Any) -> RequestContent:
     """What tritonclient sends: JSON, then the tensor's bytes."""
     parameters = {"binary_data_size": values.nbytes}
     tensor = {"name": "image", "shape": list(values.shape), "datatype": datatype, "parameters": parameters}

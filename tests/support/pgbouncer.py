@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import make_url
 
-from tests.support.processes import free_port
+from tests.support.processes import ProcessAccount, free_port
 from tests.support.wait import PATIENCE, until
 
 PROGRAM = shutil.which("pgbouncer", path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
@@ -39,14 +38,14 @@ def pgbouncer(url: str, folder: Path, mode: str = "transaction", pool_size: int 
     ]
     config = folder / "pgbouncer.ini"
     config.write_text("\n".join(lines) + "\n")
-    other: dict[str, Any] = {}
+    account: ProcessAccount = {}
     if os.geteuid() == 0:  # PgBouncer refuses to run as root; the socket is open to its server's user only
         owner = Path(socket_folder).stat().st_uid
-        other = {"user": owner, "group": pwd.getpwuid(owner).pw_gid, "extra_groups": ()}
+        account = {"user": owner, "group": pwd.getpwuid(owner).pw_gid, "extra_groups": ()}
     with (folder / "pgbouncer.log").open("wb") as log, config.open() as readable:
         path = f"/dev/fd/{readable.fileno()}"
         process = subprocess.Popen(
-            [PROGRAM, "-q", path], stdout=log, stderr=log, pass_fds=[readable.fileno()], cwd="/", **other
+            [PROGRAM, "-q", path], stdout=log, stderr=log, pass_fds=[readable.fileno()], cwd="/", **account
         )
     try:
         _await(port, folder / "pgbouncer.log")

@@ -4,10 +4,10 @@ import itertools
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 
@@ -17,6 +17,14 @@ from tests.support.wait import PATIENCE
 FIRST_PORT, LAST_PORT = 12_000, 32_000
 MAX_WORKERS = 16
 PORTS_OF_A_WORKER = (LAST_PORT - FIRST_PORT) // MAX_WORKERS
+
+
+class ProcessAccount(TypedDict, total=False):
+    """The arguments of `subprocess.Popen` that name the account of a process; empty for the account of the tests."""
+
+    user: int
+    group: int
+    extra_groups: Collection[int]
 
 
 @contextmanager

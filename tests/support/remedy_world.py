@@ -30,7 +30,7 @@ class World:
     bundle: Bundle
     images: Path
     fresh: Draw
-    arrays: dict[str, Any]
+    arrays: dict[str, np.ndarray]
     rng: np.random.Generator
 
     def log(self, labels: np.ndarray, answers: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,10 @@
 """Reports of windows and of labels as the seeded database has them."""
 
 import datetime as dt
-from typing import Any
 from uuid import UUID
+
+from tidemark.store.label_evidence_json import AgreementJson, LabelEvidenceJson
+from tidemark.store.report_json import WindowReportJson
 
 AT = dt.datetime(2026, 1, 2, 14, 2, tzinfo=dt.UTC)
 CLASSES = [str(digit) for digit in range(10)]
@@ -17,7 +19,7 @@ def prediction_id(row: int) -> UUID:
     return UUID(int=(int(AT.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | row)
 
 
-def report() -> dict[str, Any]:
+def report() -> WindowReportJson:
     """Return a window report with every part that the pages show."""
     edges = [step / 24 for step in range(25)]
     shifted = {**SHARES, "3": 0.31}
@@ -78,17 +80,33 @@ def report() -> dict[str, Any]:
     }
 
 
-def concept() -> dict[str, Any]:
+def concept() -> WindowReportJson:
     """Return the report of a concept shift."""
-    course = [[(AT + dt.timedelta(seconds=n)).isoformat(), 20 * n, max(0.0, n - 20.0)] for n in range(31)]
-    rate = {"accuracy": 0.8, "low": 0.68, "high": 0.88, "promised": 0.98}
-    swapped = rate | {"name": "3", "n": 20, "accuracy": 0.4, "low": 0.22, "high": 0.61, "instead": {"8": 2, "5": 10}}
-    labels = {
+    swapped: AgreementJson = {
+        "name": "3",
+        "n": 20,
+        "accuracy": 0.4,
+        "low": 0.22,
+        "high": 0.61,
+        "promised": 0.98,
+        "instead": {"8": 2, "5": 10},
+    }
+    course = [((AT + dt.timedelta(seconds=n)).isoformat(), 20 * n, max(0.0, n - 20.0)) for n in range(31)]
+    labels: LabelEvidenceJson = {
         "n": 60,
+        "accuracy": 0.8,
+        "low": 0.68,
+        "high": 0.88,
+        "promised": 0.98,
         "classes": [swapped],
         "disagreeing": [str(prediction_id(0)), str(prediction_id(1))],
         "since": AT.isoformat(),
         "evidence": {"history": course, "threshold": 9.2, "change": 420},
     }
-    summary = "Labels that come back disagree with the model, most where the model says 3: accuracy 0.98 → 0.80 on them"
-    return report() | {"kind": "concept", "summary": summary, "labels": rate | labels}
+    result = report()
+    result["kind"] = "concept"
+    result["summary"] = (
+        "Labels that come back disagree with the model, most where the model says 3: accuracy 0.98 → 0.80 on them"
+    )
+    result["labels"] = labels
+    return result

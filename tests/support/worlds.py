@@ -2,16 +2,25 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from scipy.spatial.distance import cdist
 
 from tidemark.drift import Reference
 
-Arrays = dict[str, Any]  # arrays by the name of an argument of `drift`
+# Arrays (n × …) by the name of an argument of `drift`; passed as keywords, which mypy can check for no narrower type.
+Arrays = dict[str, Any]
+
+
+class Change(TypedDict, total=False):
+    """What is different in shifted traffic: arguments of `World.traffic`."""
+
+    prior: ArrayLike  # share of each class
+    move: float  # added to each embedding
+    noise: float  # deviation of noise that is added
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class World:
             "properties": properties.astype(np.float32),
         }
 
-    def traffic(self, n: int, rng: np.random.Generator, prior: Any = None, **change: float) -> Arrays:
+    def traffic(self, n: int, rng: np.random.Generator, prior: Any = None, **change: Any) -> Arrays:
         return self.see(self.labels(n, rng, prior), rng, **change)
 
     def reference(self, n: int, rng: np.random.Generator) -> Reference:
@@ -57,4 +66,5 @@ class World:
 
 
 def rows(arrays: Arrays, index: Any) -> Arrays:
+    """Return some of the predictions."""
     return {name: values[index] for name, values in arrays.items()}

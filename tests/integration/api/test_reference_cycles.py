@@ -14,7 +14,7 @@ REQUESTS: list[tuple[str, dict[str, Any], int]] = [
     ("/predict", {"json": images(2)}, 200),
     ("/predict", {"files": {"file": ("image.png", png(), "image/png")}}, 200),
     ("/predict?model=missing", {"content": png(), "headers": PNG}, 404),
-    ("/v2/models/pets/infer", binary((RAW / 255).astype("f4")), 200),
+    ("/v2/models/pets/infer", dict(binary((RAW / 255).astype("f4"))), 200),
     ("/observe", {"json": {"predictions": []}}, 422),
     ("/feedback", {"json": {"id": "0", "label": "cat"}}, 422),
 ]

@@ -7,13 +7,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from sqlalchemy import text
 
 from tests.support.embedded_postgres import answer, copied, serving, started
+from tests.support.processes import ProcessAccount
 from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
@@ -34,8 +34,8 @@ def is_replaced(folder: Path, pid: int) -> bool:
 @contextlib.contextmanager
 def stranger(folder: Path, user: int | None, command: list[str], cwd: Path | None = None) -> Iterator[psutil.Process]:
     """Run a process that has nothing to do with Postgres, and let the pid file name it."""
-    other: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
-    with subprocess.Popen(command, cwd=cwd, **other) as process:
+    account: ProcessAccount = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+    with subprocess.Popen(command, cwd=cwd, **account) as process:
         lines = [str(process.pid), str(folder / "postgres"), "1700000000", "5432", str(folder), "", "1 2", "ready"]
         (folder / "postgres" / "postmaster.pid").write_text("\n".join(lines) + "\n")
         (folder / "postgres" / ".s.PGSQL.5432.lock").write_text("\n".join(lines) + "\n")
