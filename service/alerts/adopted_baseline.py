@@ -12,7 +12,7 @@ from ..store.streams import StreamRow
 from .acceptance import has_accepted_images, undo
 from .lifecycle import Alerts
 
-CORRECTED_PRIORS = "--correct-priors"  # the name of who accepted a mix that a server corrects for
+CORRECTED_PRIORS = "--correct-priors"  # name under which a server accepts the mix of classes that it corrects for
 WITHDRAWN_BY = "a server without --correct-priors"
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Whether receivers can be reached: asked without sending them an event."""
+"""Checks whether receivers of webhooks can be reached, without sending them an event."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

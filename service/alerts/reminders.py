@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Handled(NamedTuple):
-    """Since when and by whom an incident is taken care of."""
+    """The person who takes care of an incident, and the time since when."""
 
     at: dt.datetime
     reason: str

@@ -22,7 +22,7 @@ MAX_HEARTBEAT_AGE = 30.0  # seconds after which a monitor counts as not running;
 CHECKED_SEGMENTS = 10_000  # newest segments checked for each model: about an hour of one server
 MAX_UNPLACED_AGE = 60.0  # seconds that a prediction of an earlier version may be without a position
 MAX_CLOCK_DIFFERENCE = 5.0  # seconds between this machine and the database: times of predictions are this machine's
-MAX_SELF_TEST_AGE = dt.timedelta(days=2)  # age of the last success from which it is overdue; the test runs daily
+MAX_SELF_TEST_AGE = dt.timedelta(days=2)  # age of the last successful self-test above which a daily one is overdue
 RECENT_FAILURES = dt.timedelta(days=1)  # age up to which a delivery that was given up counts as a fault
 NAME_WIDTH = 12  # characters of the names of checks
 

@@ -13,10 +13,10 @@ EXPLAINED = 0.2  # p-value of the residual test above which another mix of class
 MIN_SURE_ROWS = 150  # predictions of a window whose named kind counts as sure
 MAX_WAIT_FOR_ROWS = dt.timedelta(seconds=10)  # wait after a detection until the alarm is sent with fewer predictions
 MAX_WAIT_FOR_REPORT = dt.timedelta(seconds=20)  # wait after the request of a window until the alarm is sent without it
-QUIET_DELAYS = 3  # times the delay of an alarm for which the detector must then be quiet to end the incident
-LONG_QUIET = dt.timedelta(days=7)  # time of quiet after which once the delay of the alarm is enough
-LONGEST_QUIET = dt.timedelta(days=14)  # time of quiet that ends an incident with any number of predictions
-MIN_QUIET = 20  # predictions of quiet that every incident's end needs
+QUIET_DELAYS = 3  # an incident ends after so many times the delay of its alarm without evidence
+LONG_QUIET = dt.timedelta(days=7)  # time without evidence after which one delay of the alarm is enough instead
+LONGEST_QUIET = dt.timedelta(days=14)  # time without evidence after which no number of predictions is needed
+MIN_QUIET = 20  # predictions without evidence that the end of every incident needs
 LOW_EVIDENCE = 0.5  # share of the threshold below which the evidence must lie at the end of an incident
 REOPEN_WITHIN = dt.timedelta(hours=1)  # time after its resolution in which an incident that returns is reopened
 

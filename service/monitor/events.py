@@ -48,7 +48,7 @@ class WindowRequest:
 
     @property
     def key(self) -> tuple[str, str, int, int]:
-        """By which requests are told apart: the slice, the purpose, and the predictions of the stream."""
+        """The key of the request, which no other shares: the slice, the purpose, and the predictions of the stream."""
         return self.slice, self.purpose, self.first, len(self.ids)
 
 
@@ -145,7 +145,7 @@ class EvidencePoint:
 
 
 class WatchKey(NamedTuple):
-    """By which the watches for further shifts of a stream are told apart: the incident, and the start in the stream."""
+    """The key of a watch for further shifts among those of its stream: the incident, and the first prediction."""
 
     incident_id: UUID
     start: int

@@ -51,7 +51,7 @@ class StoredDetector(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparationFailure:
-    """Why the baseline of a second detector could not be prepared, and when that was known."""
+    """The reason why the baseline of a second detector could not be prepared, and the time of the failure."""
 
     reason: str
     at: dt.datetime
@@ -100,7 +100,7 @@ class FurtherShiftWatch:
 
     @property
     def key(self) -> WatchKey:
-        """By which the watch is told apart from earlier ones of the stream."""
+        """The key of the watch, which earlier ones of the stream do not share."""
         return WatchKey(self.incident_id, self.start)
 
     @property

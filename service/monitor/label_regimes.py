@@ -1,4 +1,4 @@
-"""Which kind of drift the images of a stream had at which time: a label that comes back late is judged by that."""
+"""The kinds of drift that the images of a stream had over time, by which a label that comes back late is judged."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence

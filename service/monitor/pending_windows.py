@@ -9,7 +9,7 @@ from .events import Purpose, WindowRequest
 from .label_detection import DetectionJson, LabelDetection
 from .state import StreamState
 
-STORED: tuple[Purpose, ...] = ("routine", "incident", "labels")  # others are requested again: an alarm's by the alarm
+STORED: tuple[Purpose, ...] = ("routine", "incident", "labels")  # in checkpoints; an alarm requests its window again
 
 
 class PendingJson(TypedDict):

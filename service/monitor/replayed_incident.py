@@ -64,7 +64,7 @@ class ReplayedIncident:
 
     @property
     def fired_at(self) -> dt.datetime:
-        """When it opened."""
+        """The time at which the incident opened."""
         return self.alarms[0].at
 
     def to_json(self) -> dict[str, object]:

@@ -22,7 +22,7 @@ COPIED = (
 )
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # start of a binary COPY
 TRAILER = b"\xff\xff"  # end of a binary COPY
-POSTGRES_EPOCH = 946_684_800_000  # milliseconds of the Unix epoch: 2000-01-01, from which Postgres counts
+POSTGRES_EPOCH = 946_684_800_000  # milliseconds from 1970 to 2000, where the times of Postgres begin
 UNTAGGED = b"{}"  # tags of a prediction without tags
 NULL = -1  # length of a field that is null
 JSONB_VERSION = b"\x01"  # first byte of a binary jsonb

@@ -9,7 +9,8 @@ DELETE_BATCH_ROWS = 5000  # rows of one transaction, so that none is long
 MAX_ROUNDS = 200  # transactions a table and call, so that a call ends; the rest waits for the next hour
 GRACE = dt.timedelta(days=1)  # time that segments and writers outlive the rows that they describe
 
-BOUNDS = {  # what bounds each table; those of procrastinate and those not listed hold a row a version or less
+# What bounds each table. Those of the job queue delete their own rows; a table not listed has a row a version or less.
+BOUNDS = {
     "alerts": "TIDEMARK_REPORT_RETENTION_DAYS, from their resolution on",
     "alembic_version": "one row",
     "baselines": "ten a stream",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .logged import HALF, SINGLE
 from .prediction_id import ID_BYTES, uuids
 
-SUM_TOLERANCE = 0.02  # error allowed of a sum of probabilities and of 0..1: float16 and quantised models round
+SUM_TOLERANCE = 0.02  # largest error of probabilities and of their sum: float16 and quantised models round
 POSTGRES_EPOCH = 946_684_800_000_000  # microseconds of the Unix epoch: 2000-01-01, from which Postgres counts
 NULL_LENGTH = -1  # bytes of the properties of a prediction that has none
 

@@ -1,4 +1,4 @@
-"""Which predictions of a model belong to a slice."""
+"""The condition by which predictions of a model belong to a slice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from .merging import merged
 from .span_replay import SpanTask, divided
 from .variants import Variant, variants
 
-RATE_SPAN = dt.timedelta(days=7)  # time over which the monitor measures a rate, too
+RATE_SPAN = dt.timedelta(days=7)  # time over which a rate is measured, as the monitor does
 MAX_MOMENTS = 2000  # times at which predictions are counted, the earliest
 
 

@@ -103,7 +103,7 @@ class Comparison:
 
     @property
     def caveat(self) -> str | None:
-        """Why the outcomes are approximate; None where the log was replayed in one piece."""
+        """The reason why the outcomes are approximate; None where the log was replayed in one piece."""
         if self.parts == 1:
             return None
         return (

@@ -23,8 +23,9 @@ MIN_EXPLAINED = 0.9  # part of a shift that a mixture of rehearsals has to expla
 MIN_MATCHES = 8  # rehearsals that are recreated from the others, for an interval of its own
 MAX_HALF_WIDTH = 0.15  # half width of an interval above which the accuracy counts as unknown
 MIN_SHARE = 0.15  # share of a recreation from which an operation is named
-CONTRADICTION = 0.75  # half widths by which the regressions differ if the window's class proportions are others
-MIXED_WEIGHT = 1 / 2  # weight of the regression over class proportions while the other does not contradict it
+# Two regressions estimate the accuracy: one over rehearsals of all class proportions, one of the reference's alone.
+MAX_DISAGREEMENT = 0.75  # half widths of an interval between the two, above which only the first one is used
+MIXED_WEIGHT = 1 / 2  # weight of the first one in their mean
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class RehearsalEstimator:
         at_same, half_at_same = same(features)
         method: RehearsalMethod = "combined"
         operations: tuple[str, ...] = ()
-        if not proportions_moved and abs(accuracy - at_same) <= CONTRADICTION * min(half, half_at_same):
+        if not proportions_moved and abs(accuracy - at_same) <= MAX_DISAGREEMENT * min(half, half_at_same):
             method = "regression"
             accuracy = MIXED_WEIGHT * accuracy + (1 - MIXED_WEIGHT) * at_same
             half = max(half_at_same, (half + half_at_same) / 2)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 MAX_BYTES = 10_000_000  # bytes of the log that are carried over a start
-LAST_LINES = 50  # lines at its end in which the reason is searched
+LAST_LINES = 50  # lines at the end of the log in which the reason of a failed start is searched
 
 
 def bound(log: Path) -> None:
