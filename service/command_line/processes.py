@@ -30,7 +30,7 @@ def up(
     correct_priors: PriorsOption = None,
 ) -> None:
     """All of it in one terminal: database, migrations, API and monitor."""
-    from ..server.options import ServeOptions
+    from ..server.serve_options import ServeOptions
     from ..server.supervisor import up as start
 
     options = ServeOptions(tuple(bundle), host, port, 1, tuple(correct_priors or ()), tuple(shadow or ()), grpc_port)
@@ -48,8 +48,8 @@ def serve(
     correct_priors: PriorsOption = None,
 ) -> None:
     """The API alone, for several machines."""
-    from ..server.options import ServeOptions
     from ..server.serve import serve as start
+    from ..server.serve_options import ServeOptions
 
     priors, shadows = tuple(correct_priors or ()), tuple(shadow or ())
     start(ServeOptions(tuple(bundle), host, port, workers, priors, shadows, grpc_port))
@@ -58,7 +58,7 @@ def serve(
 @commands.command()
 def monitor() -> None:
     """A monitor worker alone, for several machines."""
-    from ..server.monitor import monitor as start
+    from ..server.monitor_process import monitor as start
 
     start()
 

@@ -14,7 +14,7 @@ from ..errors import TidemarkError
 from ..model_key import ModelKey
 from ..settings import Settings
 from ..spool import inspection
-from ..store import deliveries, health, schema, self_tests, streams, watching
+from ..store import database_health, deliveries, schema, self_tests, streams, watching
 from ..store import engine as engines
 from ..store.errors import reason
 
@@ -120,7 +120,7 @@ def _run_checks(engine: Engine, checks: Mapping[str, Callable[[Connection], Chec
 
 
 def _server(connection: Connection) -> Check:
-    server = health.server(connection)
+    server = database_health.server(connection)
     if server.read_only:
         return Check(
             "database",
@@ -132,19 +132,19 @@ def _server(connection: Connection) -> Check:
 
 
 def _clock(connection: Connection) -> Check:
-    difference = (health.server(connection).now - dt.datetime.now(dt.UTC)).total_seconds()
+    difference = (database_health.server(connection).now - dt.datetime.now(dt.UTC)).total_seconds()
     advice = "synchronise the clocks (NTP): predictions carry the time of this machine"
     return Check("clock", abs(difference) <= MAX_CLOCK_DIFFERENCE, f"{abs(difference):.1f} s from the database", advice)
 
 
 def _log(connection: Connection) -> Check:
-    if models := health.models_with_gaps(connection, CHECKED_SEGMENTS):
+    if models := database_health.models_with_gaps(connection, CHECKED_SEGMENTS):
         advice = "restore the table `segments` from the backup that the other tables come from"
         return Check("log", False, f"positions are missing in the order of {', '.join(models)}", advice)
-    if models := health.models_beyond_log(connection):
+    if models := database_health.models_beyond_log(connection):
         advice = "restore all tables from the same backup: what is logged next would not be watched"
         return Check("log", False, f"streams lie after the end of the log of {', '.join(models)}", advice)
-    if count := health.unplaced(connection, MAX_UNPLACED_AGE):
+    if count := database_health.unplaced(connection, MAX_UNPLACED_AGE):
         advice = "start a server of this version: it gives positions to what earlier versions log"
         return Check("log", False, f"{count} predictions have had no position for a minute", advice)
     return Check("log", True, "the order of predictions has no gap")
@@ -162,7 +162,7 @@ def _reference(connection: Connection) -> Check:
 
 
 def _monitor(connection: Connection) -> Check:
-    age = health.heartbeat_age(connection)
+    age = database_health.heartbeat_age(connection)
     advice = "start `tidemark monitor`, or see why it ended in its log: predictions are logged, nothing is watched"
     if age is None:
         return Check("monitor", False, "not running", advice)

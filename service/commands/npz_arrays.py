@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TidemarkError
-from ..inference.projection import project
+from ..inference.fixed_projection import project
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ from ..errors import ConfigurationError, ReferenceMismatch, TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
 from ..monitor.budget import stream_budget
-from ..remedy.adoption import adopt_baselines
+from ..remedy.baseline_adoption import adopt_baselines
 from ..settings import Settings
 from ..store import models, references
 from ..store.open_database import open_database

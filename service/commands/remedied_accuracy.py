@@ -13,7 +13,7 @@ from ..drift.rehearsals.record import Rehearsal
 from ..drift.rehearsals.recording import Recorder
 from ..drift.types import BoolArray, Float32Array, IntArray
 from ..inference.session import Model
-from ..remedy.context import IMAGES, Context
+from ..remedy.remedy_context import IMAGES, RemedyContext
 from ..remedy.result import Improvement, RemedyNotApplicable, RemedyResult
 from ..settings import Settings
 from ..store.logged import HALF, halved
@@ -48,7 +48,7 @@ class RehearsedPredictions:
     rest_labels: IntArray
 
 
-def with_rehearsed_accuracy(context: Context, remedies: Sequence[RemedyResult]) -> list[RemedyResult]:
+def with_rehearsed_accuracy(context: RemedyContext, remedies: Sequence[RemedyResult]) -> list[RemedyResult]:
     """Return the remedies, those that write a model with the accuracy that rehearsals of it foretell for the span.
 
     A remedy is fitted again without the rehearsed images. All rehearsals share one run of the model, since the remedies
@@ -65,7 +65,7 @@ def with_rehearsed_accuracy(context: Context, remedies: Sequence[RemedyResult]) 
     return [_with_estimate(context, predictions, before, remedy) if remedy.refit else remedy for remedy in remedies]
 
 
-def _rehearse(context: Context) -> RehearsedPredictions:
+def _rehearse(context: RemedyContext) -> RehearsedPredictions:
     """Run the model over the labelled images under each operation.
 
     Raises
@@ -106,7 +106,7 @@ def _predict(model: Model, pixels: NDArray[np.uint8]) -> tuple[Float32Array, Flo
 
 
 def _with_estimate(
-    context: Context, predictions: RehearsedPredictions, before: RehearsalEstimate, remedy: RemedyResult
+    context: RemedyContext, predictions: RehearsedPredictions, before: RehearsalEstimate, remedy: RemedyResult
 ) -> RemedyResult:
     """Return a remedy with its improvement by rehearsals; the errors of both estimates count as independent."""
     after = _estimate(context, predictions, remedy)
@@ -126,7 +126,9 @@ def _with_estimate(
     return replace(remedy, rehearsed=improvement)
 
 
-def _estimate(context: Context, predictions: RehearsedPredictions, remedy: RemedyResult | None) -> RehearsalEstimate:
+def _estimate(
+    context: RemedyContext, predictions: RehearsedPredictions, remedy: RemedyResult | None
+) -> RehearsalEstimate:
     """Return the estimated accuracy on the span, of the model as it is or as a remedy changes it."""
     refit = None if remedy is None else remedy.refit
     answers = None if refit is None else refit(predictions.rest, predictions.images)

@@ -12,15 +12,15 @@ from ..inference import bundle as bundles
 from ..inference.bundle import Bundle
 from ..monitor.budget import pace_of, stream_budget
 from ..remedy import span
-from ..remedy.context import Context
-from ..remedy.kinds import kinds_of
 from ..remedy.label_shift.corrected_posterior import model_of
 from ..remedy.registry import REMEDIES, RemedySpec
-from ..remedy.report import report
+from ..remedy.remedy_context import RemedyContext
+from ..remedy.report import remedy_report
 from ..remedy.report.pictures import pictures
-from ..remedy.report.report import Picture, ReportJson, Skipped
+from ..remedy.report.remedy_report import Picture, ReportJson, Skipped
 from ..remedy.result import RemedyNotApplicable
 from ..remedy.span import Span
+from ..remedy.span_kinds import kinds_of
 from ..settings import Settings
 from ..store import streams
 from ..store.open_database import open_database
@@ -73,13 +73,13 @@ def create_remedies(
     report = test(sample.embeddings, sample.probabilities, sample.properties)
     kinds = kinds_of(traffic, report, run_time)
     out.mkdir(parents=True, exist_ok=True)
-    context = Context(traffic, report, kinds, out, loaded, images, force)
+    context = RemedyContext(traffic, report, kinds, out, loaded, images, force)
     return _create_remedies(
         context, specs or [entry for entry in REMEDIES if entry.kinds & kinds], is_requested=bool(names)
     )
 
 
-def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested: bool) -> ReportJson:
+def _create_remedies(context: RemedyContext, specs: Sequence[RemedySpec], is_requested: bool) -> ReportJson:
     remedies, skipped = [], []
     for entry in specs:
         logger.info("making %s", entry.name)
@@ -92,7 +92,7 @@ def _create_remedies(context: Context, specs: Sequence[RemedySpec], is_requested
     remedies = with_rehearsed_accuracy(context, remedies)
     reasons = {entry.name: "it was asked for by name" if is_requested else entry.why for entry in specs}
     images = [Picture(title, markup) for title, markup in pictures(context.span, context.seed)]
-    return report.write(context, remedies, reasons, skipped, images)
+    return remedy_report.write(context, remedies, reasons, skipped, images)
 
 
 def _requested_specs(names: Sequence[str]) -> list[RemedySpec]:

@@ -7,8 +7,8 @@ import numpy as np
 from .mmd import median_squared_distance
 from .performance import ConfidenceEstimate
 from .prediction_views import PredictionViews, ViewBuilder
+from .principal_components import MAX_DIMENSIONS, MAX_FITTED_ROWS
 from .probability_calibration import Calibration
-from .projection import MAX_DIMENSIONS, MAX_FITTED_ROWS
 from .reference import Reference
 from .rehearsals.estimator import RehearsalEstimator
 from .residual import ResidualTest

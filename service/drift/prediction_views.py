@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .projection import MAX_DIMENSIONS, Projection
+from .principal_components import MAX_DIMENSIONS, Projection
 from .reference import Reference
 from .samples import Sample
 from .types import BoolArray, Float32Array, FloatArray, IntArray

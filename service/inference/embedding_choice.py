@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle_spec import BrokenBundle
+from .fixed_projection import MAX_EMBEDDING_SIZE
 from .network import Network
-from .projection import MAX_EMBEDDING_SIZE
 from .score_search import Scores
 from .session import pooled
 

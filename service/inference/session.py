@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from . import onnx_inspect
 from .bundle import BrokenBundle, Bundle, InputSpec, files_sha256
 from .cpu_quota import cores
+from .fixed_projection import project
 from .network import Network
 from .preprocessing import Preprocessor
 from .probabilities import ModelFailed, activate, distributions
-from .projection import project
 from .providers import CPU, execution_providers
 from .runtime import open_session
 

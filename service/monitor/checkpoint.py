@@ -23,7 +23,7 @@ from .pending_windows import PendingJson
 from .prepared_reference import BaselineKey, PreparedReference
 from .recurrence import Pattern, PatternJson
 from .slices import SliceCounts
-from .state import StreamState, WindowSchedule
+from .stream_state import StreamState, WindowSchedule
 
 VERSION = 1
 DETECTOR, LABELS = "detector.", "labels."  # prefixes of the arrays of a stream's detector and of its labels

@@ -24,7 +24,7 @@ from .events import (
     WindowStored,
 )
 from .model_state import ModelState
-from .state import StreamState
+from .stream_state import StreamState
 
 JsonValues = TypeVar("JsonValues", bound=Mapping[str, object])
 

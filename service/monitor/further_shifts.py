@@ -9,7 +9,7 @@ from .budget import SECOND_SHARE
 from .further_shift_watch import FurtherShiftInput, FurtherShiftWatch, PreparationFailure, SecondDetector
 from .missing_properties import fill_missing
 from .prepared_reference import PreparedReference
-from .state import StreamRows, StreamState
+from .stream_state import StreamRows, StreamState
 from .stream_transition import StreamUpdate
 
 MIN_BASELINE_ROWS = 500  # predictions since a change from which a second baseline is made

@@ -25,8 +25,8 @@ from ..store import cleanup, predictions, retention
 from ..store.engine import conninfo, is_pooled
 from ..store.errors import DATABASE_ERRORS, reason
 from ..store.raw_connection import raw
+from .daily_self_tests import run_due_self_tests
 from .monitor import Monitor
-from .self_test import run_due_self_tests
 
 RETAIN = "retain"
 SELF_TEST = "self_test"

@@ -19,7 +19,7 @@ from .model_state import REFERENCE, WHOLE, ModelState, new_stream
 from .pace import Pace
 from .prepared_reference import BaselineKey, PreparedReference
 from .slices import SliceCounts
-from .state import StreamState, WindowSchedule
+from .stream_state import StreamState, WindowSchedule
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from .labels import start_labels
 from .pace import Pace
 from .prepared_reference import PreparedReference
 from .slices import SliceCounts
-from .state import StreamState
+from .stream_state import StreamState
 
 WHOLE = ""  # the name of the stream of a model's whole traffic
 REFERENCE = "reference"  # the key of the model's reference itself among the prepared baselines

@@ -14,7 +14,7 @@ from .pace import Pace, watched
 from .prepared_reference import PreparedReference
 from .rows_by_stream import Members, labels_by_stream, score_rows
 from .slices import SliceAssigner
-from .state import StreamState
+from .stream_state import StreamState
 from .stream_step import advance_stream, is_due
 from .stream_transition import StreamInput, StreamTransition
 

@@ -12,8 +12,8 @@ from .events import ALERT_EVENTS, Explanation
 from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
 from .second_baselines import SecondBaselines
-from .state import StreamState
 from .step_retries import MAX_STEP, StepRetries
+from .stream_state import StreamState
 from .stream_step import is_due
 
 STATUS_INTERVAL = 3.0  # seconds between two writes of the statuses, unless something happened

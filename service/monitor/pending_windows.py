@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from .events import Purpose, WindowRequest
 from .label_detection import DetectionJson, LabelDetection
-from .state import StreamState
+from .stream_state import StreamState
 
 STORED: tuple[Purpose, ...] = ("routine", "incident", "labels")  # in checkpoints; an alarm requests its window again
 

@@ -25,7 +25,7 @@ from .replay_cost import ReplayCost
 from .replay_steps import EPOCH, microseconds, steps_of
 from .replayed_incident import IncidentLog, ReplayedIncident
 from .rows_in_order import ReadRows, in_order
-from .state import WindowSchedule
+from .stream_state import WindowSchedule
 from .window_explanation import explain
 
 INCIDENT_WINDOWS = 20  # windows of an incident that are tested as soon as they are full; later ones once an interval

@@ -15,7 +15,7 @@ from .missing_properties import fill_missing
 from .model_state import WHOLE, baseline_of
 from .prepared_reference import PreparedReference
 from .slices import SliceAssigner
-from .state import StreamRows, StreamState
+from .stream_state import StreamRows, StreamState
 
 Members = Mapping[str, NDArray[np.int64] | slice]  # the rows of a batch that belong to each stream
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from .events import WatchKey
 from .further_shift_watch import FurtherShiftWatch, PreparationFailure
 from .prepared_reference import PreparedReference
-from .state import StreamState
+from .stream_state import StreamState
 
 
 class SecondBaseline(NamedTuple):

@@ -15,7 +15,7 @@ from .label_regimes import with_regime
 from .open_incident import follow_incident, refine_kind, report_further_shift
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .state import StreamRows, StreamState, rate_of, with_rate_point
+from .stream_state import StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
 from .window_requests import is_overdue, request_full_windows, request_newest, request_overdue_window

@@ -11,7 +11,7 @@ from .further_shift_watch import FurtherShiftInput
 from .labels import FedBackLabels
 from .pace import Pace
 from .prepared_reference import PreparedReference
-from .state import StreamRows, StreamState
+from .stream_state import StreamRows, StreamState
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .events import EvidencePoint
 from .model_state import WHOLE, ModelState, ModelTransition
 from .owned_model import OwnedModel
 from .prepared_reference import BaselineKey
-from .state import StreamState
+from .stream_state import StreamState
 
 
 class LostModel(Exception):

@@ -7,7 +7,7 @@ from typing import Any
 from ..settings import Settings
 from .events import IdRows, Purpose, WindowRequest
 from .label_detection import LabelDetection
-from .state import StreamState
+from .stream_state import StreamState
 from .stream_transition import StreamUpdate
 
 SMALLEST_WINDOW = 20  # predictions of the smallest window that is tested

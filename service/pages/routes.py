@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from ..alerts.schemas import Alert, AlertSummary, BaselineSummary
 from ..api.caller import caller_of
-from ..api.state import database_state, server_state
+from ..api.server_state import database_state, server_state
 from ..api.window_reports import window_report
 from ..model_key import ModelKey
 from ..store import alerts, baselines, deliveries, evidence, references, streams, watching, windows
@@ -23,7 +23,7 @@ from ..store.report_json import StreamReportJson
 from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
 from ..store.watching import Watching
-from . import alert_actions, evidence_history
+from . import alert_forms, evidence_history
 from . import report_images as images
 from .forms import set_token
 from .rendering import render_page
@@ -170,7 +170,7 @@ def alert(alert_id: UUID, request: Request) -> Response:
         history = evidence_history.at_alert(connection, stream, row)
         report: StreamReportJson = {**row.report, "stream": row.stream, "kind": row.kind, "p_value": row.p_value}
         least, pictures = images.describe(connection, report)
-        controls = alert_actions.controls(request, connection, row)
+        controls = alert_forms.controls(request, connection, row)
         children = alerts.children(connection, row.id)
         related = [other for other in alerts.firing(connection, row.stream_id) if other.id != row.id]
         reference_id = stream.reference_id

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ..drift.intervals import wilson_interval
-from .context import Context
+from .remedy_context import RemedyContext
 from .result import Improvement
 
 MIN_LABELS = 50  # labels of the span from which its accuracy is measured instead of estimated
@@ -96,7 +96,7 @@ class AccuracyBalance:
         return ", ".join(parts)
 
 
-def accuracy_loss(context: Context) -> AccuracyLoss | None:
+def accuracy_loss(context: RemedyContext) -> AccuracyLoss | None:
     """Return what the span lost: measured on at least 50 labels that came back, else as the window report estimates."""
     performance = context.report.performance
     if performance is None:

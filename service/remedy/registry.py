@@ -7,11 +7,11 @@ from .adaptation.domain_adversarial import domain_adversarial
 from .adaptation.importance_weighting import importance_weighting
 from .adaptation.recent_labels import recent_labels
 from .adaptation.renormalise import renormalise
-from .augmentation.remedy import augmentation
-from .context import Context
+from .augmentation.augmentation import augmentation
 from .label_shift.class_weights import class_weights
 from .label_shift.corrected_posterior import corrected_posterior
 from .relabel import relabel
+from .remedy_context import RemedyContext
 from .result import RemedyResult
 
 
@@ -22,7 +22,7 @@ class RemedySpec:
     name: str
     kinds: frozenset[str]  # kinds of shift that it is for: "label", "covariate", "concept"
     why: str  # reason for choosing it, as a clause after "because"
-    make: Callable[[Context], RemedyResult]  # raises Unfit where it lacks what it needs
+    make: Callable[[RemedyContext], RemedyResult]  # raises Unfit where it lacks what it needs
 
 
 REMEDIES: tuple[RemedySpec, ...] = (

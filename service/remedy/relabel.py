@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..drift.label_sampling import error_deviation, size_probabilities
-from .context import Context
+from .remedy_context import RemedyContext
 from .result import RelabelJson, RemedyNotApplicable, RemedyResult
 from .witness_scores import witness_scores
 
@@ -19,7 +19,7 @@ CSV, JSON = "label_next.csv", "label_next.json"
 FIELDS = ("id", "predicted", "confidence", "witness", "probability")
 
 
-def relabel(context: Context) -> RemedyResult:
+def relabel(context: RemedyContext) -> RemedyResult:
     """Write the ids of predictions without a label that are to be labelled, as CSV and as JSON.
 
     Labels teach most where the model is least certain and images are least typical; so these are drawn more often. The
@@ -83,7 +83,7 @@ def _rank(values: Matrix) -> Matrix:
     return np.asarray(stats.rankdata(values) / len(values))
 
 
-def _row(context: Context, row: int, confidence: float, witness: float, probability: float) -> RelabelJson:
+def _row(context: RemedyContext, row: int, confidence: float, witness: float, probability: float) -> RelabelJson:
     predicted = int(context.span.sample.probabilities[row].argmax())
     return {
         "id": str(context.span.ids[row]),

@@ -18,8 +18,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .. import __version__
 from ..api import docs, openapi, problems
-from ..api.bodies.budget import BodyBudget
 from ..api.bodies.limits import BodyLimits
+from ..api.bodies.memory_budget import BodyBudget
 from ..api.cloud_events import endpoints as cloud_events
 from ..api.endpoints import (
     alert_actions,
@@ -41,8 +41,7 @@ from ..api.middleware.security_headers import SecurityHeaders
 from ..api.open_inference import infer, metadata
 from ..errors import ConfigurationError
 from ..inference.bundle import AnyBundle, Bundle
-from ..pages import alert_actions as alert_forms
-from ..pages import label_desk
+from ..pages import alert_forms, label_page
 from ..pages import routes as pages
 from ..serving.counters import ModelMetrics, ServerMetrics
 from ..serving.model_registry import RegisteredModel
@@ -51,7 +50,7 @@ from ..settings import Settings
 from ..store import engine as engines
 from ..store import models, schema
 from .application import Application, is_traced
-from .state import open_server_state
+from .open_state import open_server_state
 
 TRUSTED_PROXIES = "FORWARDED_ALLOW_IPS"  # uvicorn's variable: addresses whose `X-Forwarded-Proto` and `-For` count
 GZIP_BYTES = 4_096  # bytes of an answer from which compressing it is worth the time
@@ -60,7 +59,7 @@ STATEMENT_TIMEOUT_SECONDS = 30  # time after which Postgres gives up a query of 
 ROUTERS = [
     *(module.router for module in (predict, metadata, infer, observe, cloud_events, feedback, labels)),
     *(module.router for module in (drift, alerts, alert_actions, thumbnails, health, metrics, docs)),
-    *(module.router for module in (alert_forms, label_desk, pages)),
+    *(module.router for module in (alert_forms, label_page, pages)),
 ]
 # The routes are used as their modules made them: FastAPI's `include_router` makes each again at every start.
 ROUTES = [route for router in ROUTERS for route in router.routes]

@@ -18,8 +18,8 @@ from ..remedy.label_shift.priors_file import Priors, read_priors
 from ..settings import Settings
 from ..store import engine as engines
 from ..store import models, rights, schema, streams
-from .options import ServeOptions
 from .parent import has_supervisor
+from .serve_options import ServeOptions
 
 DATABASE_PAUSE = 0.5  # seconds between two attempts to reach the database
 
@@ -74,7 +74,7 @@ def _withdraw_priors(connection: Connection, answering: Sequence[Bundle], priors
 
 def _adopt(connection: Connection, served: Sequence[AnyBundle], priors: Mapping[str, Priors]) -> None:
     """Compare models with what their remedies were made for."""
-    from ..remedy.adoption import adopt_baselines  # scipy, which a server needs for nothing else
+    from ..remedy.baseline_adoption import adopt_baselines  # scipy, which a server needs for nothing else
 
     settings = Settings.load()
     alerts = Alerts(open_queue(""), settings.webhook_urls, settings.public_url)

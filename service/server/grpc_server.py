@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from ..api.open_inference_grpc.service import service_handlers
 from ..errors import ConfigurationError
 from ..settings import Settings
-from .options import ServeOptions
+from .serve_options import ServeOptions
 
 MAX_CALLS = 128  # calls at a time; each holds at most one message of TIDEMARK_MAX_REQUEST_BYTES while it arrives
 STOP_SECONDS = 2.0  # seconds for open calls to end, after the HTTP server has ended

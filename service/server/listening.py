@@ -6,7 +6,7 @@ import socket
 
 from ..errors import ConfigurationError
 from ..settings import Settings
-from .options import ServeOptions
+from .serve_options import ServeOptions
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048  # connections that wait to be accepted, uvicorn's default

@@ -17,8 +17,8 @@ from ..spool.spool import Spool
 from ..store import engine as engines
 from .checks import check
 from .listening import bind, reserve_grpc_port, warn_if_open
-from .options import ServeOptions
 from .parent import exit_with_supervisor, has_supervisor
+from .serve_options import ServeOptions
 from .uvicorn_protocol import BoundedHttpProtocol
 
 DRAIN_SECONDS = 6  # seconds for open requests to end, once no new ones are accepted

@@ -15,8 +15,8 @@ from ..store import engine as engines
 from ..store.open_database import open_database
 from .checks import check
 from .listening import bind, link, reserve_grpc_port, warn_if_open
-from .options import ServeOptions
 from .parent import VARIABLE as PARENT_VARIABLE
+from .serve_options import ServeOptions
 
 MONITOR_BLAS = {"OPENBLAS_NUM_THREADS": "1"}  # the monitor leaves the server a core, unless the environment decides
 POLL_SECONDS = 0.2  # seconds between two checks of the children

@@ -18,8 +18,8 @@ from ..settings import Settings
 from ..store import engine as engines
 from .app import create_app
 from .draining import drain_on_sigterm
-from .options import ServeOptions
 from .parent import exit_with_parent
+from .serve_options import ServeOptions
 
 RESTART_DELAY = 2.0  # seconds until a worker that found no database ends and is replaced
 OBJECTS_PER_COLLECTION = 50_000  # objects made between two collections

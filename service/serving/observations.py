@@ -11,8 +11,8 @@ import orjson
 from sqlalchemy import Engine
 
 from ..errors import InvalidPredictions
+from ..inference.fixed_projection import project
 from ..inference.probabilities import TOLERANCE, Floats, ModelFailed, distributions
-from ..inference.projection import project
 from ..spool.spool import Spool
 from ..store import models
 from ..store.logged import Logged, logged

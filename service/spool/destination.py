@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from ..model_key import ModelKey
-from ..store import installation, log_writer, models
+from ..store import installation_id, log_writer, models
 from ..store.predictions import ensure_partitions
 from ..store.raw_connection import raw
 from .pending_rows import PendingRows
@@ -89,7 +89,7 @@ class Destination:
         """Return which installation the database belongs to."""
         if self._installation is None:
             with self.engine.connect() as connection:
-                self._installation = installation.identity(connection)
+                self._installation = installation_id.identity(connection)
         return self._installation
 
     def forget(self) -> None:

@@ -15,7 +15,7 @@ from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.inference.bundle import BASELINE_FILE, BrokenBundle
 from tidemark.remedy import span
-from tidemark.remedy.adoption import adopt_baselines
+from tidemark.remedy.baseline_adoption import adopt_baselines
 from tidemark.remedy.bundle_baseline import read_baseline, write_baseline
 from tidemark.remedy.label_shift.accepted_priors import traffic_of_mix
 from tidemark.remedy.label_shift.priors_file import CalibrationValues, ClassShare, Priors

@@ -12,7 +12,7 @@ from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.server.checks import check
-from tidemark.server.options import ServeOptions
+from tidemark.server.serve_options import ServeOptions
 
 Serve = Callable[..., TestClient]
 PNG = {"Content-Type": "image/png"}

@@ -12,7 +12,7 @@ from tests.support.monitoring import WORLD, Installation
 from tidemark.monitor import model_processor, model_step, step_retries, stream_step
 from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.stream_transition import StreamInput
-from tidemark.store import watch, window_requests
+from tidemark.store import watch, windows_on_demand
 
 Fault = Callable[[pytest.MonkeyPatch], list[str]]  # plants a failure that happens once; returns the list that notes it
 
@@ -117,7 +117,7 @@ def test_labels_and_a_persons_request_outlast_a_detector_that_raises(
     labels = WORLD.labels(60, installation.rng)
     installation.label(installation.log(WORLD.see(labels, installation.rng)), labels)
     with installation.engine.begin() as connection:
-        assert window_requests.request(connection, installation.stream_id) is not None
+        assert windows_on_demand.request(connection, installation.stream_id) is not None
     monitor.settle()
     assert failures == ["advance_stream"]
     assert [(window.first, window.size) for window in installation.windows()] == [(10, 200)]
@@ -169,7 +169,7 @@ def test_windows_that_a_monitor_has_requested_before_any_checkpoint_outlast_its_
     turn(monitor)
     assert installation.windows() == []
     with installation.engine.begin() as connection:
-        assert window_requests.request(connection, installation.stream_id) is not None
+        assert windows_on_demand.request(connection, installation.stream_id) is not None
         watch.release(connection, [model.whole.id for model in monitor.models], monitor.id)
     installation.watch()
     assert sorted((window.first, window.size) for window in installation.windows()) == [

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from tests.support.predictions import new_ids, write
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store import feedback, installation, label_log, log, models, schema
+from tidemark.store import feedback, installation_id, label_log, log, models, schema
 from tidemark.store.embedded.programs import program_folder
 from tidemark.store.feedback import FeedbackRow
 from tidemark.store.logged import Logged, logged
@@ -57,7 +57,7 @@ def test_a_log_continues_at_its_position_after_a_restore_into_a_younger_cluster(
             write(connection, rows, spool=spool)
         with engine.begin() as connection:
             feedback.save(connection, [label(rows.uuids[0], model_id)])
-            identity = installation.identity(connection)
+            identity = installation_id.identity(connection)
         old = transaction_id(engine)
         engine.dispose()
         subprocess.run(
@@ -71,7 +71,7 @@ def test_a_log_continues_at_its_position_after_a_restore_into_a_younger_cluster(
         engine = engines.connect(url)
         assert transaction_id(engine) < old - SPENT / 2
         with engine.connect() as connection:
-            assert installation.identity(connection) == identity
+            assert installation_id.identity(connection) == identity
             unread = log.read(connection, model_id, 3, 10, D, K)
         more = predictions(4)
         with engine.begin() as connection:

@@ -10,7 +10,7 @@ from tests.support.monitoring import Installation
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.api.endpoints.metrics import drift_exposition
 from tidemark.drift import Reference, StreamDetector
-from tidemark.monitor.self_test import run_due_self_tests
+from tidemark.monitor.daily_self_tests import run_due_self_tests
 from tidemark.store import references, self_tests
 
 

@@ -21,7 +21,7 @@ from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.session import Model, ModelFailed
 from tidemark.server.checks import check
-from tidemark.server.options import ServeOptions
+from tidemark.server.serve_options import ServeOptions
 from tidemark.serving import shadow as shadows
 
 Serve = Callable[..., TestClient]

@@ -5,12 +5,12 @@ from sqlalchemy import Engine, text
 
 from tests.support.drifting import Drifting
 from tests.support.monitoring import Installation
-from tidemark.store import window_requests
+from tidemark.store import windows_on_demand
 
 
 def request(installation: Installation) -> bool:
     with installation.engine.begin() as connection:
-        return window_requests.request(connection, installation.stream_id) is not None
+        return windows_on_demand.request(connection, installation.stream_id) is not None
 
 
 def test_a_requested_window_holds_the_newest_predictions_and_frees_the_place_for_the_next_request(
@@ -42,7 +42,7 @@ def test_a_request_that_no_monitor_answers_is_given_up(
 ) -> None:
     installation = Installation(engine, url)
     assert request(installation)
-    monkeypatch.setattr(window_requests, "EXPIRES", 0.0)
+    monkeypatch.setattr(windows_on_demand, "EXPIRES", 0.0)
     assert request(installation)
 
 

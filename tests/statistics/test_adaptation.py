@@ -10,7 +10,7 @@ import pytest
 from tests.support.image_worlds import ROWS, World, blurred, darker, noisy, see, turned
 from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.renormalise import renormalise
-from tidemark.remedy.augmentation.remedy import AugmentationDetails, augmentation
+from tidemark.remedy.augmentation.augmentation import AugmentationDetails, augmentation
 from tidemark.remedy.result import RemedyResult
 
 PLANTED: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], float]] = {

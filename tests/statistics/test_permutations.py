@@ -17,7 +17,7 @@ from tidemark.drift.mean_statistics import KernelMean, Spectrum, WhitenedMean
 from tidemark.drift.mmd import gaussian, unbiased_mmd2, witness_function
 from tidemark.drift.permutations import Contrasts, centred
 from tidemark.drift.prediction_views import PredictionViews
-from tidemark.drift.projection import Projection
+from tidemark.drift.principal_components import Projection
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.properties import NAMES, measure
 from tidemark.inference.session import Model
-from tidemark.remedy.context import Context
+from tidemark.remedy.remedy_context import RemedyContext
 from tidemark.remedy.span import UNKNOWN, Span
 
 MODEL, IMAGES = "TIDEMARK_TEST_MODEL", "TIDEMARK_TEST_IMAGES"
@@ -38,13 +38,15 @@ class World:
         images, labels = (rows[first : first + count] for rows in self.fresh)
         return see(self.bundle, shift(images)), labels
 
-    def context(self, sample: Sample, out: Path, labels: np.ndarray | None = None, force: bool = False) -> Context:
+    def context(
+        self, sample: Sample, out: Path, labels: np.ndarray | None = None, force: bool = False
+    ) -> RemedyContext:
         span_labels = np.full(len(sample), UNKNOWN) if labels is None else labels
         span = Span(f"{self.bundle.name}:1", NOW, NOW, self.reference, sample, (), span_labels, self.bundle.sha256)
         report = WindowTest(self.reference, window_size=len(sample))(
             sample.embeddings, sample.probabilities, sample.properties
         )
-        return Context(span, report, frozenset({"covariate"}), out, self.bundle, self.images, force)
+        return RemedyContext(span, report, frozenset({"covariate"}), out, self.bundle, self.images, force)
 
 
 def see(bundle: Bundle, images: np.ndarray) -> Sample:

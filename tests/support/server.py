@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from tests.support.wait import until
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
-from tidemark.api.state import DatabaseState, ServerState
+from tidemark.api.server_state import DatabaseState, ServerState
 from tidemark.serving.counters import ServerMetrics
 from tidemark.serving.refusals import RecentRefusals
 from tidemark.settings import Settings

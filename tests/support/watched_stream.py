@@ -23,7 +23,7 @@ from tidemark.monitor.labels import FedBackLabels
 from tidemark.monitor.model_state import new_stream
 from tidemark.monitor.pace import Pace
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
-from tidemark.monitor.state import StreamRows, StreamState
+from tidemark.monitor.stream_state import StreamRows, StreamState
 from tidemark.monitor.stream_step import advance_stream
 from tidemark.monitor.stream_transition import StreamInput
 from tidemark.monitor.window_explanation import explain

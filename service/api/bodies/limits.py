@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import Overloaded
 from ..problems import Problem
-from .budget import BodyBudget
 from .compression import Inflater
+from .memory_budget import BodyBudget
 
 BODY_SECONDS = 30.0  # seconds that a client may take to send its body
 DEFAULT_BODY_BYTES = 1_000_000  # bytes of a body whose path has no limit of its own

@@ -20,7 +20,7 @@ from ..openapi import model_parameter
 from ..outcome import refusals_counted
 from ..problems import Problem, documented
 from ..query_names import names_in_query
-from ..state import ServerState, State
+from ..server_state import ServerState, State
 from .event import BATCH, REQUEST_TYPES, RESPONSE_TYPES, STRUCTURED, Event, read_events
 from .recent_events import EventKey
 from .response import rows, split

@@ -17,7 +17,7 @@ from ...store.alerts import AlertRow
 from ...store.baselines import AcceptedPart
 from ..caller import Caller, caller_of
 from ..problems import Problem, documented
-from ..state import database_state
+from ..server_state import database_state
 
 MAX_NOTE = 2_000  # characters of a person's note
 MAX_MUTE = dt.timedelta(days=90)  # longest mute; a longer one is refused as a mistake

@@ -11,7 +11,7 @@ from ...alerts import outbox
 from ...alerts.schemas import Alert
 from ...store import alerts, deliveries
 from ..problems import documented
-from ..state import database_state
+from ..server_state import database_state
 from .alert_actions import alert_answer, existing_alert
 
 router = APIRouter(tags=["alerts"])

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ...store import baselines, references, streams, watching, window_requests, windows
+from ...store import baselines, references, streams, watching, windows, windows_on_demand
 from ...store.report_json import ServedWindowJson
 from ..drift_schemas import Streams, StreamState, Survival, Windows
 from ..problems import Problem, documented
 from ..query_names import names_in_query
-from ..state import database_state
+from ..server_state import database_state
 from ..window_reports import window_report
 
 router = APIRouter(tags=["drift"])
@@ -92,7 +92,7 @@ def request_window(request: Request, stream: str) -> RequestedWindow:
             raise Problem(404, f"no stream {stream}")
         if row.reference_id is None or row.seen == 0:
             raise Problem(409, f"stream {row.stream} has no reference, or no prediction of it has been watched yet")
-        requested_at = window_requests.request(connection, row.id)
+        requested_at = windows_on_demand.request(connection, row.id)
     if requested_at is None:
         raise Problem(429, "another window is being tested on request; ask again in some seconds", {"Retry-After": "5"})
     return RequestedWindow(stream=row.stream, requested_at=requested_at)

@@ -15,7 +15,7 @@ from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import body_of
 from ..bodies.tags import value_text
 from ..problems import Problem, documented
-from ..state import State
+from ..server_state import State
 
 MAX_ITEMS = 10_000
 MAX_ID_LENGTH = 64  # characters

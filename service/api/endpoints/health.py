@@ -11,7 +11,7 @@ from ...store import engine as engines
 from ...store import schema
 from ...store.errors import DATABASE_ERRORS
 from ..problems import documented
-from ..state import ServerState, State
+from ..server_state import ServerState, State
 
 router = APIRouter(tags=["health"])
 

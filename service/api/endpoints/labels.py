@@ -18,7 +18,7 @@ from ..caller import Caller, caller_of
 from ..label_schemas import LabelDesk, RoundBody, SkipBody
 from ..problems import Problem, documented
 from ..query_names import names_in_query
-from ..state import State, database_state
+from ..server_state import State, database_state
 from .feedback import MAX_ITEMS, FeedbackAnswer, feedback_answer
 
 IMPORT_BYTES = 16_000_000  # bytes of an imported file: Label Studio's holds the image of each task

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from ..state import State
+from ..server_state import State
 from .drift_metrics import DriftCollector
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ...inference.probabilities import Floats
 from ...serving.model_registry import RegisteredModel
 from ...serving.observations import MAX_EMBEDDING, OBSERVED_PER_REQUEST, Observed, milliseconds
 from ...store.prediction_id import id_at
-from ..bodies.images import is_json
+from ..bodies.encoded_images import is_json
 from ..bodies.json_text import parse_json, validate
 from ..bodies.limits import body_of
 from ..bodies.tags import Tags, query_tags
@@ -23,7 +23,7 @@ from ..openapi import TAG_PARAMETER, model_parameter
 from ..outcome import refusals_counted
 from ..problems import Problem, documented
 from ..query_names import names_in_query
-from ..state import ServerState, State
+from ..server_state import ServerState, State
 
 BODY_BYTES = 32_000_000  # bytes of a request
 BINARY = "application/octet-stream"

@@ -8,13 +8,13 @@ from pydantic import BaseModel
 
 from ...inference.bundle import Bundle
 from ...serving.prediction_logger import LoggedPredictions
-from ..bodies.images import FORM, ImagesBody, read_images
+from ..bodies.encoded_images import FORM, ImagesBody, read_images
 from ..client_disconnect import until_disconnect
 from ..openapi import TAG_PARAMETER, model_parameter
 from ..outcome import PredictOutcome
 from ..problems import documented
 from ..query_names import names_in_query
-from ..state import server_state
+from ..server_state import server_state
 
 router = APIRouter(tags=["predict"])
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 from ...inference.thumbnails import MEDIA_TYPE
 from ...store import predictions, references
 from ..problems import Problem, documented
-from ..state import State
+from ..server_state import State
 
 HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
 

@@ -10,14 +10,14 @@ from pydantic import BaseModel
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.base64_text import decode_base64
-from ..bodies.images import IMAGES_PER_REQUEST, check_sizes
+from ..bodies.encoded_images import IMAGES_PER_REQUEST, check_sizes
 from ..bodies.limits import LimitedBody, body_of
 from ..bodies.tags import query_tags
 from ..client_disconnect import until_disconnect
 from ..openapi import TAG_PARAMETER
 from ..outcome import PredictOutcome
 from ..problems import Problem, documented
-from ..state import State
+from ..server_state import State
 from .byte_strings import split_byte_strings
 from .inference import (
     BYTES,

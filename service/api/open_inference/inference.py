@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
-from ..bodies.images import IMAGES_PER_REQUEST
+from ..bodies.encoded_images import IMAGES_PER_REQUEST
 from ..bodies.tags import check_tags
 from ..outcome import PredictOutcome
 from ..problems import Problem

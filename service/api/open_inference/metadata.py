@@ -9,7 +9,7 @@ from ...serving.counters import StageTotal
 from ...serving.model_registry import ServedModel
 from ..endpoints.health import readiness
 from ..problems import documented
-from ..state import State
+from ..server_state import State
 from .models import MODEL_PATH, VERSION_PATH, PathModel, output_specs
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]

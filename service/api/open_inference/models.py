@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from ...model_key import ModelKey
 from ...serving.model_registry import ModelRegistry, ServedModel
-from ..state import server_state
+from ..server_state import server_state
 
 MODEL_PATH = "/models/{name}"
 VERSION_PATH = "/models/{name}/versions/{version}"

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from ..bodies.limits import BODY_SECONDS, UNCOUNTED_BYTES
 from ..middleware.api_keys import ApiKeys, key_of
 from ..problems import CLIENT_CLOSED_REQUEST, Problem, problem_of
-from ..state import ServerState
+from ..server_state import ServerState
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,

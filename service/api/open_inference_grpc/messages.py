@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
-from ..bodies.images import IMAGES_PER_REQUEST, check_sizes
+from ..bodies.encoded_images import IMAGES_PER_REQUEST, check_sizes
 from ..bodies.json_text import validate
 from ..open_inference.byte_strings import split_byte_strings
 from ..open_inference.inference import (

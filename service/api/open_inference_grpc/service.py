@@ -10,7 +10,7 @@ from ..open_inference.inference import classify, parameter_tags
 from ..open_inference.metadata import PLATFORM
 from ..open_inference.models import find_model, output_specs
 from ..outcome import PredictOutcome
-from ..state import ServerState
+from ..server_state import ServerState
 from .calls import CallHandler, Method
 from .messages import infer_request, infer_response, parsed_message
 from .open_inference_pb2 import (

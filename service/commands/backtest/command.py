@@ -12,8 +12,8 @@ from ...store import alerts, segments, streams
 from ...store.open_database import open_database_with_url
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
-from .cluster import run_tasks
 from .comparison import HAPPENED, Comparison, changes_to_measure, outcome, stored_incidents
+from .dask_cluster import run_tasks
 from .merging import merged
 from .span_replay import SpanTask, divided
 from .variants import Variant, variants

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from ..projection import MAX_DIMENSIONS, MAX_FITTED_ROWS, Projection
+from ..principal_components import MAX_DIMENSIONS, MAX_FITTED_ROWS, Projection
 from ..scaling import Scaling
 from ..types import Float32Array, FloatArray, IntArray
 

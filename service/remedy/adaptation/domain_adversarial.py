@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ...drift import Reference
 from ...drift.probability_calibration import Calibration
-from ..context import Context
+from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
 from .adversarial_training import require_torch, reverse_accuracy, train
 from .head import distil_head
@@ -18,7 +18,7 @@ ROWS = 5000  # rows of the reference that take part
 HELD_OUT = 0.3  # share of these rows for the choice and the calibration
 
 
-def domain_adversarial(context: Context) -> RemedyResult:
+def domain_adversarial(context: RemedyContext) -> RemedyResult:
     """Train features that look alike in reference and span (Ganin et al. 2016); needs the extra `adapt`.
 
     The adversary's strength is chosen by reverse validation.

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from ...drift import Reference
 from ...drift.probability_calibration import Calibration
-from ..context import Context
 from ..paired_bootstrap import folds
+from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
 from .head import Head, choose_penalty, distil_head, fit
 from .unsupervised import AdaptedModel, Fit, adaptation
@@ -20,7 +20,7 @@ PENALTY = 0.1  # penalty of the classifier that separates the span from the refe
 LARGEST_RATIO = 20.0
 
 
-def importance_weighting(context: Context) -> RemedyResult:
+def importance_weighting(context: RemedyContext) -> RemedyResult:
     """Refit the last layer with importance weights p_span(x) / p_reference(x) (Shimodaira 2000).
 
     Raises

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drift.probability_calibration import Calibration
-from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, folds, further_labels, log_losses
+from ..remedy_context import RemedyContext
 from ..result import Improvement, RemedyNotApplicable, RemedyResult
 from .head import Head, distil_head, fit
 from .onnx_export import with_head
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
     penalty: float
 
 
-def recent_labels(context: Context) -> RemedyResult:
+def recent_labels(context: RemedyContext) -> RemedyResult:
     """Refit the last layer on the span's fed-back labels; write it as a bundle if it improves.
 
     Raises
@@ -130,7 +130,7 @@ def choose_settings(data: Data, seed: int) -> Settings:
     return min(losses, key=losses.__getitem__)
 
 
-def _data(context: Context) -> tuple[Data, Floats]:
+def _data(context: RemedyContext) -> tuple[Data, Floats]:
     """Return what is fitted on, and the probabilities that the model gave for the recent labels."""
     span, reference = context.span, context.span.reference
     old_labels = context.require_reference_labels()

@@ -7,7 +7,7 @@ from scipy import linalg
 from ...drift import Reference
 from ...drift.probability_calibration import Calibration
 from ...drift.whitening import Moments
-from ..context import Context
+from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
 from .head import Head, distil_head
 from .unsupervised import AdaptedModel, Fit, adaptation
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 RIDGE = 0.1  # share of the reference's mean variance that is added to every direction's
 
 
-def renormalise(context: Context) -> RemedyResult:
+def renormalise(context: RemedyContext) -> RemedyResult:
     """Let the last layer read embeddings renormalised to the reference's statistics.
 
     In the spirit of AdaBN (Li et al. 2017) and CORAL (Sun, Feng and Saenko 2016), on the embedding alone.

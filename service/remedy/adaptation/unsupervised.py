@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ...drift import Reference
 from ...drift.types import BoolArray
 from ..bundle_baseline import write_baseline
-from ..context import Context
 from ..paired_bootstrap import compare_posteriors, confusion, paired_bootstrap
+from ..remedy_context import RemedyContext
 from ..result import Answers, Improvement, RemedyDetails, RemedyResult
 from .head import Head, ResidualAdapter
 from .onnx_export import with_head
@@ -53,7 +53,7 @@ Fit = Callable[[Floats], AdaptedModel]  # the adaptation to embeddings (m, d) of
 
 
 def adaptation(
-    context: Context, name: str, summary: str, before: Calibrated, fit_from: Callable[[Reference], Fit]
+    context: RemedyContext, name: str, summary: str, before: Calibrated, fit_from: Callable[[Reference], Fit]
 ) -> RemedyResult:
     """Measure the improvement by an adaptation, and write it as a bundle if it improves or `--force` asks for it.
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..adaptation.head import choose_penalty, distil_head, fit
-from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds
+from ..remedy_context import RemedyContext
 from ..result import Improvement, RemedyDetails, RemedyResult
 from .corrected_posterior import describe_shifted_classes, prior_weights, proportions
 from .cross_fitting import halves_of_span
@@ -35,7 +35,7 @@ class ResampleJson(TypedDict):
     take: list[str | int]
 
 
-def class_weights(context: Context) -> RemedyResult:
+def class_weights(context: RemedyContext) -> RemedyResult:
     """Write the weights that turn training data of the reference's class proportions into the span's.
 
     The improvement is measured by refitting the last layer with them and without; to retrain the whole model is left
@@ -90,7 +90,7 @@ def code(weights: Matrix, names: tuple[str, ...]) -> dict[str, str]:
     }  # fmt: skip
 
 
-def resample(context: Context) -> ResampleJson:
+def resample(context: RemedyContext) -> ResampleJson:
     """Return which examples to take, some more than once, so that each class has its estimated share.
 
     They are of the labelled images where these were given, else of the reference's rows.
@@ -128,7 +128,7 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
     return rng.permutation(np.concatenate(parts))
 
 
-def _improvements(context: Context) -> tuple[Improvement, ...]:
+def _improvements(context: RemedyContext) -> tuple[Improvement, ...]:
     reference, labels = context.span.reference, context.require_reference_labels()
     rows = np.random.default_rng(context.seed).permutation(len(labels))[:FITTED_ROWS]
     embeddings, labels = reference.embeddings[rows], labels[rows]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ...drift.probability_calibration import PriorCorrection
 from ..adaptation.onnx_export import with_priors
 from ..bundle_baseline import write_baseline
-from ..context import Context
 from ..paired_bootstrap import average, compare_posteriors, folds
+from ..remedy_context import RemedyContext
 from ..result import ClassShareJson, Improvement, RemedyResult
 from .cross_fitting import HalfSpan, halves_of_span
 from .priors_file import CalibrationValues, ClassShare, Priors
@@ -25,7 +25,7 @@ MODEL_DEPENDENCE_NOTE = (
 )
 
 
-def corrected_posterior(context: Context) -> RemedyResult:
+def corrected_posterior(context: RemedyContext) -> RemedyResult:
     """Correct posteriors for the estimated class proportions: as a switch for serving, and as a bundle.
 
     Raises
@@ -65,12 +65,12 @@ def corrected_posterior(context: Context) -> RemedyResult:
     return replace(remedy, exported=True, files=tuple(files), code=code)
 
 
-def prior_weights(context: Context) -> Matrix:
+def prior_weights(context: RemedyContext) -> Matrix:
     """Return the estimated class proportions over the reference's (k,); 0 where the reference has none of a class."""
     return np.array(list(context.require_proportions().weights.values()))
 
 
-def proportions(context: Context) -> list[ClassShareJson]:
+def proportions(context: RemedyContext) -> list[ClassShareJson]:
     """Return each class's share in the reference and the span, with its interval and weight."""
     shift = context.require_proportions()
     return [
@@ -86,7 +86,7 @@ def proportions(context: Context) -> list[ClassShareJson]:
     ]
 
 
-def describe_shifted_classes(context: Context) -> str:
+def describe_shifted_classes(context: RemedyContext) -> str:
     """Name the classes whose shares moved most, as a sentence's end."""
     sure = [row for row in proportions(context) if not row["low"] <= row["reference"] <= row["high"]]
     sure.sort(key=lambda row: -abs(row["estimated"] - row["reference"]))
@@ -103,7 +103,7 @@ def model_of(stream: str) -> str:
     return stream.partition("/")[0]
 
 
-def _priors(context: Context, correction: PriorCorrection) -> Priors:
+def _priors(context: RemedyContext, correction: PriorCorrection) -> Priors:
     return Priors(
         model=model_of(context.span.stream),
         sha256=context.span.sha256,
@@ -113,7 +113,7 @@ def _priors(context: Context, correction: PriorCorrection) -> Priors:
     )
 
 
-def _on_reference(context: Context) -> tuple[tuple[Improvement, ...], tuple[Improvement, ...]]:
+def _on_reference(context: RemedyContext) -> tuple[tuple[Improvement, ...], tuple[Improvement, ...]]:
     """Return the improvements by the correction, and by its calibration alone: each half of the span judges the
     correction to the other half's class proportions."""
     first, second = (_evaluate(context, half) for half in halves_of_span(context))
@@ -124,7 +124,7 @@ def _on_reference(context: Context) -> tuple[tuple[Improvement, ...], tuple[Impr
 
 
 def _evaluate(
-    context: Context, half: HalfSpan
+    context: RemedyContext, half: HalfSpan
 ) -> tuple[tuple[Improvement, Improvement], tuple[Improvement, Improvement]]:
     reference, labels = context.span.reference, context.require_reference_labels()
     parts = folds(labels, FOLDS, context.seed)
@@ -148,7 +148,7 @@ def _evaluate(
     return against(after), against(alone)
 
 
-def _on_feedback(context: Context, correction: PriorCorrection) -> tuple[Improvement, ...]:
+def _on_feedback(context: RemedyContext, correction: PriorCorrection) -> tuple[Improvement, ...]:
     span = context.span
     labelled = span.labelled
     if labelled.sum() < MIN_LABELS:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drift.label_shift import estimate_proportions, importance_weights, posterior_proportions
-from ..context import Context
 from ..paired_bootstrap import RESAMPLES
+from ..remedy_context import RemedyContext
 
 Matrix = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class HalfSpan(NamedTuple):
     target_draws: Matrix
 
 
-def halves_of_span(context: Context) -> tuple[HalfSpan, HalfSpan]:
+def halves_of_span(context: RemedyContext) -> tuple[HalfSpan, HalfSpan]:
     """Return both ways to estimate class weights on a random half of the span and judge them by the other half.
 
     Judged by the estimate that made it, every correction has an expected improvement of the divergence between the

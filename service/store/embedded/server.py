@@ -13,7 +13,7 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError, DatabaseError
 from ...polling import wait_until
-from . import cluster, postmaster, programs, server_log
+from . import data_files, postmaster, programs, server_log
 from .account import Account, server_account
 from .sharing import Membership, exclusive
 from .socket_folder import choose_socket_folder
@@ -146,7 +146,7 @@ class EmbeddedServer:
         if running is None:
             raise DatabaseError(f"the embedded Postgres in {self._folder} ended; see {self._log}")
         address = {"host": running.socket_folder, "port": str(PORT)}
-        url = URL.create("postgresql", username=cluster.SUPERUSER, database=cluster.SUPERUSER, query=address)
+        url = URL.create("postgresql", username=data_files.SUPERUSER, database=data_files.SUPERUSER, query=address)
         return url.render_as_string(hide_password=False)
 
     @property
@@ -155,8 +155,8 @@ class EmbeddedServer:
 
     def _ensure_running(self, lock: int) -> None:
         account = server_account(self._folder)
-        if cluster.version(self._folder) is None:
-            cluster.create(self._folder, account, lock)
+        if data_files.version(self._folder) is None:
+            data_files.create(self._folder, account, lock)
         if postmaster.find(self._folder) is None:
             self._start(account)
         self._await_ready()
@@ -176,7 +176,7 @@ class EmbeddedServer:
                     raise
 
     def _launch(self, account: Account, socket_folder: Path) -> None:
-        binaries = programs.program_folder(cluster.version(self._folder))
+        binaries = programs.program_folder(data_files.version(self._folder))
         programs.ensure_runnable(binaries, account)
         if self._folder.stat().st_uid != account.uid:
             account.give(self._folder)

@@ -17,7 +17,7 @@ from tidemark.store.prediction_id import time_of
 SERVERS, MONITORS = ("serve-a", "serve-b"), ("monitor-a", "monitor-b")
 AHEAD = "+200s"  # of the second server's clock
 HANG = 12  # seconds, of the 60 after which a monitor loses its stream
-MONITOR = f"import tidemark.server.monitor as p; p.IDLE_TRANSACTION_TIMEOUT = {HANG}; p.monitor()"
+MONITOR = f"import tidemark.server.monitor_process as p; p.IDLE_TRANSACTION_TIMEOUT = {HANG}; p.monitor()"
 
 
 def shared_metrics(worker: int) -> Path:

@@ -12,10 +12,10 @@ from tests.support.browser import Page
 from tests.support.live_pages import assert_can_be_read
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
-from tidemark.remedy.context import Context
 from tidemark.remedy.registry import REMEDIES
-from tidemark.remedy.report import report
-from tidemark.remedy.report.report import Skipped
+from tidemark.remedy.remedy_context import RemedyContext
+from tidemark.remedy.report import remedy_report
+from tidemark.remedy.report.remedy_report import Skipped
 from tidemark.remedy.result import Improvement
 from tidemark.remedy.span import UNKNOWN, Span
 
@@ -43,11 +43,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = tuple(UUID(int=number) for number in range(300))
     span = Span("fish:1", since, until, reference, sample, ids, fed, "0" * 64)
     window = WindowTest(reference, window_size=300)(embeddings, probabilities)
-    context = Context(span, window, frozenset({"label", "concept"}), out)
+    context = RemedyContext(span, window, frozenset({"label", "concept"}), out)
     remedies = [entry.make(context) for entry in REMEDIES if entry.name in REMEDY_NAMES]
     assert {type(improvement) for remedy in remedies for improvement in remedy.improvements} == {Improvement}
     skipped = [Skipped("augmentation", "needs labelled held-out images: give --images")]
-    report.write(context, remedies, {entry.name: entry.why for entry in REMEDIES}, skipped)
+    remedy_report.write(context, remedies, {entry.name: entry.why for entry in REMEDIES}, skipped)
     return out / "report.html"
 
 

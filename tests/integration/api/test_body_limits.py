@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.images import images, png
-from tidemark.api.bodies.budget import BodyBudget
 from tidemark.api.bodies.limits import UNCOUNTED_BYTES, BodyLimits
+from tidemark.api.bodies.memory_budget import BodyBudget
 from tidemark.api.problems import Problem
 from tidemark.errors import Overloaded
 

@@ -18,7 +18,7 @@ from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
 from tidemark.remedy.label_shift.priors_file import CalibrationValues, ClassShare, Priors, corrections
 from tidemark.server.checks import check
-from tidemark.server.options import ServeOptions
+from tidemark.server.serve_options import ServeOptions
 from tidemark.store.logged import HALF
 from tidemark.store.tables import predictions
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.labelling import STREAM, Desk
-from tidemark.pages.label_desk import ClassButton, class_buttons
+from tidemark.pages.label_page import ClassButton, class_buttons
 
 KEYS = {"f": "feedback", "r": "read", "a": "admin"}
 SETTING = ",".join(f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" for key, scope in KEYS.items())

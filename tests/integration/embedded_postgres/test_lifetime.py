@@ -18,7 +18,7 @@ from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store.embedded import cluster, postmaster, programs, server, sharing
+from tidemark.store.embedded import data_files, postmaster, programs, server, sharing
 
 FOLDER_NAMES = [
     "My Projects", "tab\there", "R&D", "back\\slash", "*", "a+b", "100%41", "it's", "semi;colon", "$HOME",
@@ -103,7 +103,7 @@ def test_files_of_an_interrupted_creation_of_an_earlier_version_are_set_aside(tm
     (broken / "PG_VERSION").write_text("18\n")
     answer(tmp_path)
     assert (tmp_path / "postgres.incomplete" / "PG_VERSION").exists()
-    assert cluster.version(broken) == 18
+    assert data_files.version(broken) == 18
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.processes import free_port
 from tidemark.inference.bundle import Bundle
 from tidemark.server.app import create_app
 from tidemark.server.grpc_server import serve_over_grpc
-from tidemark.server.options import ServeOptions
+from tidemark.server.serve_options import ServeOptions
 from tidemark.settings import Settings
 
 

@@ -21,7 +21,7 @@ from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.session import Model
 from tidemark.server import checks
-from tidemark.server.options import ServeOptions
+from tidemark.server.serve_options import ServeOptions
 
 
 @pytest.mark.parametrize("message", open_inference_pb2.DESCRIPTOR.message_types_by_name)

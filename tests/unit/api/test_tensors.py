@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemark.api.bodies.budget import BodyBudget
 from tidemark.api.bodies.limits import LimitedBody
+from tidemark.api.bodies.memory_budget import BodyBudget
 from tidemark.api.open_inference.inference import INPUT_DATATYPES
 from tidemark.api.open_inference.tensors import InputTensor, encode_output
 from tidemark.api.open_inference.tensors import array as array_of

@@ -10,7 +10,7 @@ import pytest
 from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
 from tidemark.remedy.accuracy_balance import accuracy_balance, accuracy_loss
-from tidemark.remedy.context import Context
+from tidemark.remedy.remedy_context import RemedyContext
 from tidemark.remedy.result import Improvement
 from tidemark.remedy.span import UNKNOWN, Span
 
@@ -19,7 +19,7 @@ ROWS = 400
 THEN = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
-def context(labelled: int, has_reference_labels: bool = True) -> tuple[Context, np.ndarray]:
+def context(labelled: int, has_reference_labels: bool = True) -> tuple[RemedyContext, np.ndarray]:
     rng = np.random.default_rng(0)
     labels = WORLD.labels(1000, rng)
     reference = Reference(**WORLD.see(labels, rng), labels=labels if has_reference_labels else None)
@@ -31,7 +31,7 @@ def context(labelled: int, has_reference_labels: bool = True) -> tuple[Context, 
     span = Span("m:1", THEN, THEN, reference, sample, (UUID(int=0),) * ROWS, feedback, "0" * 64)
     report = WindowTest(reference, window_size=ROWS)(**window)
     hits = sample.probabilities.argmax(axis=1) == truth
-    return Context(span, report, frozenset({"covariate"}), Path()), hits
+    return RemedyContext(span, report, frozenset({"covariate"}), Path()), hits
 
 
 def improvement(metric: str, amount: float, estimated: bool) -> Improvement:

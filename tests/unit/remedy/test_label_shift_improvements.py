@@ -10,9 +10,9 @@ import pytest
 from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
-from tidemark.remedy.context import Context
 from tidemark.remedy.label_shift.class_weights import class_weights
 from tidemark.remedy.label_shift.corrected_posterior import corrected_posterior
+from tidemark.remedy.remedy_context import RemedyContext
 from tidemark.remedy.result import RemedyResult
 from tidemark.remedy.span import UNKNOWN, Span
 
@@ -20,13 +20,13 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 CONFUSED = World(spread=0.4)
 
 
-def context(reference: Reference, out: Path, rng: np.random.Generator, prior: list[float] | None) -> Context:
+def context(reference: Reference, out: Path, rng: np.random.Generator, prior: list[float] | None) -> RemedyContext:
     arrays = CONFUSED.traffic(200, rng, prior)
     sample = Sample(*(arrays[name] for name in ("embeddings", "probabilities", "properties")))
     span = Span("cats:1", NOW, NOW, reference, sample, (), np.full(200, UNKNOWN), "0" * 64)
     report = WindowTest(reference, window_size=200)(**arrays)
     out.mkdir()
-    return Context(span, report, frozenset({"label"}), out)
+    return RemedyContext(span, report, frozenset({"label"}), out)
 
 
 def log_loss_interval(remedy: RemedyResult) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tidemark.remedy.paired_bootstrap import compare_posteriors, folds, further_labels, paired_bootstrap
-from tidemark.remedy.report.report import verdict
+from tidemark.remedy.report.remedy_report import verdict
 from tidemark.remedy.result import Improvement, RemedyResult
 
 

@@ -10,10 +10,10 @@ from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.report import Kind
 from tidemark.kinds import KIND_DESCRIPTIONS
-from tidemark.remedy.context import Context
-from tidemark.remedy.kinds import kinds_of
-from tidemark.remedy.report.report import HTML, write
+from tidemark.remedy.remedy_context import RemedyContext
+from tidemark.remedy.report.remedy_report import HTML, write
 from tidemark.remedy.span import UNKNOWN, Span
+from tidemark.remedy.span_kinds import kinds_of
 
 WORLD = World()
 TIME = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -33,6 +33,6 @@ def test_a_span_of_repeats_has_a_report_without_remedies(tmp_path: Path) -> None
     span = Span("m:1", TIME, TIME, reference, reference.check(**window), (), np.full(300, UNKNOWN), "0" * 64)
     kinds = kinds_of(span, report, 10_000)
     assert "repeats" in kinds
-    content = write(Context(span, report, kinds, tmp_path), [], {}, [])
+    content = write(RemedyContext(span, report, kinds, tmp_path), [], {}, [])
     assert content["kinds"] == sorted(kinds)
     assert KIND_DESCRIPTIONS["repeats"] in (tmp_path / HTML).read_text()

@@ -16,7 +16,7 @@ IMAGES = 1000  # labelled images of those given that take part in fitting, at mo
 
 
 @dataclass(frozen=True, eq=False)
-class Context:
+class RemedyContext:
     """One run of `tidemark remedy`."""
 
     span: Span

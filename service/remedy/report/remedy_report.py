@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ...kinds import KIND_DESCRIPTIONS
 from ..accuracy_balance import BalanceJson, LossJson, accuracy_balance, accuracy_loss
-from ..context import Context
+from ..remedy_context import RemedyContext
 from ..result import Improvement, RemedyDetails, RemedyJson, RemedyResult
 from . import charts
 
@@ -78,7 +78,7 @@ class ReportJson(TypedDict):
 
 
 def write(
-    context: Context,
+    context: RemedyContext,
     remedies: Sequence[RemedyResult],
     reasons: dict[str, str],
     skipped: Sequence[Skipped],

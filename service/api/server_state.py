@@ -16,7 +16,7 @@ from ..serving.observations import ObservationLog
 from ..serving.refusals import RecentRefusals
 from ..settings import Settings
 from ..spool.spool import Spool
-from .bodies.budget import BodyBudget
+from .bodies.memory_budget import BodyBudget
 from .bodies.parsing_pool import ParsingPool
 from .cloud_events.recent_events import RecentEvents
 from .endpoints.drift_metrics import DriftCollector

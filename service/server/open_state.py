@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 
 from ..alerts.lifecycle import Alerts
 from ..alerts.queue import open_queue
-from ..api.bodies.budget import BodyBudget
+from ..api.bodies.memory_budget import BodyBudget
 from ..api.bodies.parsing_pool import ParsingPool
 from ..api.endpoints import health, metrics
 from ..api.endpoints.drift_metrics import DriftCollector
+from ..api.server_state import ServerState
 from ..api.single_flight import SingleFlight
-from ..api.state import ServerState
 from ..inference.bundle import Bundle
 from ..inference.predictor import Predictor
 from ..serving.counters import ServerMetrics

@@ -20,7 +20,7 @@ from ..api.endpoints.labels import named_stream, queried_stream
 from ..api.label_schemas import LabelDesk
 from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, problem_of
-from ..api.state import database_state, server_state
+from ..api.server_state import database_state, server_state
 from ..errors import TidemarkError
 from ..inference.thumbnails import MEDIA_TYPE
 from ..serving import label_desk

@@ -24,7 +24,7 @@ from ..api.endpoints.alert_actions import (
 )
 from ..api.middleware.request_head import path_prefix
 from ..api.problems import Problem, first_error
-from ..api.state import database_state
+from ..api.server_state import database_state
 from ..store import baselines
 from ..store.alerts import AlertRow
 from .forms import check_token, new_token, read_form

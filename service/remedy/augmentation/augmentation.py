@@ -16,8 +16,8 @@ from ...inference.session import Model
 from ..adaptation.head import Head, distil_head, fit
 from ..adaptation.onnx_export import with_head
 from ..bundle_baseline import write_baseline
-from ..context import IMAGES, Context
 from ..paired_bootstrap import compare_posteriors, folds, hits, paired_bootstrap
+from ..remedy_context import IMAGES, RemedyContext
 from ..result import Answers, Improvement, RemedyDetails, RemedyNotApplicable, RemedyResult
 from .gallery import gallery
 from .range_search import Fit, Ranges, augmented, fit_ranges
@@ -57,7 +57,7 @@ class AugmentationDetails(RemedyDetails, total=False):
     images: int
 
 
-def augmentation(context: Context) -> RemedyResult:
+def augmentation(context: RemedyContext) -> RemedyResult:
     """Fit ranges of image operations to the span, write them as a configuration, and refit the last layer on them.
 
     Raises
@@ -152,7 +152,7 @@ def _answers(layer: Head) -> Answers:
     return lambda embeddings: layer.probabilities(embeddings).astype(np.float32)
 
 
-def _on_feedback(context: Context, layer: Head) -> tuple[Improvement, ...]:
+def _on_feedback(context: RemedyContext, layer: Head) -> tuple[Improvement, ...]:
     span = context.span
     labelled = span.labelled
     if labelled.sum() < MIN_LABELS:
