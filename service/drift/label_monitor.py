@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .e_detector import ALTERNATIVES, CONCEPT, HARM, HARM_RECOVERY, RECOVERY, log_factors, log_sum
+from .e_detector import ALTERNATIVES, ERROR_RANGE, ErrorLevels, log_factors
 from .intervals import wilson_interval
 from .label_agreement import LabelEvidence, label_evidence, leading_classes, measured_accuracy
 from .label_history import RECENT, LabelHistory
+from .label_readings import LabelReadings
 from .label_records import Label, LabelColumns, LabelTrace, check_integers
 from .performance import at_proportions
 from .reference import Reference
@@ -16,14 +17,9 @@ from .tolerance import TOLERANCE
 from .types import FloatArray
 
 HARM_TOLERANCE = 0.02  # share of errors beyond the reference's that is not a harm
-RECOVERY_RUN_LENGTH = 10_000  # labels, at least, between two false recoveries while the errors stay at the margin
-SHARE_OF_BUDGET = 0.1  # share of the stream's false alarms for each of the two detectors
-MIN_RUN_TIME = 100.0  # labels
-ERROR_RANGE = 1e-3, 0.95  # error probabilities are clipped to this range: one label's factor stays below 1000
-LOWEST = -690.0  # nats reported where there is no evidence at all
 
 
-class ConceptMonitor:
+class ConceptMonitor(LabelReadings):
     """Two e-detectors on labels: *concept* against calibrated confidence, *harm* against the reference's accuracy.
 
     For label i let m_i be the error probability that the null allows. While the true one is at most m_i, each factor
@@ -34,7 +30,8 @@ class ConceptMonitor:
     *Concept*: m_i is one minus the calibrated confidence, plus a tolerance; over all labels and per predicted class.
     *Harm*: m_i is the upper 95 % limit of the reference's error rate, plus `harm_tolerance`. It needs neither
     confidence nor a kind of drift, so that it also holds while the images have drifted.
-    The end of each is tested from the other side, by the same sums against "still worse by `RECOVERY_MARGIN`".
+    The end of each is tested from the other side, against "at least half of the incident's excess of errors is left";
+    see `Recovery`.
 
     Labels of one cluster (the same object, a burst) are not independent: the first of each cluster bets, the others
     count in the measured accuracy only.
@@ -91,7 +88,8 @@ class ConceptMonitor:
         wrong = int((reference.probabilities.argmax(axis=1) != reference.labels).sum())
         self.reference_accuracy = 1 - wrong / len(reference)
         self.harmless = float(np.clip(wilson_interval(wrong, len(reference))[1] + harm_tolerance, *ERROR_RANGE))
-        self._history = LabelHistory(reference.classes, self.harmless)
+        expected = float(np.clip(1 - self.reference_accuracy, *ERROR_RANGE))
+        self._history = LabelHistory(reference.classes, ErrorLevels(expected, self.harmless))
 
     @property
     def count(self) -> int:
@@ -159,46 +157,6 @@ class ConceptMonitor:
             trace[:, row] = self.evidence, self.harm_evidence
         return LabelTrace(*trace)
 
-    @property
-    def evidence(self) -> float:
-        """The logarithm of the e-detector of a concept shift, in nats."""
-        both = log_sum(self._history.sums.pooled[CONCEPT]), log_sum(self._history.sums.of_class)
-        return max(float(np.logaddexp(*both)) - float(np.log(2 * ALTERNATIVES)), LOWEST)
-
-    @property
-    def harm_evidence(self) -> float:
-        """The logarithm of the e-detector of a harm, in nats: more errors than on the reference."""
-        return max(log_sum(self._history.sums.pooled[HARM]) - float(np.log(ALTERNATIVES)), LOWEST)
-
-    @property
-    def recovery_evidence(self) -> float:
-        """The logarithm of the e-detector of the end of a concept shift, in nats; see `recovery_threshold`."""
-        return max(float(self._history.sums.pooled[RECOVERY]), LOWEST)
-
-    @property
-    def harm_recovery_evidence(self) -> float:
-        """The logarithm of the e-detector of the end of a harm, in nats; see `recovery_threshold`."""
-        return max(float(self._history.sums.pooled[HARM_RECOVERY]), LOWEST)
-
-    @property
-    def recovery_threshold(self) -> float:
-        """The evidence of a recovery at which an alert of either detector ends, in nats."""
-        return float(np.log(RECOVERY_RUN_LENGTH))
-
-    def threshold(self, expected_run_time: float, labelled_share: float) -> float:
-        """Return the evidence at which a concept shift is an alarm.
-
-        Parameters
-        ----------
-        expected_run_time : float, predictions between two false alarms of the whole stream.
-        labelled_share : float, share of the predictions that are labelled.
-        """
-        return float(np.log(max(expected_run_time * labelled_share / SHARE_OF_BUDGET, MIN_RUN_TIME)))
-
-    def harm_threshold(self, expected_run_time: float, labelled_share: float) -> float:
-        """Return the evidence at which a harm is an alarm; the parameters are those of `threshold`."""
-        return self.threshold(expected_run_time, labelled_share)
-
     def classes(self) -> list[int]:
         """Return the predicted classes that carry the evidence of a concept shift, strongest first."""
         evidence = np.logaddexp.reduce(self._history.sums.of_class, axis=1) - np.log(ALTERNATIVES)
@@ -227,8 +185,18 @@ class ConceptMonitor:
         names = self._reference.class_names
         return label_evidence(LabelColumns.from_labels(recent), self.classes(), names) if recent else None
 
+    def begin_incident(self, last: int) -> None:
+        """Forget all evidence, and test from now on whether the incident of the last labels has ended.
+
+        Parameters
+        ----------
+        last : int, the number of labels that showed the incident, at most 500; 0 if nothing is known of its errors.
+        """
+        self._history.begin_incident(last)
+
     def reset(self) -> None:
-        """Forget all evidence; the recent labels stay in the measured accuracy."""
+        """Forget all evidence; the recent labels stay in the measured accuracy, and the errors of the incident whose
+        end is tested."""
         self._history.reset()
 
     def state(self) -> dict[str, ArrayLike]:

@@ -23,6 +23,11 @@ class Label(NamedTuple):
     null_error: float  # error probability under the null of *concept*
     bets: bool  # False for the further labels of a cluster, and after a reset
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the model answered another class."""
+        return self.predicted != self.label
+
 
 class LabelColumns(NamedTuple):
     """Labels as arrays (m,)."""

@@ -30,6 +30,7 @@ def take_labels(update: StreamUpdate, labels: FedBackLabels) -> None:
             run_time=update.budget.labels / share,
             seen=round(state.seen / share),
             now=update.now,
+            is_open=state.concept is not None and state.concept.open,
         )
     except Exception as error:
         update.count_error("labels", error)

@@ -12,7 +12,7 @@ from ..alerts.alert_draft import Certainty
 from ..drift.label_history import RECENT
 from ..drift.tolerance import tolerance_of
 from ..store.stream_status import MeasuredAccuracy
-from .label_detection import LabelDetection, describe
+from .label_detection import MIN_LABELS, LabelDetection, describe
 from .label_regimes import Regime, runs_by_regime
 from .labels import FedBackLabels, LabelState
 
@@ -43,6 +43,7 @@ def process_labels(
     run_time: float,
     seen: int,
     now: dt.datetime,
+    is_open: bool = False,
 ) -> LabelStep:
     """Process labels that were fed back.
 
@@ -56,6 +57,8 @@ def process_labels(
         The expected run time in predictions of the stream.
     seen : int
         The predictions of the stream so far, which tell what share of them is labelled.
+    is_open : bool, default False
+        Whether an incident that labels raised is open: an alarm is then one more of it.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def process_labels(
         state = replace(state, quiet_at=now, since_quiet=0)
     if strongest <= threshold:
         if errors_only is not None:
-            monitor.reset()
+            monitor.begin_incident(0)
         return LabelStep(state, measured, None, errors_only)
     names_classes = highest > NAMING_SHARE * threshold
     certainty: Certainty = "sure" if highest > threshold or not names_classes else "likely"
@@ -109,5 +112,8 @@ def process_labels(
         harmful=highest_harm > threshold,
         threshold=threshold,
     )
-    monitor.reset()
+    if is_open:
+        monitor.reset()
+    else:
+        monitor.begin_incident(max(state.since_quiet, MIN_LABELS))
     return LabelStep(state, measured, detection)

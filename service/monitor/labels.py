@@ -152,9 +152,8 @@ class LabelState:
         harmful : bool
             Whether the model became worse. That ends when it is as good as on the reference again.
         """
-        monitor = self.monitor
-        agrees = kind != "concept" or monitor.recovery_evidence > monitor.recovery_threshold
-        return agrees and (not harmful or monitor.harm_recovery_evidence > monitor.recovery_threshold)
+        agrees = kind != "concept" or self.monitor.concept_is_over
+        return agrees and (not harmful or self.monitor.harm_is_over)
 
     def to_arrays(self) -> tuple[dict[str, ArrayLike], LabelJson]:
         """Return the state as arrays and JSON values."""

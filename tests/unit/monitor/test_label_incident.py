@@ -70,6 +70,18 @@ def test_a_lasting_shift_is_one_incident_that_ends_when_the_labels_agree_again(
     assert len(stream.of(AlertFired)) == 1
 
 
+def test_a_large_incident_ends_within_100_labels_that_agree_again(prepared: PreparedReference) -> None:
+    """Every few labels of a lasting incident alarm again: none of these alarms ends it, or hides its errors."""
+    stream = LabelledStream(prepared)
+    stream.label(500, batch=50)
+    stream.label(300, wrong=0.5)
+    assert len(stream.of(AlertFired)) == 1
+    assert stream.of(AlertResolved) == []
+    after = stream.label(300, until=AlertResolved)
+    assert after is not None
+    assert after <= 100
+
+
 def test_calm_labels_raise_nothing(prepared: PreparedReference) -> None:
     for seed in range(3):
         stream = LabelledStream(prepared, seed)

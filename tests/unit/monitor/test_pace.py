@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pytest
 
-from tidemark.drift.label_monitor import SHARE_OF_BUDGET
+from tidemark.drift.label_readings import SHARE_OF_BUDGET
 from tidemark.errors import ConfigurationError
 from tidemark.monitor.budget import DETECTOR_SHARE, stream_budget
 from tidemark.monitor.pace import ASSUMED_RATE, MAX_WATCHED_RATE, Pace, watched
