@@ -1,5 +1,6 @@
 """One scale for all statistics of the sequential detector: evidence, minus the logarithm of a tail probability."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ AT_TAIL = -np.log(1 - TAIL)  # nats of evidence at that quantile
 LEAST_DEVIATION = 1e-9  # smallest standard deviation of a component: a constant one is evidence once it varies
 CONSTANT_START = 1e3  # nats of normal evidence from which a component that was constant counts
 COMPONENT_WEIGHT = 50.0  # independent exceedances that the theoretical tail of a component counts as
+COPIED_COLUMNS = 16  # float32 columns that are copied at once: a cache line's
 RATIO_MEMORY = 64.0  # blocks after which a CUSUM has forgotten its past, about
 
 
@@ -70,24 +72,28 @@ def fit_scale(windows: list[Float32Array], ratios: list[Float32Array]) -> Scale:
     """
     shape = windows[0].shape[2:]
     mean, deviation, start, slope = (np.empty(shape) for _ in range(4))
-    for group in range(shape[0]):
-        for index in range(shape[1]):
-            values = np.concatenate([part[:, :, group, index].ravel() for part in windows])
-            roots, at = np.cbrt(values), (group, index)
-            mean[at] = roots.mean(dtype=np.float64)
-            deviation[at] = max(float(roots.std(dtype=np.float64)), LEAST_DEVIATION)
-            quantile, beyond = _exceedances(values)
-            start[at] = normal_evidence(quantile, mean[at], deviation[at])
-            excess = normal_evidence(beyond, mean[at], deviation[at]) - start[at]
-            slope[at] = _slope(excess, len(values) / 2 ** (index + 1))
-            if deviation[at] <= LEAST_DEVIATION:
-                start[at] = CONSTANT_START
+    for at, values in zip(np.ndindex(shape), _columns(windows), strict=True):
+        roots = np.cbrt(values)
+        mean[at] = roots.mean(dtype=np.float64)
+        deviation[at] = max(float(roots.std(dtype=np.float64)), LEAST_DEVIATION)
+        quantile, beyond = _exceedances(values)
+        start[at] = normal_evidence(quantile, mean[at], deviation[at])
+        excess = normal_evidence(beyond, mean[at], deviation[at]) - start[at]
+        slope[at] = _slope(excess, len(values) / 2 ** (at[1] + 1))
+        if deviation[at] <= LEAST_DEVIATION:
+            start[at] = CONSTANT_START
     ratio_start, ratio_slope = np.empty((2, ratios[0].shape[2]))
-    for column in range(len(ratio_start)):
-        values = np.concatenate([part[:, :, column].ravel() for part in ratios])
+    for column, values in enumerate(_columns(ratios)):
         quantile, beyond = _exceedances(values)
         ratio_start[column], ratio_slope[column] = quantile, _slope(beyond - quantile, len(values) / RATIO_MEMORY)
     return Scale(mean, deviation, start, slope, ratio_start, ratio_slope)
+
+
+def _columns(parts: list[Float32Array]) -> Iterator[Float32Array]:
+    """Yield for each component in turn its values (streams x blocks x parts,) in parts (streams, blocks, ...)."""
+    rows = [part.reshape(part.shape[0] * part.shape[1], -1) for part in parts]
+    for first in range(0, rows[0].shape[1], COPIED_COLUMNS):
+        yield from np.concatenate([part[:, first : first + COPIED_COLUMNS].T for part in rows], axis=1)
 
 
 def _exceedances(values: Float32Array) -> tuple[FloatArray, FloatArray]:

@@ -17,6 +17,7 @@ COARSE = 128  # blocks of one step of the longer windows
 COARSE_STEPS = 256  # steps of the longest window: 327,680 predictions
 REFERENCE_SHARE = 1.0  # times the reference's rows that a window may be long
 LONG_REFERENCE_SHARE = 2.0  # the same for longer windows; beyond, the reference's own error hides all that they add
+PART_NUMBERS = 2**16  # float32 numbers of windows that are squared at once: 256 KB fit into the processor's cache
 MIN_LONGEST = 4  # blocks of the longest window, however small the reference is
 
 
@@ -61,10 +62,17 @@ def window_statistics(
     prefix = np.zeros((length + 1, streams, columns), dtype=np.float32)
     for before, block, after in zip(prefix[:-1], sums.transpose(1, 0, 2), prefix[1:], strict=True):
         np.add(before, block, out=after)
+    rows = max(PART_NUMBERS // (streams * columns), 1)
+    buffer = np.empty((rows, streams, columns), dtype=np.float32)
     for w, factor in zip(lengths, norm, strict=True):
-        window = prefix[first + 1 :] - prefix[first + 1 - w : length + 1 - w]
-        squares = [np.einsum("bsd,bsd->sb", part, part) for part in (window[..., g.columns] for g in groups)]
-        yield np.stack(squares, axis=-1)[..., None] * factor
+        squares = np.empty((streams, length - first, len(groups)), dtype=np.float32)
+        for start in range(first + 1, length + 1, rows):
+            stop = min(start + rows, length + 1)
+            window = np.subtract(prefix[start:stop], prefix[start - w : stop - w], out=buffer[: stop - start])
+            for number, group in enumerate(groups):
+                part = window[..., group.columns]
+                squares[:, start - first - 1 : stop - first - 1, number] = np.einsum("bsd,bsd->sb", part, part)
+        yield squares[..., None] * factor
 
 
 def cusums(ratios: Float32Array) -> FloatArray:
