@@ -1,6 +1,6 @@
 """Calibration of the sequential detector by simulation: scales of its statistics, and maxima of the evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,7 @@ from .evidence_scale import Scale, fit_scale
 from .learnt_slopes import LearntContext, LearntSlopes, size_with_context
 from .scores import DetectorScores
 from .simulated_epochs import CHUNK, EPOCH, EPOCHS, Simulated, epoch_maxima, simulate
-from .simulation import DependentStreams, IndependentStreams, UncertainSlopes
+from .simulation import DependentStreams, IndependentStreams, Traffic, UncertainSlopes
 from .types import Float32Array, IntArray
 from .window_statistics import BLOCK, window_lengths
 
@@ -25,7 +25,12 @@ STRETCH_CHUNKS = 4  # draws of each of these stretches
 NEVER = 1e12  # cumulated log-likelihood ratio that no stream reaches
 
 
-def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = None) -> DetectorCalibration:
+def calibrate(
+    scores: DetectorScores,
+    seed: int,
+    learnt: LearntContext | None = None,
+    between_parts: Callable[[], None] | None = None,
+) -> DetectorCalibration:
     """Simulate streams like the reference and scale every component; then take maxima on other streams, since on the
     same ones the scales fit too well.
 
@@ -34,6 +39,7 @@ def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = 
     Parameters
     ----------
     learnt : LearntContext, default None. What the context lets expect, where other traffic tells it.
+    between_parts : callable, default None. Called after each draw of the baseline's error.
 
     Raises
     ------
@@ -56,19 +62,23 @@ def calibrate(scores: DetectorScores, seed: int, learnt: LearntContext | None = 
         if block > 1:
             dependent = DependentStreams(sums, block, rng)
             uncertain = slopes.uncertain(scores, dependent, rng) if slopes else dependent
-            return _calibrate_dependent(scores, n, uncertain, model, unused)
+            return _calibrate_dependent(scores, n, uncertain, model, unused, between_parts)
     columns = scores.layout.block_width
     length = EPOCH * EPOCHS + int(window_lengths(n)[-1])
     chunks = int(np.clip(BUDGET / (CHUNK * length * columns), MIN_CHUNKS, MAX_CHUNKS))
     independent = IndependentStreams(rows, rng, n)
     traffic = slopes.uncertain(scores, independent, rng) if slopes else independent
-    scale = _scale([simulate(traffic, scores, n) for _ in range(chunks // 2)], unused)
-    return DetectorCalibration(
-        scale, np.stack([epoch_maxima(simulate(traffic, scores, n), scale) for _ in range(chunks)]), n, model
-    )
+    scale = _scale([*_simulated(traffic, scores, n, chunks // 2, between_parts)], unused)
+    maxima = [epoch_maxima(part, scale) for part in _simulated(traffic, scores, n, chunks, between_parts)]
+    return DetectorCalibration(scale, np.stack(maxima), n, model)
 
 
-def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], seed: int) -> DetectorCalibration:
+def calibrate_calm(
+    scores: DetectorScores,
+    traffic: Mapping[str, ArrayLike],
+    seed: int,
+    between_parts: Callable[[], None] | None = None,
+) -> DetectorCalibration:
     """Simulate streams like traffic that was declared calm.
 
     Without a context the baseline stays the reference's mean: calm traffic is moved to it, and the reference's own
@@ -79,6 +89,7 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
     traffic : predictions in their own order (`embeddings`, `probabilities`, `properties`), and their `context` (n, c)
         if what is normal depends on covariates. Of a long span these can be runs of consecutive rows, with the `share`
         of the span's predictions that they are, default 1.
+    between_parts : callable, default None. Called after each draw of the baseline's error.
 
     Raises
     ------
@@ -113,7 +124,7 @@ def calibrate_calm(scores: DetectorScores, traffic: Mapping[str, ArrayLike], see
         means = context[: blocks * BLOCK].reshape(blocks, BLOCK, -1).mean(axis=1)
         streams = DependentStreams(_block_sums(rows), _mean_block(rows), rng, context=means, share=share)
         size = len(calm)
-    return _calibrate_dependent(scores, size, streams, model)
+    return _calibrate_dependent(scores, size, streams, model, between_parts=between_parts)
 
 
 def load_calibration(scores: DetectorScores, values: Mapping[str, ArrayLike]) -> DetectorCalibration:
@@ -139,19 +150,30 @@ def _calibrate_dependent(
     traffic: DependentStreams | UncertainSlopes,
     context: ContextModel | None,
     unused_ratios: int = 0,
+    between_parts: Callable[[], None] | None = None,
 ) -> DetectorCalibration:
     """Scale and take maxima on streams of calm traffic.
 
     A stretch of calm traffic holds few independent bursts, so that scales fitted to it are off. Their error is part
     of the maxima: each part of them is evaluated on scales that were fitted to another stretch redrawn from it.
     """
-    scale = _scale([simulate(traffic, scores, n) for _ in range(CALM_CHUNKS)], unused_ratios)
+    scale = _scale([*_simulated(traffic, scores, n, CALM_CHUNKS, between_parts)], unused_ratios)
     maxima = []
     for _ in range(REDRAWN_STRETCHES):
         stretch = traffic.redrawn()
-        other = _scale([simulate(stretch, scores, n) for _ in range(STRETCH_CHUNKS)], unused_ratios)
-        maxima.append(epoch_maxima(simulate(traffic, scores, n), other))
+        other = _scale([*_simulated(stretch, scores, n, STRETCH_CHUNKS, between_parts)], unused_ratios)
+        maxima += [epoch_maxima(part, other) for part in _simulated(traffic, scores, n, 1, between_parts)]
     return DetectorCalibration(scale, np.stack(maxima), n, context, calibrated=True)
+
+
+def _simulated(
+    traffic: Traffic, scores: DetectorScores, n: int, count: int, between_parts: Callable[[], None] | None
+) -> Iterator[Simulated]:
+    """Yield streams for each of `count` draws of the baseline's error."""
+    for _ in range(count):
+        yield simulate(traffic, scores, n)
+        if between_parts is not None:
+            between_parts()
 
 
 def _block_sums(rows: Float32Array) -> Float32Array:

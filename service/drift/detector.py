@@ -1,6 +1,6 @@
 """The sequential detector: processes every prediction, and alarms falsely about once in the run time asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +42,8 @@ class StreamDetector(DetectorReadings):
         as those of a stream and its slices; without it the detector fits its own.
     learnt : LearntContext, default None. How predictions depend on their context, where the reference is too short a
         span of traffic to tell; `calm` must be None then.
+    between_parts : callable, default None. Called between the parts of the simulation, each of some tens of
+        milliseconds, so that a caller can give way to other work.
 
     Attributes
     ----------
@@ -86,6 +88,7 @@ class StreamDetector(DetectorReadings):
         calibration: Mapping[str, ArrayLike] | None = None,
         scores: DetectorScores | None = None,
         learnt: LearntContext | None = None,
+        between_parts: Callable[[], None] | None = None,
     ) -> None:
         expected_run_time = _checked_run_time(expected_run_time)
         if scores is not None and scores.reference is not reference:
@@ -96,9 +99,9 @@ class StreamDetector(DetectorReadings):
         if calibration is not None:
             self._calibration = load_calibration(self._scores, calibration)
         elif calm is not None:
-            self._calibration = calibrate_calm(self._scores, calm, seed)
+            self._calibration = calibrate_calm(self._scores, calm, seed, between_parts)
         else:
-            self._calibration = calibrate(self._scores, seed, learnt)
+            self._calibration = calibrate(self._scores, seed, learnt, between_parts)
         self.change_run_time(expected_run_time)
         self._processor = StreamProcessor(self._scores, self._calibration)
 

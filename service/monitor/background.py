@@ -4,12 +4,17 @@ import heapq
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from .rest_periods import RestPeriods
+
 T = TypeVar("T")
+
+URGENT = 0  # priority down from which a task has no rest: an alarm or a stream waits for it
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +29,9 @@ class _Task(Generic[T]):
 class Background(Generic[T]):
     """One daemon thread that does tasks by priority, and keeps their results until they are collected.
 
-    A daemon thread, unlike those of an executor, does not hold up the end of the process.
+    A daemon thread, unlike those of an executor, does not hold up the end of the process. Tasks of priority 0 are
+    urgent: others have to wait for them. After one that is not, and where it calls `rest`, the thread rests as
+    `RestPeriods` says, so that an image server on the same machine keeps its processors.
 
     Parameters
     ----------
@@ -44,6 +51,8 @@ class Background(Generic[T]):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
+        self._rests = RestPeriods()
+        self._rest_end = -float("inf")  # the monotonic time at which the thread may go on with what is not urgent
 
     def submit(self, work: Callable[[], T], priority: int = 0) -> None:
         """Add a task, which must not raise; those with lower numbers come first."""
@@ -53,6 +62,17 @@ class Background(Generic[T]):
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def rest(self) -> None:
+        """Rest for as long as the work since the last call requires; for a task that is not urgent, between two parts.
+
+        An urgent task that waits ends the rest, and no further one is taken until it is begun.
+        """
+        if self._inline:
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_urgent, self._rests.due())
+        self._rests.begin()
 
     def collect(self) -> list[T]:
         """Return the results since the last call."""
@@ -73,15 +93,29 @@ class Background(Generic[T]):
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def _has_urgent(self) -> bool:
+        return bool(self._tasks) and self._tasks[0].priority <= URGENT
+
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._busy = False
-                while not self._tasks:
-                    self._changed.wait()
-                task = heapq.heappop(self._tasks)
-                self._busy = True
+            task = self._next_task()
+            self._rests.begin()
             try:
                 self._results.append(task.work())
             except Exception:
                 logger.exception("a task of %s failed", self._name)
+            if task.priority > URGENT:
+                self._rest_end = time.monotonic() + self._rests.due()
+
+    def _next_task(self) -> _Task[T]:
+        """Wait for a task, and unless it is urgent for the end of the rest."""
+        with self._changed:
+            self._busy = False
+            while not self._has_urgent:
+                rest = self._rest_end - time.monotonic()
+                if self._tasks and rest <= 0:
+                    break
+                self._changed.wait(rest if self._tasks else None)
+            self._busy = True
+            return heapq.heappop(self._tasks)

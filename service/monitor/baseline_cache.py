@@ -158,7 +158,8 @@ class BaselineCache:
         baseline: PreparedReference | PreparationFailure
         try:
             batch = rows_since_change(self._engine, model_id, request, prepared.reference)
-            baseline = second_baseline(batch, prepared, self._settings, request.calibration)
+            self._background.rest()
+            baseline = second_baseline(batch, prepared, self._settings, request.calibration, self._background.rest)
         except Exception as error:
             if is_unavailable(error):
                 return PreparationResult(postponed=(model_id, request, prepared))

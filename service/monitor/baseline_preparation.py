@@ -72,6 +72,7 @@ def second_baseline(
     prepared: PreparedReference,
     settings: Settings,
     calibration: Mapping[str, ArrayLike] | None = None,
+    rest: Callable[[], None] | None = None,
 ) -> PreparedReference:
     """Return the traffic since the change of an incident as the baseline of a detector of further shifts.
 
@@ -85,17 +86,22 @@ def second_baseline(
         The baseline that the incident is a change from.
     calibration : mapping, optional
         What the calibration of a detector on the same traffic gave; it is made without it.
+    rest : callable, optional
+        Called between parts of the work, to let other processes have the processor.
     """
     reference = prepared.reference
     properties = fill_missing(reference, batch.ids, batch.properties)
     shifted = reference.accept(batch.embeddings, batch.probabilities, properties)
     scores = DetectorScores(shifted)
+    if rest is not None:
+        rest()
     if calibration is None:
         learnt = None
         if prepared.context is not None and prepared.calm is not None:
             learnt = LearntContext(prepared.calm, prepared.context.values(batch.times, batch.tags))
         run_time = SECOND_SHARE * stream_budget(settings).detector
-        calibration = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt).calibration()
+        detector = StreamDetector(shifted, run_time, SEED, scores=scores, learnt=learnt, between_parts=rest)
+        calibration = detector.calibration()
     return PreparedReference(prepared.key, shifted, scores, calibration, _window_test(shifted, settings, None))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from ..store.errors import is_unavailable, reason
 from ..store.log_batch import PredictionBatch
 from ..store.prediction_id import time_of
-from .background import Background
+from .background import URGENT, Background
 from .events import Explanation, Purpose, WindowRequest
 from .prepared_reference import PreparedReference
 from .processor_allowance import RESERVE, ProcessorAllowance
@@ -19,6 +19,7 @@ from .rows_in_order import read_in_order
 from .window_explanation import explain
 
 MAX_WAITING = 200  # windows that may wait; further ones are skipped
+MAX_WAITING_OF_STREAM = 10  # windows of one stream that may wait, so that none is tested long after its traffic
 PRIORITIES: Mapping[Purpose, int] = {
     "alarm": 0,
     "further_shift": 0,
@@ -54,8 +55,9 @@ class Explanations:
 
     Windows for alarms, and those that people request, are always tested; the others while the processor time of all of
     them stays within `ProcessorAllowance`, else they are answered as skipped. Windows of calm traffic leave a part of
-    it to those of incidents. A window that cannot be read while the database is unavailable is submitted again at the
-    next call of `collect`, which the monitor makes once it has reached the database.
+    it to those of incidents. While other processes want the processor, the thread rests after each of the others. A
+    window that cannot be read while the database is unavailable is submitted again at the next call of `collect`, which
+    the monitor makes once it has reached the database.
 
     Parameters
     ----------
@@ -78,11 +80,15 @@ class Explanations:
             return
         self._outstanding.add(key)
         priority = PRIORITIES[request.purpose]
-        is_full = priority > 0 and len(self._background) >= MAX_WAITING and not self.unlimited
-        if is_full:
+        if priority > URGENT and not self.unlimited and self._is_full(model_id, request.slice):
             self._background.submit(lambda: ModelExplanation(model_id, _skipped_explanation(request)), priority=-1)
         else:
             self._background.submit(lambda: self._explain(model_id, request, prepared), priority)
+
+    def _is_full(self, model_id: int, slice_name: str) -> bool:
+        """Check whether so many windows wait, of all streams or of one, that further ones are skipped."""
+        of_stream = sum(key[:2] == (model_id, slice_name) for key in self._outstanding)
+        return len(self._background) >= MAX_WAITING or of_stream > MAX_WAITING_OF_STREAM
 
     def collect(self) -> list[ModelExplanation]:
         """Return the answers since the last call; submit again what was postponed."""
@@ -132,7 +138,7 @@ class Explanations:
         return batch
 
     def _may_test(self, purpose: Purpose) -> bool:
-        if self.unlimited or PRIORITIES[purpose] == 0:
+        if self.unlimited or PRIORITIES[purpose] == URGENT:
             return True
         return self._allowance.permits(reserve=RESERVE if purpose == "routine" else 0.0)
 
