@@ -9,8 +9,28 @@ from .events import AlertChanged, AlertResolved, Explanation
 from .further_shifts import check_alarm
 from .incident_state import Incident
 from .recurrence import signature_of, with_recurrence
+from .state import StreamRows
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
+
+ALARM_CHECK = 50  # predictions of the stream from one check to the next whether the detector has alarmed again
+
+
+def detect_alarms(update: StreamUpdate, rows: StreamRows) -> None:
+    """Let the detector process the predictions of an open incident, and start it again after each alarm.
+
+    It starts again at multiples of ALARM_CHECK of the stream's predictions, whatever the steps: a monitor that starts
+    again and reads the log in other steps finds the same evidence.
+    """
+    detector, seen, first = update.state.detector, update.state.seen, 0
+    while first < len(rows):
+        part = rows.part(slice(first, first + ALARM_CHECK - (seen + first) % ALARM_CHECK))
+        detector.update_scored(part.scores, part.context, part.times)
+        first += len(part)
+        incident = update.state.incident
+        if incident is not None and detector.drift_detected and (seen + first) % ALARM_CHECK == 0:
+            update.replace_state(incident=incident.alarmed_again(seen + first, update.now, detector.evidence))
+            detector.reset()
 
 
 def follow_incident(update: StreamUpdate) -> None:
@@ -21,10 +41,8 @@ def follow_incident(update: StreamUpdate) -> None:
     if incident.quiet_since is None:
         incident = replace(incident, quiet_since=update.now)
         update.replace_state(incident=incident)
-    if detector.drift_detected:
-        update.replace_state(incident=incident.alarmed_again(state.seen, update.now, detector.evidence))
-        detector.reset()
-    elif _is_over(update, incident) and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold:
+    is_quiet = not detector.drift_detected and detector.evidence < alert_rules.LOW_EVIDENCE * detector.threshold
+    if is_quiet and _is_over(update, incident):
         update.add_event(AlertResolved(state.slice, incident.id, "recovered"))
         detector.reset()
         resolved = replace(incident, resolved_at=update.now)

@@ -12,7 +12,7 @@ from .budget import SECOND_SHARE, alarm_budget, detectable_changes
 from .events import EvidencePoint, Explanation, WindowStored
 from .label_incident import label_changes, take_label_report, take_labels
 from .label_regimes import with_regime
-from .open_incident import follow_incident, refine_kind, report_further_shift
+from .open_incident import detect_alarms, follow_incident, refine_kind, report_further_shift
 from .pace import Pace
 from .prepared_reference import PreparedReference
 from .stream_state import StreamRows, StreamState, rate_of, with_rate_point
@@ -109,7 +109,10 @@ def _take_all(update: StreamUpdate, rows: StreamRows) -> None:
 def _take_rows(update: StreamUpdate, rows: StreamRows) -> None:
     """Process at most CHUNK predictions."""
     detector = update.state.detector
-    detector.update_scored(rows.scores, rows.context, rows.times)
+    if update.has_open_incident:
+        detect_alarms(update, rows)
+    else:
+        detector.update_scored(rows.scores, rows.context, rows.times)
     further_shifts.take_rows(update, rows)
     state = update.state.with_confidences(rows.probabilities)
     update.state = replace(state.with_recent(rows.ids), seen=state.seen + len(rows))

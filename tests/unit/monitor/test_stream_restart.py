@@ -6,12 +6,28 @@ import numpy as np
 import pytest
 
 from tests.support.watched_stream import RUN_TIME, WORLD, Stream, restored
+from tests.support.worlds import Arrays
 from tidemark.monitor import checkpoint
 from tidemark.monitor.events import (
     AlertFired,
     WindowStored,
 )
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
+
+
+def take_in_steps(stream: Stream, arrays: Arrays, step: int) -> None:
+    for first in range(0, len(arrays["embeddings"]), step):
+        stream.take({name: values[first : first + step] for name, values in arrays.items()})
+
+
+def with_incident(prepared: PreparedReference) -> Stream:
+    """Return a stream whose incident has just opened, and of which no further window is tested."""
+    stream = Stream(prepared)
+    stream.send(400)
+    while not stream.of(AlertFired):
+        stream.send(50, move=0.6)
+    stream.explains = False
+    return stream
 
 
 @pytest.mark.parametrize("step", [1, 37, 500])
@@ -30,6 +46,23 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
             assert reason is None
     assert parts.state.detector.evidence == whole.state.detector.evidence
     assert parts.state.seen == whole.state.seen == 1000
+
+
+@pytest.mark.parametrize("replay_step", [7, 130, 930])
+def test_a_monitor_killed_during_an_incident_replays_the_log_to_the_same_evidence_and_quiet_time(
+    prepared: PreparedReference, replay_step: int
+) -> None:
+    whole, killed = with_incident(prepared), with_incident(prepared)
+    opened_at = whole.state.seen
+    arrays = WORLD.traffic(930, np.random.default_rng(6), move=0.35)
+    take_in_steps(whole, arrays, 60)
+    killed.state = restored(killed.state, prepared)
+    take_in_steps(killed, arrays, replay_step)
+    incidents = killed.state.incident, whole.state.incident
+    assert incidents[0] is not None
+    assert incidents[1] is not None
+    assert incidents[0].alarmed_at == incidents[1].alarmed_at > opened_at
+    assert killed.state.detector.evidence == whole.state.detector.evidence > 0
 
 
 def test_a_restored_state_of_another_baseline_starts_its_evidence_again(prepared: PreparedReference) -> None:
