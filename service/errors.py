@@ -1,6 +1,10 @@
 """Errors meant for the people who run Tidemark: one line that says what was expected, what came and what to do."""
 
+from typing import TypeVar
+
 from pydantic import ValidationError
+
+E = TypeVar("E", bound=BaseException)
 
 
 class TidemarkError(Exception):
@@ -49,3 +53,13 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
+
+
+def without_frames(error: E) -> E:
+    """Return an expected error that is passed on as a value, without the frames that it came through and its causes.
+
+    The frames refer to the error as the error to them: with the images that they hold they would wait for the garbage
+    collector, which holds up all requests.
+    """
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error

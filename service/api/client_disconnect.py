@@ -33,3 +33,4 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         disconnect.cancel()
         task.cancel()
+        del disconnect, task  # an error refers to this frame, and a task to its error

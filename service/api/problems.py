@@ -136,7 +136,7 @@ def _http_problem(error: HTTPException) -> Problem:
 
 
 PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
-    Problem: lambda error: error,
+    Problem: lambda error: Problem(error.status, error.detail, error.headers, error.members),
     HTTPException: _http_problem,
     RequestValidationError: lambda error: Problem(422, first_error(error)),
     Overloaded: _overloaded,
@@ -155,7 +155,10 @@ PROBLEMS: dict[type[Exception], Callable[[Any], Problem]] = {
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """Return the problem that an expected error is over HTTP, and None for an error of the program."""
+    """Return the problem that an expected error is over HTTP, and None for an error of the program.
+
+    It is a new one, which a frame can hold that the error has come through: it does not refer to that frame.
+    """
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind](error)

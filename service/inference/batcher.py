@@ -95,6 +95,8 @@ class Batcher(Generic[T, R]):
             with self._changed, suppress(ValueError):  # its batch may have begun
                 self._waiting.remove(waiting)
             raise
+        finally:
+            del future, waiting  # an error refers to this frame, and they refer to the error
 
     @property
     def runs_inline(self) -> bool:

@@ -82,22 +82,21 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
     plain = plain_png(data, max_pixels)
     if plain is not None:
         return DecodedImage(fit(in_mode(plain, spec.pixel_mode), spec), plain.width, plain.height)
-    problem: Exception
+    # An error in a local variable would keep this frame alive, and the image with it, until the garbage collector runs.
     try:
         return _decode(data, spec, max_pixels)
     except ImageRefused:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their format's parser does
-        problem = error
-    stripped = without_metadata(data)
-    if stripped is not None:
-        try:
-            return _decode(stripped, spec, max_pixels)
-        except ImageRefused:
-            raise
-        except Exception as error:
-            problem = error
-    raise _refusal(problem, data)
+        stripped = without_metadata(data)
+        if stripped is None:
+            raise _refusal(error, data) from error
+    try:
+        return _decode(stripped, spec, max_pixels)
+    except ImageRefused:
+        raise
+    except Exception as error:
+        raise _refusal(error, data) from error
 
 
 def _refusal(problem: Exception, data: bytes) -> NotAnImage:

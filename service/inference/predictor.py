@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Overloaded, TidemarkError
+from ..errors import Overloaded, TidemarkError, without_frames
 from .batcher import Batcher, TooLate
 from .bundle import Bundle
 from .images import DecodedImage, ImageRefused, TooManyPixels, allow_pixels, decode
@@ -213,7 +213,7 @@ class Predictor(Generic[R]):
             queued.images = self._decode(queued.encoded, 0, SMALL_PIXELS)
             return queued
         except ImageRefused as error:
-            return error
+            return without_frames(error)
 
     def _answers(self, batch: list[_Queued]) -> Sequence[R | Exception]:
         """Answer decoded images; where the model fails on them, each request alone, so that only those at fault do."""
@@ -223,7 +223,7 @@ class Predictor(Generic[R]):
             predictions = predict_images(self._model, images, self._max_batch, self._observe)
         except ModelFailed as error:
             if len(batch) == 1:
-                return [error]
+                return [without_frames(error)]
             return [result for queued in batch for result in self._alone(queued)]
         self._observe("infer", time.perf_counter() - started)
         requests, first = [], 0
@@ -236,4 +236,4 @@ class Predictor(Generic[R]):
         try:
             return self._answers([queued])
         except TidemarkError as error:
-            return [error]
+            return [without_frames(error)]

@@ -111,10 +111,8 @@ async def act(action: str, request: Request) -> Response:
         progress = await asyncio.to_thread(_act, request, stream, action, form)
     except (Problem, TidemarkError) as error:
         problem = problem_of(error)
-        if problem is None:
+        if problem is None or _wants_json(request):
             raise
-        if _wants_json(request):
-            raise problem from None
         back = {"back": f"/label?stream={quote(stream)}", "back_text": "Back to the images"}
         return render_page("problem.html", problem.status, detail=problem.detail, **back)
     if _wants_json(request):

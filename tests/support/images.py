@@ -24,6 +24,11 @@ def base64_png(pixels: np.ndarray) -> str:
     return base64.b64encode(encoded_png(pixels)).decode()
 
 
+def large_png() -> bytes:
+    """Return an image of 480 kB, which a server decodes in a thread."""
+    return encoded_png(np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
+
+
 def images(count: int) -> dict[str, list[str]]:
     """Return the JSON body of a request with so many copies of one image."""
     return {"images": [base64.b64encode(png()).decode()] * count}
