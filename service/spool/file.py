@@ -19,6 +19,7 @@ APPEND_CHECKPOINT_PAGES = 40_000  # pages of 4 kB in that log from which an `app
 MIN_FREE_BYTES = 64_000_000  # bytes of the disk that stay free
 MIN_FREE_SHARE = 0.1  # share of a small disk that stays free instead
 BUSY_TIMEOUT = 5  # seconds that a statement waits for another connection of the same file
+WAL_BYTES = CHECKPOINT_BYTES // 2  # bytes to which the write-ahead log is cut once its content is in the file
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -50,6 +51,7 @@ def open_file(path: Path, sync: str) -> sqlite3.Connection:
     connection.execute(f"PRAGMA synchronous = {sync.upper()}")
     connection.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite would write pages full of zeros
     connection.execute(f"PRAGMA wal_autocheckpoint = {APPEND_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     return connection
 
 

@@ -58,6 +58,7 @@ class Spool:
         self._sync = sync
         self._lock_file = lock
         self._check_at = 0.0
+        self._moved_at = 0  # time in nanoseconds of the last write to the log, all of which the file has by now
         self._turn = threading.Lock()  # SQLite has one writer; waiting here beats polling its busy handler
         self._writer = file.open_file(path, sync)
         try:
@@ -173,12 +174,18 @@ class Spool:
         """Move what waits in a long write-ahead log into the file; it is called again and again in a thread.
 
         An `append`, which may run in the event loop, would otherwise wait for the disk when Postgres has not taken rows
-        for a while.
+        for a while. The next `append` then cuts the log, whose content is in the file, or else the next call.
         """
-        if Path(f"{self.path}-wal").stat().st_size < file.CHECKPOINT_BYTES:
+        log = Path(f"{self.path}-wal").stat()
+        if log.st_size < file.CHECKPOINT_BYTES:
             return
         with closing(file.open_file(self.path, self._sync)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if log.st_mtime_ns == self._moved_at:  # nothing was written since, so that this takes no time
+                with self._turn:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
+            _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._moved_at = log.st_mtime_ns if pages == moved else 0
 
     def set_aside(self, seq: int, reason: str) -> int:
         """Move a batch to the spool's file of rejected ones; return its number of predictions."""

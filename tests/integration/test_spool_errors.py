@@ -116,3 +116,27 @@ def test_a_long_write_ahead_log_is_moved_into_the_file_apart_from_appends(
     assert spool.path.stat().st_size > before
     assert spool.peek(100).count == 50
     spool.close()
+
+
+def test_a_write_ahead_log_that_has_grown_is_cut_by_the_next_append_or_once_none_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemark.spool.file.CHECKPOINT_BYTES", 100_000)
+    monkeypatch.setattr("tidemark.spool.file.WAL_BYTES", 50_000)
+    spool = Spool.create(tmp_path)
+    log = Path(f"{spool.path}-wal")
+
+    def grow() -> None:
+        while log.stat().st_size < 200_000:
+            spool.append(batch(50))
+
+    grow()
+    spool.checkpoint()
+    spool.append(batch())
+    assert log.stat().st_size <= 50_000
+    grow()
+    spool.checkpoint()
+    spool.checkpoint()
+    assert log.stat().st_size == 0
+    assert spool.peek(100_000).count == spool.pending
+    spool.close()
