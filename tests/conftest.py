@@ -16,12 +16,14 @@ import psutil
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from tests.support.folders_of_runs import folder_of_run, remove_folders_of_ended_runs
 from tests.support.image_worlds import World, digits_world, world_from_environment
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store import schema
 
 MEMORY_FOLDER = Path("/dev/shm")  # Linux: files that live in memory
+TEMPORARY_ROOT = "PYTEST_DEBUG_TEMPROOT"  # pytest's variable that names the folder of temporary files
 MIN_FREE_BYTES = 4 * 2**30  # bytes that must be free in it; a run has some 500 MB of files at a time
 MIN_FREE_MEMORY = 8 * 2**30  # bytes of free memory, so that a run does not displace what else runs on the machine
 
@@ -39,15 +41,16 @@ def pytest_configure(config: pytest.Config) -> None:
     A database is several hundred files, and each test has a new one: on a disk that takes ten times the processor time,
     and the servers of the acceptance tests, which write durably, wait for the disk besides.
     """
-    if MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK):
-        has_room = shutil.disk_usage(MEMORY_FOLDER).free >= MIN_FREE_BYTES
-        may_run_programs = not os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC
-        if has_room and may_run_programs and psutil.virtual_memory().available >= MIN_FREE_MEMORY:
-            # A folder of this checkout's: each run of pytest shuts the one above its own to other accounts, under which
-            # the servers of another run may work at that moment.
-            folder = MEMORY_FOLDER / f"tidemark-tests-{zlib.crc32(bytes(config.rootpath)):08x}"
-            folder.mkdir(mode=0o711, exist_ok=True)
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+    if TEMPORARY_ROOT in os.environ or not (MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK)):
+        return
+    has_room = shutil.disk_usage(MEMORY_FOLDER).free >= MIN_FREE_BYTES
+    may_run_programs = not os.statvfs(MEMORY_FOLDER).f_flag & os.ST_NOEXEC
+    if has_room and may_run_programs and psutil.virtual_memory().available >= MIN_FREE_MEMORY:
+        checkout = f"tidemark-tests-{zlib.crc32(bytes(config.rootpath)):08x}"
+        remove_folders_of_ended_runs(MEMORY_FOLDER, checkout)
+        folder = folder_of_run(MEMORY_FOLDER, checkout, os.getpid())
+        folder.mkdir(mode=0o711)
+        os.environ[TEMPORARY_ROOT] = str(folder)  # the workers of pytest-xdist inherit it
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
