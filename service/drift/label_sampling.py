@@ -36,9 +36,14 @@ class SampledPopulation(NamedTuple):
 
     @classmethod
     def from_sample(cls, confidence: ArrayLike, probability: ArrayLike, requested: int) -> "SampledPopulation":
-        """Return the population of predictions with these confidences and probabilities of being drawn, both (N,)."""
+        """Return the population of predictions with these confidences and probabilities of being drawn, both (N,).
+
+        A prediction that is never drawn, with the probability 0, has a label already: its confidence is 1 where it is
+        right, else 0.
+        """
         f, p = np.asarray(confidence, dtype=np.float64), np.asarray(probability, dtype=np.float64)
-        variance = float(p.sum() * (f * (1 - f) / p).sum() / len(f) ** 2)
+        drawn = p > 0
+        variance = float(p.sum() * (f * (1 - f))[drawn] @ (1 / p[drawn]) / len(f) ** 2)
         return cls(len(f), requested, float(f.mean()), variance)
 
 

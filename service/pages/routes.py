@@ -186,6 +186,7 @@ def alert(alert_id: UUID, request: Request) -> Response:
         children=children,
         related=related,
         has_survival=has_survival,
+        may_label=reference_id is not None and caller_of(request).may_label,
         history=history,
         images=least,
         pictures=pictures,

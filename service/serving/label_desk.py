@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from ..errors import NothingToLabel
-from ..store import label_rounds, log, predictions, references, traffic
+from ..store import feedback, label_rounds, log, predictions, references, traffic
 from ..store.label_rounds import DrawnPrediction, LabelRequest, LabelRound, NewRound
 from ..store.log_batch import PredictionBatch
 from ..store.streams import StreamRow
@@ -95,10 +95,13 @@ def start_round(
 ) -> int:
     """Draw predictions among the newest ones of a stream, and store them as its newest round; return the round's id.
 
+    Those that have a label already are not drawn. They were not chosen at random, so that they enter the round's
+    accuracy by what they are, right or wrong, and stand for no others.
+
     Raises
     ------
     NothingToLabel
-        The stream has no reference, or fewer than `MIN_POPULATION` predictions.
+        The stream has no reference, fewer than `MIN_POPULATION` predictions, or none without a label.
     """
     from ..drift.label_sampling import SampledPopulation, inclusion_probabilities  # scipy, at the first use
 
@@ -118,7 +121,15 @@ def start_round(
     if newest is None or size < MIN_POPULATION:
         raise NothingToLabel(f"{size} predictions of {stream.stream} in the log; at least {MIN_POPULATION} are needed")
     confidence = _confidence(newest, arrays.get("labels"), arrays["probabilities"])
-    probability = inclusion_probabilities(confidence, count)
+    labels, predicted = feedback.labels_of(connection, newest.uuids), newest.probabilities.argmax(axis=1)
+    is_open = np.ones(size, dtype=bool)
+    for row, key in enumerate(newest.uuids):
+        if key in labels:
+            is_open[row], confidence[row] = False, labels[key] == predicted[row]
+    if not is_open.any():
+        raise NothingToLabel(f"each of the newest {size} predictions of {stream.stream} has a label")
+    probability = np.zeros(size)
+    probability[is_open] = inclusion_probabilities(confidence[is_open], count)
     rng = rng or np.random.default_rng()
     rows = rng.permutation(np.flatnonzero(rng.random(size) < probability))
     if not len(rows):

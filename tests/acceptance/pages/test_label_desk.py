@@ -110,6 +110,23 @@ def test_fifty_images_are_labelled_with_keys(live: Live, page: Page, truth: dict
     assert page.complaints == []
 
 
+def test_buttons_stay_under_the_finger_from_image_to_image(live: Live, page: Page, truth: dict[str, str]) -> None:
+    """The progress grows by a line or two, and Undo appears: neither moves what is tapped next."""
+    page.show(360, "light")
+    start(live, page)
+    places = """[...document.querySelectorAll('button[name=label], #skip')].map((button) => {
+        const box = button.getBoundingClientRect(); return [box.x, box.y + scrollY, box.width, box.height]; })"""
+    before = page.run(places)
+    assert len(before) == 11
+    assert min(height for _, _, _, height in before) >= 44
+    page.run("document.querySelector('button[value=\"3\"]').click()")
+    page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
+    assert not page.run("document.getElementById('undo').hidden")
+    assert page.run(places) == before
+    page.run("document.getElementById('progress').textContent = 'Accuracy '.repeat(40)")
+    assert page.run(places) == before
+
+
 def test_undo_changes_the_last_label_and_a_skip_stores_none(live: Live, page: Page, truth: dict[str, str]) -> None:
     page.show(1280, "light")
     start(live, page)

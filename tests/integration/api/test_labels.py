@@ -56,6 +56,27 @@ def test_labels_measure_the_accuracy_and_say_what_more_would_give(desk: Desk) ->
     assert all(0 < target["labels"] <= len(keys) - 25 for target in current_round["targets"])
 
 
+def test_predictions_with_a_label_are_not_drawn_and_count_as_what_they_are(desk: Desk) -> None:
+    """Half of the predictions were reported as wrong before: they stand for no others."""
+    desk.log(100)
+    keys = list(desk.predicted)
+    desk.label(*keys[:50], right=False)
+    assert desk.start(count=200).status_code == 201
+    first = desk.next(limit=200)
+    assert {item["id"] for item in first["requests"]} == set(keys[50:])
+    assert first["round"]["population"] == 100
+    assert first["accuracy"] is None
+    desk.label(*keys[50:])
+    assert desk.next()["accuracy"]["accuracy"] == pytest.approx(0.5)
+
+
+def test_where_each_prediction_has_a_label_there_is_nothing_to_draw(desk: Desk) -> None:
+    desk.log(60)
+    desk.label(*desk.predicted)
+    answer = desk.start()
+    assert (answer.status_code, "has a label" in answer.json()["detail"]) == (409, True)
+
+
 def test_a_skipped_prediction_is_not_asked_for_again(desk: Desk) -> None:
     desk.log(80)
     first = desk.start(count=20).json()["requests"][0]["id"]
