@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx import ModelProto
+from onnx.checker import ValidationError
 
 from . import onnx_inspect
 from .bundle import BrokenBundle, Bundle, InputSpec, files_sha256
@@ -17,7 +20,8 @@ from .network import Network
 from .preprocessing import Preprocessor
 from .probabilities import ModelFailed, activate, distributions
 from .providers import CPU, execution_providers
-from .runtime import open_session
+from .runtime import one_line, open_session
+from .subnormal_weights import clear_subnormals
 
 __all__ = ["Model", "ModelFailed", "activate", "cores", "pooled"]
 
@@ -151,13 +155,15 @@ def _network(bundle: Bundle, threads: int, providers: Sequence[str]) -> tuple[Ne
     if files_sha256(bundle.model_path) != bundle.files_sha256:
         raise BrokenBundle(f"{bundle.model_path} has changed since the bundle was loaded: load it again")
     try:
-        session = open_session(bundle.model_path, bundle.folder, threads, providers)
+        proto, is_changed = _quick_graph(bundle)
+        model = proto.SerializeToString() if is_changed else bundle.model_path
+        session = open_session(model, bundle.folder, threads, providers)
         outputs = {output.name: output.type for output in session.get_outputs()}
         names = [bundle.output.probabilities, bundle.output.embedding]
         if any(not outputs.get(name or "", "").startswith("tensor") for name in names):
             del session  # two sessions hold the weights twice
-            exposed, names = _with_outputs(bundle)
-            session = open_session(exposed, bundle.folder, threads, providers)
+            names = _expose_outputs(proto, bundle)
+            session = open_session(proto.SerializeToString(), bundle.folder, threads, providers)
     except BrokenBundle as error:
         raise BrokenBundle(f"{bundle.model_path}: {error}") from None
     inputs = [value.name for value in session.get_inputs()]
@@ -166,11 +172,19 @@ def _network(bundle: Bundle, threads: int, providers: Sequence[str]) -> tuple[Ne
     return Network(session, bundle.input), [name for name in names if name is not None]
 
 
-def _with_outputs(bundle: Bundle) -> tuple[bytes, list[str | None]]:
-    """Return the graph with the scores and the embedding as outputs, and their names."""
-    proto = onnx.load(bundle.model_path, load_external_data=False)
+def _quick_graph(bundle: Bundle) -> tuple[ModelProto, bool]:
+    """Return the graph without subnormal weights, and whether that differs from the file."""
+    try:
+        proto = onnx.load(bundle.model_path, load_external_data=False)
+        return proto, clear_subnormals(proto, bundle.folder)
+    except (DecodeError, ValueError, ValidationError, OSError) as error:
+        raise BrokenBundle(f"cannot load it: {one_line(error)}") from None
+
+
+def _expose_outputs(proto: ModelProto, bundle: Bundle) -> list[str | None]:
+    """Make the scores and the embedding outputs of the graph, and return their names."""
     scores = onnx_inspect.score_tensor(proto, bundle.output.probabilities)
     embedding = bundle.output.embedding or onnx_inspect.embedding_tensor(proto, scores)
     for tensor in (scores, embedding):
         onnx_inspect.expose(proto, tensor)
-    return proto.SerializeToString(), [scores, embedding]
+    return [scores, embedding]
