@@ -9,7 +9,7 @@ from .events import AlertChanged, AlertResolved, Explanation
 from .further_shifts import check_alarm
 from .incident_state import Incident
 from .recurrence import signature_of, with_recurrence
-from .state import StreamRows
+from .stream_state import StreamRows
 from .stream_transition import StreamUpdate
 from .summaries import further_shift_summary
 
