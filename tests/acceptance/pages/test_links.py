@@ -11,7 +11,8 @@ MOST_PAGES = 80
 
 
 def test_each_link_of_overview_alerts_and_windows_leads_to_a_page(live: Live) -> None:
-    open_paths, answers = ["/", live.seeded.alert], {}
+    answers: dict[str, int] = {}
+    open_paths = ["/", live.seeded.alert]
     with httpx.Client(base_url=live.url, headers={"accept": "text/html"}) as client:
         while open_paths and len(answers) < MOST_PAGES:
             path = open_paths.pop(0)
