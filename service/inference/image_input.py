@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from .bundle import BrokenBundle
 from .onnx_graph import OnnxGraph
+from .pixel_scaling import scales_pixels
 
 DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
@@ -19,8 +20,6 @@ DTYPES: dict[int, str] = {
 }
 ELEMENTWISE = ("Cast", "Identity", "QuantizeLinear", "DequantizeLinear", "Mul", "Sub", "Div", "Add", "Clip", "Pad")
 FLAT_COLOUR = 3  # channels of a flat input whose length is 3 times a square
-RAW_DIVISOR = 50.0  # divisor above which, as with a mean above RAW_MEAN, a graph expects pixels of 0..255
-RAW_MEAN = 1.5
 
 Dims = list[int | None]
 InputAxes = tuple[int | None, int | None, int | None, int | None]  # batch, channels, height, width
@@ -77,7 +76,7 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
             raise BrokenBundle(f"--size {size[0]}x{size[1]}: the input is {height}x{width}: {_input_text(value)}")
         height, width = size
     dtype = DTYPES[value.type.tensor_type.elem_type]
-    is_raw = _is_raw(graph, value.name)
+    is_raw = scales_pixels(graph, value.name)
     return ImageInput(value.name, layout, channels or graph_channels, height, width, batch, dtype, is_raw)
 
 
@@ -169,25 +168,3 @@ def _weight_dims(graph: OnnxGraph, convolution: NodeProto) -> list[int]:
     while tensor not in graph.constants and tensor in graph.makers and graph.makers[tensor].input:
         tensor = graph.makers[tensor].input[0]
     return list(graph.constants[tensor].dims) if tensor in graph.constants else []
-
-
-def _is_raw(graph: OnnxGraph, name: str) -> bool:
-    """Check whether the first arithmetic on the image is that of pixels in 0..255: divided by 255, say."""
-    reached = {name}
-    for node in graph.nodes:
-        if not node.input or not any(tensor in reached for tensor in node.input):
-            continue
-        if node.op_type in ("Cast", "Identity", "Transpose"):
-            reached.add(node.output[0])
-            continue
-        if node.op_type not in ("Div", "Mul", "Sub") or len(node.input) != 2 or node.input[0] not in reached:
-            return False
-        tensor = graph.constants.get(node.input[1])
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL or numpy_helper.to_array(tensor).size > 4096:
-            return False
-        values = numpy_helper.to_array(tensor).astype(float)
-        least, most = float(values.min()), float(values.max())
-        if node.op_type == "Sub":
-            return least > RAW_MEAN
-        return least > RAW_DIVISOR if node.op_type == "Div" else 0 < most < 1 / RAW_DIVISOR
-    return False

@@ -100,17 +100,6 @@ def test_colours_in_the_order_of_the_network(
     np.testing.assert_array_equal(network.pixels(network.prepared(COLOUR)), COLOUR)
 
 
-@pytest.mark.parametrize(("operator", "constant"), [("Div", "k255"), ("Mul", "r255"), ("Sub", "k128")])
-def test_a_graph_that_scales_pixels_itself_is_fed_with_0_to_255(
-    make_graph: Make, tmp_path: Path, operator: str, constant: str
-) -> None:
-    before: Nodes = [(operator, ["image", constant], ["scaled"], {})]
-    notes: list[str] = []
-    bundle = init_bundle(linear(make_graph, ("N", 3, 8, 8), before=before), tmp_path / "bundle", note=notes.append)
-    assert bundle.input.scale == 1
-    assert any("fed with 0..255" in note for note in notes)
-
-
 def convolution(make_graph: Make, image: tuple[Any, ...], channels: int, last: bool = False) -> Path:
     nodes: Nodes = [
         *([("Transpose", ["image"], ["first"], {"perm": [0, 3, 1, 2]})] if last else []),
