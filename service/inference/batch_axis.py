@@ -46,13 +46,13 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
     nodes: list[NodeProto] = []
     for index, node in enumerate(graph.nodes):
         if node.op_type in ("Reshape", "Expand") and node.input[0] in graph.dynamic and node.input[1] in values:
-            _free_shape(dynamic_proto, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
+            _free_shape(dynamic_proto, nodes, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
         elif _joins_constants(graph, node):
             for place, name in enumerate(node.input):
                 if name in values and values[name].shape[:1] == (batch,):
                     node.input[place] = _repeat(dynamic_proto, nodes, name, values[name], f"{BATCH}_{index}_{place}")
         nodes.append(node)
-    if any(BATCH in name for node in nodes for name in node.input):
+    if any(BATCH in node.input for node in nodes):
         nodes[:0] = [
             helper.make_node("Shape", [image], [f"{BATCH}_sides"]),
             helper.make_node("Gather", [f"{BATCH}_sides", f"{BATCH}_axis"], [BATCH], axis=0),
@@ -81,24 +81,36 @@ def _joins_constants(graph: OnnxGraph, node: NodeProto) -> bool:
     return any(dynamic) and not all(dynamic)
 
 
-def _free_shape(proto: ModelProto, node: NodeProto, target: NDArray[Any], batch: int, name: str) -> None:
-    """Replace the batch size at the start of a constant shape by "the rest" or "as many as come in"."""
-    if target.ndim != 1 or not len(target) or target[0] != batch:
+def _free_shape(
+    proto: ModelProto, nodes: list[NodeProto], node: NodeProto, target: NDArray[Any], batch: int, name: str
+) -> None:
+    """Replace the size at the start of a constant shape, a multiple of the batch size, by what it is in any batch."""
+    if target.ndim != 1 or not len(target) or target[0] < 1 or target[0] % batch:
         return
     free = target.astype(np.int64)
+    has_rest = bool((target == -1).any())
     if node.op_type == "Expand":
-        free[0] = 1
-    else:
-        literal_zeros = bool(_attribute(node, "allowzero")) and (target == 0).any()
-        if (target == -1).any() and literal_zeros:
+        if target[0] != batch:
             return
-        free[0] = 0 if (target == -1).any() else -1
-        if free[0] == 0:
-            others = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(others)
+        free[0] = 1
+    elif not has_rest:
+        free[0] = -1
+    elif _attribute(node, "allowzero") and (target == 0).any():
+        return
+    else:
+        node.input[1] = _multiple(proto, nodes, int(target[0]) // batch, free[1:], name)
+        return
     proto.graph.initializer.append(numpy_helper.from_array(free, name))
     node.input[1] = name
+
+
+def _multiple(proto: ModelProto, nodes: list[NodeProto], factor: int, others: NDArray[np.int64], name: str) -> str:
+    """Make a shape that begins with a multiple of the batch size, as of windows or patches; return its name."""
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([factor], np.int64), f"{name}_factor"))
+    proto.graph.initializer.append(numpy_helper.from_array(others, f"{name}_others"))
+    nodes.append(helper.make_node("Mul", [BATCH, f"{name}_factor"], [f"{name}_first"]))
+    nodes.append(helper.make_node("Concat", [f"{name}_first", f"{name}_others"], [name], axis=0))
+    return name
 
 
 def _repeat(proto: ModelProto, nodes: list[NodeProto], tensor: str, value: NDArray[Any], name: str) -> str:

@@ -100,6 +100,34 @@ def test_a_class_token_is_joined_to_every_image(make_graph: Make, tmp_path: Path
     assert fixed_batch(tmp_path / "bundle") is None
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("rest", [False, True])
+def test_windows_of_an_image_that_become_rows_are_freed(
+    make_graph: Make, tmp_path: Path, batch: int, rest: bool
+) -> None:
+    """Transformers with windows or patches (Swin, MobileViT) lay those of all images under each other."""
+    nodes: Nodes = [
+        ("Reshape", ["image", "sides"], ["split"], {}),
+        ("Transpose", ["split"], ["ordered"], {"perm": [0, 1, 3, 2, 4]}),
+        ("Reshape", ["ordered", "windows"], ["rows"], {"allowzero": 1}),
+        ("Transpose", ["rows"], ["turned"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["rows", "turned"], ["attention"], {}),
+        ("Softmax", ["attention"], ["shares"], {"axis": -1}),
+        ("MatMul", ["shares", "rows"], ["mixed"], {}),
+        ("Reshape", ["mixed", "all"], ["flat"], {}),
+        *HEAD,
+    ]
+    shapes = {
+        "sides": np.array([batch, 2, 4, 2, 4]),
+        "windows": np.array([batch * 4, 4, -1 if rest else 4]),
+        "all": np.array([batch, -1]),
+    }
+    model = make_graph(nodes, WEIGHTS | shapes, ["logits"], image=(batch, 1, 8, 8), opset=18)
+    _, notes = check(model, tmp_path / "bundle", batch)
+    assert not notes
+    assert fixed_batch(tmp_path / "bundle") is None
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_graph_bound_to_its_batch_size_runs_in_it(make_graph: Make, tmp_path: Path, batch: int) -> None:
     places = np.arange(batch * 64).reshape(batch, 64)
