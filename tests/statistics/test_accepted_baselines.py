@@ -19,16 +19,6 @@ MIX = np.array([0.45, 0.25, 0.1, 0.1, 0.1])
 RUN_TIME = 5000
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(3000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def detector_calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
-
-
 ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
     ("mix", {"prior": MIX}, {"prior": MIX, "move": 0.4}),
     ("images", {"move": 0.5}, {"move": 0.8}),
@@ -38,10 +28,10 @@ ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED)
 def test_an_accepted_change_is_calm_and_a_further_one_is_detected(
-    reference: Reference, what: AcceptedPart, normal: Change, further: Change
+    large_reference: Reference, what: AcceptedPart, normal: Change, further: Change
 ) -> None:
     rng = np.random.default_rng(1)
-    baseline = reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
+    baseline = large_reference.accept(**WORLD.traffic(6000, rng, **normal), what=what)
     detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
     alarms = alarms_in(detector, partial(WORLD.traffic, rng=rng, **normal), 20_000)
     assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
@@ -49,12 +39,12 @@ def test_an_accepted_change_is_calm_and_a_further_one_is_detected(
     assert np.median(delays) <= 100, delays
 
 
-def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference: Reference) -> None:
+def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(large_reference: Reference) -> None:
     """The baselines' own errors are in their thresholds: 700 rows each, over baselines as they come."""
     count, delays = 0, []
     for seed in range(3):
         rng = np.random.default_rng(30 + seed)
-        baseline = reference.accept(**WORLD.traffic(700, rng, move=0.45))
+        baseline = large_reference.accept(**WORLD.traffic(700, rng, move=0.45))
         detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
         count += len(alarms_in(detector, partial(WORLD.traffic, rng=rng, move=0.45), 6000))
         delays.append(delay_of(detector, partial(WORLD.traffic, rng=rng, move=0.8), limit=2000, step=20))
@@ -64,10 +54,10 @@ def test_few_accepted_rows_keep_the_run_time_and_find_a_further_change(reference
 
 @pytest.mark.parametrize(("what", "normal", "further"), ACCEPTED[::2])
 def test_windows_of_an_accepted_change_keep_the_level(
-    reference: Reference, what: AcceptedPart, normal: Change, further: Change
+    large_reference: Reference, what: AcceptedPart, normal: Change, further: Change
 ) -> None:
     rng = np.random.default_rng(2)
-    baseline = reference.accept(**WORLD.traffic(3000, rng, **normal), what=what)
+    baseline = large_reference.accept(**WORLD.traffic(3000, rng, **normal), what=what)
     test = WindowTest(baseline, window_size=300, seed=0, level=0.05)
     drifted = sum(test.p_value(**WORLD.traffic(300, rng, **normal)) <= 0.05 for _ in range(20))
     assert drifted <= stats.binom.ppf(0.995, 20, 0.05)
@@ -75,23 +65,26 @@ def test_windows_of_an_accepted_change_keep_the_level(
 
 
 def test_without_acceptance_a_changed_mix_keeps_raising_alarms(
-    reference: Reference, detector_calibration: Calibration
+    large_reference: Reference, brief_calibration: Calibration
 ) -> None:
     rng = np.random.default_rng(3)
-    detector = StreamDetector(reference, expected_run_time=RUN_TIME, calibration=detector_calibration)
+    detector = StreamDetector(large_reference, expected_run_time=RUN_TIME, calibration=brief_calibration)
     assert len(alarms_in(detector, partial(WORLD.traffic, rng=rng, prior=MIX), 5000)) == 10
 
 
-def test_labels_calibration_and_accuracy_remain_those_of_the_reference(reference: Reference) -> None:
+def test_labels_calibration_and_accuracy_remain_those_of_the_reference(large_reference: Reference) -> None:
     rng = np.random.default_rng(4)
-    darker = reference.accept(**WORLD.traffic(2000, rng, move=0.5), what="all")
-    mix = reference.accept(**WORLD.traffic(2000, rng, prior=MIX), what="mix")
+    darker = large_reference.accept(**WORLD.traffic(2000, rng, move=0.5), what="all")
+    mix = large_reference.accept(**WORLD.traffic(2000, rng, prior=MIX), what="mix")
     again = darker.accept(**WORLD.traffic(2000, rng, move=0.6), what="images")
     for baseline in (darker, mix, again):
-        assert baseline.source is baseline.labelled is reference
-        assert ConceptMonitor(baseline).reference_accuracy == ConceptMonitor(reference).reference_accuracy
-        assert (baseline.class_names, baseline.property_names) == (reference.class_names, reference.property_names)
-        assert baseline.calibration.slope == reference.calibration.slope
+        assert baseline.source is baseline.labelled is large_reference
+        assert ConceptMonitor(baseline).reference_accuracy == ConceptMonitor(large_reference).reference_accuracy
+        assert (baseline.class_names, baseline.property_names) == (
+            large_reference.class_names,
+            large_reference.property_names,
+        )
+        assert baseline.calibration.slope == large_reference.calibration.slope
     assert (darker.accepted, mix.accepted, again.accepted) == ("all", "mix", "images")
     assert darker.labels is None
     assert mix.labels is not None
@@ -99,33 +92,33 @@ def test_labels_calibration_and_accuracy_remain_those_of_the_reference(reference
     assert np.abs(shares - MIX).max() < 0.05
 
 
-def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(reference: Reference) -> None:
+def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(large_reference: Reference) -> None:
     rng = np.random.default_rng(5)
     traffic = WORLD.traffic(4000, rng, prior=MIX)
-    one, other = (reference.accept(**traffic, what="mix") for _ in range(2))
+    one, other = (large_reference.accept(**traffic, what="mix") for _ in range(2))
     assert (one.embeddings == other.embeddings).all()
     assert len(np.unique(one.embeddings, axis=0)) == len(one)
-    assert len(reference) / 3 < len(one) < len(reference)
+    assert len(large_reference) / 3 < len(one) < len(large_reference)
 
 
-def test_dependent_traffic_is_accepted_with_its_own_error(reference: Reference) -> None:
+def test_dependent_traffic_is_accepted_with_its_own_error(large_reference: Reference) -> None:
     """Bursts of 20 of one class: the mean of 6,000 predictions is as uncertain as that of 300 independent ones."""
     rng = np.random.default_rng(6)
-    baseline = reference.accept(**WORLD.bursts(6000, rng), what="all")
+    baseline = large_reference.accept(**WORLD.bursts(6000, rng), what="all")
     detector = StreamDetector(baseline, expected_run_time=RUN_TIME, seed=0)
     alarms = alarms_in(detector, partial(WORLD.bursts, rng=rng), 20_000)
     assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
 
 
-def test_what_cannot_be_accepted_is_a_clear_error(reference: Reference) -> None:
+def test_what_cannot_be_accepted_is_a_clear_error(large_reference: Reference) -> None:
     traffic = WORLD.traffic(600, np.random.default_rng(7))
     with pytest.raises(ValueError, match="what must be one of mix, images, all"):
-        reference.accept(**traffic, what=cast("Any", "both"))
+        large_reference.accept(**traffic, what=cast("Any", "both"))
     with pytest.raises(ValueError, match="at least 500 predictions, got 100"):
-        reference.accept(**rows(traffic, slice(100)))
+        large_reference.accept(**rows(traffic, slice(100)))
     few = Reference(rows(traffic, slice(600))["embeddings"], np.eye(5)[np.r_[np.zeros(590, int), np.ones(10, int)]])
     ones = np.eye(5)[np.ones(600, dtype=int)]
     with pytest.raises(ValueError, match=r"the reference has \d+ rows of the classes"):
         few.accept(traffic["embeddings"], ones, what="mix")
     with pytest.raises(ValueError, match="have none"):
-        reference.accept(traffic["embeddings"], traffic["probabilities"])
+        large_reference.accept(traffic["embeddings"], traffic["probabilities"])

@@ -19,27 +19,17 @@ AMPLITUDE = 0.2  # deviations
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(3000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def detector_calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
-
-
-@pytest.fixture(scope="module")
-def cyclic_detector(reference: Reference) -> StreamDetector:
+def cyclic_detector(large_reference: Reference) -> StreamDetector:
     calm = Cycle(np.random.default_rng(15), AMPLITUDE)(10_000)
-    return StreamDetector(reference, expected_run_time=RUN_TIME, calm=calm)
+    return StreamDetector(large_reference, expected_run_time=RUN_TIME, calm=calm)
 
 
 def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
-    reference: Reference, cyclic_detector: StreamDetector
+    large_reference: Reference, cyclic_detector: StreamDetector
 ) -> None:
     rng = np.random.default_rng(16)
     cycle, calibration = Cycle(rng, AMPLITUDE), cyclic_detector.calibration()
-    detector = StreamDetector(reference, expected_run_time=RUN_TIME, calibration=calibration)
+    detector = StreamDetector(large_reference, expected_run_time=RUN_TIME, calibration=calibration)
     assert detector.context_columns == 2
     alarms = alarms_in(detector, cycle, 20_000)
     assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
@@ -50,10 +40,10 @@ def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
     assert np.median(delays) <= 300, delays
 
 
-def test_a_cycle_that_is_not_declared_is_reported(reference: Reference, detector_calibration: Calibration) -> None:
+def test_a_cycle_that_is_not_declared_is_reported(large_reference: Reference, brief_calibration: Calibration) -> None:
     cycle = Cycle(np.random.default_rng(17), AMPLITUDE)
-    detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
-    steady = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
+    detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
+    steady = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
     alarms_in(detector, lambda n: without_context(cycle(n)), 20_000)
     rng = np.random.default_rng(18)
     alarms_in(steady, partial(WORLD.traffic, rng=rng), 20_000)
@@ -62,9 +52,11 @@ def test_a_cycle_that_is_not_declared_is_reported(reference: Reference, detector
     assert steady.design_effect < 1.3
 
 
-def test_state_of_a_detector_with_a_context_is_restored(reference: Reference, cyclic_detector: StreamDetector) -> None:
+def test_state_of_a_detector_with_a_context_is_restored(
+    large_reference: Reference, cyclic_detector: StreamDetector
+) -> None:
     cycle = Cycle(np.random.default_rng(19), AMPLITUDE)
-    other = StreamDetector.restore(reference, cyclic_detector.state())
+    other = StreamDetector.restore(large_reference, cyclic_detector.state())
     arrays = cycle(300)
     cyclic_detector.update(**arrays)
     other.update(**arrays)
@@ -72,7 +64,9 @@ def test_state_of_a_detector_with_a_context_is_restored(reference: Reference, cy
     cyclic_detector.reset()
 
 
-def test_a_context_that_does_not_fit_is_a_clear_error(reference: Reference, cyclic_detector: StreamDetector) -> None:
+def test_a_context_that_does_not_fit_is_a_clear_error(
+    large_reference: Reference, cyclic_detector: StreamDetector
+) -> None:
     arrays = Cycle(np.random.default_rng(20), AMPLITUDE)(50)
     with pytest.raises(ValueError, match="declared with a context"):
         cyclic_detector.update(**without_context(arrays))
@@ -81,4 +75,6 @@ def test_a_context_that_does_not_fit_is_a_clear_error(reference: Reference, cycl
     with pytest.raises(ValueError, match="context holds NaN"):
         cyclic_detector.update(**arrays | {"context": np.full((50, 2), np.nan)})
     with pytest.raises(ValueError, match="context must have shape"):
-        StreamDetector(reference, calm=WORLD.traffic(1000, np.random.default_rng(0)) | {"context": np.zeros(1000)})
+        StreamDetector(
+            large_reference, calm=WORLD.traffic(1000, np.random.default_rng(0)) | {"context": np.zeros(1000)}
+        )

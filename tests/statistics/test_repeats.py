@@ -14,16 +14,6 @@ pytestmark = pytest.mark.usefixtures("short_calibrations")
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(3000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def detector_calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=100_000, seed=0).calibration()
-
-
 def repeating(rng: np.random.Generator, share: float, image: Arrays) -> Traffic:
     """Return traffic of which a share of the predictions is of one image."""
 
@@ -36,29 +26,29 @@ def repeating(rng: np.random.Generator, share: float, image: Arrays) -> Traffic:
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_one_image_that_comes_again_and_again_raises_alarms_of_repeats_only(
-    reference: Reference, detector_calibration: Calibration, share: float
+    large_reference: Reference, brief_calibration: Calibration, share: float
 ) -> None:
     rng = np.random.default_rng(8)
-    detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
+    detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
     leading = alarms_in(detector, repeating(rng, share, WORLD.traffic(1, rng)), 10_000)
     assert set(leading) == {"repeats"}
     assert detector.repeat_share == pytest.approx(share, abs=0.02)
 
 
 def test_few_repeats_and_a_burst_of_retries_are_no_surge(
-    reference: Reference, detector_calibration: Calibration
+    large_reference: Reference, brief_calibration: Calibration
 ) -> None:
     rng = np.random.default_rng(9)
-    detector = StreamDetector(reference, expected_run_time=100_000, calibration=detector_calibration)
+    detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
     image = WORLD.traffic(1, rng)
     assert "repeats" not in alarms_in(detector, repeating(rng, 0.01, image), 10_000)
     detector.update(**{name: np.repeat(values, 30, axis=0) for name, values in image.items()})
     assert not detector.drift_detected
 
 
-def test_repeats_beyond_the_memory_count_again(reference: Reference, detector_calibration: Calibration) -> None:
+def test_repeats_beyond_the_memory_count_again(large_reference: Reference, brief_calibration: Calibration) -> None:
     rng = np.random.default_rng(10)
-    detector = StreamDetector(reference, expected_run_time=1e9, calibration=detector_calibration)
+    detector = StreamDetector(large_reference, expected_run_time=1e9, calibration=brief_calibration)
     image = WORLD.traffic(1, rng)
     for gap, repeats in ((MEMORY - 1, 1), (MEMORY, 0)):
         detector.update(**image)
@@ -69,13 +59,13 @@ def test_repeats_beyond_the_memory_count_again(reference: Reference, detector_ca
 
 
 def test_a_restored_state_counts_repeats_of_earlier_images(
-    reference: Reference, detector_calibration: Calibration
+    large_reference: Reference, brief_calibration: Calibration
 ) -> None:
     rng = np.random.default_rng(11)
-    one = StreamDetector(reference, expected_run_time=10_000, calibration=detector_calibration)
+    one = StreamDetector(large_reference, expected_run_time=10_000, calibration=brief_calibration)
     stream = repeating(rng, 0.1, WORLD.traffic(1, rng))
     for _ in range(20):
-        other = StreamDetector.restore(reference, one.state(), one.scores)
+        other = StreamDetector.restore(large_reference, one.state(), one.scores)
         arrays = stream(int(rng.integers(1, 400)))
         one.update(**arrays)
         other.update(**arrays)
@@ -83,10 +73,10 @@ def test_a_restored_state_counts_repeats_of_earlier_images(
     assert one.leading == "repeats"
 
 
-def test_a_reference_of_traffic_with_repeats_accepts_them(reference: Reference) -> None:
+def test_a_reference_of_traffic_with_repeats_accepts_them(large_reference: Reference) -> None:
     rng = np.random.default_rng(12)
     stream = repeating(rng, 0.05, WORLD.traffic(1, rng))
-    baseline = reference.accept(**stream(6000), what="all")
+    baseline = large_reference.accept(**stream(6000), what="all")
     detector = StreamDetector(baseline, expected_run_time=10_000, seed=0)
     assert "repeats" not in alarms_in(detector, stream, 10_000)
 

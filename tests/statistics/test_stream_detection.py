@@ -14,16 +14,6 @@ IMAGES = {"embedding", "log_probability", "property"}
 CLASSES = {"embedding", "log_probability", "soft_label"}
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(2000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=10_000, seed=0).calibration()
-
-
 @pytest.mark.parametrize(
     ("change", "limit", "view"),
     [
@@ -34,12 +24,12 @@ def calibration(reference: Reference) -> Calibration:
     ],
 )
 def test_detects_quickly_and_dates_the_change(
-    reference: Reference, calibration: Calibration, change: Change, limit: int, view: set[str]
+    stream_reference: Reference, stream_calibration: Calibration, change: Change, limit: int, view: set[str]
 ) -> None:
     rng = np.random.default_rng(5)
     delays, errors = [], []
     for _ in range(7):
-        detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+        detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
         detector.update(**WORLD.traffic(600, rng))
         if detector.drift_detected:
             detector.reset()
@@ -56,10 +46,10 @@ def test_detects_quickly_and_dates_the_change(
     assert np.median(errors) <= 40, errors
 
 
-def test_detects_few_outlying_predictions(reference: Reference, calibration: Calibration) -> None:
+def test_detects_few_outlying_predictions(stream_reference: Reference, stream_calibration: Calibration) -> None:
     """A tenth of the predictions is far out; the others are calm."""
     rng = np.random.default_rng(6)
-    detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+    detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
     while not detector.drift_detected and detector.count < 1000:
         arrays, outlying = WORLD.traffic(10, rng), WORLD.traffic(1, rng, noise=4.0)
         for name in arrays:
@@ -68,9 +58,9 @@ def test_detects_few_outlying_predictions(reference: Reference, calibration: Cal
     assert detector.count <= 200
 
 
-def test_stays_detected_until_reset(reference: Reference, calibration: Calibration) -> None:
+def test_stays_detected_until_reset(stream_reference: Reference, stream_calibration: Calibration) -> None:
     rng = np.random.default_rng(7)
-    detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+    detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
     detector.update(**WORLD.traffic(200, rng, move=1))
     assert detector.drift_detected
     detector.update(**WORLD.traffic(4000, rng))
@@ -83,7 +73,7 @@ def test_stays_detected_until_reset(reference: Reference, calibration: Calibrati
 
 
 def test_an_alarm_of_repeats_has_the_same_date_in_steps_of_any_size(
-    reference: Reference, calibration: Calibration
+    stream_reference: Reference, stream_calibration: Calibration
 ) -> None:
     """A frozen camera for 300 predictions, then calm traffic, in one step and in many."""
     rng = np.random.default_rng(23)
@@ -92,7 +82,7 @@ def test_an_alarm_of_repeats_has_the_same_date_in_steps_of_any_size(
         values[600:900] = values[600]
     alarms = []
     for step in (1400, 50, 9):
-        detector = StreamDetector(reference, expected_run_time=100_000, calibration=calibration)
+        detector = StreamDetector(stream_reference, expected_run_time=100_000, calibration=stream_calibration)
         for start in range(0, 1400, step):
             detector.update(**rows(arrays, slice(start, start + step)))
         assert detector.leading == "repeats"
@@ -118,11 +108,11 @@ def test_a_small_lasting_shift_is_detected_by_a_longer_window_and_dated() -> Non
 
 
 def test_a_change_from_before_the_stored_sums_is_dated_to_the_start_of_the_stream(
-    reference: Reference, calibration: Calibration
+    stream_reference: Reference, stream_calibration: Calibration
 ) -> None:
     """A stream that was drifted from its start: the range reaches back to the start."""
     rng = np.random.default_rng(22)
-    detector = StreamDetector(reference, expected_run_time=10_000, calibration=calibration)
+    detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
     detector.update(**WORLD.traffic(1000, rng, move=0.15))
     assert detector.drift_detected
     assert detector.change_range is not None

@@ -20,16 +20,6 @@ from tidemark.drift.window_statistics import BLOCK, COARSE, long_window_lengths,
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(2000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=10_000, seed=0).calibration()
-
-
 @pytest.mark.parametrize("references", [12, pytest.param(24, marks=pytest.mark.slow)])
 def test_expected_run_time_holds_with_fresh_references(references: int) -> None:
     """References of 1,500 rows: alarms in 8,000 calm predictions of each against .8 to 1.5 of the expected run time."""
@@ -70,17 +60,21 @@ def test_expected_run_time_holds_in_bursts_that_were_declared_calm() -> None:
     assert not calibrated.overdispersed
 
 
-def test_independent_traffic_is_not_called_overdispersed(reference: Reference, calibration: Calibration) -> None:
-    detector = StreamDetector(reference, calibration=calibration)
+def test_independent_traffic_is_not_called_overdispersed(
+    stream_reference: Reference, stream_calibration: Calibration
+) -> None:
+    detector = StreamDetector(stream_reference, calibration=stream_calibration)
     detector.update(**WORLD.traffic(9000, np.random.default_rng(4)))
     assert detector.design_effect < 1.3
     assert not detector.overdispersed
 
 
-def test_threshold_is_the_logarithm_of_the_run_time(reference: Reference, calibration: Calibration) -> None:
+def test_threshold_is_the_logarithm_of_the_run_time(
+    stream_reference: Reference, stream_calibration: Calibration
+) -> None:
     """Evidence is a negative log probability: tenfold run times cost log(10), a little more or less as fitted."""
     thresholds = [
-        StreamDetector(reference, expected_run_time=t, calibration=calibration).threshold
+        StreamDetector(stream_reference, expected_run_time=t, calibration=stream_calibration).threshold
         for t in (1e3, 1e4, 1e5, 1e6, 1e9, 1e12)
     ]
     steps = np.diff(thresholds) / np.log([10, 10, 10, 1000, 1000])
@@ -88,10 +82,10 @@ def test_threshold_is_the_logarithm_of_the_run_time(reference: Reference, calibr
     assert (steps < 1.3).all()
 
 
-def test_extrapolated_tail_holds(reference: Reference, calibration: Calibration) -> None:
+def test_extrapolated_tail_holds(stream_reference: Reference, stream_calibration: Calibration) -> None:
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
-    scores = DetectorScores(reference)
-    fitted = DetectorCalibration.from_dict(calibration)
+    scores = DetectorScores(stream_reference)
+    fitted = DetectorCalibration.from_dict(stream_calibration)
     rows, rng, run_time = scores.widen(scores.of_reference), np.random.default_rng(12), 200_000
     maxima = np.concatenate(
         [epoch_maxima(simulate(IndependentStreams(rows, rng), scores, len(rows)), fitted.scale) for _ in range(100)]

@@ -12,25 +12,17 @@ pytestmark = pytest.mark.usefixtures("short_calibrations")
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(2000, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def calibration(reference: Reference) -> Calibration:
-    return StreamDetector(reference, expected_run_time=10_000, seed=0).calibration()
-
-
-def test_restart_after_every_batch_changes_nothing(reference: Reference, calibration: Calibration) -> None:
+def test_restart_after_every_batch_changes_nothing(
+    stream_reference: Reference, stream_calibration: Calibration
+) -> None:
     rng = np.random.default_rng(8)
-    one = StreamDetector(reference, expected_run_time=5000, calibration=calibration)
-    other = StreamDetector.restore(reference, one.state())
+    one = StreamDetector(stream_reference, expected_run_time=5000, calibration=stream_calibration)
+    other = StreamDetector.restore(stream_reference, one.state())
     for step in range(60):
         arrays = WORLD.traffic(int(rng.integers(1, 60)), rng, move=0.5 if step > 50 else 0.0)
         one.update(**arrays)
         other.update(**arrays)
-        other = StreamDetector.restore(reference, other.state())
+        other = StreamDetector.restore(stream_reference, other.state())
         assert (one.evidence, one.threshold, one.count) == (other.evidence, other.threshold, other.count)
         assert (one.drift_detected, one.change_range) == (other.drift_detected, other.change_range)
     assert one.drift_detected
@@ -57,12 +49,14 @@ def test_the_state_does_not_depend_on_the_steps_bit_for_bit(world: World, n: int
         assert [name for name in expected if not np.array_equal(state[name], expected[name])] == []
 
 
-def test_rows_scored_once_serve_the_stream_and_its_slices(reference: Reference, calibration: Calibration) -> None:
+def test_rows_scored_once_serve_the_stream_and_its_slices(
+    stream_reference: Reference, stream_calibration: Calibration
+) -> None:
     arrays = WORLD.traffic(400, np.random.default_rng(9), move=0.2)
     camera = np.random.default_rng(10).random(400) < 0.3
-    expected, stream = (StreamDetector(reference, calibration=calibration) for _ in range(2))
-    expected_slice = StreamDetector(reference, calibration=calibration)
-    slice_ = StreamDetector(reference, calibration=calibration, scores=stream.scores)
+    expected, stream = (StreamDetector(stream_reference, calibration=stream_calibration) for _ in range(2))
+    expected_slice = StreamDetector(stream_reference, calibration=stream_calibration)
+    slice_ = StreamDetector(stream_reference, calibration=stream_calibration, scores=stream.scores)
     expected.update(**arrays)
     expected_slice.update(**rows(arrays, camera))
     scored = stream.score(**arrays)
@@ -74,13 +68,15 @@ def test_rows_scored_once_serve_the_stream_and_its_slices(reference: Reference, 
     assert (slice_.evidence, slice_.count) == (expected_slice.evidence, expected_slice.count)
 
 
-def test_score_rows_of_another_reference_are_refused(reference: Reference, calibration: Calibration) -> None:
-    detector = StreamDetector(reference, calibration=calibration)
+def test_score_rows_of_another_reference_are_refused(
+    stream_reference: Reference, stream_calibration: Calibration
+) -> None:
+    detector = StreamDetector(stream_reference, calibration=stream_calibration)
     with pytest.raises(ValueError, match="score rows must have shape"):
         detector.update_scored(np.zeros((3, 4), dtype=np.float32))
     other = StreamDetector(World(k=4).reference(400, np.random.default_rng(0)), expected_run_time=1000)
     with pytest.raises(ValueError, match="another reference"):
-        StreamDetector(reference, calibration=calibration, scores=other.scores)
+        StreamDetector(stream_reference, calibration=stream_calibration, scores=other.scores)
 
 
 @pytest.mark.parametrize(("k", "n"), [(10, 600), (200, 700)])
@@ -94,25 +90,25 @@ def test_state_is_plain_and_small(k: int, n: int) -> None:
     assert all(np.asarray(value).dtype.kind in "iufbU" for value in detector.state().values())
 
 
-def test_state_of_another_reference_is_refused(reference: Reference, calibration: Calibration) -> None:
-    state = StreamDetector(reference, calibration=calibration).state()
+def test_state_of_another_reference_is_refused(stream_reference: Reference, stream_calibration: Calibration) -> None:
+    state = StreamDetector(stream_reference, calibration=stream_calibration).state()
     with pytest.raises(ValueError, match="another reference"):
         StreamDetector.restore(World(k=4, d=9).reference(300, np.random.default_rng(11)), state)
 
 
-def test_a_calibration_of_other_scores_is_refused(reference: Reference, calibration: Calibration) -> None:
+def test_a_calibration_of_other_scores_is_refused(stream_reference: Reference, stream_calibration: Calibration) -> None:
     with pytest.raises(ValueError, match="calibration is of another reference"):
-        StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), calibration=calibration)
+        StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), calibration=stream_calibration)
     with pytest.raises(ValueError, match="of an earlier version"):
-        StreamDetector(reference, calibration=calibration | {"columns": 1})
-    state = StreamDetector(reference, calibration=calibration).state()
+        StreamDetector(stream_reference, calibration=stream_calibration | {"columns": 1})
+    state = StreamDetector(stream_reference, calibration=stream_calibration).state()
     del state["pending_ends"]
     with pytest.raises(ValueError, match="of an earlier version"):
-        StreamDetector.restore(reference, state)
+        StreamDetector.restore(stream_reference, state)
 
 
-def test_bad_input_is_a_clear_error(reference: Reference, calibration: Calibration) -> None:
-    detector = StreamDetector(reference, calibration=calibration)
+def test_bad_input_is_a_clear_error(stream_reference: Reference, stream_calibration: Calibration) -> None:
+    detector = StreamDetector(stream_reference, calibration=stream_calibration)
     arrays = WORLD.traffic(30, np.random.default_rng(13))
     with pytest.raises(ValueError, match="NaN"):
         detector.update(**arrays | {"embeddings": np.full((30, 16), np.nan)})
@@ -122,7 +118,7 @@ def test_bad_input_is_a_clear_error(reference: Reference, calibration: Calibrati
         detector.update(**rows(arrays, slice(0, 0)))
     for run_time in (5, 1e13):
         with pytest.raises(ValueError, match="expected_run_time"):
-            StreamDetector(reference, expected_run_time=run_time, calibration=calibration)
+            StreamDetector(stream_reference, expected_run_time=run_time, calibration=stream_calibration)
     with pytest.raises(ValueError, match="1000 rows"):
-        StreamDetector(reference, calm=arrays)
+        StreamDetector(stream_reference, calm=arrays)
     assert detector.count == 0

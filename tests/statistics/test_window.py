@@ -11,16 +11,6 @@ from tidemark.drift.report import Kind
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(1500, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def window_test(reference: Reference) -> WindowTest:
-    return WindowTest(reference, window_size=200, seed=0)
-
-
 def test_false_alarms_and_uniform_p_values_under_the_null() -> None:
     """100 windows, a new reference every 10, so that the reference's own error is part of the claim."""
     rng = np.random.default_rng(1)

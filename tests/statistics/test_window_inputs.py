@@ -12,16 +12,6 @@ from tidemark.drift import Reference, WindowTest
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(1500, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def window_test(reference: Reference) -> WindowTest:
-    return WindowTest(reference, window_size=200, seed=0)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_any_float_type(reference: Reference, dtype: Any) -> None:
     rng = np.random.default_rng(15)

@@ -9,16 +9,6 @@ from tidemark.drift import Reference, WindowTest
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(1500, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def window_test(reference: Reference) -> WindowTest:
-    return WindowTest(reference, window_size=200, seed=0)
-
-
 def test_a_few_exact_repeats_are_tested_once_and_counted(window_test: WindowTest) -> None:
     arrays = WORLD.traffic(195, np.random.default_rng(13))
     report = window_test(**rows(arrays, np.concatenate([np.arange(195), np.zeros(5, int)])))

@@ -11,16 +11,6 @@ from tidemark.drift import Reference, WindowTest
 WORLD = World()
 
 
-@pytest.fixture(scope="module")
-def reference() -> Reference:
-    return WORLD.reference(1500, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def window_test(reference: Reference) -> WindowTest:
-    return WindowTest(reference, window_size=200, seed=0)
-
-
 def missing() -> list[float]:
     return [0, 0.25, 0.25, 0.25, 0.25]
 
