@@ -1,10 +1,13 @@
 """Windows and further baselines within a cycle: the cycle is no drift, and what comes on top of it is."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-from scipy import stats
 
 from tests.support.cycles import Cycle, without_context
+from tests.support.detectors import alarms_in
+from tests.support.rates import assert_level, assert_run_time
 from tests.support.worlds import Arrays, World
 from tidemark.drift import Reference, StreamDetector, WindowTest
 from tidemark.drift import calibration as room
@@ -31,8 +34,7 @@ def calm() -> Arrays:
 def test_windows_of_a_cycle_keep_the_level_and_find_a_shift_on_it(reference: Reference, calm: Arrays) -> None:
     test = WindowTest(reference, window_size=200, level=0.05, calm=calm)
     cycle = cycle_of(2)
-    drifted = sum(test.p_value(**cycle(200)) <= 0.05 for _ in range(10))
-    assert drifted <= stats.binom.ppf(0.995, 10, 0.05)
+    assert_level([test.p_value(**cycle(200)) for _ in range(18)])
     assert [test.p_value(**cycle(200, move=0.3)) <= 0.01 for _ in range(4)] == [True] * 4
     report = test(**cycle(200))
     assert not report.drifted
@@ -79,14 +81,9 @@ def test_a_baseline_of_a_part_of_a_cycle_learns_the_rest_from_before(
     drifted = cycle(600, move=0.5)
     baseline = reference.accept(**without_context(drifted))
     detector = StreamDetector(baseline, RUN_TIME, learnt=LearntContext(calm, drifted["context"]))
-    alarms = 0
-    for _ in range(8000 // 200):
-        detector.update(**cycle(200, move=0.5))
-        alarms += detector.drift_detected
-        if detector.drift_detected:
-            detector.reset()
-    assert alarms <= stats.poisson.ppf(0.995, 8000 / RUN_TIME)
-    detector.reset()
+    often_alarming = StreamDetector(baseline, 1000, calibration=detector.calibration())
+    alarms = alarms_in(often_alarming, partial(cycle, move=0.5), 8000, step=100)
+    assert_run_time(len(alarms), 8000, 1000)
     for _ in range(10):
         detector.update(**cycle(20, move=0.9))
     assert detector.drift_detected

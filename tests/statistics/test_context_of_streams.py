@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from tests.support.cycles import Cycle, without_context
 from tests.support.detectors import Calibration, alarms_in, delay_of
+from tests.support.rates import assert_run_time
 from tests.support.worlds import World
 from tidemark.drift import Reference, StreamDetector
 
@@ -31,8 +31,8 @@ def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
     cycle, calibration = Cycle(rng, AMPLITUDE), cyclic_detector.calibration()
     detector = StreamDetector(large_reference, expected_run_time=RUN_TIME, calibration=calibration)
     assert detector.context_columns == 2
-    alarms = alarms_in(detector, cycle, 20_000)
-    assert len(alarms) <= stats.poisson.ppf(0.995, 20_000 / RUN_TIME / 0.5)
+    often_alarming = StreamDetector(large_reference, expected_run_time=1000, calibration=calibration)
+    assert_run_time(len(alarms_in(often_alarming, cycle, 10_000, step=100)), 10_000, 1000)
     delays = []
     for _ in range(5):
         cycle.time += 700

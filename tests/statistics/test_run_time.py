@@ -42,10 +42,11 @@ def test_splitting_finds_the_tail_that_is_counted(detector: Detector) -> None:
 
 @pytest.mark.parametrize("run_time", [1e5, 1e6, 1e7])
 def test_long_run_times_hold_on_new_rows(detector: Detector, run_time: float) -> None:
-    """Rates of false alarms over those asked for; the estimate is right to a factor of two or so."""
+    """The rate of false alarms over the one asked for is at most one, and its estimate is right to a factor of 1.5."""
     scores, calibration, new_rows = detector
     rng = np.random.default_rng(3)
     simulator = StreamSimulator(scores, calibration, NewRows(new_rows, rng))
     threshold = calibration.threshold(run_time)
     tail = estimate_tail(simulator, float(np.quantile(calibration.maxima, 0.7)), threshold, rng, streams=200)
-    assert 0.02 < tail.false_alarm_rate(threshold) * run_time < 2
+    rate = tail.false_alarm_rate(threshold) * run_time
+    assert 0.02 < rate < 1.5, rate

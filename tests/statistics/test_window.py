@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.support.rates import assert_level
 from tests.support.worlds import Change, World
 from tidemark.drift import Reference, WindowTest, power_table
 from tidemark.drift.report import Kind
@@ -19,9 +20,7 @@ def test_false_alarms_and_uniform_p_values_under_the_null() -> None:
         if index % 10 == 0:
             window_test = WindowTest(WORLD.reference(300, rng), window_size=60, seed=index)
         p.append(window_test.p_value(**WORLD.traffic(60, rng)))
-    for level in (0.05, 0.2):
-        low, high = np.asarray(stats.binom.ppf([0.005, 0.995], len(p), level))
-        assert low <= np.sum(np.array(p) <= level) <= high
+    assert_level(p, exact=True)
     assert stats.kstest(p, "uniform").pvalue > 0.001
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from tests.support.rates import assert_level
 from tests.support.worlds import Arrays, World, rows
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.label_shift import estimate_proportions
@@ -62,9 +63,7 @@ def test_level_holds(see: See, n: int, m: int, windows: int) -> None:
         arrays, labels = see(n, rng)
         test = WindowTest(Reference(**arrays, labels=labels), window_size=m, seed=seed)
         p.append(test.p_value(**see(m, rng)[0]))
-    for level in (0.05, 0.2):
-        low, high = np.asarray(stats.binom.ppf([0.005, 0.995], windows, level))
-        assert low <= np.sum(np.array(p) <= level) <= high, sorted(p)[:10]
+    assert_level(p, exact=True)
 
 
 @pytest.mark.parametrize("size", [1, 20])
@@ -75,7 +74,7 @@ def test_level_holds_with_calm_traffic_and_a_reference_as_small_as_the_window(si
         calm = world.bursts(3000, rng, size)
         test = WindowTest(world.reference(150, rng), window_size=150, seed=seed, calm=calm)
         p += [test.p_value(**world.bursts(150, rng, size)) for _ in range(6)]
-    assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.9995, len(p), 0.05)
+    assert_level(p)
     assert np.mean(p) > 0.3
 
 
@@ -85,7 +84,7 @@ def test_level_holds_with_a_baseline_of_dependent_traffic() -> None:
     baseline = world.reference(600, rng).accept(**world.bursts(3000, rng), what="all")
     test = WindowTest(baseline, window_size=150)
     windows = [world.bursts(150, rng) for _ in range(30)]
-    assert sum(test.p_value(**window) <= 0.05 for window in windows) <= stats.binom.ppf(0.9995, 30, 0.05)
+    assert_level([test.p_value(**window) for window in windows])
     assert test(**world.bursts(150, rng, 1) | {"embeddings": windows[0]["embeddings"] + 2}).drifted
 
 
@@ -99,7 +98,7 @@ def test_residual_test_keeps_its_level_with_as_many_dimensions_as_rows() -> None
             window, fitted = test._validate(**isotropic(100, rng)[0], properties=None), test._fitted
             q = estimate_proportions(fitted.calibration(window.sample.probabilities), fitted.prior)
             p.append(fitted.residual_test(window.views, q).p_value)
-    assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.995, len(p), 0.05)
+    assert_level(p)
 
 
 def test_residual_test_keeps_its_level_with_three_rows_a_class() -> None:
@@ -120,7 +119,7 @@ def test_residual_test_keeps_its_level_with_three_rows_a_class() -> None:
             window, fitted = test._validate(**see()[0], properties=None), test._fitted
             q = estimate_proportions(fitted.calibration(window.sample.probabilities), fitted.prior)
             p.append(fitted.residual_test(window.views, q).p_value)
-    assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.995, len(p), 0.05)
+    assert_level(p)
     assert np.mean(p) < 0.8
 
 
