@@ -86,7 +86,8 @@ def run(world: World, traffic: Sequence[str] = ()) -> None:
 
     Parameters
     ----------
-    traffic : .npz files of labelled images that the world's model meets after it was built.
+    traffic : sequence of str
+        .npz files of labelled images that the world's model meets after it was built.
     """
     half = len(world.labels) // 2
     fitted = np.arange(min(half, REFERENCE_ROWS))

@@ -56,8 +56,10 @@ class StreamSimulator:
 
     Parameters
     ----------
-    scores, calibration : of the detector.
-    traffic : in control, all of it with one error of the baseline.
+    scores, calibration : DetectorScores
+        Scores and calibration of the detector.
+    traffic : Traffic
+        Traffic in control, all of it with one error of the baseline.
     """
 
     def __init__(self, scores: DetectorScores, calibration: DetectorCalibration, traffic: Traffic) -> None:
@@ -114,9 +116,10 @@ def estimate_tail(
 
     Parameters
     ----------
-    lowest, highest : float, nats between which the levels lie. A tenth to a half of the streams should exceed the
-        lowest one.
-    streams : int, default 400, of each stage.
+    lowest, highest : float
+        Nats between which the levels lie. A tenth to a half of the streams should exceed the lowest one.
+    streams : int, default 400
+        Streams of each stage.
     """
     levels = np.arange(lowest, highest + LEVEL_STEP, LEVEL_STEP)
     probability, probabilities = 1.0, []

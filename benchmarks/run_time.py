@@ -25,7 +25,8 @@ class NewRows:
 
     Parameters
     ----------
-    block_rows : float32 (n, columns of a block sum), of rows that the reference does not hold.
+    block_rows : float32 (n, columns of a block sum)
+        Block rows of rows that the reference does not hold.
     """
 
     def __init__(self, block_rows: NDArray[np.float32], rng: np.random.Generator) -> None:

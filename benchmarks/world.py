@@ -40,9 +40,11 @@ class World:
 
         Parameters
         ----------
-        model : folder of a bundle, or an ONNX file with the outputs `probabilities` and `embedding`, which takes pixels
-            of 0 to 1.
-        files : their images are held out from fitting, of the model's size.
+        model : str
+            Folder of a bundle, or an ONNX file with the outputs `probabilities` and `embedding`, which takes pixels of
+            0 to 1.
+        files : sequence of str
+            Their images are held out from fitting, of the model's size.
         """
         parts = [labelled_images(file) for file in files]
         images, labels = (np.concatenate(values) for values in zip(*parts, strict=True))

@@ -9,8 +9,8 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float) -> b
 
     Parameters
     ----------
-    condition : function without arguments
-        It is called at least once; an error that it raises ends the wait.
+    condition : Callable[[], bool]
+        Function without arguments It is called at least once; an error that it raises ends the wait.
     pause : float
         Seconds between two checks.
     """

@@ -32,8 +32,10 @@ class WebhookNetwork:
 
     Attributes
     ----------
-    proxy : URL of a proxy for all receivers but those on this machine.
-    ca : file of certificate authorities (PEM) that are trusted in addition.
+    proxy : str or None
+        URL of a proxy for all receivers but those on this machine.
+    ca : Path or None
+        File of certificate authorities (PEM) that are trusted in addition.
     """
 
     proxy: str | None = None

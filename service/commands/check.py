@@ -18,8 +18,10 @@ def check(
 
     Parameters
     ----------
-    window_path : an .npz with the window's arrays.
-    bundle, images : instead, images that the bundle's model is run over; labels are not needed, and not used.
+    window_path : Path or None
+        An .npz with the window's arrays.
+    bundle, images : Path or None
+        Instead, images that the bundle's model is run over; labels are not needed, and not used.
 
     Raises
     ------

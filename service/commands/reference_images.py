@@ -40,10 +40,14 @@ class BuiltReference:
 
     Attributes
     ----------
-    counts : of duplicate and unreadable images.
-    thumbnails : encoded images by row.
-    rehearsed : the images of the first rows, for rehearsals.
-    seconds : what reading the images and running the model took.
+    counts : ImageCounts
+        Counts of duplicate and unreadable images.
+    thumbnails : dict[int, bytes]
+        Encoded images by row.
+    rehearsed : RehearsedImages
+        The images of the first rows, for rehearsals.
+    seconds : float
+        What reading the images and running the model took.
     """
 
     bundle: AnyBundle

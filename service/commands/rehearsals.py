@@ -70,9 +70,11 @@ class Rehearsed:
 
     Attributes
     ----------
-    unchanged_accuracy : float, accuracy on the rehearsed images as they are.
-    seconds : float.
-    is_complete : bool, whether all of the plan was done within the time limit.
+    unchanged_accuracy : float
+        Accuracy on the rehearsed images as they are.
+    seconds : float
+    is_complete : bool
+        Whether all of the plan was done within the time limit.
     """
 
     rehearsals: Rehearsals
@@ -97,9 +99,12 @@ def rehearse(predict: Predict, reference: Reference, pixels: NDArray[np.uint8]) 
 
     Parameters
     ----------
-    predict : function that returns the arrays of a window for images, rounded as logged traffic is.
-    reference : Reference with labels, made of these images first, in their order.
-    pixels : uint8 (n, H, W) or (n, H, W, 3), images as the model sees them.
+    predict : Predict
+        Function that returns the arrays of a window for images, rounded as logged traffic is.
+    reference : Reference
+        Reference with labels, made of these images first, in their order.
+    pixels : uint8 (n, H, W) or (n, H, W, 3)
+        Images as the model sees them.
     """
     recorder = Recorder(reference, np.arange(len(pixels)))
     started = time.monotonic()
@@ -129,7 +134,8 @@ def rehearse_bundle(
 
     Parameters
     ----------
-    seconds_per_image : what the model took for one image, by which the number of images is chosen.
+    seconds_per_image : float
+        What the model took for one image, by which the number of images is chosen.
     """
     affordable = affordable_images(images.pixels[0].ndim == 3, seconds_per_image)
     allowed = max(len(reference) // 2, FEW_IMAGES)

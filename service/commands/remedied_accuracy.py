@@ -32,12 +32,18 @@ class RehearsedPredictions:
 
     Attributes
     ----------
-    labels : int (I,), true classes of the images.
-    unchanged : embeddings (I, d) and probabilities (I, k) of the images as they are.
-    changed : each rehearsal with the embeddings and probabilities under it.
-    images : bool (n,), which of the labelled images given were rehearsed.
-    rest : the span's reference without the rows of these images.
-    rest_labels : int (r,), its true classes.
+    labels : int (I,)
+        True classes of the images.
+    unchanged : tuple[Float32Array, Float32Array]
+        Embeddings (I, d) and probabilities (I, k) of the images as they are.
+    changed : Sequence[tuple[Rehearsal, Float32Array, Float32Array]]
+        Each rehearsal with the embeddings and probabilities under it.
+    images : bool (n,)
+        Which of the labelled images given were rehearsed.
+    rest : Reference
+        The span's reference without the rows of these images.
+    rest_labels : int (r,)
+        Its true classes.
     """
 
     labels: IntArray

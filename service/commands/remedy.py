@@ -44,9 +44,12 @@ def create_remedies(
 
     Parameters
     ----------
-    names : the remedies to make; those for the shifts that are found unless given.
-    bundle, images : what some remedies need: the model, and labelled images held out from fitting.
-    force : also export what does not improve.
+    names : sequence of str
+        The remedies to make; those for the shifts that are found unless given.
+    bundle, images : Path or None
+        What some remedies need: the model, and labelled images held out from fitting.
+    force : bool
+        Also export what does not improve.
 
     Returns
     -------

@@ -16,8 +16,10 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
 
     Parameters
     ----------
-    rows : of `survival_rows`.
-    unchanged : accuracy on the images as they are.
+    rows : sequence of SurvivalRow
+        Rows of `survival_rows`.
+    unchanged : float
+        Accuracy on the images as they are.
     """
     shifts = list(dict.fromkeys(row.shift for row in rows))
     width = NAME_WIDTH + len(SEVERITIES) * CELL_WIDTH + 10

@@ -61,10 +61,14 @@ def block_walk(
 
     Parameters
     ----------
-    n : number of rows to draw from.
-    path : the rows whose places are to be filled.
-    mean_block : mean length of a block in rows, at least 1.
-    neighbours : int (n, k), default None. The rows from which a block at a row of the path may start; any by default.
+    n : int
+        Number of rows to draw from.
+    path : IntArray
+        The rows whose places are to be filled.
+    mean_block : float
+        Mean length of a block in rows, at least 1.
+    neighbours : int (n, k), default None
+        The rows from which a block at a row of the path may start; any by default.
     """
     count, length = path.shape
     fresh = rng.random((count, length)) < 1 / max(mean_block, 1.0)

@@ -38,8 +38,10 @@ def calibrate(
 
     Parameters
     ----------
-    learnt : LearntContext, default None. What the context lets expect, where other traffic tells it.
-    between_parts : callable, default None. Called after each draw of the baseline's error.
+    learnt : LearntContext, default None
+        What the context lets expect, where other traffic tells it.
+    between_parts : callable, default None
+        Called after each draw of the baseline's error.
 
     Raises
     ------
@@ -86,10 +88,12 @@ def calibrate_calm(
 
     Parameters
     ----------
-    traffic : predictions in their own order (`embeddings`, `probabilities`, `properties`), and their `context` (n, c)
-        if what is normal depends on covariates. Of a long span these can be runs of consecutive rows, with the `share`
-        of the span's predictions that they are, default 1.
-    between_parts : callable, default None. Called after each draw of the baseline's error.
+    traffic : Mapping[str, ArrayLike]
+        Predictions in their own order (`embeddings`, `probabilities`, `properties`), and their `context` (n, c) if what
+        is normal depends on covariates. Of a long span these can be runs of consecutive rows, with the `share` of the
+        span's predictions that they are, default 1.
+    between_parts : callable, default None
+        Called after each draw of the baseline's error.
 
     Raises
     ------

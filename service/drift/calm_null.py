@@ -37,10 +37,14 @@ class CalmNull:
 
     Parameters
     ----------
-    calm : views of calm traffic in its own order.
-    reference_size : rows of the reference that take part in tests.
-    draws : windows that are drawn.
-    seed : of the draws.
+    calm : PredictionViews
+        Views of calm traffic in its own order.
+    reference_size : int
+        Rows of the reference that take part in tests.
+    draws : int
+        Windows that are drawn.
+    seed : int
+        Seed of the draws.
 
     References
     ----------
@@ -67,8 +71,10 @@ class CalmNull:
 
         Parameters
         ----------
-        pooled : the reference's rows followed by the window's.
-        m : rows of the window.
+        pooled : PredictionViews
+            The reference's rows followed by the window's.
+        m : int
+            Rows of the window.
         """
         n = len(pooled) - m
         null = self._null(_nearest_size(m))
@@ -103,8 +109,10 @@ def null_of_baseline(traffic: PredictionViews, rows: int, window_size: int, draw
 
     Parameters
     ----------
-    traffic : views of the baseline in its own order.
-    rows : its rows that take part in tests.
+    traffic : PredictionViews
+        Views of the baseline in its own order.
+    rows : int
+        Its rows that take part in tests.
     """
     design_effect = CalmNull(traffic, rows, PILOT_DRAWS, seed).design_effect(window_size)
     if design_effect < DEPENDENT:

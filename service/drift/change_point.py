@@ -33,7 +33,8 @@ def change_of_ratio(sums: ScoreSums, column: int, zeroed: int, back: int) -> Cha
 
     Parameters
     ----------
-    zeroed : int, predictions before its CUSUM was last zero.
+    zeroed : int
+        Predictions before its CUSUM was last zero.
     """
     since, _, before = sums.path(slice(column, column + 1), back)
     earliest, best, latest = _most_likely(since[:, 0], before, sums.start)

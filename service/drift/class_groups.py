@@ -19,7 +19,8 @@ def group_classes(probabilities: Float32Array) -> IntArray:
 
     Parameters
     ----------
-    probabilities : float32 (n, k), of reference and window together.
+    probabilities : float32 (n, k)
+        Probabilities of reference and window together.
 
     Returns
     -------

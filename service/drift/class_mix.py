@@ -17,9 +17,12 @@ def rows_of_mix(labels: IntArray, proportions: FloatArray, most: int) -> IntArra
 
     Parameters
     ----------
-    labels : int (n,), the classes of the rows to choose from.
-    proportions : float (k,), of the classes.
-    most : int, rows at most.
+    labels : int (n,)
+        The classes of the rows to choose from.
+    proportions : float (k,)
+        Proportions of the classes.
+    most : int
+        Rows at most.
 
     Returns
     -------

@@ -21,12 +21,15 @@ class ClassRatios:
 
     Parameters
     ----------
-    calibration : of the model's probabilities.
-    probabilities : float32 (n, k), of the reference's rows.
+    calibration : Calibration
+        Calibration of the model's probabilities.
+    probabilities : float32 (n, k)
+        Probabilities of the reference's rows.
 
     Attributes
     ----------
-    count : int, number of ratios.
+    count : int
+        Number of ratios.
     """
 
     def __init__(self, calibration: Calibration, probabilities: Float32Array) -> None:
@@ -75,7 +78,8 @@ def _grouped_classes(members: Float32Array) -> tuple[IntArray | None, IntArray]:
 
     Parameters
     ----------
-    members : float32 (k, groups), 1 where a class belongs to a group.
+    members : float32 (k, groups)
+        1 where a class belongs to a group.
     """
     k, groups = members.shape
     if groups == k and (members == np.eye(k)).all():

@@ -51,14 +51,19 @@ class ContextNull:
 
     Parameters
     ----------
-    calm : views of calm traffic in its own order.
-    context : float64 (n, c), its covariates.
-    draws : windows that are drawn.
-    seed : of what is fitted.
+    calm : PredictionViews
+        Views of calm traffic in its own order.
+    context : float64 (n, c)
+        Its covariates.
+    draws : int
+        Windows that are drawn.
+    seed : int
+        Seed of what is fitted.
 
     Attributes
     ----------
-    columns : int, the number of covariates.
+    columns : int
+        The number of covariates.
 
     References
     ----------
@@ -84,7 +89,8 @@ class ContextNull:
 
         Parameters
         ----------
-        context : float64 (m, c), the covariates of the window's rows in their order.
+        context : float64 (m, c)
+            The covariates of the window's rows in their order.
         """
         m = len(window)
         matches = self._matches(context, rng)

@@ -29,26 +29,35 @@ class StreamDetector(DetectorReadings):
 
     Parameters
     ----------
-    reference : Reference, or the accepted baseline that `Reference.accept` returned.
-    expected_run_time : float, default 100,000. Predictions between two false alarms, 100 to 10¹².
-    seed : int, default 0, of the calibration's simulation.
-    calm : mapping, default None. Traffic in its own order that is declared calm: `embeddings`, `probabilities`,
-        `properties` and, if what is normal depends on covariates such as the hour, `context` (m, c). The null is then
-        a block bootstrap of it: around the reference's mean, or around what the context lets expect. Of a long span
-        runs of consecutive rows can be given, with the `share` of the span's rows that they are (default 1).
-    calibration : mapping, default None. What `calibration()` of a detector with the same reference and calm traffic
-        returned; saves the simulation.
-    scores : DetectorScores of the same reference, default None. One object serves every detector of a reference, such
-        as those of a stream and its slices; without it the detector fits its own.
-    learnt : LearntContext, default None. How predictions depend on their context, where the reference is too short a
-        span of traffic to tell; `calm` must be None then.
-    between_parts : callable, default None. Called between the parts of the simulation, each of some tens of
-        milliseconds, so that a caller can give way to other work.
+    reference : Reference
+        The reference, or the accepted baseline that `Reference.accept` returned.
+    expected_run_time : float
+        Default 100,000. Predictions between two false alarms, 100 to 10¹².
+    seed : int, default 0
+        Seed of the calibration's simulation.
+    calm : mapping, default None
+        Traffic in its own order that is declared calm: `embeddings`, `probabilities`, `properties` and, if what is
+        normal depends on covariates such as the hour, `context` (m, c). The null is then a block bootstrap of it:
+        around the reference's mean, or around what the context lets expect. Of a long span runs of consecutive rows can
+        be given, with the `share` of the span's rows that they are (default 1).
+    calibration : mapping, default None
+        What `calibration()` of a detector with the same reference and calm traffic returned; saves the simulation.
+    scores : DetectorScores or None
+        DetectorScores of the same reference, default None. One object serves every detector of a reference, such as
+        those of a stream and its slices; without it the detector fits its own.
+    learnt : LearntContext, default None
+        How predictions depend on their context, where the reference is too short a span of traffic to tell; `calm` must
+        be None then.
+    between_parts : callable, default None
+        Called between the parts of the simulation, each of some tens of milliseconds, so that a caller can give way to
+        other work.
 
     Attributes
     ----------
-    threshold : float. The evidence at which to alarm, in nats.
-    expected_run_time : float. As asked for.
+    threshold : float
+        The evidence at which to alarm, in nats.
+    expected_run_time : float
+        The requested one.
 
     Raises
     ------
@@ -119,9 +128,10 @@ class StreamDetector(DetectorReadings):
 
         Parameters
         ----------
-        embeddings : float (m, d).
-        probabilities : float (m, k).
-        properties : float (m, p), default None. Required if the reference has properties.
+        embeddings : float (m, d)
+        probabilities : float (m, k)
+        properties : float (m, p), default None
+            Required if the reference has properties.
 
         Returns
         -------
@@ -151,11 +161,12 @@ class StreamDetector(DetectorReadings):
 
         Parameters
         ----------
-        rows : float32 (m, D).
-        context : float (m, c), default None. The covariates of the predictions, if calm traffic was declared with a
-            context; they are ignored otherwise.
-        times : int64 (m,), default None. When the predictions were made, in microseconds of the Unix epoch: tells
-            whether the scores follow the hour of the day.
+        rows : float32 (m, D)
+        context : float (m, c), default None
+            The covariates of the predictions, if calm traffic was declared with a context; they are ignored otherwise.
+        times : int64 (m,), default None
+            When the predictions were made, in microseconds of the Unix epoch: tells whether the scores follow the hour
+            of the day.
 
         Raises
         ------
@@ -171,7 +182,8 @@ class StreamDetector(DetectorReadings):
 
         Parameters
         ----------
-        expected_run_time : float. Predictions between two false alarms, 100 to 10¹².
+        expected_run_time : float
+            Predictions between two false alarms, 100 to 10¹².
 
         Raises
         ------
@@ -205,9 +217,12 @@ class StreamDetector(DetectorReadings):
 
         Parameters
         ----------
-        reference : Reference of the detector that gave the state.
-        state : mapping that `state()` returned.
-        scores : DetectorScores of the reference, default None. They are fitted again without it.
+        reference : Reference
+            Reference of the detector that gave the state.
+        state : Mapping[str, ArrayLike]
+            The mapping that `state()` returned.
+        scores : DetectorScores or None
+            DetectorScores of the reference, default None. They are fitted again without it.
 
         Raises
         ------

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import label_shift
+from .estimates import Performance
 from .fitted_reference import FittedReference
 from .kind import Proportions, name_kind
 from .performance import at_proportions
-from .report import Kind, Performance
+from .report import Kind
 from .residual import Residual
 from .shifted_performance import shifted_performance
 from .tested_window import NormalTraffic, Outcome, TestedWindow
@@ -21,10 +22,14 @@ class Diagnosis:
 
     Attributes
     ----------
-    kind : "none" if nothing did.
-    residual : the residual test, only if the kind had to be named.
-    proportions : class proportions of the window; by predicted classes if the reference has no labels.
-    performance : the estimated accuracy; meaningless without labels.
+    kind : Kind
+        "none" if nothing did.
+    residual : Residual or None
+        The residual test, only if the kind had to be named.
+    proportions : Proportions
+        Class proportions of the window; by predicted classes if the reference has no labels.
+    performance : Performance
+        The estimated accuracy; meaningless without labels.
     """
 
     kind: Kind
@@ -40,11 +45,16 @@ def diagnose(
 
     Parameters
     ----------
-    fitted : the reference.
-    window : the window.
-    outcome : of its tests, with the calm traffic of its context if what is normal depends on that.
-    drifted : whether the tests of its different rows reject.
-    repeats_unusual : whether it repeats itself more than the reference does.
+    fitted : FittedReference
+        The reference.
+    window : TestedWindow
+        The window.
+    outcome : Outcome
+        Outcome of its tests, with the calm traffic of its context if what is normal depends on that.
+    drifted : bool
+        Whether the tests of its different rows reject.
+    repeats_unusual : bool
+        Whether it repeats itself more than the reference does.
     """
     posterior = fitted.calibration(window.sample.probabilities)
     normal = outcome.normal

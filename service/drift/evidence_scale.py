@@ -67,8 +67,10 @@ def fit_scale(windows: list[Float32Array], ratios: list[Float32Array]) -> Scale:
 
     Parameters
     ----------
-    windows : list of float32 (streams, blocks, groups, scales), window statistics.
-    ratios : list of float32 (streams, blocks, ratios), CUSUMs of the same streams.
+    windows : list of float32 (streams, blocks, groups, scales)
+        Window statistics.
+    ratios : list of float32 (streams, blocks, ratios)
+        CUSUMs of the same streams.
     """
     shape = windows[0].shape[2:]
     mean, deviation, start, slope = (np.empty(shape) for _ in range(4))

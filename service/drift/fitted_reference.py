@@ -26,9 +26,11 @@ class FittedReference:
 
     Parameters
     ----------
-    reference : the reference. Equal rows count once, and at most 5,000 take part, drawn by `seed`. Of embeddings wider
-        than 512, up to 512 other rows fit the projection, a fifth of the reference at most.
-    seed : of the rows that take part and of the residual test's redraws.
+    reference : Reference
+        The reference. Equal rows count once, and at most 5,000 take part, drawn by `seed`. Of embeddings wider than
+        512, up to 512 other rows fit the projection, a fifth of the reference at most.
+    seed : int
+        Seed of the rows that take part and of the residual test's redraws.
     """
 
     def __init__(self, reference: Reference, seed: int) -> None:

@@ -30,8 +30,10 @@ class FittedStatistics:
 
     Parameters
     ----------
-    pooled : the rows that are fitted to: reference and window, or calm traffic.
-    seed : of the frequencies of the kernels and the rows that its median distance is taken from.
+    pooled : PredictionViews
+        The rows that are fitted to: reference and window, or calm traffic.
+    seed : int
+        Seed of the frequencies of the kernels and the rows that its median distance is taken from.
     """
 
     def __init__(self, pooled: PredictionViews, seed: int) -> None:

@@ -19,11 +19,16 @@ class Proportions:
 
     Attributes
     ----------
-    reference : shares of the classes in the reference, at which posteriors are calibrated.
-    normal : shares that are normal in the window's context; the reference's if they do not depend on any.
-    estimated : estimate for the window.
-    low, high : 95 % interval of the estimate.
-    moments : the estimate by black box shift estimation, of which the first is independent.
+    reference : FloatArray
+        Shares of the classes in the reference, at which posteriors are calibrated.
+    normal : FloatArray
+        Shares that are normal in the window's context; the reference's if they do not depend on any.
+    estimated : FloatArray
+        Estimate for the window.
+    low, high : FloatArray
+        95 % interval of the estimate.
+    moments : FloatArray
+        The estimate by black box shift estimation, of which the first is independent.
     """
 
     reference: FloatArray
@@ -43,9 +48,12 @@ def name_kind(residual: Residual, shares: Proportions, errors: float) -> Kind:
 
     Parameters
     ----------
-    residual : of the window at its estimated class proportions.
-    shares : the class proportions.
-    errors : the expected share of wrong predictions in reference and window together.
+    residual : Residual
+        Residual of the window at its estimated class proportions.
+    shares : Proportions
+        The class proportions.
+    errors : float
+        The expected share of wrong predictions in reference and window together.
     """
     if residual.p_value > RESIDUAL_LEVEL:
         return "label"

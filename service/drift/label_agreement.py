@@ -57,8 +57,10 @@ def label_evidence(labels: LabelColumns, classes: Sequence[int], names: Sequence
 
     Parameters
     ----------
-    classes : predicted classes that are reported one by one.
-    names : names of all classes.
+    classes : sequence of int
+        Predicted classes that are reported one by one.
+    names : sequence of str
+        Names of all classes.
     """
     accuracy, low, high, _ = measured_accuracy(labels)
     n = len(labels.labels)

@@ -88,9 +88,12 @@ class LabelClusters:
 
         Parameters
         ----------
-        embeddings, probabilities : float (m, d) and (m, k), of the labelled predictions; a row with NaN stands alone.
-        times : float (m,), when they were predicted, in seconds.
-        sources : int (m,), equal for predictions of one source.
+        embeddings, probabilities : float (m, d) and (m, k)
+            Embeddings and probabilities of the labelled predictions; a row with NaN stands alone.
+        times : float (m,)
+            When they were predicted, in seconds.
+        sources : int (m,)
+            Equal for predictions of one source.
         """
         features = _features(np.asarray(embeddings, dtype=np.float32), np.asarray(probabilities, dtype=np.float32))
         rows = features @ self._scale.directions

@@ -19,14 +19,19 @@ class LabelHistory:
 
     Parameters
     ----------
-    classes : int, number of classes k.
-    levels : ErrorLevels, shares of errors on the reference, and that are no harm.
+    classes : int
+        Number of classes k.
+    levels : ErrorLevels
+        Shares of errors on the reference, and that are no harm.
 
     Attributes
     ----------
-    count : int, labels of different predictions.
-    recent : list of Label, the last 500, oldest first.
-    sums : LabelSums over all labels.
+    count : int
+        Labels of different predictions.
+    recent : list of Label
+        The last 500, oldest first.
+    sums : LabelSums
+        Sums over all labels.
     """
 
     def __init__(self, classes: int, levels: ErrorLevels) -> None:

@@ -38,14 +38,19 @@ class ConceptMonitor(LabelReadings):
 
     Parameters
     ----------
-    reference : Reference with labels, or a baseline that was accepted from one.
-    harm_tolerance : float, default 0.02. Share of errors beyond the reference's that is accepted.
+    reference : Reference
+        Reference with labels, or a baseline that was accepted from one.
+    harm_tolerance : float, default 0.02
+        Share of errors beyond the reference's that is accepted.
 
     Attributes
     ----------
-    harm_tolerance : float. Share of errors beyond the reference's that is accepted.
-    reference_accuracy : float. Accuracy on the reference.
-    harmless : float. Error rate up to which there is no harm.
+    harm_tolerance : float
+        Share of errors beyond the reference's that is accepted.
+    reference_accuracy : float
+        Accuracy on the reference.
+    harmless : float
+        Error rate up to which there is no harm.
 
     Raises
     ------
@@ -110,15 +115,20 @@ class ConceptMonitor(LabelReadings):
 
         Parameters
         ----------
-        probabilities : float (m, k), as predicted.
-        predicted, labels : int (m,), the predicted and the true classes.
-        tolerance : float, default 0.02. Share of errors beyond confidence that is accepted by *concept*.
-        proportions : float (k,), default None. Class proportions to which confidence is adjusted while they have
-            drifted.
-        clusters : int (m,), default None. Labels of one number depend on each other and bet once, also across
-            updates (the last 5,000 clusters are remembered); -1 marks a label that stands alone, as all do by default.
-        ids : int (m,), default None. Numbers of the predictions. A second label of one of the last 500 predictions
-            replaces the first and its bet; of the 5,000 before it is ignored. -1 marks an unknown prediction.
+        probabilities : float (m, k)
+            The model's probabilities at the time of the prediction.
+        predicted, labels : int (m,)
+            The predicted and the true classes.
+        tolerance : float, default 0.02
+            Share of errors beyond confidence that is accepted by *concept*.
+        proportions : float (k,), default None
+            Class proportions to which confidence is adjusted while they have drifted.
+        clusters : int (m,), default None
+            Labels of one number depend on each other and bet once, also across updates (the last 5,000 clusters are
+            remembered); -1 marks a label that stands alone, as all do by default.
+        ids : int (m,), default None
+            Numbers of the predictions. A second label of one of the last 500 predictions replaces the first and its
+            bet; of the 5,000 before it is ignored. -1 marks an unknown prediction.
 
         Returns
         -------
@@ -190,7 +200,8 @@ class ConceptMonitor(LabelReadings):
 
         Parameters
         ----------
-        last : int, the number of labels that showed the incident, at most 500; 0 if nothing is known of its errors.
+        last : int
+            The number of labels that showed the incident, at most 500; 0 if nothing is known of its errors.
         """
         self._history.begin_incident(last)
 

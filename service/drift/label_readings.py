@@ -57,8 +57,10 @@ class LabelReadings:
 
         Parameters
         ----------
-        expected_run_time : float, predictions between two false alarms of the whole stream.
-        labelled_share : float, share of the predictions that are labelled.
+        expected_run_time : float
+            Predictions between two false alarms of the whole stream.
+        labelled_share : float
+            Share of the predictions that are labelled.
         """
         return float(np.log(max(expected_run_time * labelled_share / SHARE_OF_BUDGET, MIN_RUN_TIME)))
 

@@ -76,8 +76,10 @@ def inclusion_probabilities(confidence: ArrayLike, count: float) -> FloatArray:
 
     Parameters
     ----------
-    confidence : float (N,), calibrated probability of the predicted class.
-    count : float. The expected number of drawn predictions; of at most N of them all are drawn.
+    confidence : float (N,)
+        Calibrated probability of the predicted class.
+    count : float
+        The expected number of drawn predictions; of at most N of them all are drawn.
 
     Returns
     -------
@@ -106,8 +108,10 @@ def size_probabilities(size: ArrayLike, count: float) -> FloatArray:
 
     Parameters
     ----------
-    size : float (N,), at least 0.
-    count : float. The expected number of drawn predictions; of at most N of them all are drawn.
+    size : float (N,)
+        The sizes, at least 0.
+    count : float
+        The expected number of drawn predictions; of at most N of them all are drawn.
     """
     sizes = np.asarray(size, dtype=np.float64)
     n = len(sizes)
@@ -134,8 +138,10 @@ def sampled_accuracy(
 
     Parameters
     ----------
-    confidence, probability : float (m,), of the labelled predictions, as they were drawn; m >= 1.
-    right : bool (m,), whether the label is the predicted class.
+    confidence, probability : float (m,)
+        Confidence and probability of the labelled predictions, as they were drawn; m >= 1.
+    right : bool (m,)
+        Whether the label is the predicted class.
 
     References
     ----------

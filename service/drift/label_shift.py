@@ -34,8 +34,10 @@ def estimate_proportions(posterior: FloatArray, prior: FloatArray) -> FloatArray
 
     Parameters
     ----------
-    posterior : float (m, k), calibrated at `prior`.
-    prior : float (k,), class proportions of the reference.
+    posterior : float (m, k)
+        Calibrated at `prior`.
+    prior : float (k,)
+        Class proportions of the reference.
 
     Returns
     -------
@@ -65,10 +67,14 @@ def estimate_redrawn_proportions(
 
     Parameters
     ----------
-    ratios : float32 (n, k), likelihood ratios of the rows.
-    counts : float32 (n, windows), how often each window holds each row.
-    prior : float (k,), class proportions of the reference.
-    start : float (k,), where the iterations begin.
+    ratios : float32 (n, k)
+        Likelihood ratios of the rows.
+    counts : float32 (n, windows)
+        How often each window holds each row.
+    prior : float (k,)
+        Class proportions of the reference.
+    start : float (k,)
+        Where the iterations begin.
 
     Returns
     -------
@@ -98,9 +104,12 @@ def posterior_proportions(
 
     Parameters
     ----------
-    posterior : float (m, k), calibrated at `prior`.
-    prior : float (k,), class proportions of the reference; a class without any gets none.
-    start : float (k,), where the chain begins.
+    posterior : float (m, k)
+        Calibrated at `prior`.
+    prior : float (k,)
+        Class proportions of the reference; a class without any gets none.
+    start : float (k,)
+        Where the chain begins.
 
     Returns
     -------
@@ -153,8 +162,10 @@ def black_box(mean_posterior: FloatArray, confusion: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    mean_posterior : float (k,), of the window.
-    confusion : float (k, k), the mean posterior of each true class, a row a class.
+    mean_posterior : float (k,)
+        Mean posterior of the window.
+    confusion : float (k, k)
+        The mean posterior of each true class, a row a class.
 
     References
     ----------

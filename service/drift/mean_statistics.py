@@ -81,7 +81,8 @@ class Spectrum:
 
     Parameters
     ----------
-    ridge : float, default 0.01. Share of the largest eigenvalue that is added to all.
+    ridge : float, default 0.01
+        Share of the largest eigenvalue that is added to all.
     """
 
     def __init__(self, columns: Float32Array, ridge: float = RIDGE) -> None:

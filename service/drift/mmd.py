@@ -15,9 +15,12 @@ class Witnesses(NamedTuple):
 
     Attributes
     ----------
-    values : float (m,), the witness function: low where a row is less like the reference than like the window.
-    nearest : int (m,), the reference row that is most like each.
-    similarity : float (m,), the kernel of each row with its nearest reference row.
+    values : float (m,)
+        The witness function: low where a row is less like the reference than like the window.
+    nearest : int (m,)
+        The reference row that is most like each.
+    similarity : float (m,)
+        The kernel of each row with its nearest reference row.
     """
 
     values: FloatArray
@@ -54,8 +57,10 @@ def unbiased_mmd2(kernel: FloatArray, members: FloatArray) -> FloatArray:
 
     Parameters
     ----------
-    kernel : float (rows, rows), symmetric, its diagonal zero.
-    members : float (rows, splits), 1 where a row belongs to the second sample of a split, else 0.
+    kernel : float (rows, rows)
+        Symmetric, its diagonal zero.
+    members : float (rows, splits)
+        1 where a row belongs to the second sample of a split, else 0.
 
     Returns
     -------
@@ -79,9 +84,11 @@ def witness_function(reference: Float32Array, window: Float32Array, bandwidth: f
 
     Parameters
     ----------
-    reference : float32 (n, d).
-    window : float32 (m, d). A row is not compared with itself.
-    bandwidth : of the kernel.
+    reference : float32 (n, d)
+    window : float32 (m, d)
+        A row is not compared with itself.
+    bandwidth : float
+        Bandwidth of the kernel.
 
     References
     ----------

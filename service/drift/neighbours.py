@@ -14,7 +14,8 @@ class Neighbours:
 
     Parameters
     ----------
-    rows : int (s,), the rows of the reference that may be named.
+    rows : int (s,)
+        The rows of the reference that may be named.
 
     Examples
     --------

@@ -28,10 +28,14 @@ class Overdispersion:
 
     Parameters
     ----------
-    starts : first column of each group.
-    columns : int, number of score columns.
-    variances : float (groups,), variance of one prediction's scores, summed over the group's columns.
-    dimensions : float (groups,), effective number of independent columns of each group.
+    starts : list of int
+        First column of each group.
+    columns : int
+        Number of score columns.
+    variances : float (groups,)
+        Variance of one prediction's scores, summed over the group's columns.
+    dimensions : float (groups,)
+        Effective number of independent columns of each group.
     """
 
     def __init__(self, starts: list[int], columns: int, variances: FloatArray, dimensions: FloatArray) -> None:

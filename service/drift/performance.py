@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from .estimates import AccuracyMethod, Performance
 from .intervals import NORMAL_QUANTILE
 from .label_shift import share_ratios
 from .probability_calibration import correct
-from .report import AccuracyMethod, Performance
 from .types import FloatArray, IntArray
 
 INTERVAL_LEVEL = 0.95  # probability with which the interval of a mean confidence covers
@@ -43,9 +43,11 @@ class ConfidenceEstimate:
 
         Parameters
         ----------
-        explained : whether confidence still means what it did on the reference. If not, the accuracy is unknown: the
-            interval begins at 0, and ends where neither confidence nor the reference speaks for more.
-        method : how the report names the estimate.
+        explained : bool
+            Whether confidence still means what it did on the reference. If not, the accuracy is unknown: the interval
+            begins at 0, and ends where neither confidence nor the reference speaks for more.
+        method : AccuracyMethod
+            How the report names the estimate.
         """
         certainty = _at(posterior, predicted)
         estimate = float(certainty.mean()) + self._bias

@@ -18,9 +18,12 @@ class Contrasts:
 
     Attributes
     ----------
-    weights : float32 (rows, contrasts), a column a contrast.
-    sizes : rows of a reference and of a window.
-    scale : factor on the weighted sums.
+    weights : float32 (rows, contrasts)
+        A column a contrast.
+    sizes : tuple[int, int]
+        Rows of a reference and of a window.
+    scale : float
+        Factor on the weighted sums.
     """
 
     weights: Float32Array
@@ -56,9 +59,12 @@ class Contrasts:
 
         Parameters
         ----------
-        rows : int (count, m), the rows of calm traffic in each drawn window, in blocks.
-        size : rows of calm traffic.
-        n : rows of a reference; each is drawn independently, which puts the reference's own sampling error into the
+        rows : int (count, m)
+            The rows of calm traffic in each drawn window, in blocks.
+        size : int
+            Rows of calm traffic.
+        n : int
+            Rows of a reference; each is drawn independently, which puts the reference's own sampling error into the
             null distribution.
         """
         count, m = rows.shape

@@ -46,7 +46,8 @@ def power_table(
 
     Parameters
     ----------
-    proceed : asked before each window; once it answers False, the rows that are complete are returned.
+    proceed : Callable[[], bool]
+        Asked before each window; once it answers False, the rows that are complete are returned.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(reference.distinct_rows)

@@ -25,9 +25,12 @@ class PredictionViews:
 
     Attributes
     ----------
-    embedding : float32 (m, d), or the components (m, r) of embeddings wider than 512.
-    probabilities : float32 (m, k), rounded to float16, as which they are logged.
-    properties : float32 (m, p), the properties that vary in the reference, sizes as logarithms; None without any.
+    embedding : float32 (m, d)
+        The embeddings, or the components (m, r) of embeddings wider than 512.
+    probabilities : float32 (m, k)
+        Rounded to float16, as which they are logged.
+    properties : float32 (m, p)
+        The properties that vary in the reference, sizes as logarithms; None without any.
     """
 
     embedding: Float32Array
@@ -64,9 +67,11 @@ class ViewBuilder:
 
     Parameters
     ----------
-    reference : decides which properties vary, and so are compared.
-    held_out : int (h,), rows of the reference that take no part in the tests. Embeddings wider than 512 are projected
-        on components that are fitted on these rows.
+    reference : Reference
+        Decides which properties vary, and so are compared.
+    held_out : int (h,)
+        Rows of the reference that take no part in the tests. Embeddings wider than 512 are projected on components that
+        are fitted on these rows.
     """
 
     def __init__(self, reference: Reference, held_out: IntArray) -> None:

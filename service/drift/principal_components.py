@@ -17,7 +17,8 @@ class Projection:
 
     Parameters
     ----------
-    rows : float32 (h, d), embeddings that take no part in the tests whose input is projected. At most 512 are used.
+    rows : float32 (h, d)
+        Embeddings that take no part in the tests whose input is projected. At most 512 are used.
 
     Notes
     -----

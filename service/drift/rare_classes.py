@@ -17,7 +17,8 @@ def rare_class_groups(posterior: FloatArray) -> Float32Array:
 
     Parameters
     ----------
-    posterior : float (n, k), calibrated probabilities of the reference's rows.
+    posterior : float (n, k)
+        Calibrated probabilities of the reference's rows.
     """
     rows = posterior.sum(axis=0)
     k = len(rows)

@@ -29,7 +29,8 @@ def row_keys(*parts: Float32Array) -> Float32Array:
 
     Parameters
     ----------
-    parts : float32 (m, any number of columns) each, whose columns together make up the rows.
+    parts : float32 (m, any number of columns) each
+        Arrays whose columns together make up the rows.
     """
     multipliers = _multipliers(sum(part.shape[1] for part in parts))
     mixed = np.zeros(len(parts[0]), dtype=np.uint64)
@@ -93,7 +94,8 @@ class RecentRepeats:
 
     Parameters
     ----------
-    share : float. The reference's own share of repeats.
+    share : float
+        The reference's own share of repeats.
 
     References
     ----------
@@ -123,8 +125,10 @@ class RecentRepeats:
 
         Parameters
         ----------
-        keys : int64 (m,), of predictions in their order.
-        threshold : float, default infinity. The evidence in nats at which repeats are an alarm.
+        keys : int64 (m,)
+            Keys of predictions in their order.
+        threshold : float, default infinity
+            The evidence in nats at which repeats are an alarm.
         """
         parts = [self._recognise(keys[first : first + MEMORY]) for first in range(0, len(keys), MEMORY)]
         repeated = np.concatenate([np.zeros(0, dtype=bool), *parts])

@@ -30,15 +30,24 @@ class Reference(ReferenceRows):
 
     Parameters
     ----------
-    embeddings : float (n, d), any float type, n >= 50.
-    probabilities : float (n, k), k >= 2, in 0..1, each row summing to one.
-    labels : int (n,), the true classes; None if they are unknown (kind and performance are then not estimated).
-    properties : float (n, p), image properties such as brightness; optional.
-    class_names : k names; "0", "1", ... by default.
-    property_names : p names; "property 0", ... by default.
-    accepted : "mix", "images" or "all", default None. Set by `accept` on the baseline that it returns.
-    source : Reference, default None. The labelled reference that an accepted baseline was derived from.
-    rehearsals : Rehearsals, default None. What synthetic shifts of the reference's images cost in accuracy.
+    embeddings : float (n, d)
+        Any float type, n >= 50.
+    probabilities : float (n, k)
+        K >= 2, in 0..1, each row summing to one.
+    labels : int (n,)
+        The true classes; None if they are unknown (kind and performance are then not estimated).
+    properties : float (n, p)
+        Image properties such as brightness; optional.
+    class_names : tuple of str
+        K names; "0", "1", ... by default.
+    property_names : tuple of str
+        P names; "property 0", ... by default.
+    accepted : AcceptedPart or None
+        "mix", "images" or "all", default None. Set by `accept` on the baseline that it returns.
+    source : Reference, default None
+        The labelled reference that an accepted baseline was derived from.
+    rehearsals : Rehearsals, default None
+        What synthetic shifts of the reference's images cost in accuracy.
 
     Raises
     ------
@@ -160,9 +169,11 @@ class Reference(ReferenceRows):
 
         Parameters
         ----------
-        embeddings, probabilities, properties : the accepted traffic in its own order, at least 500 rows. Of more than
-            20,000, runs of 200 rows are taken that are spread evenly over the whole span.
-        what : "mix", "images" or "all", default "all".
+        embeddings, probabilities, properties : array_like
+            The accepted traffic in its own order, at least 500 rows. Of more than 20,000, runs of 200 rows are taken
+            that are spread evenly over the whole span.
+        what : AcceptedPart
+            "mix", "images" or "all", default "all".
 
         Returns
         -------

@@ -18,9 +18,10 @@ class ReferenceRows:
 
     Attributes
     ----------
-    embeddings : float32 (n, d).
-    probabilities : float32 (n, k).
-    properties : float32 (n, p); None without any.
+    embeddings : float32 (n, d)
+    probabilities : float32 (n, k)
+    properties : float32 (n, p)
+        None without any.
     """
 
     embeddings: Float32Array

@@ -20,11 +20,16 @@ class Repeats:
 
     Attributes
     ----------
-    count : rows that repeat an earlier one.
-    share : their share of the window.
-    expected_share : the share in as many rows of the reference, or of calm traffic where that is larger.
-    largest_share : share of the window that is the same row.
-    p_value : chance of as many repeats at the expected share, by the binomial distribution.
+    count : int
+        Rows that repeat an earlier one.
+    share : float
+        Their share of the window.
+    expected_share : float
+        The share in as many rows of the reference, or of calm traffic where that is larger.
+    largest_share : float
+        Share of the window that is the same row.
+    p_value : float
+        Chance of as many repeats at the expected share, by the binomial distribution.
     """
 
     count: int
@@ -48,8 +53,10 @@ class RepeatTest:
 
     Parameters
     ----------
-    reference : int (n,), the keys of the reference's rows as `repeat_keys` returns them.
-    calm : int (c,), those of traffic that was declared calm, in its own order, default None.
+    reference : int (n,)
+        The keys of the reference's rows as `repeat_keys` returns them.
+    calm : int (c,)
+        Those of traffic that was declared calm, in its own order, default None.
     """
 
     def __init__(self, reference: IntArray, calm: IntArray | None = None) -> None:

@@ -26,10 +26,13 @@ class Residual:
 
     Attributes
     ----------
-    statistic : sum over the views of the squared residual.
-    p_value : of all views together.
-    effects : the largest squared residual beyond chance, in deviations within classes, mapped to 0..1: at the median
-        of the null distribution, and at its .975 and .025 quantiles.
+    statistic : float
+        Sum over the views of the squared residual.
+    p_value : float
+        The p-value of all views together.
+    effects : tuple[float, float, float]
+        The largest squared residual beyond chance, in deviations within classes, mapped to 0..1: at the median of the
+        null distribution, and at its .975 and .025 quantiles.
     """
 
     statistic: float
@@ -60,10 +63,14 @@ class ResidualTest:
 
     Parameters
     ----------
-    views : of the reference.
-    posterior : float (n, k), calibrated.
-    labels : int (n,), true classes.
-    seed : of the halves and the redraws.
+    views : PredictionViews
+        Views of the reference.
+    posterior : float (n, k)
+        Calibrated.
+    labels : int (n,)
+        True classes.
+    seed : int
+        Seed of the halves and the redraws.
 
     Notes
     -----
@@ -136,9 +143,12 @@ class ResidualTest:
 
         Parameters
         ----------
-        views : of the window.
-        proportions : float (k,), estimated from the window.
-        normal : pair of NormalTraffic and float (k,), default None. Traffic of the window's context, and the class
+        views : PredictionViews
+            Views of the window.
+        proportions : float (k,)
+            Estimated from the window.
+        normal : tuple[NormalTraffic, FloatArray] or None
+            Pair of NormalTraffic and float (k,), default None. Traffic of the window's context, and the class
             proportions estimated from it: what these leave unexplained there is no residual of the window.
         """
         m, q = len(views), proportions

@@ -18,8 +18,8 @@ def row_products(rows: NDArray[Real], matrix: NDArray[Real]) -> NDArray[Real]:
 
     Parameters
     ----------
-    rows : float32 or float64 (m, d).
-    matrix : float of the same type (d, r).
+    rows : float32 or float64 (m, d)
+    matrix : float of the same type (d, r)
 
     Returns
     -------

@@ -14,7 +14,7 @@ class Scaling:
 
     Parameters
     ----------
-    rows : float32 (n, columns).
+    rows : float32 (n, columns)
     """
 
     def __init__(self, rows: Float32Array) -> None:

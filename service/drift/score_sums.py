@@ -18,8 +18,10 @@ class ScoreSums:
 
     Parameters
     ----------
-    columns : int, columns of a block sum.
-    count : int, predictions before the first block.
+    columns : int
+        Columns of a block sum.
+    count : int
+        Predictions before the first block.
     """
 
     def __init__(self, columns: int, count: int) -> None:

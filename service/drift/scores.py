@@ -39,17 +39,24 @@ class DetectorScores:
 
     Parameters
     ----------
-    reference : Reference, or the accepted baseline that `Reference.accept` returned. Equal rows count once; of more
-        than 20,000 as many are used, drawn at random.
+    reference : Reference
+        The reference, or the accepted baseline that `Reference.accept` returned. Equal rows count once; of more than
+        20,000 as many are used, drawn at random.
 
     Attributes
     ----------
-    sample : the rows of the reference that are used.
-    size : int, their number.
-    layout : ColumnLayout of rows and block sums.
-    groups : groups of a block sum's columns.
-    ratio_views : what each ratio is about.
-    excess : factor by which squared lengths of new whitened embeddings exceed the reference's own.
+    sample : Sample
+        The rows of the reference that are used.
+    size : int
+        Their number.
+    layout : ColumnLayout
+        The columns of rows and of block sums.
+    groups : list of ColumnGroup
+        The groups of a block sum's columns.
+    ratio_views : list of str
+        The view that each ratio is about.
+    excess : float
+        Factor by which squared lengths of new whitened embeddings exceed those of the reference.
     """
 
     def __init__(self, reference: Reference) -> None:

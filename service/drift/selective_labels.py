@@ -34,7 +34,8 @@ def selection_p_value(labels: LabelColumns, population: ArrayLike) -> float | No
 
     Parameters
     ----------
-    population : float (N,), calibrated confidence of a random part of the predictions.
+    population : float (N,)
+        Calibrated confidence of a random part of the predictions.
     """
     confidence = labels.confidence[_first_of_clusters(labels.clusters)]
     others = np.asarray(population, dtype=np.float64)
@@ -54,7 +55,8 @@ def are_errors_only(labels: LabelColumns, population: ArrayLike) -> bool:
 
     Parameters
     ----------
-    population : float (N,), calibrated confidence of a random part of the predictions.
+    population : float (N,)
+        Calibrated confidence of a random part of the predictions.
     """
     first = _first_of_clusters(labels.clusters)
     right, confidence = labels.right[first], labels.confidence[first]

@@ -1,9 +1,9 @@
 """The accuracy on a window whose images changed, from the rehearsals of its reference."""
 
+from .estimates import AccuracyMethod, Performance
 from .performance import LABELS_NEEDED
 from .rehearsals.estimator import RehearsalEstimate
 from .rehearsals.regression import INTERVAL_LEVEL
-from .report import AccuracyMethod, Performance
 
 NOTES: dict[AccuracyMethod, str] = {
     "recreated": "The window looks like the reference's images under {operations}: the accuracy is the one measured "

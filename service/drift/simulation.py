@@ -32,8 +32,10 @@ class IndependentStreams:
 
     Parameters
     ----------
-    reference : float32 (n, columns), the reference's rows as block columns.
-    size : int, default n. The number of rows whose error the baseline has.
+    reference : float32 (n, columns)
+        The reference's rows as block columns.
+    size : int, default n
+        The number of rows whose error the baseline has.
     """
 
     def __init__(self, reference: Float32Array, rng: np.random.Generator, size: int | None = None) -> None:
@@ -56,15 +58,20 @@ class DependentStreams:
 
     Parameters
     ----------
-    calm : float32 (blocks, columns), block sums of calm traffic around its own mean, or around its context's.
-    mean_block : float, blocks that are drawn together on average.
-    rng : random numbers.
-    context : float64 (blocks, c), mean covariates of each block, default None.
-    reference : float32 (n, columns), default None. The rows of the reference, if calm traffic is compared with its
-        mean, whose error is then part of the null; else the baseline is the calm traffic's own mean, and the error is
-        its own.
-    share : float, default 1. The share of its span's predictions that the calm traffic holds: while a simulated stream
-        passes a number of predictions, its context moves on by that share of them.
+    calm : float32 (blocks, columns)
+        Block sums of calm traffic around its own mean, or around its context's.
+    mean_block : float
+        Blocks that are drawn together on average.
+    rng : random.Generator
+        Random numbers.
+    context : float64 (blocks, c)
+        Mean covariates of each block, default None.
+    reference : float32 (n, columns), default None
+        The rows of the reference, if calm traffic is compared with its mean, whose error is then part of the null; else
+        the baseline is the calm traffic's own mean, and the error is its own.
+    share : float, default 1
+        The share of its span's predictions that the calm traffic holds: while a simulated stream passes a number of
+        predictions, its context moves on by that share of them.
 
     References
     ----------
@@ -132,10 +139,14 @@ class UncertainSlopes:
 
     Parameters
     ----------
-    traffic : IndependentStreams or DependentStreams, without the cycle.
-    path : float64 (blocks, c), covariates of consecutive blocks of the traffic of before, less the baseline's mean.
-    slopes : float64 (c, columns), of block sums.
-    share : float. The share of its span's predictions that the traffic of before holds.
+    traffic : IndependentStreams or DependentStreams
+        Without the cycle.
+    path : float64 (blocks, c)
+        Covariates of consecutive blocks of the traffic of before, less the baseline's mean.
+    slopes : float64 (c, columns)
+        Slopes of block sums.
+    share : float
+        The share of its span's predictions that the traffic of before holds.
     """
 
     def __init__(

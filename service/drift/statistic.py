@@ -16,9 +16,12 @@ class Values(NamedTuple):
 
     Attributes
     ----------
-    statistic : float (contrasts,), large where window and reference differ.
-    effect : float (contrasts,), the size of the difference in units that do not depend on the numbers of rows.
-    components : float (components, contrasts), what the statistic is made of, where a report needs it.
+    statistic : float (contrasts,)
+        Large where window and reference differ.
+    effect : float (contrasts,)
+        The size of the difference in units that do not depend on the numbers of rows.
+    components : float (components, contrasts)
+        What the statistic is made of, where a report needs it.
     """
 
     statistic: FloatArray

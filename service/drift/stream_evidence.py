@@ -31,8 +31,10 @@ class StreamEvidence:
 
     Parameters
     ----------
-    scores : DetectorScores that the block sums are of.
-    calibration : scale of the statistics.
+    scores : DetectorScores
+        DetectorScores that the block sums are of.
+    calibration : DetectorCalibration
+        Scale of the statistics.
     """
 
     def __init__(self, scores: DetectorScores, calibration: DetectorCalibration) -> None:
@@ -48,8 +50,10 @@ class StreamEvidence:
 
         Parameters
         ----------
-        blocks : float32 (b, columns) that do not go beyond the end of a coarse step.
-        ends : int64 (b,), predictions up to the end of each block.
+        blocks : float32 (b, columns)
+            Sums of blocks that do not go beyond the end of a coarse step.
+        ends : int64 (b,)
+            Predictions up to the end of each block.
         """
         completed = sums.add(blocks, ends)
         cumulated = np.empty((len(blocks), len(state.cumulated)))

@@ -28,15 +28,20 @@ class StreamProcessor:
 
     Parameters
     ----------
-    scores : DetectorScores that the rows come from.
-    calibration : scale of the statistics.
+    scores : DetectorScores
+        The scores that the rows come from.
+    calibration : DetectorCalibration
+        Scale of the statistics.
 
     Attributes
     ----------
-    state : DetectorState.
-    dispersion : how much the stream varies more than independent predictions.
-    cycle : whether the stream follows the hour of the day.
-    repeats : the recent repeats and their evidence.
+    state : DetectorState
+    dispersion : Overdispersion
+        How much the stream varies more than independent predictions.
+    cycle : DailyCycle
+        Whether the stream follows the hour of the day.
+    repeats : RecentRepeats
+        The recent repeats and their evidence.
     """
 
     def __init__(self, scores: DetectorScores, calibration: DetectorCalibration) -> None:

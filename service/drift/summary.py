@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .estimates import AccuracyMethod, LabelShift, Performance
 from .performance import LABELS_NEEDED
-from .report import AccuracyMethod, ClassMove, Kind, LabelShift, NewKind, Performance, PropertyShift, RepeatShare
+from .report import ClassMove, Kind, NewKind, PropertyShift, RepeatShare
 
 WORDS = {
     "brightness": ("brighter", "darker"),

@@ -20,13 +20,19 @@ class TestedWindow:
 
     Attributes
     ----------
-    size : int, predictions in the window.
-    rows : int (m,), the tested rows as the caller numbers them: the first of each group of equal rows.
-    sample, views : the tested rows.
-    repeats : exact repeats among all rows.
-    context : float64 (m, c), the covariates of the tested rows; None if what is normal does not depend on any.
-    seed : tuple of int, of everything random about this window; it differs from window to window, so that no set of
-        permutations serves for ever.
+    size : int
+        Predictions in the window.
+    rows : int (m,)
+        The tested rows as the caller numbers them: the first of each group of equal rows.
+    sample, views : Sample
+        The tested rows.
+    repeats : Repeats
+        Exact repeats among all rows.
+    context : float64 (m, c)
+        The covariates of the tested rows; None if what is normal does not depend on any.
+    seed : tuple of int
+        Seed of everything random about this window; it differs from window to window, so that no set of permutations
+        serves for ever.
     """
 
     size: int
@@ -48,8 +54,10 @@ class NormalTraffic:
 
     Attributes
     ----------
-    sample, views : the traffic; a row may come several times.
-    size : int, the number of independent rows that it is worth.
+    sample, views : Sample
+        The traffic; a row may come several times.
+    size : int
+        The number of independent rows that it is worth.
     """
 
     sample: Sample
@@ -63,12 +71,18 @@ class Outcome:
 
     Attributes
     ----------
-    values : by statistic; the first column is the observed window, the others are the null distribution.
-    resampled : by statistic, from a bootstrap of window and reference; empty if no intervals were asked for.
-    families : the names of the statistics in each family of tests.
-    floor : the smallest p-value that the null distribution allows.
-    design_effect : how many calm predictions count as one independent prediction; None without calm traffic.
-    normal : the calm traffic of the window's context; None if what is normal does not depend on any.
+    values : dict[str, Values]
+        Values by statistic; the first column is the observed window, the others are the null distribution.
+    resampled : dict[str, Values]
+        Resampled by statistic, from a bootstrap of window and reference; empty if no intervals were asked for.
+    families : dict[str, tuple[str, ...]]
+        The names of the statistics in each family of tests.
+    floor : float
+        The smallest p-value that the null distribution allows.
+    design_effect : float or None
+        How many calm predictions count as one independent prediction; None without calm traffic.
+    normal : NormalTraffic or None
+        The calm traffic of the window's context; None if what is normal does not depend on any.
     """
 
     values: dict[str, Values]

@@ -32,13 +32,17 @@ class WindowTest:
 
     Parameters
     ----------
-    reference : Reference. Of more than 5,000 rows, 5,000 take part, drawn by `seed`.
-    window_size : int, default 500. The usual size of a window; windows of other sizes cost the same.
-    seed : int, default 0, of permutations and redraws. Each window has permutations of its own, which depend on
-        `seed` and on its rows: the same window always gets the same report.
-    level : float, default 0.01, at or below which a p-value counts as drift. The number of permutations B is at least
-        5 / level.
-    calm : traffic in its own order that is declared calm: embeddings, probabilities and, if the reference has them,
+    reference : Reference
+        Of more than 5,000 rows, 5,000 take part, drawn by `seed`.
+    window_size : int, default 500
+        The usual size of a window; windows of other sizes cost the same.
+    seed : int, default 0
+        Seed of permutations and redraws. Each window has permutations of its own, which depend on `seed` and on its
+        rows: the same window always gets the same report.
+    level : float, default 0.01
+        Level at or below which a p-value counts as drift. The number of permutations B is at least 5 / level.
+    calm : Mapping[str, ArrayLike] or None
+        Traffic in its own order that is declared calm: embeddings, probabilities and, if the reference has them,
         properties. The null distribution is then a stationary block bootstrap of it. With its `context` (n, c), each
         window is compared with calm traffic of the same context instead of the reference. Other keys are ignored. A
         baseline that is accepted traffic, and dependent, is bootstrapped in the same way.
@@ -127,11 +131,12 @@ class WindowTest:
 
         Parameters
         ----------
-        embeddings : float (m, d).
-        probabilities : float (m, k), rows in the order of the embeddings.
-        properties : float (m, p), optional.
-        context : float (m, c), default None. The covariates of the predictions, if calm traffic was declared with a
-            context; they are ignored otherwise.
+        embeddings : float (m, d)
+        probabilities : float (m, k)
+            Rows in the order of the embeddings.
+        properties : float (m, p), optional
+        context : float (m, c), default None
+            The covariates of the predictions, if calm traffic was declared with a context; they are ignored otherwise.
 
         Raises
         ------

@@ -4,13 +4,14 @@ import numpy as np
 
 from . import combination, label_shift, witness
 from .diagnosis import Diagnosis
+from .estimates import LabelShift
 from .fitted_reference import FittedReference
 from .intervals import NORMAL_QUANTILE, wilson_interval
 from .kind import Proportions
 from .mmd import witness_function
 from .property_shifts import property_shifts
 from .repeats import Repeats
-from .report import LabelShift, RepeatShare, Result, WindowReport
+from .report import RepeatShare, Result, WindowReport
 from .summary import Findings, summarise, summarise_for_alert
 from .tested_window import Outcome, TestedWindow
 from .types import Float32Array, FloatArray, IntArray
@@ -23,8 +24,10 @@ def build_report(
 
     Parameters
     ----------
-    p_value : of the finding: of the tests, or of the repeats if these alone are unusual.
-    level : at or below which a p-value counts as drift.
+    p_value : float
+        The p-value of the finding: of the tests, or of the repeats if these alone are unusual.
+    level : float
+        Level at or below which a p-value counts as drift.
     """
     embedding = fitted.standardise(window.views.embedding)
     witnesses = witness_function(fitted.standardised, embedding, fitted.bandwidth)

@@ -56,7 +56,8 @@ def window_statistics(
 
     Parameters
     ----------
-    sums : float32 (streams, blocks, columns), block sums.
+    sums : float32 (streams, blocks, columns)
+        Block sums.
     """
     streams, length, columns = sums.shape
     prefix = np.zeros((length + 1, streams, columns), dtype=np.float32)

@@ -22,8 +22,10 @@ def rank_witnesses(witnesses: Witnesses, rows: IntArray, reference_rows: IntArra
 
     Parameters
     ----------
-    witnesses : the witness function of the tested rows.
-    rows, reference_rows : int, the numbers by which the caller knows tested rows and rows of the reference.
+    witnesses : Witnesses
+        The witness function of the tested rows.
+    rows, reference_rows : int
+        The numbers by which the caller knows tested rows and rows of the reference.
     """
     values = -witnesses.values
     deviation = values.std()
@@ -43,8 +45,10 @@ def find_new_kind(
 
     Parameters
     ----------
-    reference, window : float32 (n, d) and (m, d), standardised embeddings.
-    bandwidth, witnesses : the witness function of the window, and the bandwidth of its kernel.
+    reference, window : float32 (n, d) and (m, d)
+        Standardised embeddings.
+    bandwidth, witnesses : float
+        The witness function of the window, and the bandwidth of its kernel.
     """
     subsample = reference[np.linspace(0, len(reference) - 1, min(len(reference), OUTLYING_ROWS)).astype(int)]
     within = gaussian(subsample, reference, bandwidth)
@@ -70,8 +74,10 @@ def classes_moved(
 
     Parameters
     ----------
-    names : of the classes.
-    reference, window : standardised embeddings (rows, d) and predicted classes (rows,) of each.
+    names : tuple of str
+        Names of the classes.
+    reference, window : tuple[Float32Array, IntArray]
+        Standardised embeddings (rows, d) and predicted classes (rows,) of each.
     """
     (embeddings, labels), (window_embeddings, window_labels) = reference, window
     n, m, k = len(embeddings), len(window_embeddings), len(names)

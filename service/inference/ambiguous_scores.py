@@ -15,7 +15,8 @@ def check_joined_heads(proto: ModelProto, scores: ScoreTensor, rows: NDArray[np.
 
     Parameters
     ----------
-    rows : (m, k), the scores of different images.
+    rows : NDArray[float64]
+        (m, k), the scores of different images.
 
     Raises
     ------

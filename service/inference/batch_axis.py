@@ -35,9 +35,12 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
 
     Parameters
     ----------
-    image : the input that takes images.
-    batch : the batch size that the export fixed.
-    values : of the tensors that `shape_tensors` names.
+    image : str
+        The input that takes images.
+    batch : int
+        The batch size that the export fixed.
+    values : Values
+        Values of the tensors that `shape_tensors` names.
     """
     dynamic_proto = ModelProto()
     dynamic_proto.CopyFrom(proto)

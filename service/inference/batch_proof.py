@@ -46,10 +46,14 @@ def choose_batch(
 
     Parameters
     ----------
-    proto : the graph, with `tensors` among its outputs.
-    declared : the batch size that the graph's input declares, None if it is free.
-    tensors : scores and embedding.
-    images : different images.
+    proto : ModelProto
+        The graph, with `tensors` among its outputs.
+    declared : int or None
+        The batch size that the graph's input declares, None if it is free.
+    tensors : sequence of str
+        Scores and embedding.
+    images : NDArray[uint8]
+        Different images.
 
     Raises
     ------

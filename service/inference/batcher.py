@@ -47,11 +47,15 @@ class Batcher(Generic[T, R]):
 
     Parameters
     ----------
-    run : takes a list of items, gives as many results; one call at a time. A result that is an exception is raised to
-        its own caller, an exception that `run` raises to all of the batch.
-    max_batch : sum of the sizes of one call's items; a larger item is run alone.
-    wait_ms : how long a batch that is not full waits for more.
-    queue_timeout : seconds that an item may wait for its run; after them `submit` raises `TooLate`.
+    run : callable
+        Takes a list of items, gives as many results; one call at a time. A result that is an exception is raised to its
+        own caller, an exception that `run` raises to all of the batch.
+    max_batch : int
+        Sum of the sizes of one call's items; a larger item is run alone.
+    wait_ms : float
+        How long a batch that is not full waits for more.
+    queue_timeout : float
+        Seconds that an item may wait for its run; after them `submit` raises `TooLate`.
     """
 
     def __init__(

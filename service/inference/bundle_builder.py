@@ -31,12 +31,17 @@ def init_bundle(
 
     Parameters
     ----------
-    model : the classifier, one image input and class scores among its outputs; or a folder with it, whose
+    model : Path
+        The classifier, one image input and class scores among its outputs; or a folder with it, whose
         `preprocessor_config.json` and `config.json` are read.
-    out : folder to make; must be empty or not exist.
-    labels : text file with one label a line. By default those of `config.json`, else "0", "1", ...
-    preset : how pixels are prepared, see `presets.PRESETS`; 0..1 by default, or what the graph or a file states.
-    note : called with each thing that a user should know of what was found.
+    out : Path
+        Folder to make; must be empty or not exist.
+    labels : Path or None
+        Text file with one label a line. By default those of `config.json`, else "0", "1", ...
+    preset : str or None
+        How pixels are prepared, see `presets.PRESETS`; 0..1 by default, or what the graph or a file states.
+    note : Note
+        Called with each thing that a user should know of what was found.
 
     Raises
     ------

@@ -34,16 +34,25 @@ class InputSpec(BaseModel):
 
     Parameters
     ----------
-    name : the graph's input.
-    size : height and width in pixels.
-    mode : grey levels, or colours in the order that the network reads them. `mean` and `std` are in this order.
-    resize : "squash" to the size; "crop" scales the shorter side and cuts out the centre; "pad" adds black borders.
-    crop : with "crop", the share of the shorter side that is kept: 0.875 for a side of 256 of which 224 are kept.
-    interpolation : how pixels are resampled.
-    layout : the axes of the input: N images, C channels, H rows, W columns, P all of an image's values in one row (in
-        the order C, H, W). Without N the graph takes a single image.
-    scale, mean, std : the input is (scale * pixels - mean) / std.
-    batch : the batch size that the graph is bound to; None if any size will do.
+    name : str
+        The graph's input.
+    size : tuple[Positive, Positive]
+        Height and width in pixels.
+    mode : {"L", "RGB", "BGR"}
+        Grey levels, or colours in the order that the network reads them. `mean` and `std` are in this order.
+    resize : {"squash", "crop", "pad"}
+        "squash" to the size; "crop" scales the shorter side and cuts out the centre; "pad" adds black borders.
+    crop : Annotated[float, Field(gt=0, le=1)]
+        Crop with "crop", the share of the shorter side that is kept: 0.875 for a side of 256 of which 224 are kept.
+    interpolation : Interpolation
+        How pixels are resampled.
+    layout : {"NCHW", "NHWC", "NHW", "NP", "CHW", "HWC", "HW"}
+        The axes of the input: N images, C channels, H rows, W columns, P all of an image's values in one row (in the
+        order C, H, W). Without N the graph takes a single image.
+    scale, mean, std : float
+        The input is (scale * pixels - mean) / std.
+    batch : Positive or None
+        The batch size that the graph is bound to; None if any size will do.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -99,11 +108,15 @@ class OutputSpec(BaseModel):
 
     Parameters
     ----------
-    probabilities : any tensor of the graph with a row of class scores per image.
-    activation : what turns scores into probabilities. "none": they are probabilities. "normalise": scores that are not
-        negative, divided by their sum.
-    embedding : any tensor of the graph; None to let Tidemark choose it.
-    embedding_layout : where a feature map of four axes has its features; positions are averaged.
+    probabilities : str
+        Any tensor of the graph with a row of class scores per image.
+    activation : Activation
+        What turns scores into probabilities. "none": they are probabilities. "normalise": scores that are not negative,
+        divided by their sum.
+    embedding : str or None
+        Any tensor of the graph; None to let Tidemark choose it.
+    embedding_layout : {"NCHW", "NHWC"}
+        Where a feature map of four axes has its features; positions are averaged.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

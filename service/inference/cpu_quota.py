@@ -13,8 +13,10 @@ def cores(root: Path = CGROUP_ROOT, membership: Path = CGROUP_OF_PROCESS) -> int
 
     Parameters
     ----------
-    root : where the cgroup file systems are mounted.
-    membership : the file that lists the process's cgroups, a line `hierarchy:controllers:path` for each.
+    root : Path
+        Where the cgroup file systems are mounted.
+    membership : Path
+        The file that lists the process's cgroups, a line `hierarchy:controllers:path` for each.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root, membership)

@@ -50,8 +50,10 @@ def first_run(
 
     Parameters
     ----------
-    preparation : what files or a preset state.
-    preset_name : the requested preset.
+    preparation : Preparation
+        What files or a preset state.
+    preset_name : str or None
+        The requested preset.
 
     Raises
     ------

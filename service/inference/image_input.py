@@ -44,8 +44,10 @@ def image_input(proto: ModelProto, channels: int | None = None, size: tuple[int,
 
     Parameters
     ----------
-    channels : 1 or 3, if the graph does not state them.
-    size : height and width, if the graph does not state them.
+    channels : int or None
+        1 or 3, if the graph does not state them.
+    size : tuple[int, int] or None
+        Height and width, if the graph does not state them.
 
     Raises
     ------

@@ -34,10 +34,13 @@ class LabelledImages:
 
     Parameters
     ----------
-    path : folder of class folders, or .npz with `images` (uint8, N×H×W or N×H×W×3) and `labels` (int, N). Where labels
-        are not required also a folder of images, or an .npz without `labels`.
-    limit : use a random part of this size, each class in proportion.
-    labels_required : whether images without labels are refused.
+    path : Path
+        Folder of class folders, or .npz with `images` (uint8, N×H×W or N×H×W×3) and `labels` (int, N). Where labels are
+        not required also a folder of images, or an .npz without `labels`.
+    limit : int or None
+        Use a random part of this size, each class in proportion.
+    labels_required : bool
+        Whether images without labels are refused.
 
     `unreadable` and `duplicates` are complete once all of `batches` has been read.
     """
@@ -79,7 +82,8 @@ class LabelledImages:
 
         Parameters
         ----------
-        spec : how images are brought to the model's size, the bundle's unless given.
+        spec : InputSpec or None
+            How images are brought to the model's size, the bundle's unless given.
         """
         spec = spec or self.bundle.input
         for start in range(0, len(self), BATCH):

@@ -32,12 +32,18 @@ class Hints:
 
     Parameters
     ----------
-    size : height and width of the input.
-    channels : 1 or 3.
-    output : the output, or any tensor of the graph, with class scores.
-    embedding : any tensor of the graph.
-    activation : as `OutputSpec.activation`.
-    preprocessor : a file of Transformers or timm that states the preprocessing.
+    size : tuple[int, int] or None
+        Height and width of the input.
+    channels : int or None
+        1 or 3.
+    output : str or None
+        The output, or any tensor of the graph, with class scores.
+    embedding : str or None
+        Any tensor of the graph.
+    activation : str or None
+        The value of `OutputSpec.activation`.
+    preprocessor : Path or None
+        A file of Transformers or timm that states the preprocessing.
     """
 
     size: tuple[int, int] | None = None
@@ -66,8 +72,10 @@ def examine(
 
     Parameters
     ----------
-    preset_name : the preset that prepares the pixels, for messages.
-    note : called with each decision that a user should know of.
+    preset_name : str or None
+        The preset that prepares the pixels, for messages.
+    note : Note
+        Called with each decision that a user should know of.
 
     Raises
     ------

@@ -51,7 +51,8 @@ class OnnxGraph:
 
         Parameters
         ----------
-        is_end : whether the search does not go behind a node.
+        is_end : Callable[[NodeProto], bool]
+            Whether the search does not go behind a node.
         """
         nodes: list[NodeProto] = []
         reached: set[int] = set()

@@ -48,12 +48,17 @@ class Predictor(Generic[R]):
 
     Parameters
     ----------
-    finish : makes of a batch's predictions each request's result, in the thread that ran the model; what it raises is
-        raised to all of them.
-    queue_limit : images that may be decoded, wait or run at a time.
-    patience : seconds that decoding a request may take, and that it may wait for the model.
-    threads, providers : of the model, see `Model`.
-    observe : called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
+    finish : callable
+        Makes of a batch's predictions each request's result, in the thread that ran the model; what it raises is raised
+        to all of them.
+    queue_limit : int
+        Images that may be decoded, wait or run at a time.
+    patience : float
+        Seconds that decoding a request may take, and that it may wait for the model.
+    threads, providers : int or None
+        Threads and providers of the model, see `Model`.
+    observe : Callable[[str, float], None]
+        Called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
     """
 
     def __init__(
@@ -113,7 +118,8 @@ class Predictor(Generic[R]):
 
         Parameters
         ----------
-        tensor : float32 as the network reads it, or uint8 pixels before scale, mean and std.
+        tensor : Tensor
+            Values of float32 as the network reads them, or uint8 pixels before scale, mean and std.
 
         Raises
         ------

@@ -58,9 +58,12 @@ def ranked_variants(
 
     Parameters
     ----------
-    spec : how the input is prepared now.
-    geometry : whether other ways to bring images to the model's size are tried, for which they are decoded again.
-    progress : called with each variant's change before it is tried.
+    spec : InputSpec
+        How the input is prepared now.
+    geometry : bool
+        Whether other ways to bring images to the model's size are tried, for which they are decoded again.
+    progress : Callable[[str], None]
+        Called with each variant's change before it is tried.
     """
     hits_of = _Hits(model, images, spec)
     present_hits = hits_of(spec)

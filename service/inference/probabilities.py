@@ -21,7 +21,8 @@ def activate(scores: Floats, activation: str) -> Floats:
 
     Parameters
     ----------
-    activation : "softmax" and "sigmoid" of logits; "normalise" divides rows by their sums; "none" returns the scores.
+    activation : str
+        "softmax" and "sigmoid" of logits; "normalise" divides rows by their sums; "none" returns the scores.
     """
     if activation == "softmax":
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -27,8 +27,9 @@ def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) ->
 
     Parameters
     ----------
-    pixels : uint8 (m, H, W) or (m, H, W, 3).
-    widths, heights : (m,), the images' original sizes in pixels.
+    pixels : uint8 (m, H, W) or (m, H, W, 3)
+    widths, heights : array_like
+        (m,), the images' original sizes in pixels.
 
     Returns
     -------

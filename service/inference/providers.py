@@ -24,7 +24,8 @@ def execution_providers(names: Sequence[str] | None = None) -> list[str]:
 
     Parameters
     ----------
-    names : short names in order of preference; None for the best that is installed.
+    names : sequence of str or None
+        Short names in order of preference; None for the best that is installed.
 
     Raises
     ------

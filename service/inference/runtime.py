@@ -22,9 +22,12 @@ def open_session(
 
     Parameters
     ----------
-    model : a model file, or a serialised model whose external data, if any, is in `folder`.
-    threads : of one run of the model.
-    providers : execution providers in order of preference, by ONNX Runtime's names.
+    model : Path or bytes
+        A model file, or a serialised model whose external data, if any, is in `folder`.
+    threads : int
+        Threads of one run of the model.
+    providers : sequence of str
+        Execution providers in order of preference, by ONNX Runtime's names.
 
     Raises
     ------

@@ -78,7 +78,8 @@ def choose_scores(
 
     Parameters
     ----------
-    rows : the answers of each candidate's tensor, a row an image.
+    rows : dict[str, NDArray[Any]]
+        The answers of each candidate's tensor, a row an image.
 
     Raises
     ------
@@ -130,7 +131,8 @@ def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested:
 
     Parameters
     ----------
-    rows : (m, k), the scores of different images.
+    rows : NDArray[float64]
+        (m, k), the scores of different images.
 
     Raises
     ------

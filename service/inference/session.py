@@ -35,9 +35,12 @@ class Model:
 
     Parameters
     ----------
-    bundle : what to load.
-    threads : of one run of the model; by default the cores that this process may use.
-    providers : short names of execution providers in order of preference; by default the best that is installed.
+    bundle : Bundle
+        What to load.
+    threads : int or None
+        Threads of one run of the model; by default the cores that this process may use.
+    providers : sequence of str or None
+        Short names of execution providers in order of preference; by default the best that is installed.
 
     Raises
     ------
@@ -132,7 +135,8 @@ def pooled(embeddings: NDArray[Any], features_last: bool = False) -> NDArray[Any
 
     Parameters
     ----------
-    features_last : whether maps have their features in the last axis: (m, H, W, d).
+    features_last : bool
+        Whether maps have their features in the last axis: (m, H, W, d).
     """
     if embeddings.ndim < 3:
         return embeddings.reshape(len(embeddings), -1)

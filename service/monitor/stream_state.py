@@ -37,7 +37,8 @@ class StreamRows:
     ids : uint8 (m, 16)
     scores : float32 (m, D)
         The rows that the detector adds up.
-    embeddings, probabilities, properties : float32 (m, d), (m, k), (m, p) or None
+    embeddings, probabilities, properties : float32 (m, d)
+        (m, k), (m, p) or None.
     context : float64 (m, c), optional
         The covariates, where what is normal depends on the hour or on tags.
     times : int64 (m,), optional

@@ -18,8 +18,10 @@ class AccuracyLoss:
 
     Attributes
     ----------
-    amount, low, high : float, the loss and its interval; negative where the span's accuracy is higher.
-    method : "labels" if it was measured on labels that came back, else the method of the window report's estimate.
+    amount, low, high : float
+        The loss and its interval; negative where the span's accuracy is higher.
+    method : str
+        "labels" if it was measured on labels that came back, else the method of the window report's estimate.
     """
 
     amount: float
@@ -60,8 +62,10 @@ class AccuracyBalance:
 
     Attributes
     ----------
-    lost : None if the reference has no labels, so that its accuracy is not known.
-    regained : the remedy's improvement of the accuracy; None if it was not measured.
+    lost : AccuracyLoss or None
+        None if the reference has no labels, so that its accuracy is not known.
+    regained : Improvement or None
+        The remedy's improvement of the accuracy; None if it was not measured.
     """
 
     lost: AccuracyLoss | None

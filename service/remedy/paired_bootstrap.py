@@ -95,11 +95,15 @@ def paired_bootstrap(
 
     Parameters
     ----------
-    before, after : (m,) the metric of each row without and with the remedy.
-    weights : (m,) of the rows; all alike unless given.
-    weight_draws : (RESAMPLES, groups), weights that are estimates, drawn from their distribution; each redraw of the
-        rows takes one of them, so that the interval contains the error of the estimate.
-    groups : (m,), the group of each row whose drawn weight is the row's; required with `weight_draws`.
+    before, after : Matrix
+        (m,) the metric of each row without and with the remedy.
+    weights : Matrix or None
+        (m,) of the rows; all alike unless given.
+    weight_draws : Matrix or None
+        (RESAMPLES, groups), weights that are estimates, drawn from their distribution; each redraw of the rows takes
+        one of them, so that the interval contains the error of the estimate.
+    groups : NDArray[int64] or None
+        (m,), the group of each row whose drawn weight is the row's; required with `weight_draws`.
 
     Notes
     -----

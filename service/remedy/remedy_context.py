@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drift.report import LabelShift, WindowReport
+from ..drift.estimates import LabelShift
+from ..drift.report import WindowReport
 from ..inference.bundle import Bundle
 from ..inference.labelled_images import LabelledImages
 from .result import RemedyNotApplicable

@@ -15,8 +15,10 @@ def kinds_of(span: Span, report: WindowReport, expected_run_time: float) -> froz
 
     Parameters
     ----------
-    report : the window test of the span.
-    expected_run_time : predictions between two false alarms; the labels are judged as the monitor judges them.
+    report : WindowReport
+        The window test of the span.
+    expected_run_time : float
+        Predictions between two false alarms; the labels are judged as the monitor judges them.
     """
     kinds = {"label", "covariate"} if report.kind == "both" else {report.kind} - {"none"}
     if _labels_disagree(span, report, expected_run_time):

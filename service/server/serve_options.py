@@ -16,12 +16,18 @@ class ServeOptions:
 
     Attributes
     ----------
-    bundles : folders of the models; the first that answers is the default.
-    host, port : address to listen on.
-    workers : number of server processes.
-    priors : files of class proportions that answers are corrected for.
-    shadows : folders of models that receive the default model's images and do not answer.
-    grpc_port : port of the Open Inference Protocol over gRPC; None: it is not served.
+    bundles : tuple of Path
+        Folders of the models; the first that answers is the default.
+    host, port : str
+        Address to listen on.
+    workers : int
+        Number of server processes.
+    priors : tuple of Path
+        Files of class proportions that answers are corrected for.
+    shadows : tuple of Path
+        Folders of models that receive the default model's images and do not answer.
+    grpc_port : int or None
+        Port of the Open Inference Protocol over gRPC; None: it is not served.
     """
 
     bundles: tuple[Path, ...]

@@ -75,9 +75,12 @@ class Child:
 
     Parameters
     ----------
-    name : for messages.
-    arguments : of `tidemark`.
-    environment : of the process.
+    name : str
+        Name for messages.
+    arguments : list of str
+        Arguments of `tidemark`.
+    environment : Mapping[str, str]
+        Environment of the process.
     """
 
     def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:

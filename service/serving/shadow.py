@@ -55,9 +55,12 @@ class Shadow:
 
     Parameters
     ----------
-    bundle : of the model.
-    default : the bundle of the model that answers.
-    spool : where its predictions are logged.
+    bundle : Bundle
+        Bundle of the model.
+    default : Bundle
+        The bundle of the model that answers.
+    spool : Spool
+        Where its predictions are logged.
     """
 
     def __init__(

@@ -37,11 +37,16 @@ class Forwarder(threading.Thread):
 
     Parameters
     ----------
-    spool : the worker's own.
-    engine : where the rows go.
-    count : called with ("rows", n) after a commit and ("failures", 1) after a failed attempt.
-    count_rejected : called with a reason and a number of predictions that are not forwarded for it.
-    retention_days : older predictions are set aside instead of making their day again; None forwards any.
+    spool : Spool
+        The worker's own.
+    engine : Engine
+        Where the rows go.
+    count : Callable[[str, int], None]
+        Called with ("rows", n) after a commit and ("failures", 1) after a failed attempt.
+    count_rejected : Callable[[str, int], None]
+        Called with a reason and a number of predictions that are not forwarded for it.
+    retention_days : int or None
+        Older predictions are set aside instead of making their day again; None forwards any.
     """
 
     def __init__(

@@ -46,8 +46,10 @@ class Spool:
 
     Attributes
     ----------
-    identity : UUID. The identity of the file, wherever it is moved.
-    pending : int. The number of predictions that are not yet discarded.
+    identity : UUID
+        The identity of the file, wherever it is moved.
+    pending : int
+        The number of predictions that are not yet discarded.
     """
 
     def __init__(

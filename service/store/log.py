@@ -53,8 +53,10 @@ def read(
 
     Parameters
     ----------
-    after : the last position read before, 0 at first.
-    embedding_size, classes : the widths d and k of the model; rows of other widths are rejected.
+    after : int
+        The last position read before, 0 at first.
+    embedding_size, classes : int
+        The widths d and k of the model; rows of other widths are rejected.
     """
     limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
     parts = segments.spanning(connection, model_id, after + 1, after + limit)

@@ -101,11 +101,16 @@ def write(
 
     Parameters
     ----------
-    connection : of psycopg, in a transaction.
-    spool : the identity of the spool file that numbers the rows.
-    batches : in the order of their numbers, at least one.
-    model_ids : by `name:version`.
-    pending : rows that the spool still holds after these, for the record.
+    connection : RawConnection[Any]
+        Connection of psycopg, in a transaction.
+    spool : UUID
+        The identity of the spool file that numbers the rows.
+    batches : sequence of NumberedBatch
+        Batches in the order of their numbers, at least one.
+    model_ids : Mapping[str, int]
+        Model ids by `name:version`.
+    pending : int
+        Rows that the spool still holds after these, for the record.
 
     Returns
     -------

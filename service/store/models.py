@@ -34,7 +34,8 @@ def register(
 
     Parameters
     ----------
-    former_sha256 : the SHA-256 under which an earlier release of Tidemark pinned the same model.
+    former_sha256 : str or None
+        The SHA-256 under which an earlier release of Tidemark pinned the same model.
 
     Raises
     ------

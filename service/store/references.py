@@ -30,8 +30,10 @@ def save(
 
     Parameters
     ----------
-    thumbnails : encoded images by the row that they show.
-    survival : the model's accuracy under rehearsed operations.
+    thumbnails : Mapping[int, bytes] or None
+        Encoded images by the row that they show.
+    survival : SurvivalJson or None
+        The model's accuracy under rehearsed operations.
     """
     rows = len(arrays["embeddings"])
     pictures = _pack_thumbnails(thumbnails) if thumbnails else None

@@ -12,9 +12,12 @@ class SliceFilter:
 
     Parameters
     ----------
-    key : the tag.
-    value : the value, where `excluded` is None.
-    excluded : values that have slices of their own.
+    key : str
+        The tag.
+    value : str
+        The value, where `excluded` is None.
+    excluded : tuple of str or None
+        Values that have slices of their own.
     """
 
     key: str

@@ -15,8 +15,10 @@ class Cycle:
 
     Parameters
     ----------
-    amplitude : by how many deviations the images move, to either side of their mean.
-    time : predictions that have passed of the first cycle.
+    amplitude : float
+        Amplitude by how many deviations the images move, to either side of their mean.
+    time : int
+        Predictions that have passed of the first cycle.
     """
 
     def __init__(self, rng: np.random.Generator, amplitude: float, time: int = 0) -> None:

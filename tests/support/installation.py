@@ -39,10 +39,14 @@ class Installation:
 
     Parameters
     ----------
-    folder : of data folders and logs.
-    url : of an empty database.
-    address : at which the processes reach the webhook receiver.
-    settings : further `TIDEMARK_*` variables, without the prefix.
+    folder : Path
+        Folder of data folders and logs.
+    url : str
+        Url of an empty database.
+    address : str
+        Address at which the processes reach the webhook receiver.
+    settings : object
+        Further `TIDEMARK_*` variables, without the prefix.
     """
 
     def __init__(

@@ -17,7 +17,8 @@ class Load:
 
     Parameters
     ----------
-    servers : names of the servers to send to, in turn.
+    servers : tuple of str
+        Names of the servers to send to, in turn.
     """
 
     def __init__(

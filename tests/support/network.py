@@ -14,12 +14,15 @@ class Network:
 
     Parameters
     ----------
-    names : of the machines.
+    names : sequence of str
+        Names of the machines.
 
     Attributes
     ----------
-    address : of the test, which every machine reaches at any time.
-    database_address : of this machine on the network that can be cut.
+    address : str
+        Address of the test, which every machine reaches at any time.
+    database_address : str
+        Address of this machine on the network that can be cut.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -25,8 +25,10 @@ class OwnPostgres:
 
     Parameters
     ----------
-    folder : of the data.
-    address : of this machine, at which other machines reach it without a password; none by default.
+    folder : Path
+        Folder of the data.
+    address : str
+        Address of this machine, at which other machines reach it without a password; none by default.
     """
 
     def __init__(self, folder: Path, address: str = "") -> None:

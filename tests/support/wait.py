@@ -21,10 +21,14 @@ def until(
 
     Parameters
     ----------
-    condition : called without arguments.
-    what : is waited for, as the failure says it; or a function that describes the state then.
-    within : seconds, after which the test fails.
-    not_yet : errors of the condition that mean that it does not hold yet.
+    condition : Callable[[], Value]
+        Called without arguments.
+    what : str or Callable[[], str]
+        Is waited for, as the failure says it; or a function that describes the state then.
+    within : float
+        Seconds, after which the test fails.
+    not_yet : type[Exception] or tuple[type[Exception], ...]
+        Errors of the condition that mean that it does not hold yet.
     """
     start = time.monotonic()
     while True:

@@ -39,9 +39,12 @@ class Method:
 
     Attributes
     ----------
-    name : its name in the protocol.
-    answer : returns the answer to a message's bytes.
-    scopes : the scopes of API keys of which a call needs one; none: the method is open.
+    name : str
+        Its name in the protocol.
+    answer : callable
+        Returns the answer to a message's bytes.
+    scopes : tuple of str
+        The scopes of API keys of which a call needs one; none: the method is open.
     """
 
     name: str
@@ -69,7 +72,8 @@ class CallHandler:
 
         Parameters
         ----------
-        context : grpc.aio.ServicerContext
+        context : object
+            grpc.aio.ServicerContext.
         """
         head = {key.encode(): value for key, value in context.invocation_metadata()}
         try:

@@ -20,8 +20,9 @@ class ClassDistances:
 
     Attributes
     ----------
-    squared : float (m, k).
-    log_posterior : float (m, k), of a linear discriminant on the embeddings, not normalised.
+    squared : float (m, k)
+    log_posterior : float (m, k)
+        Log posterior of a linear discriminant on the embeddings, not normalised.
     """
 
     squared: FloatArray
@@ -33,9 +34,12 @@ class EmbeddingSpace:
 
     Parameters
     ----------
-    embeddings : float32 (n, d), rows of the reference.
-    labels : int (n,), their true classes.
-    classes : int, number of classes k.
+    embeddings : float32 (n, d)
+        Rows of the reference.
+    labels : int (n,)
+        Their true classes.
+    classes : int
+        Number of classes k.
     """
 
     def __init__(self, embeddings: Float32Array, labels: IntArray, classes: int) -> None:

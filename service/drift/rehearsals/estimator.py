@@ -34,11 +34,14 @@ class RehearsalEstimate:
 
     Attributes
     ----------
-    accuracy, low, high : float in 0..1, the estimate and its 90 % interval.
-    method : "recreated" if a mixture of rehearsals matches the window, "regression" if the features had to be
-        compared, "combined" if they were compared at many class proportions, since the window's are not the
-        reference's, "unknown" if the interval is too wide to be of use.
-    operations : names of the operations that recreate the window, the largest share first.
+    accuracy, low, high : float in 0..1
+        The estimate and its 90 % interval.
+    method : RehearsalMethod
+        "recreated" if a mixture of rehearsals matches the window, "regression" if the features had to be compared,
+        "combined" if they were compared at many class proportions, since the window's are not the reference's,
+        "unknown" if the interval is too wide to be of use.
+    operations : tuple of str
+        Names of the operations that recreate the window, the largest share first.
     """
 
     accuracy: float
@@ -58,8 +61,10 @@ class RehearsalEstimator:
 
     Parameters
     ----------
-    reference : Reference with labels.
-    rehearsals : of that reference, at least 12 of single operations and 3 families.
+    reference : Reference
+        Reference with labels.
+    rehearsals : Rehearsals
+        Rehearsals of that reference, at least 12 of single operations and 3 families.
 
     Raises
     ------
@@ -87,7 +92,8 @@ class RehearsalEstimator:
 
         Parameters
         ----------
-        proportions_moved : whether the class proportions are known to differ from the reference's.
+        proportions_moved : bool
+            Whether the class proportions are known to differ from the reference's.
         """
         with_properties = self._features.standardised_properties(sample) is not None
         columns, same, mixed = self._regressions[with_properties]

@@ -44,11 +44,14 @@ class WindowFeatures:
 
     Parameters
     ----------
-    reference : Reference with labels.
-    excluded : int (I,), rows that take no part in fitting: those whose images are rehearsed, so that a rehearsal is as
-        new to what is fitted as traffic is. They take part after all if fewer rows would be left than excluded.
-    size : int, rows of a rehearsal. A longer window is averaged over interleaved parts of about this size, since some
-        features depend on the number of rows.
+    reference : Reference
+        Reference with labels.
+    excluded : int (I,)
+        Rows that take no part in fitting: those whose images are rehearsed, so that a rehearsal is as new to what is
+        fitted as traffic is. They take part after all if fewer rows would be left than excluded.
+    size : int
+        Rows of a rehearsal. A longer window is averaged over interleaved parts of about this size, since some features
+        depend on the number of rows.
 
     Notes
     -----

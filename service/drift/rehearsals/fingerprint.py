@@ -21,8 +21,10 @@ class Fingerprint:
 
     Parameters
     ----------
-    features : of the reference.
-    unchanged : Sample, the rehearsed images as they are, which set the scale of the probabilities.
+    features : WindowFeatures
+        Features of the reference.
+    unchanged : Sample
+        The rehearsed images as they are, which set the scale of the probabilities.
 
     References
     ----------

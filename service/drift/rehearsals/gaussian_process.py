@@ -15,9 +15,10 @@ class GaussianProcess:
 
     Parameters
     ----------
-    features : float (n, f).
-    values : float (n,).
-    length : float, length scale of the Gaussian kernel in root mean square deviations of a feature.
+    features : float (n, f)
+    values : float (n,)
+    length : float
+        Length scale of the Gaussian kernel in root mean square deviations of a feature.
 
     References
     ----------

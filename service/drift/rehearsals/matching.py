@@ -16,9 +16,11 @@ class Match:
 
     Attributes
     ----------
-    shares : float (c,), share of each candidate, at least 0 and 1 in all.
-    explained : float, the part of the squared distance between window and unchanged images that the mixture takes
-        away; 1 for a perfect match.
+    shares : float (c,)
+        Share of each candidate, at least 0 and 1 in all.
+    explained : float
+        The part of the squared distance between window and unchanged images that the mixture takes away; 1 for a
+        perfect match.
     """
 
     shares: FloatArray
@@ -30,9 +32,12 @@ def match_mixture(fingerprint: FloatArray, candidates: FloatArray, unchanged: Fl
 
     Parameters
     ----------
-    fingerprint : float (P,), of the window.
-    candidates : float (c, P), fingerprints of rehearsals and of the unchanged images.
-    unchanged : float (P,), fingerprint of the unchanged images.
+    fingerprint : float (P,)
+        Fingerprint of the window.
+    candidates : float (c, P)
+        Fingerprints of rehearsals and of the unchanged images.
+    unchanged : float (P,)
+        Fingerprint of the unchanged images.
 
     References
     ----------

@@ -15,9 +15,12 @@ class PredictedClasses:
 
     Parameters
     ----------
-    log_distance : float (n,), logarithm of the squared distance of each row from its predicted class's mean.
-    predicted, labels : int (n,), predicted and true classes.
-    classes : int, number of classes k.
+    log_distance : float (n,)
+        Logarithm of the squared distance of each row from its predicted class's mean.
+    predicted, labels : int (n,)
+        Predicted and true classes.
+    classes : int
+        Number of classes k.
     """
 
     def __init__(self, log_distance: FloatArray, predicted: IntArray, labels: IntArray, classes: int) -> None:

@@ -21,10 +21,13 @@ class AppliedOperation(NamedTuple):
 
     Attributes
     ----------
-    name : str, such as "blur".
-    family : str. Operations of one family look alike; intervals come from families that were left out.
-    unit : str, unit and direction of the magnitude.
-    magnitude : float.
+    name : str
+        Such as "blur".
+    family : str
+        Operations of one family look alike; intervals come from families that were left out.
+    unit : str
+        Unit and direction of the magnitude.
+    magnitude : float
     """
 
     name: str
@@ -42,8 +45,10 @@ class Rehearsal:
 
     Attributes
     ----------
-    operations : one operation, or the two of a mixture in their order.
-    severity : int, 0 mild, 1 medium, 2 severe.
+    operations : tuple of AppliedOperation
+        One operation, or the two of a mixture in their order.
+    severity : int
+        0 mild, 1 medium, 2 severe.
     """
 
     operations: tuple[AppliedOperation, ...]
@@ -64,14 +69,20 @@ class Rehearsals:
 
     Attributes
     ----------
-    rehearsals : R of them.
-    rows : int (I,), the reference's rows whose images were used.
-    accuracy : float (R,), share of the I images that the model still classifies correctly.
-    features : float (1 + R, F), the features of the unchanged images and of each rehearsal; see `WindowFeatures`.
-    fingerprints : float (1 + R, P), their distributions; see `Fingerprint`.
-    mixed_accuracy : float (1 + R, D), accuracy on the unchanged images and under each rehearsal for D draws of the
-        images at other class proportions.
-    mixed_features : float (1 + R, D, F), their features.
+    rehearsals : tuple of Rehearsal
+        R of them.
+    rows : int (I,)
+        The reference's rows whose images were used.
+    accuracy : float (R,)
+        Share of the I images that the model still classifies correctly.
+    features : float (1 + R, F)
+        The features of the unchanged images and of each rehearsal; see `WindowFeatures`.
+    fingerprints : float (1 + R, P)
+        Their distributions; see `Fingerprint`.
+    mixed_accuracy : float (1 + R, D)
+        Accuracy on the unchanged images and under each rehearsal for D draws of the images at other class proportions.
+    mixed_features : float (1 + R, D, F)
+        Their features.
     """
 
     rehearsals: tuple[Rehearsal, ...]

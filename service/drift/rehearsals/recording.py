@@ -27,12 +27,15 @@ class Recorder:
 
     Parameters
     ----------
-    reference : Reference with labels.
-    rows : int (I,), its rows whose images are rehearsed.
+    reference : Reference
+        Reference with labels.
+    rows : int (I,)
+        Its rows whose images are rehearsed.
 
     Attributes
     ----------
-    unchanged_accuracy : float, the accuracy on the images as they are.
+    unchanged_accuracy : float
+        The accuracy on the images as they are.
 
     Raises
     ------

@@ -21,11 +21,14 @@ class AccuracyRegression:
 
     Parameters
     ----------
-    features : float (r, f).
-    accuracy : float (r,).
-    families : families of operations of each row; none for unchanged images.
-    tested : bool (r,), rows whose errors give the interval.
-    unchanged : float, accuracy on the unchanged images.
+    features : float (r, f)
+    accuracy : float (r,)
+    families : Sequence[frozenset[str]]
+        Families of operations of each row; none for unchanged images.
+    tested : bool (r,)
+        Rows whose errors give the interval.
+    unchanged : float
+        Accuracy on the unchanged images.
 
     References
     ----------

@@ -27,10 +27,14 @@ class Survival:
 
     Attributes
     ----------
-    images : int, images of each rehearsal.
-    rehearsals : int, all rehearsals, mixtures included.
-    unchanged_accuracy : float, accuracy on the images as they are.
-    rows : by operation in alphabetical order, then by severity and magnitude; mixtures are left out.
+    images : int
+        Images of each rehearsal.
+    rehearsals : int
+        All rehearsals, mixtures included.
+    unchanged_accuracy : float
+        Accuracy on the images as they are.
+    rows : tuple of SurvivalRow
+        Rows by operation in alphabetical order, then by severity and magnitude; mixtures are left out.
     """
 
     images: int

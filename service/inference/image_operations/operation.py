@@ -18,17 +18,25 @@ class Operation:
 
     Attributes
     ----------
-    name : str.
-    unit : str, unit and direction of a magnitude.
-    identity : float, the magnitude that changes nothing.
-    limits : magnitudes beyond which little is left of an image.
-    severities : magnitudes that rehearsals use: mild, medium, severe, each in one direction or in both.
-    apply : function `apply(pixels, magnitudes, rng)` that gives each image its own magnitude and returns new pixels.
+    name : str
+    unit : str
+        Unit and direction of a magnitude.
+    identity : float
+        The magnitude that changes nothing.
+    limits : tuple[float, float]
+        Magnitudes beyond which little is left of an image.
+    severities : tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+        Magnitudes that rehearsals use: mild, medium, severe, each in one direction or in both.
+    apply : Apply
+        Function `apply(pixels, magnitudes, rng)` that gives each image its own magnitude and returns new pixels.
         Grains, places and the like, which a magnitude does not determine, are drawn from `rng`.
-    family : str. Operations of one family look alike, so that a search may take one for the other.
-    grid : magnitudes that a search begins with, ascending; empty if the search for a window's operations leaves this
-        one out.
-    colour : bool, whether the operation is for images with colours only.
+    family : str
+        Operations of one family look alike, so that a search may take one for the other.
+    grid : tuple of float
+        Magnitudes that a search begins with, ascending; empty if the search for a window's operations leaves this one
+        out.
+    colour : bool
+        Whether the operation is for images with colours only.
     """
 
     name: str

@@ -31,7 +31,8 @@ def rehearsal_plan(colour: bool) -> tuple[Chain, ...]:
 
     Parameters
     ----------
-    colour : whether the images have colours.
+    colour : bool
+        Whether the images have colours.
     """
     operations = [operation for operation in REHEARSED if colour or not operation.colour]
     single = [

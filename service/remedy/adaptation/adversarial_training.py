@@ -63,9 +63,12 @@ def train(
 
     Parameters
     ----------
-    reference : (n, d) with `labels` (n,).
-    window : (m, d), no labels.
-    strength : of the adversary; lambda's final value.
+    reference : Floats
+        (n, d) with `labels` (n,).
+    window : Floats
+        (m, d), no labels.
+    strength : float
+        The strength of the adversary, which is the final value of lambda.
 
     Raises
     ------

@@ -72,11 +72,16 @@ def fit(
 
     Parameters
     ----------
-    embeddings : (n, d).
-    labels : (n,) classes below k.
-    weights : (n,) none below zero; their scale does not matter.
-    start : prior mean, the layer that the penalty shrinks to; zeros if there is none.
-    penalty : half of it times the squared distance, in units of standardised embeddings, is added.
+    embeddings : NDArray[floating]
+        (n, d).
+    labels : NDArray[int64]
+        (n,) classes below k.
+    weights : Matrix
+        (n,) none below zero; their scale does not matter.
+    start : Head
+        Prior mean, the layer that the penalty shrinks to; zeros if there is none.
+    penalty : float
+        Half of it times the squared distance, in units of standardised embeddings, is added.
     """
     targets = np.eye(len(start.offsets))[labels]
     return _fit(embeddings, targets, weights, start, penalty)

@@ -17,8 +17,10 @@ class Ending:
 
     Parameters
     ----------
-    proto : changed in place.
-    output : the graph output that is to be made again. Its name is free once this is made: `old` is what made it.
+    proto : ModelProto
+        Changed in place.
+    output : str
+        The graph output that is to be made again. Its name is free once this is made: `old` is what made it.
     """
 
     def __init__(self, proto: ModelProto, output: str) -> None:

@@ -59,8 +59,10 @@ def adaptation(
 
     Parameters
     ----------
-    before : calibration of the model as it is.
-    fit_from : the adaptation that learns from a reference with labels.
+    before : Calibrated
+        Calibration of the model as it is.
+    fit_from : Callable[[Reference], Fit]
+        The adaptation that learns from a reference with labels.
     """
     span = context.span
     fit = fit_from(span.reference)

@@ -37,8 +37,10 @@ class Target:
 
     Parameters
     ----------
-    reference : in whose units embeddings and properties are.
-    window : embeddings and properties (m rows); without properties embeddings alone are compared.
+    reference : Reference
+        Reference in whose units embeddings and properties are.
+    window : Sample
+        Embeddings and properties (m rows); without properties embeddings alone are compared.
     """
 
     def __init__(self, reference: Reference, window: Sample) -> None:

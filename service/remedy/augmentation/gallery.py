@@ -20,8 +20,10 @@ def gallery(rows: Sequence[tuple[str, NDArray[np.uint8]]], thumbnails: Sequence[
 
     Parameters
     ----------
-    rows : names with images (n, H, W) or (n, H, W, 3).
-    thumbnails : encoded images of the span, for a last row; none where the log has none.
+    rows : Sequence[tuple[str, NDArray[uint8]]]
+        Names with images (n, H, W) or (n, H, W, 3).
+    thumbnails : sequence of bytes
+        Encoded images of the span, for a last row; none where the log has none.
     """
     drawn = [(name, [Image.fromarray(image) for image in images]) for name, images in rows]
     if window_images := [image for data in thumbnails if (image := _open(data)) is not None]:

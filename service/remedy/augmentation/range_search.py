@@ -69,10 +69,14 @@ def fit_ranges(pixels: Pixels, embed: Embedder, reference: Reference, window: Sa
 
     Parameters
     ----------
-    pixels : (n, H, W) or (n, H, W, 3) uint8, images like those of the reference.
-    embed : the model's embeddings and probabilities and the properties of images.
-    reference : in whose units discrepancies are.
-    window : what the images are to resemble (m rows).
+    pixels : Pixels
+        (n, H, W) or (n, H, W, 3) uint8, images like those of the reference.
+    embed : Embedder
+        The model's embeddings and probabilities and the properties of images.
+    reference : Reference
+        Reference in whose units discrepancies are.
+    window : Sample
+        What the images are to resemble (m rows).
     """
     search = _Search(pixels[::2][:SEARCHED], embed, Target(reference, window.rows(slice(0, 2 * SEARCHED, 2))), seed)
     validation = _Search(pixels[1::2], embed, Target(reference, window.rows(slice(1, None, 2))), seed + 1)

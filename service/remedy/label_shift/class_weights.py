@@ -111,8 +111,10 @@ def stratified(labels: NDArray[np.int64], weights: Matrix, seed: int) -> NDArray
 
     Parameters
     ----------
-    labels : (n,).
-    weights : (k,) of the classes; a class without examples is passed over.
+    labels : NDArray[int64]
+        (n,).
+    weights : Matrix
+        (k,) of the classes; a class without examples is passed over.
     """
     rng = np.random.default_rng(seed)
     counts = np.bincount(labels, minlength=len(weights))

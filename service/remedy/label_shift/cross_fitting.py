@@ -17,10 +17,13 @@ class HalfSpan(NamedTuple):
 
     Attributes
     ----------
-    fitted : float (k,), importance weights estimated on the one half.
-    target : float (k,), class proportions of the other half over the reference's.
-    target_draws : float (RESAMPLES, k), the same drawn from the posterior distribution of the proportions, so that an
-        interval contains the error of the estimate.
+    fitted : float (k,)
+        Importance weights estimated on the one half.
+    target : float (k,)
+        Class proportions of the other half over the reference's.
+    target_draws : float (RESAMPLES, k)
+        The same drawn from the posterior distribution of the proportions, so that an interval contains the error of the
+        estimate.
     """
 
     fitted: Matrix

@@ -23,7 +23,8 @@ def shares(rows: Sequence[ClassShareJson]) -> Markup:
 
     Parameters
     ----------
-    rows : with label, reference, estimated, low, high and weight.
+    rows : sequence of ClassShareJson
+        Rows with label, reference, estimated, low, high and weight.
     """
     ordered = sorted(rows, key=lambda row: -abs(row["estimated"] - row["reference"]))[:MAX_CLASSES]
     top = max(max(row["high"], row["reference"]) for row in ordered) or 1.0

@@ -88,7 +88,8 @@ def write(
 
     Parameters
     ----------
-    reasons : why each remedy was chosen, by its name.
+    reasons : dict[str, str]
+        Why each remedy was chosen, by its name.
     """
     span = context.span
     lost = accuracy_loss(context)

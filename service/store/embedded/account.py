@@ -37,8 +37,10 @@ class Account:
 
     Attributes
     ----------
-    uid, gid : of the server's processes and files.
-    name : of the user, or None for a user without an entry in the password database, as in some containers.
+    uid, gid : int
+        Uid and gid of the server's processes and files.
+    name : str or None
+        Name of the user, or None for a user without an entry in the password database, as in some containers.
     """
 
     uid: int

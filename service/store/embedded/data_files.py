@@ -34,8 +34,9 @@ def create(folder: Path, account: Account, lock: int) -> None:
 
     Parameters
     ----------
-    lock : descriptor of the lock that the caller holds. initdb inherits it, so that nobody removes the folder in
-        which an initdb works whose parent was killed.
+    lock : int
+        Descriptor of the lock that the caller holds. initdb inherits it, so that nobody removes the folder in which an
+        initdb works whose parent was killed.
 
     Raises
     ------

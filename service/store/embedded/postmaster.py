@@ -23,9 +23,12 @@ class Postmaster:
 
     Attributes
     ----------
-    process : its main process.
-    socket_folder : folder of its socket, empty until it is ready.
-    is_ready : whether it accepts connections.
+    process : psutil.Process
+        Its main process.
+    socket_folder : str
+        Folder of its socket, empty until it is ready.
+    is_ready : bool
+        Whether it accepts connections.
     """
 
     process: psutil.Process

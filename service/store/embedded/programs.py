@@ -77,7 +77,8 @@ def run(
 
     Parameters
     ----------
-    open_files : file descriptors that the program inherits, so that a lock outlives a killed parent.
+    open_files : sequence of int
+        File descriptors that the program inherits, so that a lock outlives a killed parent.
     """
     prefix = account.named_prefix() if name == "initdb" else []
     return subprocess.run(  # noqa: S603

@@ -61,13 +61,16 @@ class EmbeddedServer:
 
     Parameters
     ----------
-    folder : absolute path of the database's files.
-    listen_addresses : of this machine, at which the server also takes connections; none by default, so that only
+    folder : Path
+        Absolute path of the database's files.
+    listen_addresses : str
+        Listen addresses of this machine, at which the server also takes connections; none by default, so that only
         processes of this machine reach it.
 
     Attributes
     ----------
-    leaving : set once this process no longer needs the server; a start that is under way is given up then.
+    leaving : Event
+        Set once this process no longer needs the server; a start that is under way is given up then.
     """
 
     def __init__(self, folder: Path, listen_addresses: str = "") -> None:
