@@ -1,4 +1,4 @@
-"""Reads from a graph whether it scales pixels of 0..255 itself: by the line a·x + b that it draws through them first."""
+"""Reads from a graph whether it scales pixels of 0..255 itself: by the line a·x + b that it draws through them."""
 
 from dataclasses import dataclass
 
