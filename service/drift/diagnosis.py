@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import label_shift
+from .estimated_accuracy import at_proportions
 from .estimates import Performance
 from .fitted_reference import FittedReference
 from .kind import Proportions, name_kind
-from .performance import at_proportions
 from .report import Kind
 from .residual import Residual
-from .shifted_performance import shifted_performance
+from .shifted_accuracy import shifted_performance
 from .tested_window import NormalTraffic, Outcome, TestedWindow
 from .types import FloatArray
 

@@ -4,8 +4,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .estimated_accuracy import ConfidenceEstimate
 from .mmd import median_squared_distance
-from .performance import ConfidenceEstimate
 from .prediction_views import PredictionViews, ViewBuilder
 from .principal_components import MAX_DIMENSIONS, MAX_FITTED_ROWS
 from .probability_calibration import Calibration

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .e_detector import ALTERNATIVES, ERROR_RANGE, ErrorLevels, log_factors
+from .estimated_accuracy import at_proportions
 from .intervals import wilson_interval
 from .label_agreement import LabelEvidence, label_evidence, leading_classes, measured_accuracy
 from .label_history import RECENT, LabelHistory
 from .label_readings import LabelReadings
 from .label_records import Label, LabelColumns, LabelTrace, check_integers
-from .performance import at_proportions
 from .reference import Reference
 from .tolerance import TOLERANCE
 from .types import FloatArray

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .estimated_accuracy import LABELS_NEEDED
 from .estimates import AccuracyMethod, LabelShift, Performance
-from .performance import LABELS_NEEDED
 from .report import ClassMove, Kind, NewKind, PropertyShift, RepeatShare
 
 WORDS = {

@@ -5,6 +5,7 @@ import pytest
 from scipy import special, stats
 
 from tests.support.worlds import World
+from tidemark.drift.estimated_accuracy import at_proportions
 from tidemark.drift.intervals import wilson_interval
 from tidemark.drift.label_shift import (
     black_box,
@@ -14,7 +15,6 @@ from tidemark.drift.label_shift import (
     likelihood_ratios,
     posterior_proportions,
 )
-from tidemark.drift.performance import at_proportions
 from tidemark.drift.probability_calibration import Calibration
 
 WORLD = World()

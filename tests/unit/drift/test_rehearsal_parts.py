@@ -12,7 +12,7 @@ from tidemark.drift.rehearsals.gaussian_process import GaussianProcess
 from tidemark.drift.rehearsals.matching import match_mixture
 from tidemark.drift.rehearsals.record import AppliedOperation, Rehearsal, Rehearsals
 from tidemark.drift.rehearsals.recording import Recorder
-from tidemark.drift.shifted_performance import shifted_performance
+from tidemark.drift.shifted_accuracy import shifted_performance
 
 ROWS, REHEARSED = 600, 200
 

@@ -1,7 +1,7 @@
 """The accuracy on a window whose images changed, from the rehearsals of its reference."""
 
+from .estimated_accuracy import LABELS_NEEDED
 from .estimates import AccuracyMethod, Performance
-from .performance import LABELS_NEEDED
 from .rehearsals.estimator import RehearsalEstimate
 from .rehearsals.regression import INTERVAL_LEVEL
 
