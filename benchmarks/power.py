@@ -1,6 +1,6 @@
 """Power on the shift classes of "Failing Loudly" (Rabanser, Günnemann and Lipton 2019), at level .05.
 
-Beside it the figures that MMDAgg's authors publish for MNIST and CIFAR-10 together (Schrab et al. 2023).
+Next to it the figures that MMDAgg's authors publish for MNIST and CIFAR-10 together (Schrab et al. 2023).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Accepted traffic is what a stream is compared with: it is calm, and what comes after it is told."""
+"""Accepted traffic is what a stream is compared with: it raises nothing, and a further change raises an alert."""
 
 import datetime as dt
 from typing import Any

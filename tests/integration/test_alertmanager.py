@@ -137,7 +137,7 @@ def prolong(engine: Engine, fired: Fired, manager: str) -> None:
 
 
 def statuses(pager: Receiver) -> list[str]:
-    """What the pager was told of the alert, in order."""
+    """The notifications of the alert that the pager received, in order."""
     return [json.loads(body)["status"] for _, body in list(pager.requests)]
 
 

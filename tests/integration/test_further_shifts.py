@@ -1,4 +1,4 @@
-"""Further shifts of an incident on a real Postgres: kills leave the evidence, and every gap is told."""
+"""Further shifts of an incident on a real Postgres: kills leave the evidence, and every gap is reported."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -90,7 +90,7 @@ def test_windows_whose_answers_meet_a_failure_are_stored_once(
 
 
 @pytest.mark.parametrize("fault", [step_fails, detector_raises], ids=lambda fault: fault.__name__)
-def test_an_alarm_of_labels_whose_window_meets_a_failure_is_told(
+def test_an_alarm_of_labels_whose_window_meets_a_failure_is_alerted(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     monitor = installation.monitor()

@@ -1,4 +1,4 @@
-"""The delays that are told in advance are those that a detector has."""
+"""The delays that are predicted in advance are those that a detector has."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ STEP = 50  # predictions between two questions for an alarm
 
 
 def test_a_doubled_class_is_detected_within_the_predictions_that_are_reported() -> None:
-    """The median of nine delays is at most what is told, and not far below it."""
+    """The median of nine delays is at most the predicted one, and not far below it."""
     world, rng = World(k=10, spread=2.0), np.random.default_rng(0)
     reference = world.reference(4000, rng)
     start = StreamDetector(reference, expected_run_time=10_000, seed=0).state()

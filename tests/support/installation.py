@@ -63,7 +63,7 @@ class Installation:
             "WINDOW_MIN_SIZE": 50,
             "EXPECTED_RUN_TIME": RUN_TIME,
             "MONITOR_POLL": 0.1,
-            "SHUTDOWN_GRACE": 0,  # no load balancer is to be told
+            "SHUTDOWN_GRACE": 0,  # no load balancer has to learn of the end
             "WINDOW_INTERVAL": 0,
             "WEBHOOK_URLS": self.receiver.url,
             "WEBHOOK_SECRET": SECRET,
@@ -186,7 +186,7 @@ class Installation:
         return waiting
 
     def monitored(self) -> bool:
-        """Tell whether every stored prediction has been looked at, and every alert delivered."""
+        """Check whether every stored prediction has been processed, and every alert delivered."""
         seen = self.one("SELECT coalesce(sum(seen), 0) FROM streams WHERE slice = ''")
         pending = self.one("SELECT count(*) FROM deliveries WHERE outcome <> 'delivered'")
         return bool(seen == self.stored() and pending == 0)

@@ -13,7 +13,7 @@ PAUSE = 0.25  # seconds between a client's requests
 
 
 class Load:
-    """A client per model; each sends calm traffic until told otherwise.
+    """A client per model; each sends calm traffic until its shift is changed.
 
     Parameters
     ----------

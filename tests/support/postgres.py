@@ -20,7 +20,7 @@ from tidemark.store.engine import normalised
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
 
 
-class OwnPostgres:
+class SeparatePostgres:
     """A server with a folder of its own.
 
     Parameters

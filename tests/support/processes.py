@@ -29,7 +29,7 @@ class ProcessAccount(TypedDict, total=False):
 
 @contextmanager
 def running(command: list[str], log: Path, environment: Any) -> Iterator[None]:
-    settings = {"TIDEMARK_SHUTDOWN_GRACE": "0"} | dict(environment)  # no load balancer is to be told
+    settings = {"TIDEMARK_SHUTDOWN_GRACE": "0"} | dict(environment)  # no load balancer has to learn of the end
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=settings, stdout=file, stderr=file)
     try:

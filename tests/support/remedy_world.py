@@ -34,8 +34,8 @@ class World:
     rng: np.random.Generator
 
     def log(self, labels: np.ndarray, answers: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Log predictions of an image of each class, and what was told of them where it is no -1; return the images
-        and what the model said."""
+        """Log predictions of an image of each class, with the labels that came back where they are not -1; return the
+        images and the model's answers."""
         images = self.fresh(labels, self.rng)
         probabilities, embeddings = (np.asarray(part, HALF) for part in Model(self.bundle, threads=1).predict(images))
         batch = logged(self.stream, new_ids(len(probabilities)), probabilities, embeddings)

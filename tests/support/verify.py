@@ -1,4 +1,4 @@
-"""The checks after any disturbance: nothing lost, nothing twice, the same evidence, every alert told under one id."""
+"""The checks after any disturbance: nothing lost, nothing twice, the same evidence, every alert sent under one id."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

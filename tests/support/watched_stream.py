@@ -49,7 +49,7 @@ def short_reference() -> PreparedReference:
 
 
 class Stream:
-    """A stream whose clock moves as its pace says, and whose windows are tested at once unless told otherwise."""
+    """A stream whose clock moves as its pace says, and whose windows are tested at once if `explains` is true."""
 
     def __init__(self, prepared: PreparedReference, settings: Settings = SETTINGS, pace: Pace = PACE) -> None:
         self.prepared, self.settings, self.pace = prepared, settings, pace

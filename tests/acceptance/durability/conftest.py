@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.assets import Assets
 from tests.support.installation import Installation
-from tests.support.postgres import OwnPostgres
+from tests.support.postgres import SeparatePostgres
 
 NUMBERS = itertools.count()
 
@@ -19,15 +19,15 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
 
 
 @pytest.fixture(scope="package")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(tmp_path_factory.mktemp("postgres") / "data")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeparatePostgres]:
+    server = SeparatePostgres(tmp_path_factory.mktemp("postgres") / "data")
     yield server
     server.start()
     server.close()
 
 
 @pytest.fixture
-def install(tmp_path: Path, postgres: OwnPostgres, assets: Assets) -> Iterator[Callable[..., Installation]]:
+def install(tmp_path: Path, postgres: SeparatePostgres, assets: Assets) -> Iterator[Callable[..., Installation]]:
     """Makes an installation on a new database; its processes end with the test."""
     installations: list[Installation] = []
 

@@ -10,7 +10,7 @@ from tests.support.assets import Assets
 from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.pgbouncer import PROGRAM, pgbouncer
-from tests.support.postgres import OwnPostgres
+from tests.support.postgres import SeparatePostgres
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs PgBouncer")
 
@@ -18,7 +18,7 @@ FAULTS = ("interrupted", "prepared statement", "Traceback", "unavailable", "refu
 
 
 @pytest.fixture
-def installation(tmp_path: Path, postgres: OwnPostgres, assets: Assets) -> Iterator[Installation]:
+def installation(tmp_path: Path, postgres: SeparatePostgres, assets: Assets) -> Iterator[Installation]:
     with pgbouncer(postgres.database("pooled"), tmp_path, pool_size=20) as url:
         pooled = Installation(tmp_path, url, assets)
         yield pooled

@@ -11,14 +11,14 @@ from sqlalchemy.pool import NullPool
 
 from tests.support.assets import Assets
 from tests.support.command import PASSWORD, TOKEN, refused, tidemark
-from tests.support.postgres import OwnPostgres
+from tests.support.postgres import SeparatePostgres
 from tests.support.processes import free_port
 from tidemark.store import engine as engines
 from tidemark.store import schema
 
 
 @pytest.fixture(scope="module")
-def url(postgres: OwnPostgres) -> str:
+def url(postgres: SeparatePostgres) -> str:
     """A database with the current schema."""
     url = postgres.database("configured")
     engine = engines.connect(url)
@@ -28,7 +28,7 @@ def url(postgres: OwnPostgres) -> str:
 
 
 @pytest.fixture
-def guarded(postgres: OwnPostgres, url: str) -> Iterator[str]:
+def guarded(postgres: SeparatePostgres, url: str) -> Iterator[str]:
     """The same database for a user whose password is asked for."""
     postgres.run(f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
     rules = postgres.folder / "pg_hba.conf"
@@ -69,7 +69,7 @@ def test_a_database_that_is_not_there(url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["monitor", "serve"])
-def test_an_outdated_schema_names_the_command(postgres: OwnPostgres, assets: Assets, command: str) -> None:
+def test_an_outdated_schema_names_the_command(postgres: SeparatePostgres, assets: Assets, command: str) -> None:
     empty = postgres.database(f"empty_{command}")
     words = [] if command == "monitor" else ["--bundle", assets.bundles[0], "--port", free_port()]
     refused(tidemark(command, *words, DATABASE_URL=empty), "schema is empty", "run `tidemark migrate`")

@@ -14,10 +14,10 @@ import pytest
 from tests.support import verify
 from tests.support.installation import Installation
 from tests.support.load import Load
-from tests.support.postgres import WAITING, OwnPostgres, holding
+from tests.support.postgres import WAITING, SeparatePostgres, holding
 from tests.support.wait import PAUSE
 
-Strike = Callable[[Installation, OwnPostgres], None]
+Strike = Callable[[Installation, SeparatePostgres], None]
 MODELS = ("digits:1", "digits:2")
 QUICK_ROUNDS = 3
 MAX_PAUSE = 2.5  # seconds between two strikes
@@ -26,12 +26,12 @@ LOCKED = 3.0  # seconds that the spool is locked; its server waits for five
 SLOW_ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 
-def kill_server(installation: Installation, _: OwnPostgres) -> None:
+def kill_server(installation: Installation, _: SeparatePostgres) -> None:
     installation.kill("serve")
     installation.start("serve")
 
 
-def kill_monitor(installation: Installation, _: OwnPostgres) -> None:
+def kill_monitor(installation: Installation, _: SeparatePostgres) -> None:
     installation.kill("monitor")
     installation.start("monitor")
 
@@ -49,15 +49,15 @@ def halt(installation: Installation, name: str) -> None:
             process.resume()
 
 
-def halt_server(installation: Installation, _: OwnPostgres) -> None:
+def halt_server(installation: Installation, _: SeparatePostgres) -> None:
     halt(installation, "serve")
 
 
-def halt_monitor(installation: Installation, _: OwnPostgres) -> None:
+def halt_monitor(installation: Installation, _: SeparatePostgres) -> None:
     halt(installation, "monitor")
 
 
-def halt_backend(_: Installation, postgres: OwnPostgres) -> None:
+def halt_backend(_: Installation, postgres: SeparatePostgres) -> None:
     """SIGSTOP of a session's process for some time."""
     postgres.await_up()
     pids = postgres.run(
@@ -69,12 +69,12 @@ def halt_backend(_: Installation, postgres: OwnPostgres) -> None:
         os.kill(pids[0][0], signal.SIGCONT)
 
 
-def kill_postmaster(_: Installation, postgres: OwnPostgres) -> None:
+def kill_postmaster(_: Installation, postgres: SeparatePostgres) -> None:
     postgres.signal(signal.SIGKILL)
     postgres.start()
 
 
-def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
+def kill_backend(_: Installation, postgres: SeparatePostgres) -> None:
     """SIGKILL a session's process: the postmaster ends all others and recovers."""
     postgres.await_up()
     pids = postgres.run(
@@ -84,7 +84,7 @@ def kill_backend(_: Installation, postgres: OwnPostgres) -> None:
         os.kill(pids[0][0], signal.SIGKILL)
 
 
-def kill_server_between_commit_and_discard(installation: Installation, postgres: OwnPostgres) -> None:
+def kill_server_between_commit_and_discard(installation: Installation, postgres: SeparatePostgres) -> None:
     """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
     postgres.await_up()
     installation.until(lambda: is_killed_after_commit(installation), "a commit of rows that the spool still holds")
@@ -112,7 +112,7 @@ def is_killed_after_commit(installation: Installation) -> bool:
     return True
 
 
-def kill_server_in_copy(installation: Installation, postgres: OwnPostgres) -> None:
+def kill_server_in_copy(installation: Installation, postgres: SeparatePostgres) -> None:
     """Keep the forwarder waiting inside its transaction, and kill the server there."""
     postgres.await_up()
     with holding(installation.engine, "LOCK TABLE predictions IN SHARE ROW EXCLUSIVE MODE"):
@@ -121,7 +121,7 @@ def kill_server_in_copy(installation: Installation, postgres: OwnPostgres) -> No
     installation.start("serve")
 
 
-def kill_monitor_in_transaction(installation: Installation, postgres: OwnPostgres) -> None:
+def kill_monitor_in_transaction(installation: Installation, postgres: SeparatePostgres) -> None:
     """Keep a monitor waiting after it has computed a window, before it commits, and kill it there."""
     postgres.await_up()
     with holding(installation.engine, "LOCK TABLE windows IN SHARE ROW EXCLUSIVE MODE"):
@@ -158,7 +158,7 @@ def settled(installation: Installation, load: Load) -> None:
 
 
 def test_five_kills_in_mid_flow_lose_nothing_and_count_nothing_twice(
-    install: Callable[..., Installation], postgres: OwnPostgres
+    install: Callable[..., Installation], postgres: SeparatePostgres
 ) -> None:
     installation = install()
     installation.start("serve")
@@ -176,7 +176,7 @@ def test_five_kills_in_mid_flow_lose_nothing_and_count_nothing_twice(
 
 @pytest.mark.parametrize("rounds", [QUICK_ROUNDS, pytest.param(SLOW_ROUNDS, marks=pytest.mark.slow)])
 def test_kills_and_halts_at_random_moments(
-    install: Callable[..., Installation], postgres: OwnPostgres, rounds: int
+    install: Callable[..., Installation], postgres: SeparatePostgres, rounds: int
 ) -> None:
     installation, dice = install(), random.Random(rounds)
     strikes = list(RANDOM)  # the first ones in turn, so that few rounds have each kind

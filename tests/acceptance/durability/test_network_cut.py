@@ -17,7 +17,7 @@ from tests.support.assets import Assets
 from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.network import Network
-from tests.support.postgres import OwnPostgres
+from tests.support.postgres import SeparatePostgres
 from tests.support.shipped_queries import PROMETHEUS
 
 SERVERS, MONITORS = ("serve-a", "serve-b"), ("monitor-a", "monitor-b")
@@ -40,15 +40,15 @@ def network() -> Iterator[Network]:
 
 
 @pytest.fixture(scope="module")
-def distant_postgres(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
-    server = OwnPostgres(tmp_path_factory.mktemp("distant") / "data", network.database_address)
+def distant_postgres(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeparatePostgres]:
+    server = SeparatePostgres(tmp_path_factory.mktemp("distant") / "data", network.database_address)
     yield server
     server.close()
 
 
 @pytest.fixture
 def installation(
-    network: Network, distant_postgres: OwnPostgres, assets: Assets, tmp_path: Path
+    network: Network, distant_postgres: SeparatePostgres, assets: Assets, tmp_path: Path
 ) -> Iterator[Installation]:
     created = Installation(tmp_path, distant_postgres.database("cut"), assets, network.address)
     yield created
@@ -57,7 +57,7 @@ def installation(
 
 @pytest.mark.slow
 def test_a_network_cut_loses_nothing_and_is_reported(
-    installation: Installation, distant_postgres: OwnPostgres, network: Network
+    installation: Installation, distant_postgres: SeparatePostgres, network: Network
 ) -> None:
     for name in MACHINES:
         folder = installation.folder / name[-1]
@@ -88,7 +88,7 @@ def test_a_network_cut_loses_nothing_and_is_reported(
 
 
 def cut_one_of_each(
-    installation: Installation, postgres: OwnPostgres, network: Network, load: Load, letter: str
+    installation: Installation, postgres: SeparatePostgres, network: Network, load: Load, letter: str
 ) -> None:
     """The server that is cut says so and answers; the other monitor takes over; Postgres ends the dead sessions."""
     server, monitor = f"serve-{letter}", f"monitor-{letter}"
@@ -113,7 +113,7 @@ def cut_one_of_each(
 
 
 def cut_all(installation: Installation, network: Network, load: Load) -> None:
-    """Nobody reaches Postgres: all is kept, and said, until the network is back."""
+    """Nobody reaches Postgres: all predictions stay in the spool, and the log reports it, until the network is back."""
     with network.cut(*MACHINES), installation.client("serve-a") as client:
         installation.until(lambda: is_silent(client), "the server to say that the database does not answer")
         load.more(200)

@@ -13,7 +13,7 @@ import pytest
 from tests.support import verify
 from tests.support.installation import Installation
 from tests.support.load import Load
-from tests.support.postgres import OwnPostgres
+from tests.support.postgres import SeparatePostgres
 from tidemark.store.engine import conninfo
 
 OTHERS = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name NOT IN ('hog', 'admin')"
@@ -28,7 +28,7 @@ READ_ONLY = "read-only: predictions wait in the spool"
 
 
 @contextmanager
-def stopped(postgres: OwnPostgres) -> Iterator[None]:
+def stopped(postgres: SeparatePostgres) -> Iterator[None]:
     postgres.signal(signal.SIGINT)
     try:
         yield
@@ -37,7 +37,7 @@ def stopped(postgres: OwnPostgres) -> Iterator[None]:
 
 
 @contextmanager
-def read_only(postgres: OwnPostgres) -> Iterator[None]:
+def read_only(postgres: SeparatePostgres) -> Iterator[None]:
     postgres.set("default_transaction_read_only", "on")
     try:
         yield
@@ -46,7 +46,7 @@ def read_only(postgres: OwnPostgres) -> Iterator[None]:
 
 
 @contextmanager
-def out_of_connections(postgres: OwnPostgres) -> Iterator[None]:
+def out_of_connections(postgres: SeparatePostgres) -> Iterator[None]:
     """End everybody's sessions and take all the places there are."""
     url = conninfo(postgres.url)
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def out_of_connections(postgres: OwnPostgres) -> Iterator[None]:
 
 
 @contextmanager
-def hanging(postgres: OwnPostgres) -> Iterator[None]:
+def hanging(postgres: SeparatePostgres) -> Iterator[None]:
     """Stop all of its processes where they are: connections stay, nothing answers."""
     postmaster = psutil.Process(postgres.pid)
     processes = [postmaster, *postmaster.children()]
@@ -77,7 +77,7 @@ def hanging(postgres: OwnPostgres) -> Iterator[None]:
             process.resume()
 
 
-def terminate(postgres: OwnPostgres) -> None:
+def terminate(postgres: SeparatePostgres) -> None:
     """Leave every pool with sessions that are gone, as a failover does."""
     postgres.run(f"SELECT pg_terminate_backend(pid) {OTHERS} AND pid <> pg_backend_pid()")
 
@@ -147,7 +147,7 @@ def under_load(install: Callable[..., Installation]) -> Iterator[tuple[Installat
 
 @pytest.mark.parametrize("seconds", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
 def test_predictions_continue_while_postgres_is_unavailable(
-    install: Callable[..., Installation], postgres: OwnPostgres, seconds: float
+    install: Callable[..., Installation], postgres: SeparatePostgres, seconds: float
 ) -> None:
     with under_load(install) as (installation, load, client):
         for outage, database in ((stopped, UNAVAILABLE), (read_only, READ_ONLY), (out_of_connections, UNAVAILABLE)):
@@ -166,7 +166,9 @@ def test_predictions_continue_while_postgres_is_unavailable(
     assert installation.processes["monitor"].poll() is None
 
 
-def test_predictions_continue_while_postgres_hangs(install: Callable[..., Installation], postgres: OwnPostgres) -> None:
+def test_predictions_continue_while_postgres_hangs(
+    install: Callable[..., Installation], postgres: SeparatePostgres
+) -> None:
     with under_load(install) as (installation, load, client):
         with hanging(postgres):
             load.more(50)

@@ -54,7 +54,7 @@ def test_replicas_share_the_work_and_each_prediction_counts_once(install: Callab
         with holding(installation.engine, "SELECT pg_current_xact_id()"):
             position = installation.stream("digits:1").seen
             load.more(100)
-            further = "the monitor to watch beside a transaction that somebody forgot"
+            further = "the monitor to watch in spite of a transaction that somebody forgot"
             installation.until(lambda: installation.stream("digits:1").seen > position + 30, further)
         kill_a_worker(installation, load)
         hang_a_monitor(installation, load)

@@ -1,4 +1,4 @@
-"""The image as far as it can be told without an engine: what the Dockerfile says, and its steps run as a script."""
+"""The image as far as it can be checked without an engine: the Dockerfile's text, and its steps run as a script."""
 
 import os
 import shutil

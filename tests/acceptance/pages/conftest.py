@@ -1,4 +1,4 @@
-"""A live service with data, and a browser that looks at it."""
+"""A live service with data, and a browser that shows its pages."""
 
 import shutil
 import socket
@@ -28,7 +28,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 @pytest.fixture(scope="package")
 def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """The whole server on the demo's model, beside a seeded stream that drifts."""
+    """The whole server on the demo's model, next to a seeded stream that drifts."""
     folder = tmp_path_factory.mktemp("service")
     admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

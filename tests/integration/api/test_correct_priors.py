@@ -1,4 +1,4 @@
-"""Answers corrected for other class proportions, with what the model said beside them."""
+"""Answers corrected for other class proportions, next to the model's own probabilities."""
 
 import json
 from collections.abc import Callable

@@ -39,8 +39,8 @@ def test_a_model_that_fails_is_a_problem_with_its_reason(client: TestClient, mon
     assert 'predict_requests_total{model="pets",status="503",version="3"} 1.0' in client.get("/metrics").text
 
 
-class HeldModel:
-    """Holds the runs of models from the moment at which it is told to."""
+class PausableModel:
+    """Pauses the runs of models between `hold` and the release."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.free, run = threading.Event(), threading.Event(), Model.run
@@ -59,10 +59,10 @@ class HeldModel:
 
 
 @pytest.fixture
-def held_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldModel]:
-    held_model = HeldModel(monkeypatch)
-    yield held_model
-    held_model.free.set()
+def pausable_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[PausableModel]:
+    pausable_model = PausableModel(monkeypatch)
+    yield pausable_model
+    pausable_model.free.set()
 
 
 def ask(client: TestClient) -> Response:
@@ -81,34 +81,36 @@ def assert_refused(client: TestClient, answer: Response, detail: str) -> None:
     assert sum(counts) == 1
 
 
-def test_a_queue_without_a_place_is_a_503_that_says_when_to_come_again(serve: Serve, held_model: HeldModel) -> None:
+def test_a_queue_without_a_place_is_a_503_that_says_when_to_come_again(
+    serve: Serve, pausable_model: PausableModel
+) -> None:
     client = serve(max_batch=1, batch_wait_ms=0.01, queue_limit=1)  # which has a thread run the model
-    held_model.hold()
+    pausable_model.hold()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(ask, client)
-        assert held_model.begun.wait(PATIENCE)
+        assert pausable_model.begun.wait(PATIENCE)
         refused = ask(client)
-        held_model.free.set()
+        pausable_model.free.set()
         assert first.result().status_code == 200
     assert_refused(client, refused, "1 of 1 places are in use, 1 are needed")
 
 
 def test_a_request_that_waited_too_long_is_a_503_that_says_when_to_come_again(
-    serve: Serve, held_model: HeldModel, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, pausable_model: PausableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hours = [0.0]
     clock = SimpleNamespace(monotonic=lambda: 3600 * hours[0], perf_counter=time.perf_counter)
     monkeypatch.setattr("tidemark.inference.batcher.time", clock)
     client = serve(max_batch=1, batch_wait_ms=0.01, request_timeout=60)
     waiting = state_of(client).models.answering[0].predictor._batcher._waiting
-    held_model.hold()
+    pausable_model.hold()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(ask, client)
-        assert held_model.begun.wait(PATIENCE)
+        assert pausable_model.begun.wait(PATIENCE)
         second = pool.submit(ask, client)
         until(lambda: waiting, "the second request in the queue")
         hours[0] = 1
-        held_model.free.set()
+        pausable_model.free.set()
         assert first.result().status_code == 200
         assert_refused(client, second.result(), "waited for 60 s and was not run")
 

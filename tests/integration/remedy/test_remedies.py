@@ -1,4 +1,4 @@
-"""`tidemark remedy` from rows in Postgres to a folder: planted shifts of real scans, and their cures."""
+"""`tidemark remedy` from rows in Postgres to a folder: planted shifts of real scans, and their remedies."""
 
 import ast
 import csv

@@ -96,7 +96,7 @@ def test_every_state_of_the_watch_is_in_the_status(prepared: PreparedReference) 
     assert stream.state.status.further_shifts is None
 
 
-def test_a_baseline_that_cannot_be_prepared_is_told_and_prepared_again_from_newer_predictions(
+def test_a_baseline_that_cannot_be_prepared_is_reported_and_prepared_again_from_newer_predictions(
     prepared: PreparedReference,
 ) -> None:
     stream = drifted(prepared)

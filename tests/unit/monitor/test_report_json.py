@@ -57,10 +57,10 @@ def test_every_key_that_labels_add_is_declared() -> None:
 
 def test_changes_take_the_place_of_the_values_of_the_window() -> None:
     report = StoredReport(WindowReport("tested", 300, kind="label", summary="as tested"), 7, (), {}, ())
-    changed = report.with_changes({"summary": "as told"}).with_changes({"kind": "covariate"})
+    changed = report.with_changes({"summary": "as reported"}).with_changes({"kind": "covariate"})
     assert (changed.summary, changed.to_json()["summary"], changed.to_json()["kind"]) == (
-        "as told",
-        "as told",
+        "as reported",
+        "as reported",
         "covariate",
     )
     assert (report.summary, report.to_json()["kind"]) == ("as tested", "label")

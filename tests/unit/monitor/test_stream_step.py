@@ -1,4 +1,4 @@
-"""One step of a stream without a database: what is detected, requested, told and resolved."""
+"""One step of a stream without a database: what is detected, requested, alerted and resolved."""
 
 import datetime as dt
 from dataclasses import replace
