@@ -19,6 +19,7 @@ from ..store.tag_codes import encode_tags
 from .alert_draft import CHANGED
 from .lifecycle import Alerts
 
+MIX_IS_ALL = "the mix was requested, but other images than the reference's are normal here: images and mix are accepted"
 MIN_ROWS = 500  # predictions since the change: fewer leave the baseline's own error too large to watch against
 MAX_ROWS = 20_000  # predictions that a baseline keeps; of a longer span, runs of 200 spread over all of it
 MAX_BYTES = 50_000_000  # bytes of a baseline's stored embeddings and probabilities, so that a wide model has fewer rows
@@ -69,6 +70,7 @@ def accept(
     streams.lock_model(connection, stream.model_id)
     if what == "mix" and has_accepted_images(connection, stream):
         what = "all"  # a mix alone is one of the reference's images: it would take the accepted images back
+        note = f"{note}; {MIX_IS_ALL}" if note else MIX_IS_ALL
     arrays: dict[str, NDArray[Any]] = {
         "ids": batch.ids,
         "embeddings": batch.embeddings.astype(HALF),

@@ -60,8 +60,10 @@ SILENCES = TypeAdapter(list[Silence])
 
 async def hold(
     url: str, alert_id: UUID, labels: Mapping[str, str], reason: str, at: dt.datetime, network: WebhookNetwork
-) -> None:
+) -> str | None:
     """Silence the alert with some labels for LENGTH from `at` on, or renew its silence.
+
+    Return why that failed, or None.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ async def hold(
     """
     base = _base(url)
     if base is None:
-        return
+        return None
     matchers = [Matcher(name=name, value=value) for name, value in sorted(labels.items())]
     try:
         async with asyncio.timeout(TIMEOUT), httpx.AsyncClient(**network.options(TIMEOUT)) as client:
@@ -91,19 +93,23 @@ async def hold(
             (await client.post(base + SILENCES_PATH, json=body)).raise_for_status()
     except (*HTTP_ERRORS, ValidationError) as error:
         logger.warning("alert %s: Alertmanager did not silence it: %s", alert_id, reason_of(error))
+        return f"Alertmanager did not silence it: {reason_of(error)}"
+    return None
 
 
-async def end(url: str, alert_id: UUID, network: WebhookNetwork) -> None:
-    """End the silences of an incident."""
+async def end(url: str, alert_id: UUID, network: WebhookNetwork) -> str | None:
+    """End the silences of an incident; return why that failed, or None."""
     base = _base(url)
     if base is None:
-        return
+        return None
     try:
         async with asyncio.timeout(TIMEOUT), httpx.AsyncClient(**network.options(TIMEOUT)) as client:
             for item in await _present(client, base, alert_id):
                 (await client.delete(f"{base}{SILENCE_PATH}/{item.id}")).raise_for_status()
     except (*HTTP_ERRORS, ValidationError) as error:
         logger.warning("alert %s: Alertmanager did not end its silence: %s", alert_id, reason_of(error))
+        return f"Alertmanager did not end its silence: {reason_of(error)}"
+    return None
 
 
 async def _present(client: httpx.AsyncClient, base: str, alert_id: UUID) -> list[Silence]:

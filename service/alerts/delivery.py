@@ -94,12 +94,13 @@ async def attempt(
     row = await run_query(engine, lambda connection: _next_delivery(connection, delivery_id))
     if row is None:
         return
+    silence_error = None
     if row.format == REMINDED and row.event == RESOLVED and row.alert_id is not None:
-        await alertmanager_silences.end(row.url, row.alert_id, network)  # so that Alertmanager tells the end
+        silence_error = await alertmanager_silences.end(row.url, row.alert_id, network)  # so that it tells the end
     status, error, retry_after = await post(row, signer, network)
     now = dt.datetime.now(dt.UTC)
     is_given_up = error is not None and now >= row.give_up_at
-    values = DeliveryValues(attempts=row.attempts + 1, last_status=status, last_error=error)
+    values = DeliveryValues(attempts=row.attempts + 1, last_status=status, last_error=error or silence_error)
     if error is None:
         values["outcome"] = "delivered"
         values["delivered_at"] = now

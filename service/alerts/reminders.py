@@ -71,20 +71,25 @@ async def remind(
     alert, rows = await run_query(engine, query)
     if alert is not None:
         addressed_rows = [row for row in rows if lock in (None, delivery_lock(alert_id, row.url))]
-        await asyncio.gather(*(_remind_of(alert, row, network) for row in addressed_rows))
+        await asyncio.gather(*(_remind_of(engine, alert, row, network) for row in addressed_rows))
 
 
-async def _remind_of(alert: AlertRow, row: DeliveryRow, network: WebhookNetwork) -> None:
+async def _remind_of(engine: Engine, alert: AlertRow, row: DeliveryRow, network: WebhookNetwork) -> None:
+    """Remind one Alertmanager; what failed is stored with the delivery until the next attempt succeeds."""
     now = dt.datetime.now(dt.UTC)
     handling = _last_handling(alert, now)
+    failure = None
     if handling is None:
-        await alertmanager_silences.end(row.url, alert.id, network)
+        failure = await alertmanager_silences.end(row.url, alert.id, network)
     elif handling.at >= row.created_at or now - row.created_at >= NEWS:
         labels = orjson.loads(row.body)[-1]["labels"]
-        await alertmanager_silences.hold(row.url, alert.id, labels, handling.reason, now, network)
+        failure = await alertmanager_silences.hold(row.url, alert.id, labels, handling.reason, now, network)
     _, error, _ = await post(row, None, network)
     if error is not None:
         logger.warning("alert %s: Alertmanager was not reminded: %s", row.alert_id, error)
+        failure = f"Alertmanager was not reminded: {error}"
+    if failure != row.last_error:
+        await run_query(engine, lambda connection: deliveries.change(connection, row.id, last_error=failure))
 
 
 def _last_handling(alert: AlertRow, now: dt.datetime) -> Handled | None:

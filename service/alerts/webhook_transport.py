@@ -63,7 +63,10 @@ async def post(
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error of a connection without the receiver's address, which may hold a secret."""
+    """Return an error of a connection, or the status of an answer, without the receiver's address: it may hold a
+    secret."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
     name = type(error).__name__
     return f"{name}: {error}"[:500] if isinstance(error, TEXT_IS_SAFE) else name
 

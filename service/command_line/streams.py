@@ -57,9 +57,8 @@ def accept(
         return
     end = None if until is None else utc(until)
     facts = accept_span(stream, None if since is None else utc(since), end, what, note)
-    print_facts(
-        facts, as_json, "{stream}: {rows} predictions since {since} are the baseline ({what}); {resolved} alerts ended"
-    )
+    text = "{stream}: {rows} predictions since {since} are the baseline ({what}); {resolved} alerts ended"
+    print_facts(facts, as_json, text + (". Note: {note}" if facts["note"] else ""))
 
 
 @streams.command("list")

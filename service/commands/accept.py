@@ -28,6 +28,7 @@ class AcceptedSpan(TypedDict):
     since: str
     until: str
     resolved: int  # alerts that ended
+    note: str  # the stored reason; it also says why "all" was accepted where "mix" was requested
 
 
 class UndoneAcceptance(TypedDict):
@@ -75,6 +76,7 @@ def accept_span(
         "since": baseline.since.isoformat(timespec="seconds"),
         "until": baseline.until.isoformat(timespec="seconds"),
         "resolved": firing,
+        "note": baseline.note,
     }
 
 

@@ -204,6 +204,9 @@ def _deliveries(connection: Connection) -> Check:
     if failures := deliveries.recent_failures(connection, RECENT_FAILURES):
         advice = "see `GET /alerts` for the reasons, and send them again with POST /alerts/{id}/deliver"
         return Check("deliveries", False, f"{failures} events were given up", advice)
+    if alerts := deliveries.failing_reminders(connection):
+        advice = "see the pages of the alerts that fire for the reasons: what is muted or acknowledged is notified on"
+        return Check("deliveries", False, f"{alerts} alerts that Alertmanager could not be told of", advice)
     return Check("deliveries", True, f"{counts['delivered']} events delivered, {counts['pending']} waiting")
 
 

@@ -141,6 +141,19 @@ def recent_failures(connection: Connection, age: dt.timedelta) -> int:
     return int(connection.execute(query.where(or_(d.give_up_at > func.now() - age, a.state == "firing"))).scalar_one())
 
 
+def failing_reminders(connection: Connection) -> int:
+    """Return the number of alerts that fire and that an Alertmanager was not reminded of, or did not silence, at the
+    last attempt."""
+    d, a = deliveries.c, alerts.c
+    query = (
+        select(func.count(d.alert_id.distinct()))
+        .select_from(deliveries)
+        .join(alerts, a.id == d.alert_id)
+        .where(a.state == "firing", d.outcome == "delivered", d.last_error.is_not(None))
+    )
+    return int(connection.execute(query).scalar_one())
+
+
 def forget_tests(connection: Connection) -> None:
     """Drop the deliveries of test events beyond the newest MAX_TESTS."""
     d = deliveries.c

@@ -186,6 +186,21 @@ def test_events_that_were_given_up_are_a_fault_while_it_matters(patient: Patient
     assert patient.faults == {}
 
 
+def test_alerts_that_alertmanager_cannot_be_told_of_are_a_fault_while_they_fire(patient: Patient) -> None:
+    patient.execute(
+        """
+        INSERT INTO alerts (id, stream_id, kind, state, since, fired_at, position, p_value, summary, report)
+        SELECT gen_random_uuid(), id, 'label', 'firing', now(), now(), 1, 0.1, '', '{}' FROM streams;
+        INSERT INTO deliveries (id, alert_id, event, url, format, body, outcome, give_up_at, last_error)
+        SELECT gen_random_uuid(), id, 'drift.firing', 'http://x', 'alertmanager', '', 'delivered', now(), 'refused'
+        FROM alerts
+        """
+    )
+    assert "1 alerts that Alertmanager could not be told of" in patient.faults["deliveries"]
+    patient.execute("UPDATE alerts SET state = 'resolved'")
+    assert patient.faults == {}
+
+
 def test_clocks_that_differ_are_named(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "MAX_CLOCK_DIFFERENCE", -1.0)
     assert "NTP" in patient.faults["clock"]

@@ -152,6 +152,19 @@ def test_a_span_is_accepted_and_that_is_undone(world: World) -> None:
         run("accept", "--stream", "m:1", "--undo")
 
 
+def test_a_mix_that_would_take_accepted_images_back_is_accepted_with_them_and_says_so(world: World) -> None:
+    since = START.isoformat(timespec="seconds")
+    run("accept", "--stream", "m:1", "--since", since, "--note", "new camera")
+    facts = run("accept", "--stream", "m:1", "--since", since, "--what", "mix", "--note", "new season")
+    assert facts["what"] == "all"
+    assert facts["note"].startswith("new season; the mix was requested, but")
+    run("accept", "--stream", "m:1", "--undo")
+    run("accept", "--stream", "m:1", "--undo")
+    text = CliRunner().invoke(app, ["accept", "--stream", "m:1", "--since", since, "--what", "mix"]).stdout
+    assert "are the baseline (mix)" in text
+    assert "Note" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -85,6 +85,7 @@ def test_a_change_that_is_accepted_after_some_hours_still_follows_the_declared_c
     calendar.send(0.3, move=0.5)
     assert calendar.fired() == 1
     accepted = accept_span("m:1", changed_at, calendar.now, "mix", "a new camera")
+    assert accepted["note"].startswith("a new camera; the mix was requested, but")
     assert accepted["what"] == "all"  # The level of the traffic at each hour was accepted with the calm traffic.
     calendar.send(1.2, move=0.5)
     assert calendar.fired() == 1

@@ -107,6 +107,10 @@ class DriftCollector(Collector):
             name: CounterMetricFamily(f"tidemark_{name}", text, labels=[*LABELS, *more])
             for name, (text, more) in COUNTERS.items()
         }
+        failing_reminders = GaugeMetricFamily(
+            "tidemark_alert_reminders_failing",
+            "Alerts that fire and that Alertmanager was not reminded of, or did not silence, at the last attempt",
+        )
         outcomes = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
@@ -127,6 +131,7 @@ class DriftCollector(Collector):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)
                 for outcome, count in deliveries.outcomes(connection).items():
                     outcomes.add_metric([outcome], count)
+                failing_reminders.add_metric([], deliveries.failing_reminders(connection))
         except DATABASE_ERRORS as error:
             logging.getLogger(__name__).warning("drift metrics are missing, the database failed: %s", reason(error))
             yield from self.unavailable()
@@ -135,6 +140,7 @@ class DriftCollector(Collector):
         yield from (family for family in gauges.values() if family.samples)
         yield from counters.values()
         yield outcomes
+        yield failing_reminders
 
 
 def _availability(value: int) -> Metric:
