@@ -46,6 +46,7 @@ def serve(options: ServeOptions) -> None:
             "tidemark.server.worker:worker",
             factory=True,
             http=BoundedHttpProtocol,
+            ws="none",  # no endpoint has any; old and new releases of uvicorn and websockets do not go together
             workers=options.workers,
             access_log=False,
             log_config=None,

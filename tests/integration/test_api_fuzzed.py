@@ -99,7 +99,7 @@ def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
 def live(app: FastAPI) -> Iterator[str]:
     """Run a server on a port of its own; yield its URL."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, ws="none", log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -43,7 +43,7 @@ def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         settings = Settings(data_dir=folder / "data", public_url=address)
         app = create_app(settings, [bundles.load(folder / "bundle")], url)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, ws="none", log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         until(lambda: server.started or not thread.is_alive(), "the server")

@@ -52,7 +52,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx")
 def upstream(bundle: Bundle, settings: Settings, url: str) -> Iterator[int]:
     """The port of a server."""
     app = create_app(settings, (bundle,), url, None, ())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=BoundedHttpProtocol, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=BoundedHttpProtocol, ws="none", log_config=None))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     until(lambda: server.started, "the server")

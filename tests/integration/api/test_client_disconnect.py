@@ -48,7 +48,7 @@ def decoder(monkeypatch: pytest.MonkeyPatch) -> SlowDecoder:
 @pytest.fixture
 def address(decoder: SlowDecoder, bundle: Bundle, settings: Settings, url: str) -> Iterator[tuple[str, int]]:
     app = create_app(settings, (bundle,), url, None, ())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=BoundedHttpProtocol, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=BoundedHttpProtocol, ws="none", log_config=None))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     until(lambda: server.started, "the server")

@@ -25,7 +25,13 @@ SECONDS = 0.3
 def address(serve: Serve) -> Iterator[tuple[str, int]]:
     """A server whose bounds on time are those of a real one; a test shortens the one that it is about."""
     config = uvicorn.Config(
-        serve().app, port=0, http=BoundedHttpProtocol, lifespan="off", log_config=None, timeout_keep_alive=300
+        serve().app,
+        port=0,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=300,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
