@@ -3,17 +3,16 @@
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from ...errors import ConfigurationError, TidemarkError
-from ...model_key import ModelKey
 from ...settings import Settings
-from ...store import alerts, segments, streams
+from ...store import alerts, streams
 from ...store.open_database import open_database_with_url
-from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from .comparison import HAPPENED, Comparison, changes_to_measure, outcome, stored_incidents
 from .dask_cluster import run_tasks
+from .initial_rate import initial_rate
 from .merging import merged
 from .span_replay import SpanTask, divided
 from .variants import Variant, variants
@@ -73,7 +72,7 @@ def _compare(
     with engine.connect() as connection:
         row, reference_id = streams.with_reference(connection, name)
         positions = divided(connection, row.model_id, *span, parts)
-        rate = _rate_at(connection, row, *span)
+        rate = initial_rate(connection, row, *span)
         stored = stored_incidents(alerts.fired_between(connection, row.model_id, *span), row)
     if not positions:
         raise TidemarkError(f"no predictions of {name} from {span[0].isoformat()} to {span[1].isoformat()}")
@@ -94,18 +93,6 @@ def _compare(
         incidents = [incident for incident in whole.incidents if _is_of(incident.slice, row)]
         outcomes.append(outcome(variant.name, incidents, changes, whole.positions_at, whole))
     return Comparison(name, span, changes, tuple(outcomes), len(positions))
-
-
-def _rate_at(connection: Connection, row: StreamRow, since: dt.datetime, until: dt.datetime) -> float | None:
-    """Return the predictions a second of a model when a backtest begins: in the week before, else in the first week of
-    its span, else as the monitor has measured them up to now; None where nobody knows it."""
-    for begin, end in ((since - RATE_SPAN, since), (since, min(until, since + RATE_SPAN))):
-        rate = segments.rate_between(connection, row.model_id, begin, end)
-        if rate is not None:
-            return rate
-    whole = streams.require(connection, str(ModelKey(row.model_name, row.model_version)))
-    budget = StreamStatus.from_json(whole.status).budget
-    return None if budget is None or budget.is_assumed else budget.rate
 
 
 def _is_of(slice_name: str, stream: StreamRow) -> bool:
