@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.support.images import images
 from tests.support.processes import answers, client_of, free_port
 from tests.support.wait import until
 from tidemark.api.cloud_events.event import REQUEST_TYPES, RESPONSE_TYPES
@@ -78,6 +79,8 @@ def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
             if parameter["name"] in SCHEMAS_BY_NAME:
                 parameter["schema"] = SCHEMAS_BY_NAME[parameter["name"]]
                 parameter["required"] = True
+    pictures = {"type": "object", "required": ["images"], "properties": {"images": {"const": images(1)["images"]}}}
+    paths["/predict"]["post"]["requestBody"]["content"] = {"application/json": {"schema": pictures}}
     feedback = paths["/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     properties = feedback["properties"]["items"]["items"]["properties"]
     properties["label"], properties["id"] = {"const": "ant"}, {"type": "string", "format": "uuid"}
