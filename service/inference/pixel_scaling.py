@@ -30,7 +30,8 @@ def scales_pixels(graph: OnnxGraph, image: str) -> bool:
 
     Parameters
     ----------
-    image : the input that takes images.
+    image : str
+        The input that takes images.
     """
     lines = {image: _Line()}
     last = lines[image]

@@ -27,8 +27,7 @@ class Patient:
     """An installation with a model, a reference, a monitor that has just sent a heartbeat, and a receiver."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
-        self.engine = engine
-        self.folder = folder
+        self.engine, self.folder = engine, folder
         with engine.begin() as connection:
             self.model_id = models.register(connection, "m", "1", "a" * 64, ["x", "y"])
             arrays = {"embeddings": np.zeros((2, 2)), "probabilities": np.full((2, 2), 0.5)}
