@@ -2,13 +2,12 @@
 
 from pathlib import Path
 from typing import TypedDict
-from uuid import UUID
 
 import orjson
 
 from ..errors import TidemarkError
 from ..serving import label_desk, label_files
-from ..serving.feedback import label_rows
+from ..serving.feedback import items_by_id, label_rows
 from ..serving.shadow import shadow_id
 from ..settings import Settings
 from ..store import feedback, models, streams
@@ -124,10 +123,14 @@ def import_labels(path: Path) -> dict[str, int]:
     try:
         data = path.read_bytes()
         is_json = path.suffix == ".json"
-        items = label_files.from_label_studio(orjson.loads(data)) if is_json else label_files.from_csv(data.decode())
-        labels = {UUID(item.id): item.label for item in items}
-    except (OSError, ValueError) as error:
+        items = label_files.from_label_studio(orjson.loads(data)) if is_json else label_files.from_csv(data)
+    except OSError as error:
+        raise TidemarkError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise TidemarkError(f"{path}: {error}") from None
+    labels, invalid = items_by_id(items)
+    if invalid and not labels:
+        raise TidemarkError(f"{path}: no label was stored: {invalid[0].id[:40]!r}: {invalid[0].reason}")
     with open_database(Settings.load()) as engine, engine.begin() as connection:
         rows = label_rows(connection, labels)
         accepted = len(rows)
@@ -137,4 +140,4 @@ def import_labels(path: Path) -> dict[str, int]:
             raise TidemarkError(f"{path}: no label was stored: no logged prediction has these ids, or no such labels")
         if rows:
             feedback.save(connection, rows)
-    return {"accepted": accepted, "refused": len(labels) - accepted}
+    return {"accepted": accepted, "refused": len(labels) - accepted + len(invalid)}

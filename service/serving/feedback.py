@@ -68,7 +68,7 @@ class FeedbackLog:
 
         Of two items for one prediction the later one counts.
         """
-        labels, rejected = _by_id(items)
+        labels, rejected = items_by_id(items)
         with self._engine.begin() as connection:
             predictions = feedback.find(connection, list(labels))
             predictions |= self._spooled([key for key in labels if key not in predictions])
@@ -149,7 +149,8 @@ def _canonical(label: str) -> str:
     return unicodedata.normalize("NFC", label).strip()
 
 
-def _by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, str], list[RejectedItem]]:
+def items_by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, str], list[RejectedItem]]:
+    """Return the labels by the ids of their predictions, the last one of several, and the items without such an id."""
     labels, rejected = {}, []
     for item in items:
         try:

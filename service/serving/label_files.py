@@ -74,19 +74,21 @@ def labelling_interface(classes: Sequence[str]) -> str:
     )
 
 
-def from_csv(text: str) -> list[FeedbackItem]:
+def from_csv(data: bytes) -> list[FeedbackItem]:
     """Return the labels of a CSV file with the columns `id` and `label`; rows with an empty label are left out.
 
     Raises
     ------
     ValueError
-        A column is missing, or the text is not CSV.
+        A column is missing, or the content is not CSV in UTF-8.
     """
     try:
-        reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
         if not {"id", "label"} <= set(reader.fieldnames or ()):
             raise ValueError("expected a first line with the columns id and label")
         rows = [(row["id"] or "", row["label"] or "") for row in reader]
+    except UnicodeDecodeError:
+        raise ValueError("the CSV is not text in UTF-8") from None
     except csv.Error as error:
         raise ValueError(f"the CSV cannot be read: {error}") from None
     return [FeedbackItem(key.strip(), label[:MAX_LABEL_LENGTH]) for key, label in rows if label.strip()]

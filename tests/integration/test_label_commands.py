@@ -79,11 +79,20 @@ def test_labels_count_for_a_model_in_shadow_too(desk: Desk, tmp_path: Path) -> N
         assert feedback.labels_of(connection, [shadow]) == {shadow: 1}
 
 
+def test_a_row_without_the_id_of_a_prediction_is_refused_and_the_others_are_stored(desk: Desk, tmp_path: Path) -> None:
+    desk.log(1)
+    (key,) = desk.predicted
+    path = tmp_path / "labels.csv"
+    path.write_text(f"id,label\nrow 7,bee\n{key},bee\n")
+    assert facts("import", path) == {"accepted": 1, "refused": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.csv", "key\n1\n", "columns id and label"),
-        ("a.csv", "id,label\nx,cat\n", "UUID"),
+        ("a.csv", "id,label\nx,cat\n", "'x': the id is not a UUID"),
+        ("a.csv", "\udcff,label\n", "not text in UTF-8"),
         ("a.csv", "id,label\nffffffff-ffff-ffff-ffff-ffffffffffff,cat\n", "no label was stored"),
         ("a.json", "{", "a.json"),
         ("missing/a.csv", None, "No such file"),
@@ -93,7 +102,7 @@ def test_a_file_that_cannot_be_used_is_one_line(
     desk: Desk, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     if content is not None:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, errors="surrogateescape")
     with pytest.raises(TidemarkError, match=message):
         run("import", tmp_path / name)
 

@@ -122,7 +122,7 @@ async def post_import(request: Request, state: State) -> FeedbackAnswer:
         try:
             if kind == CSV:
                 body_of(request).reserve(len(data))
-                return label_files.from_csv(data.decode())
+                return label_files.from_csv(data)
             return label_files.from_label_studio(parse_json(data, body_of(request)))
         except ValueError as error:
             raise Problem(422, str(error)[:300]) from None

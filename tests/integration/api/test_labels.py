@@ -183,7 +183,7 @@ def test_without_stored_images_the_export_for_label_studio_is_refused_with_the_r
     [
         ("text/plain", b"id,label", 415, "text/csv"),
         ("text/csv", b"key,label\n1,cat\n", 422, "columns id and label"),
-        ("text/csv", b"\xff\xfe", 422, "utf-8"),
+        ("text/csv", b"\xff\xfe", 422, "UTF-8"),
         ("text/csv", b'id,label\n"a', 422, "CSV"),
         ("application/json", b"{", 400, "JSON"),
         ("application/json", b"{}", 422, "list of tasks"),
