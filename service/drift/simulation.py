@@ -104,9 +104,11 @@ class DependentStreams:
         path = (start[:, None] + (np.arange(length) * self._share).astype(np.int64)) % blocks
         drawn = block_walk(blocks, path, self._mean_block, self._rng, self._neighbours)
         error = self._error()
-        if self._context is None:
-            return np.asarray(self._calm[drawn] - error[0], dtype=np.float32)
-        return np.asarray(self._calm[drawn] - (self._design[path] @ error), dtype=np.float32)
+        sums = self._calm[drawn]
+        for stream, at in zip(sums, path, strict=True):  # one after the other, so that it fits into the cache
+            expected = error[0] if self._context is None else self._design[at] @ error
+            np.subtract(stream, expected, out=stream, casting="same_kind")
+        return sums
 
     def redrawn(self) -> "DependentStreams":
         """Return the same from another stretch of calm traffic as long, drawn from this one in blocks."""
