@@ -27,13 +27,20 @@ class Calibration:
         rows = np.arange(n)
         truth = np.bincount(labels, minlength=k)
 
+        logs_at_labels = logs[rows, labels].sum()
+        posterior = np.empty_like(logs)
+
         def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
             slope, bias = np.exp(parameters[0]), parameters[1:]
-            scores = logs * slope + bias
-            logarithm = scores - special.logsumexp(scores, axis=1, keepdims=True)
-            posterior = np.exp(logarithm)
-            value = -logarithm[rows, labels].sum() + BIAS_PENALTY * (bias @ bias)
-            by_slope = (posterior * logs).sum() - logs[rows, labels].sum()
+            scores = np.multiply(logs, slope, out=posterior)
+            scores += bias
+            scores -= scores.max(axis=1, keepdims=True)
+            at_labels = scores[rows, labels].sum()
+            np.exp(scores, out=posterior)
+            totals = posterior.sum(axis=1)
+            np.divide(posterior, totals[:, None], out=posterior)
+            value = np.log(totals).sum() - at_labels + BIAS_PENALTY * (bias @ bias)
+            by_slope = np.vdot(posterior, logs) - logs_at_labels
             by_bias = posterior.sum(axis=0) - truth + 2 * BIAS_PENALTY * bias
             return float(value / n), np.concatenate([[by_slope * slope], by_bias]) / n
 
