@@ -54,7 +54,7 @@ def many_classes(n: int, rng: np.random.Generator) -> tuple[Arrays, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("see", "n", "m", "windows"),
-    [(isotropic, 120, 60, 100), (wide, 200, 60, 60), (long_tail, 200, 100, 100), (many_classes, 280, 100, 60)],
+    [(isotropic, 120, 60, 50), (wide, 200, 60, 60), (long_tail, 200, 100, 100), (many_classes, 280, 100, 60)],
 )
 def test_level_holds(see: See, n: int, m: int, windows: int) -> None:
     rng = np.random.default_rng(1)
