@@ -103,7 +103,7 @@ def test_files_of_an_interrupted_creation_of_an_earlier_version_are_set_aside(tm
     (broken / "PG_VERSION").write_text("18\n")
     answer(tmp_path)
     assert (tmp_path / "postgres.incomplete" / "PG_VERSION").exists()
-    assert data_files.version(broken) == 18
+    assert programs.program_folder(data_files.version(broken)) == programs.program_folder(None)
 
 
 @pytest.mark.parametrize(
