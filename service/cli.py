@@ -31,7 +31,7 @@ for group, name in (
     (labels.labels, "label"),
 ):
     app.add_typer(group, name=name)
-for module in (processes, models, streams, backtests):
+for module in (processes, models, streams, labels, backtests):
     app.add_typer(module.commands)
 
 

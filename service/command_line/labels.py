@@ -8,8 +8,10 @@ import typer
 from .options import JsonOption, print_facts
 
 labels = typer.Typer(help="Predictions to be labelled, and their labels.", no_args_is_help=True)
+commands = typer.Typer()
 
 
+@commands.command("relabel")
 @labels.command("next")
 def label_next(
     stream: Annotated[str, typer.Option("--stream", help="model:version[/tag=value], as `/drift` names it.")],

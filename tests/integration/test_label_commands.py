@@ -52,6 +52,13 @@ def test_the_list_is_drawn_once_written_filled_in_and_imported(desk: Desk, tmp_p
     assert f"on {len(rows)} labels" in printed
 
 
+def test_relabel_is_the_list_of_what_to_label_next(desk: Desk) -> None:
+    desk.log(120)
+    requests = facts("next", "--stream", STREAM, "--count", 20)["requests"]
+    result = CliRunner().invoke(app, ["relabel", "--stream", STREAM, "--json"])
+    assert json.loads(result.stdout)["requests"] == requests != []
+
+
 def test_tasks_of_label_studio_hold_their_images(desk: Desk, tmp_path: Path) -> None:
     desk.log(60)
     path = tmp_path / "tasks.json"
