@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tidemark.inference import session
+from tidemark.inference import runtime, session
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.providers import CPU
@@ -27,7 +27,7 @@ def bundle(make_mlp: Make, tmp_path: Path) -> Bundle:
 def opened_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the numbers of threads that sessions are opened with, on a machine of `CORES` cores."""
     numbers: list[int] = []
-    open_session = session.open_session
+    open_session = runtime.open_session
 
     def record(model: Any, folder: Path, threads: int, providers: Sequence[str]) -> onnxruntime.InferenceSession:
         numbers.append(threads)
