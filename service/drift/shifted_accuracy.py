@@ -2,8 +2,8 @@
 
 from .estimated_accuracy import LABELS_NEEDED
 from .estimates import AccuracyMethod, Performance
+from .rehearsals.conformal import INTERVAL_LEVEL
 from .rehearsals.estimator import RehearsalEstimate
-from .rehearsals.regression import INTERVAL_LEVEL
 
 NOTES: dict[AccuracyMethod, str] = {
     "recreated": "The window looks like the reference's images under {operations}: the accuracy is the one measured "

@@ -21,10 +21,13 @@ class Match:
     explained : float
         The part of the squared distance between window and unchanged images that the mixture takes away; 1 for a
         perfect match.
+    residual : float
+        The squared distance between window and mixture.
     """
 
     shares: FloatArray
     explained: float
+    residual: float
 
 
 def match_mixture(fingerprint: FloatArray, candidates: FloatArray, unchanged: FloatArray) -> Match:
@@ -49,4 +52,4 @@ def match_mixture(fingerprint: FloatArray, candidates: FloatArray, unchanged: Fl
     shares /= shares.sum()
     residual = float(((fingerprint - shares @ candidates) ** 2).sum())
     total = float(((fingerprint - unchanged) ** 2).sum())
-    return Match(shares, 1 - residual / max(total, 1e-12))
+    return Match(shares, 1 - residual / max(total, 1e-12), residual)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CONCENTRATIONS = (0.1, 0.3, 1.0, 3.0)  # concentrations of the Dirichlet distribution of proportions: one class to all
 DRAWS = 2  # draws of the images with proportions of each concentration, for each rehearsal
+FEW_DRAWS = 3  # draws of the images of a few classes in equal proportions, for each rehearsal
+MAX_FEW = 0.4  # share of the classes that count as few, at most
 LEAST_CONCENTRATION = 1e-3  # concentration of one class, below which its gamma variates are all zero
 MIX_SEED = 1  # seed of the draws
 
@@ -23,7 +25,7 @@ class Recorder:
     """Collects rehearsals of one reference.
 
     Each rehearsal is recorded at the class proportions of the images, and at others that cost no run of the model:
-    the images are drawn again with proportions from a Dirichlet distribution.
+    the images are drawn again with proportions from a Dirichlet distribution, or in equal proportions of a few classes.
 
     Parameters
     ----------
@@ -86,17 +88,28 @@ class Recorder:
         self._vectors.append(self._features(sample))
         self._fingerprints.append(self._fingerprint(sample))
         right = self._right(sample)
-        draws = [self._rows_at_other_proportions(concentration) for concentration in CONCENTRATIONS * DRAWS]
+        draws = [self._rows_at(self._dirichlet(concentration)) for concentration in CONCENTRATIONS * DRAWS]
+        draws += [self._rows_at(self._few_classes()) for _ in range(FEW_DRAWS)]
         self._mixed_accuracy.append([float(right[rows].mean()) for rows in draws])
         self._mixed_vectors.append([self._features(sample.rows(rows)) for rows in draws])
 
     def _right(self, sample: Sample) -> FloatArray:
         return np.asarray(sample.probabilities.argmax(axis=1) == self._labels, dtype=np.float64)
 
-    def _rows_at_other_proportions(self, concentration: float) -> IntArray:
-        """Return as many rows as there are images, drawn with replacement within classes."""
+    def _dirichlet(self, concentration: float) -> FloatArray:
+        """Return proportions of the classes around those of the images."""
         shares = np.array([len(rows) for rows in self._by_class]) / len(self._rows)
         by_class = np.maximum(concentration * len(shares) * shares, LEAST_CONCENTRATION)
-        counts = self._rng.multinomial(len(self._rows), self._rng.dirichlet(by_class))
+        return self._rng.dirichlet(by_class)
+
+    def _few_classes(self) -> FloatArray:
+        """Return equal proportions of a few classes; the others have none."""
+        classes = len(self._by_class)
+        few = self._rng.choice(classes, self._rng.integers(1, max(1, round(MAX_FEW * classes)) + 1), replace=False)
+        return np.isin(np.arange(classes), few) / len(few)
+
+    def _rows_at(self, proportions: FloatArray) -> IntArray:
+        """Return as many rows as there are images, drawn with replacement within classes."""
+        counts = self._rng.multinomial(len(self._rows), proportions)
         drawn = [self._rng.choice(rows, count) for rows, count in zip(self._by_class, counts, strict=True)]
         return np.concatenate(drawn)
