@@ -9,7 +9,6 @@ ITERATIONS = 200  # expectation-maximisation steps at most
 REDRAW_ITERATIONS = 50  # steps at most for redrawn windows, which start at the estimate of the window itself
 TOLERANCE = 1e-5  # largest change of a proportion in a step at which the iterations end
 MOMENT_ITERATIONS = 200  # steps at most of the estimate by moments
-REDRAW_TOLERANCE = 1e-4  # the same for redrawn windows
 PROPORTION_DRAWS = 200  # draws from the posterior distribution of the proportions
 BURN_IN = 20  # draws that are discarded, since the chain begins at the estimate
 SAMPLED_CLASSES = 32  # likeliest classes of a row among which its class is drawn
@@ -65,6 +64,8 @@ def estimate_redrawn_proportions(
 ) -> FloatArray:
     """Estimate the class proportions of many windows that are redrawn from the same rows, as `estimate_proportions`.
 
+    The iterations of a window end when its own proportions do: a few windows need many times those of most.
+
     Parameters
     ----------
     ratios : float32 (n, k)
@@ -83,13 +84,16 @@ def estimate_redrawn_proportions(
     m = float(counts[:, 0].sum())
     floor = (PRIOR_STRENGTH * prior).astype(np.float32)
     q = np.repeat(start.astype(np.float32)[None], counts.shape[1], axis=0)
+    moving = np.arange(len(q))  # the windows whose iterations have not ended
     for _ in range(REDRAW_ITERATIONS):
-        total = np.maximum(ratios @ q.T, np.float32(1e-30))
+        before = q[moving]
+        total = np.maximum(ratios @ before.T, np.float32(1e-30))
         np.divide(counts, total, out=total)
-        updated = (q * (total.T @ ratios) / m + floor) / (1 + PRIOR_STRENGTH)
-        has_converged = np.abs(updated - q).max() < REDRAW_TOLERANCE
-        q = updated
-        if has_converged:
+        updated = (before * (total.T @ ratios) / m + floor) / (1 + PRIOR_STRENGTH)
+        q[moving] = updated
+        has_moved = np.abs(updated - before).max(axis=1) >= TOLERANCE
+        moving, counts = moving[has_moved], counts[:, has_moved]
+        if not len(moving):
             break
     return np.asarray(q / q.sum(axis=1, keepdims=True), dtype=np.float64)
 
