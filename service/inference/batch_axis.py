@@ -27,6 +27,8 @@ def shape_tensors(proto: ModelProto) -> list[str]:
             names.append(node.input[1])
         elif _joins_constants(graph, node):
             names.extend(name for name in node.input if name not in graph.dynamic)
+        elif (flat := _flat_source(graph, node)) is not None:
+            names.extend([flat.input[1], node.input[1]])
     return [name for name in dict.fromkeys(names) if name not in graph.dynamic]
 
 
@@ -54,6 +56,8 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
             for place, name in enumerate(node.input):
                 if name in values and values[name].shape[:1] == (batch,):
                     node.input[place] = _repeat(dynamic_proto, nodes, name, values[name], f"{BATCH}_{index}_{place}")
+        elif (flat := _flat_source(graph, node)) is not None:
+            _free_places(dynamic_proto, nodes, node, flat, values, batch, f"{BATCH}_places_{index}")
         nodes.append(node)
     if any(BATCH in node.input for node in nodes):
         nodes[:0] = [
@@ -82,6 +86,31 @@ def _joins_constants(graph: OnnxGraph, node: NodeProto) -> bool:
         return False
     dynamic = [name in graph.dynamic for name in node.input]
     return any(dynamic) and not all(dynamic)
+
+
+def _flat_source(graph: OnnxGraph, node: NodeProto) -> NodeProto | None:
+    """Return the Reshape of the image's values out of which a node takes places, as `torch.as_strided` is exported."""
+    if node.op_type != "Gather" or _attribute(node, "axis") != 0 or node.input[1] in graph.dynamic:
+        return None
+    maker = graph.makers.get(node.input[0])
+    is_flat = maker is not None and maker.op_type == "Reshape" and maker.input[0] in graph.dynamic
+    return maker if is_flat else None
+
+
+def _free_places(
+    proto: ModelProto, nodes: list[NodeProto], node: NodeProto, flat: NodeProto, values: Values, batch: int, name: str
+) -> None:
+    """Take the places of the first image out of each image's values, if those of all images are the same."""
+    target, places = values.get(flat.input[1]), values.get(node.input[1])
+    if target is None or places is None or target.tolist() != [-1] or places.shape[:1] != (batch,):
+        return
+    if len({(row - row.min()).tobytes() for row in places}) != 1:
+        return
+    proto.graph.initializer.append(numpy_helper.from_array(places[0].astype(np.int64), name))
+    nodes.append(helper.make_node("Flatten", [flat.input[0]], [f"{name}_rows"], axis=1))
+    node.input[0], node.input[1] = f"{name}_rows", name
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("axis", 1))
 
 
 def _free_shape(

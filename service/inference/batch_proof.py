@@ -3,6 +3,7 @@ of scores and embedding compared."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx.external_data_helper import load_external_data_for_tensor, uses_extern
 
 from . import onnx_inspect
 from .batch_axis import free_batch_axis, shape_tensors
+from .batch_independence import is_independent
 from .bundle import BrokenBundle, InputSpec
 from .network import Network
 from .onnx_graph import OnnxGraph
@@ -31,6 +33,34 @@ class BatchChoice:
 
     proto: ModelProto
     batch: int | None
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """What shows that a network answers each image in a batch as the original graph answers it alone.
+
+    `single_answers` are the original's; with `has_common_scale` all images of a batch are quantised by one scale, so
+    that each has a slight effect on the others, by design.
+    """
+
+    images: NDArray[np.uint8]
+    tensors: Sequence[str]
+    single_answers: Answers
+    tolerance: float
+    has_common_scale: bool
+
+    def holds_alone(self, network: Network) -> bool:
+        answers = _run_one_by_one(network, self.images, self.tensors)
+        return _are_equal(self.single_answers, answers, self.tolerance)
+
+    def holds_for(self, network: Network) -> bool:
+        try:
+            answers = network.predict(self.images, self.tensors)
+            return _are_equal(self.single_answers, answers, self.tolerance) and (
+                self.has_common_scale or is_independent(partial(network.predict, outputs=self.tensors), self.images)
+            )
+        except ModelFailed:
+            return False
 
 
 def choose_batch(
@@ -76,22 +106,23 @@ def choose_batch(
     if not spec.is_batched:
         note("the graph takes a single image: images run one at a time; export a batch axis for more speed")
         return BatchChoice(proto, None)
+    proof = _Proof(images, tensors, single_answers, tolerance, has_common_scale=onnx_inspect.has_common_scale(proto))
     if declared is None:
-        if _are_equal(single_answers, _run_as_batch(original, images, tensors), tolerance):
+        if proof.holds_for(original):
             return BatchChoice(proto, None)
         note(
             "the answer to an image depends on the others in its batch: images run one at a time, which costs speed "
             "under load; a graph that treats each image by itself runs them together"
         )
         return BatchChoice(proto, 1)
-    if declared > 1 and not _are_equal(single_answers, _run_as_batch(original, images, tensors), tolerance):
+    if declared > 1 and not proof.holds_for(original):
         raise BrokenBundle(
             f"the batch size is fixed at {declared}, and the answer to an image depends on the others in its batch: "
             "export it with a batch size of 1"
         )
     del original  # two sessions hold the weights twice
     dynamic_proto = _free_batch(proto, folder, spec, declared, images)
-    if dynamic_proto is not None and _is_equal(dynamic_proto, folder, spec, tensors, images, single_answers, tolerance):
+    if dynamic_proto is not None and _is_equal(dynamic_proto, folder, spec, proof):
         return BatchChoice(dynamic_proto, None)
     note(
         f"the graph is bound to a batch size of {declared}: images run "
@@ -135,21 +166,11 @@ def _constant(tensor: TensorProto, folder: Path) -> NDArray[Any]:
     return np.asarray(numpy_helper.to_array(loaded))
 
 
-def _is_equal(
-    dynamic_proto: ModelProto,
-    folder: Path,
-    spec: InputSpec,
-    tensors: Sequence[str],
-    images: NDArray[np.uint8],
-    single_answers: Answers,
-    tolerance: float,
-) -> bool:
+def _is_equal(dynamic_proto: ModelProto, folder: Path, spec: InputSpec, proof: _Proof) -> bool:
     """Check whether a freed graph gives every image the original's answer, alone and together with others."""
     try:
         network = Network(open_session(dynamic_proto.SerializeToString(), folder), spec)
-        return _are_equal(single_answers, _run_one_by_one(network, images, tensors), tolerance) and _are_equal(
-            single_answers, _run_as_batch(network, images, tensors), tolerance
-        )
+        return proof.holds_alone(network) and proof.holds_for(network)
     except (BrokenBundle, ModelFailed):
         return False
 
@@ -159,17 +180,8 @@ def _run_one_by_one(network: Network, images: NDArray[np.uint8], tensors: Sequen
     return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
 
-def _run_as_batch(network: Network, images: NDArray[np.uint8], tensors: Sequence[str]) -> Answers | None:
-    try:
-        return network.predict(images, tensors)
-    except ModelFailed:
-        return None
-
-
-def _are_equal(expected: Answers, answers: Answers | None, tolerance: float) -> bool:
+def _are_equal(expected: Answers, answers: Answers, tolerance: float) -> bool:
     """Compare every row; where both are not finite (a division by the deviation of a black image) they are equal."""
-    if answers is None:
-        return False
     for left, right in zip(expected, answers, strict=True):
         if left.shape != right.shape:
             return False

@@ -14,6 +14,7 @@ __all__ = [
     "custom_operators",
     "embedding_tensor",
     "expose",
+    "has_common_scale",
     "head",
     "image_input",
     "is_coarse",
@@ -147,10 +148,15 @@ def custom_operators(proto: ModelProto) -> list[str]:
 
 
 def training_operators(proto: ModelProto) -> list[str]:
-    """Return the operators that behave as in training: Dropout that drops, BatchNormalization by the batch itself."""
+    """Return the operators that behave as in training: Dropout that drops, BatchNormalization by the batch itself.
+
+    Those that standardise weights, as networks without normalisation of activations do, are none of them.
+    """
     graph = OnnxGraph(proto)
     operators = []
     for node in graph.nodes:
+        if not any(name in graph.dynamic for name in node.input):
+            continue
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or len(node.output) > 1)
         if normalises or (node.op_type == "Dropout" and _drops(graph, node)):
@@ -169,6 +175,11 @@ def is_coarse(proto: ModelProto) -> bool:
     if any(tensor.data_type in halves for tensor in proto.graph.initializer):
         return True
     return any(part in node.op_type for node in proto.graph.node for part in COARSE_OPERATORS)
+
+
+def has_common_scale(proto: ModelProto) -> bool:
+    """Check whether a graph quantises the images of a batch by a scale that it computes of all of them."""
+    return any("DynamicQuantize" in node.op_type for node in proto.graph.node)
 
 
 def _drops(graph: OnnxGraph, node: NodeProto) -> bool:

@@ -98,6 +98,12 @@ def choose_scores(
     if likely:
         listed = ", ".join(f"{score.output} ({widths[score.tensor]})" for score in likely)
         raise BrokenBundle(f"several outputs could hold the class scores: {listed}; choose one by --output NAME")
+    constant = [score.output for score in scores if score.head is not None and score not in varying]
+    if constant and not varying:
+        raise BrokenBundle(
+            f"{', '.join(constant)}: the same scores for eight different images; a network with untrained weights may "
+            "answer so. Export the trained one, or name the output by --output NAME"
+        )
     outputs = ", ".join(f"{output.name} {shape(output)}" for output in proto.graph.output)
     if scores:
         outputs += "; if one of them holds class scores, name it by --output NAME"
