@@ -32,7 +32,9 @@ def shape_tensors(proto: ModelProto) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in graph.dynamic]
 
 
-def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -> ModelProto:
+def free_batch_axis(
+    proto: ModelProto, image: str, batch: int, values: Values, sequence_first: bool = False
+) -> ModelProto:
     """Return a copy of a model whose batch axis is free, as far as rewriting constant shapes frees it.
 
     Parameters
@@ -43,6 +45,9 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
         The batch size that the export fixed.
     values : Values
         Values of the tensors that `shape_tensors` names.
+    sequence_first : bool, default False
+        Whether constant shapes of three and more axes that do not begin with the batch size have it in their second
+        axis, as in `torch.nn.MultiheadAttention`; else the first axis is a multiple of it.
     """
     dynamic_proto = ModelProto()
     dynamic_proto.CopyFrom(proto)
@@ -51,7 +56,12 @@ def free_batch_axis(proto: ModelProto, image: str, batch: int, values: Values) -
     nodes: list[NodeProto] = []
     for index, node in enumerate(graph.nodes):
         if node.op_type in ("Reshape", "Expand") and node.input[0] in graph.dynamic and node.input[1] in values:
-            _free_shape(dynamic_proto, nodes, node, values[node.input[1]], batch, f"{BATCH}_shape_{index}")
+            target = values[node.input[1]]
+            second = sequence_first and target.ndim == 1 and len(target) > 2 and target[0] > 1 and target[0] != batch
+            if second and node.op_type == "Reshape" and (target > 0).all():
+                _free_second(dynamic_proto, node, target, f"{BATCH}_shape_{index}")
+            else:
+                _free_shape(dynamic_proto, nodes, node, target, batch, f"{BATCH}_shape_{index}")
         elif _joins_constants(graph, node):
             for place, name in enumerate(node.input):
                 if name in values and values[name].shape[:1] == (batch,):
@@ -132,6 +142,14 @@ def _free_shape(
     else:
         node.input[1] = _multiple(proto, nodes, int(target[0]) // batch, free[1:], name)
         return
+    proto.graph.initializer.append(numpy_helper.from_array(free, name))
+    node.input[1] = name
+
+
+def _free_second(proto: ModelProto, node: NodeProto, target: NDArray[Any], name: str) -> None:
+    """Replace the size of the second axis of a constant shape by "the rest"."""
+    free = target.astype(np.int64)
+    free[1] = -1
     proto.graph.initializer.append(numpy_helper.from_array(free, name))
     node.input[1] = name
 

@@ -1,7 +1,7 @@
 """Decides by experiment in which batch sizes a graph may run: different images alone, together and twice, every row
 of scores and embedding compared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,9 +121,9 @@ def choose_batch(
             "export it with a batch size of 1"
         )
     del original  # two sessions hold the weights twice
-    dynamic_proto = _free_batch(proto, folder, spec, declared, images)
-    if dynamic_proto is not None and _is_equal(dynamic_proto, folder, spec, proof):
-        return BatchChoice(dynamic_proto, None)
+    for dynamic_proto in _free_batch(proto, folder, spec, declared, images):
+        if _is_equal(dynamic_proto, folder, spec, proof):
+            return BatchChoice(dynamic_proto, None)
     note(
         f"the graph is bound to a batch size of {declared}: images run "
         f"{'one at a time' if declared == 1 else f'in batches of {declared}, filled up'}, which costs speed under "
@@ -134,8 +134,8 @@ def choose_batch(
 
 def _free_batch(
     proto: ModelProto, folder: Path, spec: InputSpec, declared: int, images: NDArray[np.uint8]
-) -> ModelProto | None:
-    """Return a candidate with a free batch axis; None if its shapes cannot be computed."""
+) -> Iterator[ModelProto]:
+    """Yield candidates with a free batch axis, one after the other; none if its shapes cannot be computed."""
     constants = OnnxGraph(proto).constants
     values: dict[str, NDArray[Any]] = {}
     computed: list[str] = []
@@ -153,8 +153,9 @@ def _free_batch(
             network = Network(open_session(probe.SerializeToString(), folder), spec)
             values |= zip(computed, network.run_once(images[0], computed), strict=True)
         except (BrokenBundle, ModelFailed):
-            return None
-    return free_batch_axis(proto, spec.name, declared, values)
+            return
+    for sequence_first in (False, True):
+        yield free_batch_axis(proto, spec.name, declared, values, sequence_first)
 
 
 def _constant(tensor: TensorProto, folder: Path) -> NDArray[Any]:

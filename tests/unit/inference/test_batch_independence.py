@@ -80,6 +80,36 @@ def test_places_taken_out_of_all_values_are_those_of_each_image(
     assert not first.dim_value
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_attention_with_the_sequence_before_the_batch_is_freed(make_graph: Make, tmp_path: Path, batch: int) -> None:
+    """`torch.nn.MultiheadAttention` computes on sequence × batch × features, and makes heads a part of the batch."""
+    nodes: Nodes = [
+        ("Reshape", ["image", "tokens"], ["batch_first"], {}),
+        ("Transpose", ["batch_first"], ["sequence"], {"perm": [1, 0, 2]}),
+        ("Reshape", ["sequence", "heads"], ["split"], {"allowzero": 1}),
+        ("Transpose", ["split"], ["rows"], {"perm": [1, 0, 2]}),
+        ("Transpose", ["rows"], ["turned"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["rows", "turned"], ["products"], {}),
+        ("Softmax", ["products"], ["shares"], {"axis": -1}),
+        ("MatMul", ["shares", "rows"], ["mixed"], {}),
+        ("Transpose", ["mixed"], ["back"], {"perm": [1, 0, 2]}),
+        ("Reshape", ["back", "joined"], ["features"], {}),
+        ("Gemm", ["features", "square"], ["projected"], {}),
+        ("Reshape", ["projected", "again"], ["sequences"], {}),
+        ("Transpose", ["sequences"], ["maps"], {"perm": [1, 0, 2]}),
+        *HEAD,
+    ]
+    shapes = {
+        "tokens": np.array([batch, 8, 8]),
+        "heads": np.array([8, batch * 2, 4]),
+        "joined": np.array([8 * batch, 8]),
+        "again": np.array([8, batch, 8]),
+    }
+    weights = {"w": random(64, 4), "square": random(8, 8, seed=1), **shapes}
+    model = make_graph(nodes, weights, ["logits"], image=(batch, 1, 8, 8), opset=18)
+    assert not check(model, tmp_path / "bundle", batch)
+
+
 def test_places_that_differ_between_images_stay_bound_to_the_batch_size(make_graph: Make, tmp_path: Path) -> None:
     nodes: Nodes = [
         ("Reshape", ["image", "flat_shape"], ["values"], {}),
