@@ -97,6 +97,15 @@ def url(server_url: str, template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def shared_engine(server_url: str, template: str) -> Iterator[Engine]:
+    """An engine on a database with the current schema that a module fills once, and whose tests only read."""
+    with _database(server_url, template) as url:
+        engine = engines.connect(url)
+        yield engine
+        engine.dispose()
+
+
 def _create(server_url: str, name: str, template: str = "template1") -> None:
     # Copying files takes less time than the default strategy, which writes each page to the write-ahead log.
     _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")

@@ -59,10 +59,10 @@ class Recorder:
             yield recorder
 
 
-@pytest.fixture
-def filled(engine: Engine) -> Iterator[Connection]:
-    """A connection to eight days of two models' predictions and labels."""
-    with engine.begin() as connection:
+@pytest.fixture(scope="module")
+def filled_engine(shared_engine: Engine) -> Engine:
+    """An engine on a database with eight days of two models' predictions and labels."""
+    with shared_engine.begin() as connection:
         raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [TODAY - dt.timedelta(days=n) for n in range(DAYS)])
         for name in ("m", "other"):
@@ -73,9 +73,15 @@ def filled(engine: Engine) -> Iterator[Connection]:
                 connection.execute(text(LOGGED), values | bounds)
             connection.execute(text(SEGMENTED), {"model": model, "rows": ROWS})
         connection.execute(text(FED))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with shared_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
-    with engine.connect() as connection:
+    return shared_engine
+
+
+@pytest.fixture
+def filled(filled_engine: Engine) -> Iterator[Connection]:
+    """A connection to it; what a test changes is rolled back."""
+    with filled_engine.connect() as connection:
         yield connection
 
 

@@ -37,11 +37,11 @@ POINTS = """
 """
 
 
-@pytest.fixture
-def filled(engine: Engine) -> Iterator[Connection]:
-    """A connection to two models' predictions of eight days, six slices, labels and windows."""
+@pytest.fixture(scope="module")
+def filled_engine(shared_engine: Engine) -> Engine:
+    """An engine on a database with two models' predictions of eight days, six slices, labels and windows."""
     today = dt.datetime.now(dt.UTC).date()
-    with engine.begin() as connection:
+    with shared_engine.begin() as connection:
         model, other = (models.register(connection, name, "1", "a" * 64, ["x"]) for name in ("m", "other"))
         raw: Any = connection.connection.driver_connection
         predictions.ensure_partitions(raw, [today - dt.timedelta(days=n) for n in range(DAYS)])
@@ -57,9 +57,15 @@ def filled(engine: Engine) -> Iterator[Connection]:
         references.save(connection, other, {"embeddings": np.zeros((1, 2))})
         connection.execute(text(SEGMENTS), {"model": model})
         connection.execute(text(POINTS))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with shared_engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
-    with engine.connect() as connection:
+    return shared_engine
+
+
+@pytest.fixture
+def filled(filled_engine: Engine) -> Iterator[Connection]:
+    """A connection to it; what a test changes is rolled back."""
+    with filled_engine.connect() as connection:
         yield connection
 
 
