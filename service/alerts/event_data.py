@@ -1,4 +1,4 @@
-"""An incident as the events of webhooks, its history and the API show it."""
+"""The JSON of an incident: in the events of webhooks, in its history and in the API."""
 
 import datetime as dt
 from typing import NotRequired, TypedDict

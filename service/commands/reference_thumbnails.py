@@ -15,7 +15,7 @@ MAX_THUMBNAILS = 512  # thumbnails of a reference
 
 @dataclass
 class Gallery:
-    """Thumbnails of the first images of each class, and so, images being in random order, of a random part."""
+    """Thumbnails of the first images of each class, and so, images being in random order, of a random sample."""
 
     classes: int
     images: dict[int, bytes] = field(default_factory=dict)  # JPEG bytes by row of the reference

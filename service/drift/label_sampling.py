@@ -132,7 +132,7 @@ def sampled_accuracy(
 ) -> SampledAccuracy:
     """Return the accuracy on a population: the mean confidence, corrected by the labelled part of its errors.
 
-    The m labelled predictions are taken as a random part of those that were drawn. Each error of confidence is
+    The m labelled predictions are taken as a random sample of those that were drawn. Each error of confidence is
     weighted by the inverse of the probability with which its prediction was drawn and labelled (Horvitz and Thompson
     1952), so that the estimate is unbiased whatever confidence is worth.
 

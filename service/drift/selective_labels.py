@@ -1,4 +1,4 @@
-"""Whether labels are of a random part of the predictions, and the accuracy of all of them where they are not."""
+"""Whether labels are of a random sample of the predictions, and the accuracy of all of them where they are not."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class CorrectedAccuracy(NamedTuple):
 
 
 def selection_p_value(labels: LabelColumns, population: ArrayLike) -> float | None:
-    """Return the p-value of "the labels are of a random part of the predictions", or None for too few of either.
+    """Return the p-value of "the labels are of a random sample of the predictions", or None for too few of either.
 
     The calibrated confidence of the labelled predictions is compared with that of all by the Kolmogorov-Smirnov test;
     the labels of one cluster count once. Labels that were chosen by what is wrong, and not by confidence, show in it as
@@ -35,7 +35,7 @@ def selection_p_value(labels: LabelColumns, population: ArrayLike) -> float | No
     Parameters
     ----------
     population : float (N,)
-        Calibrated confidence of a random part of the predictions.
+        Calibrated confidence of a random sample of the predictions.
     """
     confidence = labels.confidence[_first_of_clusters(labels.clusters)]
     others = np.asarray(population, dtype=np.float64)
@@ -50,13 +50,13 @@ def are_errors_only(labels: LabelColumns, population: ArrayLike) -> bool:
     """Check whether predictions seem to be labelled only where they are wrong, as a button "this is wrong" does it.
 
     No accuracy follows from such labels, and no weights correct them. Next to all are wrong although confidence says
-    that this cannot be chance, and they are no random part of the predictions, or too few to tell. If next to all
-    labels of a random part are wrong, it is the model that fails.
+    that this cannot be chance, and they are not a random sample of the predictions, or too few to tell. If next to all
+    labels of a random sample are wrong, it is the model that fails.
 
     Parameters
     ----------
     population : float (N,)
-        Calibrated confidence of a random part of the predictions.
+        Calibrated confidence of a random sample of the predictions.
     """
     first = _first_of_clusters(labels.clusters)
     right, confidence = labels.right[first], labels.confidence[first]

@@ -38,7 +38,7 @@ class LabelledImages:
         Folder of class folders, or .npz with `images` (uint8, N×H×W or N×H×W×3) and `labels` (int, N). Where labels are
         not required also a folder of images, or an .npz without `labels`.
     limit : int or None
-        Use a random part of this size, each class in proportion.
+        Use a random sample of this size, each class in proportion.
     labels_required : bool
         Whether images without labels are refused.
 
@@ -184,7 +184,7 @@ def _class_of(folder: Path, labels: tuple[str, ...]) -> int:
 
 
 def _stratified(labels: NDArray[np.int64], limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the indices of a random part in which each class keeps its share, in random order."""
+    """Return the indices of a random sample in which each class keeps its share, in random order."""
     order = rng.permutation(len(labels))
     if limit is None or limit >= len(labels):
         return order

@@ -49,8 +49,8 @@ class Predictor(Generic[R]):
     Parameters
     ----------
     finish : callable
-        Makes of a batch's predictions each request's result, in the thread that ran the model; what it raises is raised
-        to all of them.
+        Turns a batch's predictions into one result a request, in the thread that ran the model. If it raises, every
+        request of the batch gets the error.
     queue_limit : int
         Images that may be decoded, wait or run at a time.
     patience : float
@@ -168,9 +168,10 @@ class Predictor(Generic[R]):
         return decoded
 
     async def _in_decoder(self, items: list[T], work: Callable[[list[T]], list[DecodedImage]]) -> list[DecodedImage]:
-        """Return the result of work in a decoder thread; a caller that is cancelled before it begins prevents it.
+        """Return the result of work in a decoder thread; it does nothing if the caller is cancelled before it begins.
 
-        The thread pool keeps a task that is cancelled until it reaches it: the items are taken from it at once.
+        The thread pool keeps a cancelled task until it reaches it; so that it does not keep the images in memory, the
+        list of items is cleared at once.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._decoders, work, items)

@@ -56,7 +56,7 @@ def preset(name: str) -> InputSettings:
 
 
 def read_preparation(path: Path) -> Preparation:
-    """Read a file, or the files in a folder, that a training library wrote next to a model; nothing if there is none.
+    """Read the file or folder that a training library wrote next to a model; an empty `Preparation` without one.
 
     Raises
     ------

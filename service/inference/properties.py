@@ -17,9 +17,9 @@ UNITS = {
     "height": "pixels",
 }
 LEVELS = 32  # grey levels of the entropy's histogram
-FLOOR = 1e-8
-GREYS = 256
-MOMENTS = (np.arange(GREYS)[:, None] / (GREYS - 1)) ** [1, 2]
+FLOOR = 1e-8  # smallest share or variance whose logarithm is taken
+GREYS = 256  # values of an 8-bit grey
+MOMENTS = (np.arange(GREYS)[:, None] / (GREYS - 1)) ** [1, 2]  # each grey in 0..1, and its square
 
 
 def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) -> NDArray[np.float32]:
@@ -97,7 +97,7 @@ def _variance(laplacian: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 def _median(values: NDArray[np.int16]) -> NDArray[np.floating]:
-    """Return the median of each row (m, n) from one partition, of integers, which take half the time of floats."""
+    """Return the median of each row (m, n) from one partition; integers partition in half the time of floats."""
     n = values.shape[1]
     parted = np.partition(values, n // 2, axis=1)
     upper: NDArray[np.int16] = parted[:, n // 2]

@@ -52,7 +52,7 @@ def process_labels(
     regimes : sequence of Regime
         When the images had drifted, and how: what confidence was worth at the time of each prediction.
     population : float32 (N,)
-        Calibrated confidence of a part of the recent predictions: it tells whether the labelled ones are a random part.
+        Calibrated confidence of a part of the recent predictions: it tells whether labels are a random sample.
     run_time : float
         The expected run time in predictions of the stream.
     seen : int

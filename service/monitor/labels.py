@@ -122,7 +122,7 @@ class LabelState:
         Parameters
         ----------
         population : float32 (N,)
-            Calibrated confidence of a part of the recent predictions. Where the labelled ones are no random part of
+            Calibrated confidence of a part of the recent predictions. Where labels are not a random sample of
             them the accuracy is corrected for that.
         """
         measured = self.monitor.accuracy(last)

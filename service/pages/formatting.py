@@ -29,7 +29,7 @@ def errors_only(count: int) -> str:
     """Write that labels of errors only measure no accuracy."""
     return (
         f"no measured accuracy: the last {count} labels that came back are next to all of errors, as if only wrong "
-        "predictions were labelled, which cannot be corrected; label a random part too, or use the label desk"
+        "predictions were labelled, which cannot be corrected; label a random sample too, or use the label desk"
     )
 
 

@@ -22,7 +22,7 @@ class RemedySpec:
     name: str
     kinds: frozenset[str]  # kinds of shift that it is for: "label", "covariate", "concept"
     why: str  # reason for choosing it, as a clause after "because"
-    make: Callable[[RemedyContext], RemedyResult]  # raises Unfit where it lacks what it needs
+    make: Callable[[RemedyContext], RemedyResult]  # raises RemedyNotApplicable where it lacks what it needs
 
 
 REMEDIES: tuple[RemedySpec, ...] = (

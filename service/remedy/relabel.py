@@ -24,7 +24,7 @@ def relabel(context: RemedyContext) -> RemedyResult:
 
     Labels teach most where the model is least certain and images are least typical; so these are drawn more often. The
     probability of each is in the files: each error of confidence over its probability makes the accuracy unbiased.
-    The order is random: the first labels are those of a random part of what was drawn.
+    The order is random: the first labels are those of a random sample of what was drawn.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class RemedyContext:
 
         Raises
         ------
-        Unfit
+        RemedyNotApplicable
             It was not given.
         """
         if self.bundle is None:
@@ -51,7 +51,7 @@ class RemedyContext:
 
         Raises
         ------
-        Unfit
+        RemedyNotApplicable
             They were not given, or not the bundle.
         """
         bundle = self.require_bundle()
@@ -64,7 +64,7 @@ class RemedyContext:
 
         Raises
         ------
-        Unfit
+        RemedyNotApplicable
             They are not known.
         """
         if self.span.reference.labels is None:
@@ -76,7 +76,7 @@ class RemedyContext:
 
         Raises
         ------
-        Unfit
+        RemedyNotApplicable
             The reference has no labels, or the span has too few different rows.
         """
         self.require_reference_labels()

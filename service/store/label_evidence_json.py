@@ -1,14 +1,14 @@
 """The part of a report's JSON about labels that came back: accuracy, agreement by class, and evidence."""
 
-from typing import NotRequired  # pydantic reads only this one before Python 3.12
+from typing import NotRequired
 
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic does not read that of `typing` before Python 3.12
 
 Point = tuple[str, int, float]  # time (ISO 8601), number of predictions or of labels, evidence in nats
 
 
 class AccuracyJson(TypedDict):
-    """Accuracy measured on labels, with its interval; `on_labels` is that of labels which are no random part."""
+    """Accuracy measured on labels, with its interval; `on_labels` is the uncorrected one of selective labels."""
 
     accuracy: float
     low: float
@@ -25,8 +25,8 @@ class AgreementJson(TypedDict):
     accuracy: float
     low: float
     high: float
-    promised: float
-    instead: dict[str, int]
+    promised: float  # mean calibrated confidence
+    instead: dict[str, int]  # labels that came back where they differ from the prediction, and how often
 
 
 class LabelEvidenceHistoryJson(TypedDict):
@@ -34,7 +34,7 @@ class LabelEvidenceHistoryJson(TypedDict):
 
     history: list[Point]
     threshold: float
-    change: int
+    change: int  # number of labels before the estimated change
 
 
 class LabelEvidenceJson(TypedDict):
@@ -44,7 +44,7 @@ class LabelEvidenceJson(TypedDict):
     accuracy: float
     low: float
     high: float
-    promised: float
+    promised: float  # mean calibrated confidence
     classes: list[AgreementJson]
     disagreeing: list[str]
     since: str | None

@@ -65,8 +65,8 @@ class MeasuredAccuracy:
     n : int
         The number of labels.
     on_labels : float, optional
-        The share of right predictions among the labelled ones, where these are no random part of all and `accuracy` is
-        corrected for that; None where they may be one.
+        The share of right predictions among the labelled ones, where these are not a random sample of all and
+        `accuracy` is corrected for that; None where they may be one.
     """
 
     accuracy: float
@@ -77,7 +77,7 @@ class MeasuredAccuracy:
 
     @property
     def is_corrected(self) -> bool:
-        """Whether the labelled predictions are no random part of all."""
+        """Whether the labelled predictions are not a random sample of all."""
         return self.on_labels is not None
 
     def to_json(self) -> AccuracyJson:

@@ -27,6 +27,7 @@ MAGIC = (
     b"MM\x00*",
 )  # JPEG, PNG, GIF, WebP, BMP, TIFF
 BOX_MAGIC = (b"ftyp", b"JXL ")  # bytes 4 to 8 of HEIC, AVIF and JPEG XL
+# Content types that clients send without meaning them: the first bytes of the body tell whether it is an image.
 UNTYPED = ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded", "text/plain")
 
 

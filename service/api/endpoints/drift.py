@@ -27,8 +27,8 @@ class RequestedWindow(BaseModel):
 def get_drift(request: Request) -> Response:
     """Return each stream's state, evidence, threshold, false-alarm budget and last window's scores.
 
-    If the reports of all streams are too large for one answer, further ones lack what grows with the classes; their
-    window's own address has it.
+    If the reports of all streams are too large for one answer, those of later streams lack what grows with the
+    number of classes; `GET /drift/windows/{window_id}` has it.
     """
     with database_state(request).engine.connect() as connection:
         models, last = watching.of_models(connection), windows.last_of_each(connection)
@@ -63,7 +63,7 @@ def get_windows(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: int | None = None,
 ) -> Response:
-    """Return window reports, at most `limit` and at most some 15 MB; `before` is the `next` of the page before."""
+    """Return window reports, at most `limit` and some 15 MB; pass `next` of an answer as `before` for the next page."""
     with database_state(request).engine.connect() as connection:
         names = (name for name in names_in_query(request, "stream") if streams.find(connection, name) is not None)
         name = next(names, stream)

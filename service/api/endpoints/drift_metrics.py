@@ -38,8 +38,11 @@ GAUGES = {
     "accuracy_cost": ("Accuracy on the reference minus the estimated accuracy of the last window", []),
     "accuracy_cost_low": ("Lower end of the interval of tidemark_accuracy_cost", []),
     "accuracy_cost_high": ("Upper end of the interval of tidemark_accuracy_cost", []),
-    "feedback_accuracy": ("Accuracy measured on labels fed back, corrected if they are no random part", []),
-    "feedback_corrected": ("1 if labels fed back are of no random part of the predictions", []),
+    "feedback_accuracy": ("Accuracy measured on labels fed back, corrected if they are not a random sample", []),
+    "feedback_corrected": (
+        "1 if feedback_accuracy is corrected, for its labels are not of a random sample",
+        [],
+    ),
     "feedback_errors_only": ("1 if labels fed back are of errors only, so that they measure no accuracy", []),
     "image_property": ("Mean of an image property", ["name", "source"]),
     "alerts_firing": ("Alerts that are firing", []),
@@ -65,7 +68,7 @@ GAUGES = {
 COUNTERS = {
     "windows": ("Windows tested", []),
     "windows_skipped": ("Full windows that were not tested, to save time", []),
-    "further_shifts_missed": ("Predictions during incidents in which no further shift was sought", []),
+    "further_shifts_missed": ("Predictions during incidents that were not searched for a further shift", []),
     "rows_rejected": ("Logged predictions that could not be processed", ["reason"]),
     "monitor_errors": ("Failures of the monitor that were isolated", ["stage"]),
 }
@@ -90,7 +93,7 @@ class DriftCollector(Collector):
         return sorted(str(ModelKey(name, version)) for name, version in self._models)
 
     def unavailable(self) -> Iterator[Metric]:
-        """Return what can be said without the database: that it is unavailable, and whom nobody watches."""
+        """Return what can be said without the database: that it is unavailable, and which models may be unwatched."""
         yield _availability(0)
         text, more = GAUGES["stream_blind"]
         blind_metric = GaugeMetricFamily("tidemark_stream_blind", text, labels=[*LABELS, *more])
@@ -147,7 +150,7 @@ def _availability(value: int) -> Metric:
     return GaugeMetricFamily("tidemark_database_available", "1 while Postgres answers this server", value=value)
 
 
-Sample = tuple[str, list[str], float]
+MetricSample = tuple[str, list[str], float]  # name, values of its labels, value
 
 
 def _by_stream(groups: Iterable[OpenIncidents]) -> dict[int, list[OpenIncidents]]:
@@ -157,7 +160,7 @@ def _by_stream(groups: Iterable[OpenIncidents]) -> dict[int, list[OpenIncidents]
     return by_stream
 
 
-def _counts(row: StreamRow, status: StreamStatus) -> Iterator[Sample]:
+def _counts(row: StreamRow, status: StreamStatus) -> Iterator[MetricSample]:
     yield "windows", [], status.windows
     yield "windows_skipped", [], status.windows_skipped
     yield "further_shifts_missed", [], status.further_shifts_missed
@@ -171,7 +174,7 @@ def _stream(
     firing: Sequence[OpenIncidents],
     watch: Watching | None,
     last: WindowRow | None,
-) -> Iterator[Sample]:
+) -> Iterator[MetricSample]:
     yield "alerts_firing", [], sum(group.count for group in firing)
     for group in firing:
         yield "incidents_open", [group.kind, group.severity, group.state], group.count
@@ -191,7 +194,7 @@ def _stream(
         yield from _window(last)
 
 
-def _detector(status: StreamStatus) -> Iterator[Sample]:
+def _detector(status: StreamStatus) -> Iterator[MetricSample]:
     if status.evidence is not None:
         yield "drift_evidence", [], status.evidence
     if status.threshold is not None:
@@ -201,7 +204,7 @@ def _detector(status: StreamStatus) -> Iterator[Sample]:
         yield "watched_share", [], status.budget.watched_share
 
 
-def _feedback(status: StreamStatus) -> Iterator[Sample]:
+def _feedback(status: StreamStatus) -> Iterator[MetricSample]:
     if status.feedback is not None:
         yield "feedback_accuracy", [], status.feedback.accuracy
         yield "feedback_corrected", [], float(status.feedback.is_corrected)
@@ -216,7 +219,7 @@ def _self_test(row: SelfTestRow) -> Iterator[tuple[str, float]]:
         yield "selftest_last_success_timestamp_seconds", row.succeeded_at.timestamp()
 
 
-def _window(row: WindowRow) -> Iterator[Sample]:
+def _window(row: WindowRow) -> Iterator[MetricSample]:
     yield "window_end_timestamp_seconds", [], row.end.timestamp()
     yield "window_seconds", [], row.seconds
     yield from ((name, more, value) for name, more, value in _report(row.report) if value is not None)

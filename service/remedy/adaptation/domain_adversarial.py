@@ -1,4 +1,4 @@
-"""Remedy of covariate shift that closed forms do not reach: domain-adversarial training, chosen without labels."""
+"""Remedy for covariate shifts that `renormalise` cannot undo: domain-adversarial training, without new labels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ HELD_OUT = 0.3  # share of these rows for the choice and the calibration
 def domain_adversarial(context: RemedyContext) -> RemedyResult:
     """Train features that look alike in reference and span (Ganin et al. 2016); needs the extra `adapt`.
 
-    The adversary's strength is chosen by reverse validation.
+    The adversary's strength is chosen by reverse validation (Zhong et al. 2010), see `reverse_accuracy`.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def domain_adversarial(context: RemedyContext) -> RemedyResult:
     """
     require_torch()
     calibration = Calibration(context.span.reference.probabilities, context.require_reference_labels())
-    summary = "Trains features on which a discriminator cannot tell the span from the reference, and classes on them."
+    summary = "Trains features on which a discriminator cannot tell span from reference, and a classifier on them."
     return adaptation(
         context, "domain-adversarial", summary, calibration, lambda reference: _trained(reference, context.seed)
     )
@@ -51,8 +51,8 @@ def _trained(reference: Reference, seed: int) -> Fit:
             for strength, trained in tried.items()
         }
         best = max(STRENGTHS, key=lambda strength: scores[strength])
-        same, head = tried[best].reference
-        held_out_probabilities = head.probabilities(same(reference.embeddings[held_out])).astype(np.float32)
+        adapter, head = tried[best].reference
+        held_out_probabilities = head.probabilities(adapter(reference.embeddings[held_out])).astype(np.float32)
         details = RemedyDetails(strength=best, reverse_accuracy={str(name): score for name, score in scores.items()})
         return AdaptedModel(
             head, Calibration(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter

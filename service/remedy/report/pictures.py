@@ -90,9 +90,7 @@ def _places(reference: Reference, sample: Sample, rows: NDArray[np.int64]) -> tu
     return centred @ directions[:2].T, "PCA"
 
 
-def _map(
-    before: Matrix, now: Matrix, old: Sequence[str], new: Sequence[str], method: str, method_sentence: str
-) -> Markup:
+def _map(before: Matrix, now: Matrix, old: Sequence[str], new: Sequence[str], method: str, colouring: str) -> Markup:
     both = np.concatenate([before, now])
     low, high = np.quantile(both, 0.005, axis=0), np.quantile(both, 0.995, axis=0)
     room = np.array([WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
@@ -112,7 +110,7 @@ def _map(
     ]
     gap = float(linalg.norm((now.mean(axis=0) - before.mean(axis=0)) / np.maximum(before.std(axis=0), 1e-12)))
     description = (
-        f"Map of {len(before)} reference and {len(now)} span embeddings, {method_sentence}; "
+        f"Map of {len(before)} reference and {len(now)} span embeddings, {colouring}; "
         f"their centres lie {gap:.2f} standard deviations apart"
     )
     return svg.drawing(description, WIDTH, HEIGHT, [*crosses, *dots, *axes])

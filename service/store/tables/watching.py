@@ -49,21 +49,22 @@ streams = Table(
     Column("seen", BigInteger, nullable=False, server_default="0"),  # predictions given to the detector
     Column("tested", BigInteger, nullable=False, server_default="0"),  # predictions up to the end of the last window
     Column("window_start", BigInteger, nullable=False, server_default="0"),  # predictions before the next window
-    Column("cursor_xid", XID8(), nullable=False, server_default="0"),  # last prediction given to the detector
+    # The six columns of transaction ids were written by releases before migration 0006, and are no longer read.
+    Column("cursor_xid", XID8(), nullable=False, server_default="0"),
     Column("cursor_seq", BigInteger, nullable=False, server_default="0"),
-    Column("window_xid", XID8(), nullable=False, server_default="0"),  # last prediction before the next window
+    Column("window_xid", XID8(), nullable=False, server_default="0"),
     Column("window_seq", BigInteger, nullable=False, server_default="0"),
     Column("feedback_xid", XID8(), nullable=False, server_default="0"),
     Column("feedback_seq", BigInteger, nullable=False, server_default="0"),
     Column("calm_windows", Integer, nullable=False, server_default="0"),
     Column("detector", LargeBinary, nullable=True),  # npz
     Column("concept", LargeBinary, nullable=True),  # npz
-    Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # evidence, threshold, rate, ...
+    Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),  # a `StreamStatus`
     Column("last_success_at", DateTime(timezone=True), nullable=True),
     Column("last_window_at", DateTime(timezone=True), nullable=True),
     Column("window_requested_at", DateTime(timezone=True), nullable=True),  # until the requested window is stored
     Column("tag_counts", JSONB, nullable=True),  # the most frequent values of each tag; of the whole model's stream
-    Column("retired_at", DateTime(timezone=True), nullable=True),  # set on a slice's stream that another one replaced
+    Column("retired_at", DateTime(timezone=True), nullable=True),  # when it was retired: it is no longer watched
     Column("position", BigInteger, nullable=False, server_default="0"),  # last prediction watched
     Column("label_position", BigInteger, nullable=False, server_default="0"),  # last label watched
     Column("window_position", BigInteger, nullable=False, server_default="0"),  # last one before the next window
@@ -127,7 +128,7 @@ baselines = Table(  # traffic that was accepted as normal
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("stream_id", Integer, ForeignKey("streams.id"), nullable=False),
     Column("reference_id", Integer, ForeignKey("references.id"), nullable=False),
-    Column("what", Text, nullable=False),
+    Column("what", Text, nullable=False),  # part of the change that was accepted
     Column("since", DateTime(timezone=True), nullable=False),
     Column("until", DateTime(timezone=True), nullable=False),
     Column("rows", Integer, nullable=False),
