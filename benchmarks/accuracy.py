@@ -17,7 +17,7 @@ from benchmarks.confirming_corruptions import CONFIRMING
 from benchmarks.corruptions import CORRUPTIONS, Corruption
 from benchmarks.natural_shifts import natural_shifts
 from benchmarks.world import Arrays, World, labelled_images, reference
-from tidemark.commands.rehearsals import Rehearsed, rehearse
+from tidemark.commands.rehearse import Rehearsed, rehearse
 from tidemark.drift import Reference, WindowTest
 
 REFERENCE_ROWS = 4000

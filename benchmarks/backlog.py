@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tidemark.inference import bundle as bundles
 from tidemark.inference.images import DecodedImage
+from tidemark.inference.model import Model
 from tidemark.inference.predictions import predict_images
-from tidemark.inference.session import Model
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidemark.drift import DetectorScores
 from tidemark.drift.detector_calibration import DetectorCalibration
 from tidemark.drift.evidence_scale import ratio_evidence, window_evidence
-from tidemark.drift.simulation import Traffic
+from tidemark.drift.simulated_traffic import Traffic
 from tidemark.drift.window_statistics import BLOCK, norms, window_lengths, window_statistics
 
 HORIZON = 600  # blocks of one stream

@@ -30,7 +30,7 @@ from tidemark.settings import Settings
 from tidemark.spool.forwarder import ROWS, Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store import engine as engines
-from tidemark.store import log, models, predictions, references, schema, sizes, watch
+from tidemark.store import log, models, monitor_progress, predictions, references, schema, sizes
 from tidemark.store.binary_copy import COPIED, copy_into, encoded_rows
 from tidemark.store.logged import HALF, Logged, logged
 from tidemark.store.raw_connection import raw
@@ -124,7 +124,7 @@ def _growth(engine: Engine, folder: Path, rows: int) -> None:
             after = logged - logged // DAYS // 2
             calls: list[Callable[[], Any]] = [
                 partial(log.read, connection, 1, after, 500, 4, 1),
-                partial(watch.targets, connection),
+                partial(monitor_progress.targets, connection),
                 lambda: client.get("/drift").raise_for_status(),
                 lambda: list(DriftCollector(engine).collect()),
                 lambda: client.get("/").raise_for_status(),

@@ -37,7 +37,7 @@ from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.api.endpoints.metrics import drift_exposition
 from tidemark.monitor.monitor import Monitor
 from tidemark.settings import Settings
-from tidemark.store import references, watch
+from tidemark.store import monitor_progress, references
 
 BATCH = 500  # predictions that are logged at a time
 STREAMS = 300
@@ -96,7 +96,7 @@ def _pace(engine: Engine, url: str, shape: Shape) -> None:
         processed = processed_count(connection, model_id) - before
     again = monitor_of(engine, url, shape, **settings)
     with engine.begin() as connection:
-        watch.release(connection, [target.id for target in watch.targets(connection)], monitor.id)
+        monitor_progress.release(connection, [target.id for target in monitor_progress.targets(connection)], monitor.id)
         connection.execute(text("UPDATE streams SET position = 0 WHERE slice = ''"))
         connection.execute(text("TRUNCATE checkpoints"))
     _warm_up(again)
@@ -157,7 +157,9 @@ def _fleet(engine: Engine, url: str, name: str, senders: list[str], tags: tuple[
             monitor_of(engine, url, shape).settle()
             with engine.begin() as connection:
                 calibration = references.load_calibration(connection, model_id)
-                watch.release(connection, [target.id for target in watch.targets(connection)], _owner(connection))
+                monitor_progress.release(
+                    connection, [target.id for target in monitor_progress.targets(connection)], _owner(connection)
+                )
     monitor = monitor_of(engine, url, shape, monitor_poll=1.0, max_slices=FLEET)
     spools = {model: uuid4() for model in senders}
     first = dict.fromkeys(senders, 0)

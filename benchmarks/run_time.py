@@ -12,7 +12,7 @@ from benchmarks.importance_splitting import StreamSimulator, estimate_tail
 from benchmarks.world import World, reference, rows
 from tidemark.drift import DetectorScores
 from tidemark.drift.calibration import calibrate
-from tidemark.drift.simulation import sums_of
+from tidemark.drift.simulated_traffic import sums_of
 from tidemark.drift.window_statistics import BLOCK
 
 RUN_TIMES = (1e4, 1e5, 1e6, 1e7)  # predictions

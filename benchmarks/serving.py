@@ -39,7 +39,7 @@ from benchmarks.serving_jobs import photo_job, small_job
 from benchmarks.world import World
 from tidemark.inference import bundle as bundles
 from tidemark.inference.images import decode
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 ROUNDS = 3
 WARM_UP = 1  # seconds of load after a pause that are not measured

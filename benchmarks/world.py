@@ -15,8 +15,8 @@ from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.properties import measure
-from tidemark.inference.session import Model
 
 # Arrays (n × …) by the name of an argument of `drift`; passed as keywords, which mypy can check for no narrower type.
 Arrays = dict[str, Any]

@@ -4,7 +4,7 @@ import datetime as dt
 
 from sqlalchemy import Connection, Engine
 
-from ..store import streams, watch
+from ..store import monitor_progress, streams
 from ..store.streams import StreamRow
 from .lifecycle import Alerts
 
@@ -20,8 +20,8 @@ def retire(connection: Connection, alerts: Alerts, stream: StreamRow, at: dt.dat
         rows = [row for row in streams.load_all(connection) if row.model_id == stream.model_id]
     ended = 0
     for row in rows:
-        watch.retire(connection, row.id, at)
-        watch.save(connection, row.id, {"status": {}})
+        monitor_progress.retire(connection, row.id, at)
+        monitor_progress.save(connection, row.id, {"status": {}})
         ended += alerts.resolve_all(connection, row.id, at, "retired")
     return ended
 

@@ -11,7 +11,7 @@ from ..store.label_evidence_json import AccuracyJson
 from ..store.report_json import RehearsedShiftJson, ServedWindowJson
 from ..store.stream_status import DetectableChange, StreamStatus
 from ..store.streams import StreamRow
-from ..store.watching import State, Watching
+from ..store.watch_status import State, Watching
 from ..store.windows import WindowRow
 from .budget_text import false_alarm_budget
 from .window_reports import window_report

@@ -7,8 +7,8 @@ from types import TracebackType
 
 from ..errors import InvalidPredictions, Overloaded, UnknownModel
 from ..inference.images import NotAnImage, TooManyPixels
+from ..inference.model import ModelFailed
 from ..inference.predictor import TooManyImages
-from ..inference.session import ModelFailed
 from ..serving.counters import ModelMetrics
 from .problems import CLIENT_CLOSED_REQUEST, status_of
 

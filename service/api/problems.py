@@ -22,8 +22,8 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import InvalidPredictions, NothingToLabel, Overloaded, TidemarkError, UnknownModel
 from ..inference.images import NotAnImage, TooManyPixels
+from ..inference.model import ModelFailed
 from ..inference.predictor import TooManyImages
-from ..inference.session import ModelFailed
 from ..store.errors import is_unavailable, original_error, reason
 
 CLIENT_CLOSED_REQUEST = 499  # nginx' status for a client that has gone before its answer; nobody receives it

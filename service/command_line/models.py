@@ -126,7 +126,7 @@ def reference_build(
 ) -> None:
     """Store the model's predictions of held-out training data: run it over images, or read its answers."""
     from ..commands.reference import build_reference
-    from ..commands.rehearsals import survival_lines
+    from ..commands.rehearse import survival_lines
 
     facts = build_reference(bundle, images, limit, out, thumbnails, arrays, power.value, rehearsals, picture)
     accuracy = "" if facts["accuracy"] is None else ", accuracy {accuracy:.4f}"

@@ -14,7 +14,7 @@ from ..errors import TidemarkError
 from ..model_key import ModelKey
 from ..settings import Settings
 from ..spool import inspection
-from ..store import database_health, deliveries, schema, self_tests, streams, watching
+from ..store import database_health, deliveries, schema, self_tests, streams, watch_status
 from ..store import engine as engines
 from ..store.errors import reason
 
@@ -172,7 +172,7 @@ def _monitor(connection: Connection) -> Check:
 
 
 def _check_watching(connection: Connection) -> Check:
-    states = watching.of_models(connection)
+    states = watch_status.of_models(connection)
     wholes = [row for row in streams.load_all(connection) if not row.slice and row.model_id in states]
     blind = [f"{row.stream} ({states[row.model_id].reason})" for row in wholes if states[row.model_id].is_blind]
     if blind:

@@ -13,8 +13,8 @@ from ..errors import TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import Bundle
 from ..inference.labelled_images import LabelledImages
+from ..inference.model import Model
 from ..inference.preprocessing_check import Variant, ranked_variants, suggestion
-from ..inference.session import Model
 from ..settings import Settings
 
 DEFAULT_LIMIT = 500  # images, on which a dozen variants take about as long as 6,000 predictions

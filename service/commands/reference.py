@@ -30,7 +30,7 @@ from .reference_images import BuiltReference, reference_arrays, reference_from_i
 from .reference_power import DetectableShift, detectable_shifts
 from .reference_thumbnails import MAX_THUMBNAILS
 from .reference_warnings import warnings
-from .rehearsals import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, shifts_json
+from .rehearse import MIN_IMAGES, RehearsalFacts, Rehearsed, rehearse_bundle, shifts_json
 from .survival_picture import survival_picture
 
 __all__ = ["MAX_THUMBNAILS", "BuiltReference", "build_reference", "reference_arrays", "store"]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..drift.rehearsals.record import rehearsal_arrays
 from ..errors import TidemarkError
 from ..inference.bundle import AnyBundle, Bundle
+from ..inference.model import Model
 from ..inference.properties import NAMES
-from ..inference.session import Model
 from ..settings import Settings
 from ..store.logged import HALF, halved
 from .npz_arrays import load_arrays

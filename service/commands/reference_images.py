@@ -15,14 +15,14 @@ from ..errors import TidemarkError
 from ..inference import bundle as bundles
 from ..inference.bundle import AnyBundle, Bundle
 from ..inference.labelled_images import LabelledImages
+from ..inference.model import Model
 from ..inference.properties import NAMES, measure
-from ..inference.session import Model
 from ..settings import Settings
 from ..store.logged import HALF, halved
 from .model_check import preprocessing_warning
 from .reference_thumbnails import Gallery
 from .reference_warnings import labelled_warnings
-from .rehearsals import RehearsedImages
+from .rehearse import RehearsedImages
 
 CHECKED_SHARE, MIN_CHECKED, MAX_CHECKED = 20, 50, 200  # one of 20 images, but 50 to 200, are prepared in other ways
 

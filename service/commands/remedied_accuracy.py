@@ -12,12 +12,12 @@ from ..drift.rehearsals.estimator import RehearsalEstimate, RehearsalEstimator
 from ..drift.rehearsals.record import Rehearsal
 from ..drift.rehearsals.recording import Recorder
 from ..drift.types import BoolArray, Float32Array, IntArray
-from ..inference.session import Model
+from ..inference.model import Model
 from ..remedy.remedy_context import IMAGES, RemedyContext
 from ..remedy.result import Improvement, RemedyNotApplicable, RemedyResult
 from ..settings import Settings
 from ..store.logged import HALF, halved
-from .rehearsals import BATCH, MIN_IMAGES, affordable_images, rehearsed_images
+from .rehearse import BATCH, MIN_IMAGES, affordable_images, rehearsed_images
 
 REHEARSED_IMAGES = 300  # labelled images that are rehearsed, at most, and at most half of those given
 ESTIMATED_ON = (

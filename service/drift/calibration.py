@@ -12,7 +12,7 @@ from .evidence_scale import Scale, fit_scale
 from .learnt_slopes import LearntContext, LearntSlopes, size_with_context
 from .scores import DetectorScores
 from .simulated_epochs import CHUNK, EPOCH, EPOCHS, Simulated, epoch_maxima, simulate
-from .simulation import DependentStreams, IndependentStreams, Traffic, UncertainSlopes
+from .simulated_traffic import DependentStreams, IndependentStreams, Traffic, UncertainSlopes
 from .types import Float32Array, IntArray
 from .window_statistics import BLOCK, window_lengths
 

@@ -11,7 +11,7 @@ from scipy import special
 from .context import ContextModel, check_context
 from .samples import Sample
 from .scores import DetectorScores
-from .simulation import DependentStreams, IndependentStreams, UncertainSlopes
+from .simulated_traffic import DependentStreams, IndependentStreams, UncertainSlopes
 from .types import Float32Array, FloatArray
 from .views import LOG_OFFSET
 from .window_statistics import BLOCK

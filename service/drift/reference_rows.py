@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .repeats import first_rows, repeat_keys
 from .samples import Sample, check_probabilities, check_sample, fitted_rows
 from .types import Float32Array, IntArray
+from .window_repeats import first_rows, repeat_keys
 
 MIN_REFERENCE_ROWS = 50  # rows of a reference; with fewer its tests cannot be calibrated
 

@@ -7,11 +7,11 @@ import numpy as np
 from scipy import special
 
 from .class_ratios import ClassRatios
-from .recent_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .reference import Reference
 from .row_products import row_products
 from .samples import Sample
 from .score_layout import ColumnLayout
+from .stream_repeats import KEY_COLUMNS, prediction_keys, repeat_share
 from .types import Float32Array, FloatArray
 from .views import Leading, View, Views
 from .whitening import Moments, excess_of_whitening, whitening

@@ -6,7 +6,7 @@ import numpy as np
 
 from .evidence_scale import Scale, ratio_evidence, window_evidence
 from .scores import DetectorScores
-from .simulation import Traffic
+from .simulated_traffic import Traffic
 from .types import Float32Array, FloatArray
 from .window_statistics import cusums, norms, window_lengths, window_statistics
 

@@ -10,10 +10,10 @@ from .daily_cycle import DailyCycle
 from .detector_calibration import DetectorCalibration
 from .detector_state import DetectorState
 from .overdispersion import Overdispersion
-from .recent_repeats import RecentRepeats, RepeatAlarm, joined_keys
 from .score_sums import ScoreSums
 from .scores import DetectorScores
 from .stream_evidence import StreamEvidence
+from .stream_repeats import RecentRepeats, RepeatAlarm, joined_keys
 from .types import Float32Array, IntArray
 from .views import Leading
 from .window_statistics import BLOCK, COARSE

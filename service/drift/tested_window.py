@@ -6,10 +6,10 @@ import numpy as np
 
 from . import combination
 from .prediction_views import PredictionViews
-from .repeats import Repeats
 from .samples import Sample
 from .statistic import Statistic, Values
 from .types import FloatArray, IntArray
+from .window_repeats import Repeats
 
 FAMILIES = ("mmd", "mean", "ks", "proportions", "properties")
 

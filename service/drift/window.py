@@ -14,10 +14,10 @@ from .fitted_reference import FittedReference
 from .fitted_statistics import FittedStatistics
 from .permutations import Contrasts
 from .reference import Reference
-from .repeats import RepeatTest, first_rows, repeat_keys
 from .report import WindowReport
 from .tested_window import NormalTraffic, Outcome, TestedWindow, families_of
 from .types import FloatArray
+from .window_repeats import RepeatTest, first_rows, repeat_keys
 from .window_report import build_report, build_untested_report
 
 MIN_WINDOW = 20  # different predictions that a window needs

@@ -10,11 +10,11 @@ from .intervals import NORMAL_QUANTILE, wilson_interval
 from .kind import Proportions
 from .mmd import witness_function
 from .property_shifts import property_shifts
-from .repeats import Repeats
 from .report import RepeatShare, Result, WindowReport
 from .summary import Findings, summarise, summarise_for_alert
 from .tested_window import Outcome, TestedWindow
 from .types import Float32Array, FloatArray, IntArray
+from .window_repeats import Repeats
 
 
 def build_report(

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from .bundle_spec import BrokenBundle
 from .fixed_projection import MAX_EMBEDDING_SIZE
+from .model import pooled
 from .network import Network
 from .score_search import Scores
-from .session import pooled
 
 
 def choose_embedding(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import properties
 from .images import DecodedImage
-from .session import Model
+from .model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from ..errors import Overloaded, TidemarkError, without_frames
 from .batcher import Batcher, TooLate
 from .bundle import Bundle
 from .images import DecodedImage, ImageRefused, TooManyPixels, allow_pixels, decode
+from .model import Model, ModelFailed, cores
 from .predictions import Predictions, RequestRows, predict_images
-from .session import Model, ModelFailed, cores
 
 SMALL_BYTES = 4096  # bytes of a request up to which going to a decoder thread and back takes longer than decoding
 SMALL_PIXELS = 128 * 128  # pixels of an image of such a request, at most

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from .bundle_spec import InputSettings, InputSpec
 from .images import DecodedImage
 from .labelled_images import LabelledImages
+from .model import Model, ModelFailed
 from .presets import IMAGENET
-from .session import Model, ModelFailed
 
 MIN_IMPROVEMENT = 0.05  # smallest improvement in accuracy for which another setting is suggested
 Z = 3.0  # standard deviations by which it has to be better, since a dozen settings are tried

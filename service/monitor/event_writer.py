@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from ..alerts.alert_draft import AlertChange, AlertDraft, ChangeReason
 from ..alerts.lifecycle import Alerts
-from ..store import evidence, watch, windows
+from ..store import evidence, monitor_progress, windows
 from ..store.errors import DATABASE_ERRORS, is_refused
 from .events import (
     AlertChanged,
@@ -77,7 +77,7 @@ class EventWriter:
         if isinstance(event, WindowStored):
             self._windows[id(event.explanation)] = self._store_window(event)
             if event.explanation.request.purpose == "on_demand":
-                watch.save(self._connection, self._ids[event.slice], {"window_requested_at": None})
+                monitor_progress.save(self._connection, self._ids[event.slice], {"window_requested_at": None})
         elif isinstance(event, AlertFired):
             draft = AlertDraft(
                 stream_id=self._ids[event.slice],

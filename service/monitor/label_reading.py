@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from ..store import label_log
 from ..store.label_log import LabelBatch
-from ..store.prediction_positions import positions_of
+from ..store.position_lookup import positions_of
 from .labels import MAX_LABELS
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ..settings import Settings
-from ..store import alerts, watch
+from ..store import alerts, monitor_progress
 from ..store.alerts import LABEL_KINDS, AlertRow
-from ..store.watch import Target
+from ..store.monitor_progress import Target
 from .budget import stream_budget
 from .checkpoint import Checkpoint, restore_state
 from .incident_state import Incident
@@ -51,7 +51,7 @@ def load_model(
     has_checkpoint = True
     pace = Pace()
     for name, target in sorted(targets.items()):
-        stored = watch.load_checkpoint(connection, target.id)
+        stored = monitor_progress.load_checkpoint(connection, target.id)
         checkpoint = Checkpoint.from_bytes(stored.state) if stored is not None else None
         baseline = prepared.get(name, prepared[REFERENCE])
         if stored is None or checkpoint is None:

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from ..store import log_sweep, watch
+from ..store import log_sweep, monitor_progress
+from ..store.monitor_progress import Target
 from ..store.stalled_copies import StalledCopies
-from ..store.watch import Target
 from .model_processor import ModelProcessor
 from .model_state import WHOLE
 from .owned_model import OwnedModel
@@ -44,7 +44,7 @@ class ModelLeases:
     def refresh(self) -> bool:
         """Read what there is to watch, and take, extend or give back leases; return whether they were extended."""
         with self._engine.connect() as connection:
-            targets = watch.targets(connection)
+            targets = monitor_progress.targets(connection)
         wholes = {target.model_id: target for target in targets if target.slice == WHOLE}
         slices: dict[int, dict[str, Target]] = {model_id: {} for model_id in wholes}
         for target in targets:
@@ -79,29 +79,29 @@ class ModelLeases:
     def release_all(self) -> None:
         """Give all leases back and sign off."""
         with self._engine.begin() as connection:
-            watch.release(connection, [model.whole.id for model in self.models.values()], self._owner)
-            watch.sign_off(connection, self._owner)
+            monitor_progress.release(connection, [model.whole.id for model in self.models.values()], self._owner)
+            monitor_progress.sign_off(connection, self._owner)
 
     def _renew(self, wholes: list[Target]) -> None:
         """Extend the leases, and bring the streams of models without a monitor up to date."""
         owned = [model.whole.id for model in self.models.values()]
         with self._engine.begin() as connection:
-            watch.heartbeat(connection, self._owner, f"{socket.gethostname()}:{os.getpid()}")
-            self._other_monitors = max(watch.live_monitors(connection, LEASE) - 1, 0)
-            watch.renew(connection, owned, self._owner, LEASE)
-            watch.reopen(connection)
+            monitor_progress.heartbeat(connection, self._owner, f"{socket.gethostname()}:{os.getpid()}")
+            self._other_monitors = max(monitor_progress.live_monitors(connection, LEASE) - 1, 0)
+            monitor_progress.renew(connection, owned, self._owner, LEASE)
+            monitor_progress.reopen(connection)
             log_sweep.sweep(connection)
             for whole in wholes:
                 ends = whole.written, whole.labels_written
                 if whole.reference_id is None and (whole.position, whole.label_position) != ends:
-                    watch.skip_to(connection, whole.id, *ends)
+                    monitor_progress.skip_to(connection, whole.id, *ends)
 
     def _acquire(self, whole: Target) -> bool:
         """Take the lease of a model that no other monitor owns; return whether it was taken."""
         if whole.leased and whole.lease_owner not in (self._owner, None):
             return False
         with self._engine.begin() as connection:
-            return watch.acquire(connection, whole.id, self._owner, LEASE)
+            return monitor_progress.acquire(connection, whole.id, self._owner, LEASE)
 
     def _end_stalled_copies(self) -> None:
         """End the sessions of writers that hang within a COPY; their spools write the rows again."""
@@ -116,5 +116,5 @@ class ModelLeases:
             if model.state is not None and model.is_dirty:
                 self._processor.save_checkpoint(model)
             with self._engine.begin() as connection:
-                watch.release(connection, [model.whole.id], self._owner)
+                monitor_progress.release(connection, [model.whole.id], self._owner)
             self.drop(model)

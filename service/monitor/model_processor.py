@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from ..alerts.lifecycle import Alerts
 from ..settings import Settings
-from ..store import log, log_batch, streams, watch
+from ..store import log, log_batch, monitor_progress, streams
 from ..store.errors import DATABASE_ERRORS, is_unavailable
 from ..store.log_batch import EXPIRED
 from .baseline_cache import BaselineCache
@@ -76,7 +76,7 @@ class ModelProcessor:
             logger.exception("a step of model %d failed", model.model_id)
             model.failed(error)
             with self._engine.begin() as connection:
-                watch.save(connection, model.whole.id, {"blind_reason": "error"})
+                monitor_progress.save(connection, model.whole.id, {"blind_reason": "error"})
         return True
 
     def save_status(self, model: OwnedModel) -> None:
@@ -95,7 +95,7 @@ class ModelProcessor:
             return
         values = {"position": state.position}
         with self._engine.begin() as connection:
-            if watch.advance(connection, model.whole.id, self._owner, model.stored_position, values):
+            if monitor_progress.advance(connection, model.whole.id, self._owner, model.stored_position, values):
                 write_status(connection, state, model.ids, model.unsaved)
                 write_checkpoint(connection, model, state, model.ids)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..settings import Settings
-from ..store.watch import Target
+from ..store.monitor_progress import Target
 from .checkpoint_schedule import CheckpointSchedule
 from .events import ALERT_EVENTS, Explanation
 from .model_state import WHOLE, ModelState, ModelTransition

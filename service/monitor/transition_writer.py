@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ..alerts.lifecycle import Alerts
-from ..store import evidence, watch
+from ..store import evidence, monitor_progress
 from ..store.log_batch import WIDTH
 from .checkpoint import to_bytes
 from .event_writer import EventWriter, finite
@@ -63,16 +63,16 @@ def write_transition(
     if is_status_due and not has_news and WHOLE in unsaved:
         values |= _status_values(state.whole)
         unsaved -= {WHOLE}
-    if not watch.advance(connection, model.whole.id, owner, model.stored_position, values):
+    if not monitor_progress.advance(connection, model.whole.id, owner, model.stored_position, values):
         raise LostModel(f"model {model.model_id}")
     for name in transition.retired:
         stream_id = model.ids[name]
-        watch.retire(connection, stream_id, now)
+        monitor_progress.retire(connection, stream_id, now)
         alerts.resolve_all(connection, stream_id, now, "retired")
     ids = {name: stream_id for name, stream_id in model.ids.items() if name in state.streams}
     streams = dict(state.streams)
     for name in state.streams.keys() - ids.keys() | (set(transition.retired) & state.streams.keys()):
-        ids[name], seen = watch.open_slice(connection, replace(model.whole, position=position), name)
+        ids[name], seen = monitor_progress.open_slice(connection, replace(model.whole, position=position), name)
         streams[name] = _shift_counts(streams[name], seen)
     state = replace(state, streams=streams)
     writer = EventWriter(connection, alerts, state, ids, now)
@@ -89,7 +89,7 @@ def write_status(connection: Connection, state: ModelState, ids: Mapping[str, in
     """Store what readers see of streams."""
     for name in sorted(names):
         if name in state.streams and name in ids:
-            watch.save(connection, ids[name], _status_values(state.streams[name]))
+            monitor_progress.save(connection, ids[name], _status_values(state.streams[name]))
 
 
 def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelState, ids: Mapping[str, int]) -> int:
@@ -100,7 +100,7 @@ def write_checkpoint(connection: Connection, model: OwnedModel, state: ModelStat
         key = model.loaded_keys.get(name, BaselineKey(model.reference_id))
         of_model = (state.counts, state.rejected, state.pace) if name == WHOLE else ({}, state.rejected)
         data = to_bytes(state.streams[name], key, *of_model)
-        watch.save_checkpoint(connection, ids[name], state.position, state.label_position, data)
+        monitor_progress.save_checkpoint(connection, ids[name], state.position, state.label_position, data)
         evidence.trim(connection, ids[name])
         size += len(data)
     return size

@@ -14,7 +14,7 @@ from ..api.caller import caller_of
 from ..api.server_state import database_state, server_state
 from ..api.window_reports import window_report
 from ..model_key import ModelKey
-from ..store import alerts, baselines, deliveries, evidence, references, streams, watching, windows
+from ..store import alerts, baselines, deliveries, evidence, references, streams, watch_status, windows
 from ..store.alerts import AlertRow
 from ..store.baselines import Baseline
 from ..store.errors import DATABASE_ERRORS, is_unavailable
@@ -22,7 +22,7 @@ from ..store.label_evidence_json import Point
 from ..store.report_json import StreamReportJson
 from ..store.stream_status import StatusJson
 from ..store.streams import StreamRow
-from ..store.watching import Watching
+from ..store.watch_status import Watching
 from . import alert_forms, evidence_history
 from . import report_images as images
 from .forms import set_token
@@ -91,7 +91,7 @@ def overview(request: Request, model: str = "", slice: str = "") -> Response:
 
 def _overview(request: Request, model: str, slice: str) -> Response:
     with database_state(request).engine.connect() as connection:
-        watched, listed = watching.of_models(connection), streams.load_all(connection)
+        watched, listed = watch_status.of_models(connection), streams.load_all(connection)
         points = evidence.newest(connection, [row.id for row in listed], OVERVIEW_POINTS)
         accepted = baselines.current_of_all(connection)
         overview_rows = [

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from ..inference.session import cores
+from ..inference.model import cores
 from ..serving.counters import MULTIPROCESS_FOLDER
 from ..settings import Settings, warn_of_unknown_variables
 from ..spool.spool import Spool

@@ -17,8 +17,8 @@ from PIL import Image
 
 from ..inference.bundle import Bundle, InputSpec
 from ..inference.images import DecodedImage, decode, fit, in_mode
+from ..inference.model import Model, ModelFailed
 from ..inference.predictions import predict_images
-from ..inference.session import Model, ModelFailed
 from ..settings import Settings
 from ..spool.spool import Spool
 from ..store.prediction_id import id_at

@@ -22,7 +22,7 @@ from tests.support.processes import answers, client_of, free_port, running
 from tests.support.wait import until
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 http = pytest.importorskip("tritonclient.http")
 triton_grpc = pytest.importorskip("tritonclient.grpc")

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from tests.support.monitoring import WORLD, Installation
 from tests.support.predictions import write
 from tidemark.commands.backtest.initial_rate import initial_rate
-from tidemark.store import streams, watch
+from tidemark.store import monitor_progress, streams
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import id_at
 from tidemark.store.stream_status import AlarmBudget, StreamStatus
@@ -41,7 +41,7 @@ def report_rate(installation: Installation, is_assumed: bool) -> None:
     """Store what a monitor reports that has measured half a prediction a second, or has assumed so."""
     budget = AlarmBudget(seconds=30 * SECONDS, predictions=15 * SECONDS, rate=0.5, is_assumed=is_assumed)
     with installation.engine.begin() as connection:
-        watch.save(connection, installation.stream_id, {"status": StreamStatus(budget=budget).to_json()})
+        monitor_progress.save(connection, installation.stream_id, {"status": StreamStatus(budget=budget).to_json()})
 
 
 @pytest.fixture

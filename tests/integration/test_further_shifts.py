@@ -23,7 +23,7 @@ from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.rows_in_order import read_in_order
 from tidemark.pages import routes
 from tidemark.settings import Settings
-from tidemark.store import log, tables, watch
+from tidemark.store import log, monitor_progress, tables
 from tidemark.store.further_shift_status import FurtherShiftStatus
 from tidemark.store.stream_status import StreamStatus
 
@@ -75,7 +75,7 @@ def drifted(installation: Installation, monitor: Monitor) -> None:
 def die(installation: Installation, monitor: Monitor) -> None:
     """Let a monitor end without a word, as a kill does, and its leases run out."""
     with installation.engine.begin() as connection:
-        watch.release(connection, [model.whole.id for model in monitor.models], monitor.id)
+        monitor_progress.release(connection, [model.whole.id for model in monitor.models], monitor.id)
 
 
 def test_a_monitor_that_dies_leaves_the_evidence_for_further_shifts_bit_for_bit(installation: Installation) -> None:
@@ -123,14 +123,14 @@ def test_a_second_baseline_outlasts_a_step_that_fails(
 
     monkeypatch.setattr(Reference, "accept", counted)
     monitor = installation.monitor()
-    advance, failures = watch.advance, iter(range(1))
+    advance, failures = monitor_progress.advance, iter(range(1))
 
     def fail_once(*arguments: Any) -> bool:
         if prepared and next(failures, None) is not None:
             raise ArithmeticError("no step")
         return advance(*arguments)
 
-    monkeypatch.setattr(watch, "advance", fail_once)
+    monkeypatch.setattr(monitor_progress, "advance", fail_once)
     monkeypatch.setattr("tidemark.monitor.step_retries.FIRST_BACKOFF", 0.0)
     drifted(installation, monitor)
     monitor.settle()

@@ -15,7 +15,7 @@ from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.alerts.retirement import retire
 from tidemark.errors import NotAcceptable
-from tidemark.store import references, streams, tables, watch
+from tidemark.store import monitor_progress, references, streams, tables
 from tidemark.store.streams import StreamRow
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -53,7 +53,7 @@ def whole(registered: Engine) -> StreamRow:
         for name in ("camera=1", "camera=2"):
             connection.execute(tables.streams.insert().values(model_id=stream.model_id, slice=name))
     with registered.begin() as connection:
-        watch.save(connection, stream.id, {"seen": 1})
+        monitor_progress.save(connection, stream.id, {"seen": 1})
         return streams.require(connection, "m:1")
 
 
@@ -71,12 +71,12 @@ def test_a_step_that_retires_a_slice_and_another_change_of_the_streams_both_comm
             errors.append(error)
 
     with registered.begin() as step:
-        watch.save(step, whole.id, {"position": 1})  # as a step of the monitor begins
+        monitor_progress.save(step, whole.id, {"position": 1})  # as a step of the monitor begins
         other = threading.Thread(target=change)
         other.start()
         until(lambda: waits_for_a_lock(registered), "the other session")
         for name_of_slice in ("camera=2", "camera=1"):
-            watch.retire(step, streams.require(step, f"m:1/{name_of_slice}").id, NOW)
+            monitor_progress.retire(step, streams.require(step, f"m:1/{name_of_slice}").id, NOW)
     other.join(60)
     assert not other.is_alive()
     assert errors == []

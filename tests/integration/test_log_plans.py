@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from tidemark.store import label_log, log, log_writer, models, prediction_positions, predictions, segments
+from tidemark.store import label_log, log, log_writer, models, position_lookup, predictions, segments
+from tidemark.store.position_lookup import positions_of
 from tidemark.store.prediction_id import id_at
-from tidemark.store.prediction_positions import positions_of
 
 DAYS, SEGMENTS, ROWS = 8, 400, 20  # segments a day, rows of each
 D, K = 2, 2
@@ -89,7 +89,7 @@ def plans(connection: Connection, monkeypatch: pytest.MonkeyPatch, ask: Callable
     """Return the nodes of the plans of what `ask` executes."""
     raw: Any = connection.connection.driver_connection
     recorder = Recorder(raw)
-    for module in (log, label_log, prediction_positions, predictions, segments):
+    for module in (log, label_log, position_lookup, predictions, segments):
         monkeypatch.setattr(module, "raw", lambda _: recorder)
     assert ask() is not None
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from tests.support.worlds import Change
 from tidemark.alerts import acceptance
 from tidemark.alerts.retirement import retire
 from tidemark.commands.calibrate import calibrate
-from tidemark.store import predictions, references, streams, watching
+from tidemark.store import predictions, references, streams, watch_status
 from tidemark.store.label_evidence_json import LabelEvidenceJson
 
 MISSING = [0, 0.25, 0.25, 0.25, 0.25]
@@ -198,5 +198,5 @@ def test_a_row_that_cannot_be_processed_is_skipped_counted_and_stops_nothing(ins
     assert stream.seen == 300 + 1 + 297
     assert stream.rejected == {"not_probabilities": 1, "not_finite": 1}
     with installation.engine.connect() as connection:
-        watch_state = watching.of_models(connection)[installation.model_id]
+        watch_state = watch_status.of_models(connection)[installation.model_id]
     assert (watch_state.state, watch_state.lag) == ("watching", 0)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.worlds import World
 from tidemark.drift import StreamDetector
-from tidemark.store import models, references, streams, watch
+from tidemark.store import models, monitor_progress, references, streams
 from tidemark.store.arrays import pack, unpack
 
 
@@ -91,9 +91,9 @@ def test_a_calibration_of_other_scores_from_an_earlier_version_is_computed_again
     with engine.begin() as connection:
         reference_id = installation.stream().reference_id
         references.save_calibration(connection, reference_id, other.calibration())
-        stored = watch.load_checkpoint(connection, installation.stream_id)
+        stored = monitor_progress.load_checkpoint(connection, installation.stream_id)
         arrays = unpack(stored.state) | {f"detector.{name}": value for name, value in other.state().items()}
-        watch.save_checkpoint(connection, installation.stream_id, stored.position, 0, pack(arrays))
+        monitor_progress.save_checkpoint(connection, installation.stream_id, stored.position, 0, pack(arrays))
     installation.send(500)
     stream = installation.stream()
     assert (stream.seen, stream.state) == (1000, "calm")

@@ -16,7 +16,7 @@ from tests.support.images import images, png
 from tests.support.open_inference import LENGTH, PIXELS, RAW, binary, logged
 from tidemark.api.open_inference.metadata import EXTENSIONS
 from tidemark.inference.bundle import Bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 INFER = "/v2/models/pets/infer"
 

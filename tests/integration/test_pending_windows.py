@@ -12,7 +12,7 @@ from tests.support.monitoring import WORLD, Installation
 from tidemark.monitor import model_processor, model_step, step_retries, stream_step
 from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.stream_transition import StreamInput
-from tidemark.store import watch, windows_on_demand
+from tidemark.store import monitor_progress, windows_on_demand
 
 Fault = Callable[[pytest.MonkeyPatch], list[str]]  # plants a failure that happens once; returns the list that notes it
 
@@ -50,15 +50,15 @@ def step_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def write_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Postgres refuses what the step with the answers writes."""
-    function, failures = watch.advance, list[str]()
+    function, failures = monitor_progress.advance, list[str]()
 
     def fail(*arguments: Any) -> bool:
         if not failures and arguments[-1].get("seen", 0) > 450:
-            failures.append("watch.advance")
+            failures.append("monitor_progress.advance")
             raise ProgrammingError("UPDATE", {}, Exception("syntax error"))
         return function(*arguments)
 
-    monkeypatch.setattr(watch, "advance", fail)
+    monkeypatch.setattr(monitor_progress, "advance", fail)
     return failures
 
 
@@ -170,7 +170,7 @@ def test_windows_that_a_monitor_has_requested_before_any_checkpoint_outlast_its_
     assert installation.windows() == []
     with installation.engine.begin() as connection:
         assert windows_on_demand.request(connection, installation.stream_id) is not None
-        watch.release(connection, [model.whole.id for model in monitor.models], monitor.id)
+        monitor_progress.release(connection, [model.whole.id for model in monitor.models], monitor.id)
     installation.watch()
     assert sorted((window.first, window.size) for window in installation.windows()) == [
         (0, 200),

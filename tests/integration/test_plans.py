@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from tidemark.store import evidence, models, predictions, references, streams, watch, watching, windows
+from tidemark.store import evidence, models, monitor_progress, predictions, references, streams, watch_status, windows
 
 DAYS, ROWS, SLICES = 8, 24_000, 6
 LOGGED = """
@@ -92,8 +92,8 @@ def plans(connection: Connection, query: Callable[[], Any]) -> list[dict[str, An
 
 
 QUERIES: dict[str, Callable[[Connection, Any], Any]] = {
-    "targets of the monitor": lambda c, _s: watch.targets(c),
-    "how far models are watched": lambda c, _s: watching.of_models(c),
+    "targets of the monitor": lambda c, _s: monitor_progress.targets(c),
+    "how far models are watched": lambda c, _s: watch_status.of_models(c),
     "evidence of a stream": lambda c, s: evidence.up_to(c, s.id, 1000, 100),
     "evidence of each": lambda c, s: evidence.newest(c, [s.id], 100),
     "last window of each": lambda c, _s: windows.last_of_each(c),
@@ -116,7 +116,7 @@ def test_nothing_is_scanned_or_sorted(filled: Connection, stream: str) -> None:
 def test_what_is_asked_gives_what_is_there(filled: Connection) -> None:
     ids = {row.stream: row.id for row in streams.load_all(filled)}
     assert len(ids) == 2 + SLICES
-    assert [target.id for target in watch.targets(filled)] == sorted(ids.values())
+    assert [target.id for target in monitor_progress.targets(filled)] == sorted(ids.values())
     assert {row.first for row in windows.last_of_each(filled).values()} == {1000}
     assert windows.last_of_each(filled).keys() == set(ids.values())
     points = evidence.newest(filled, list(ids.values()), 100)

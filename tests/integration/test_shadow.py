@@ -19,7 +19,7 @@ from tidemark.errors import ConfigurationError
 from tidemark.inference import images as decoding
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model, ModelFailed
+from tidemark.inference.model import Model, ModelFailed
 from tidemark.server.checks import check
 from tidemark.server.serve_options import ServeOptions
 from tidemark.serving import shadow as shadows

@@ -16,7 +16,7 @@ from tidemark.monitor import heavy_hitters, step_retries
 from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.settings import Settings
-from tidemark.store import models, streams, traffic, watch
+from tidemark.store import models, monitor_progress, streams, traffic
 from tidemark.store.arrays import unpack
 
 PREPARED: dict[BaselineKey, PreparedReference] = {}  # the reference that all these tests have, prepared once
@@ -44,7 +44,7 @@ class Sliced(Installation):
     def members(self, name: str) -> list[Any]:
         """Return the newest predictions of a slice, as its checkpoint knows them."""
         with self.engine.connect() as connection:
-            stored = watch.load_checkpoint(connection, self.slices()[name].id)
+            stored = monitor_progress.load_checkpoint(connection, self.slices()[name].id)
         assert stored is not None
         return [UUID(bytes=key.tobytes()) for key in unpack(stored.state)["recent"]]
 

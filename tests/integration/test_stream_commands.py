@@ -16,7 +16,7 @@ from tidemark.alerts.queue import open_queue
 from tidemark.alerts.retirement import retire_idle
 from tidemark.cli import app
 from tidemark.errors import TidemarkError
-from tidemark.store import alerts, baselines, models, references, streams, tables, watch
+from tidemark.store import alerts, baselines, models, monitor_progress, references, streams, tables
 from tidemark.store.engine import conninfo
 from tidemark.store.logged import logged
 from tidemark.store.report_json import WindowReportJson
@@ -107,11 +107,11 @@ def test_streams_without_traffic_end_by_themselves_and_come_back_with_it(world: 
     assert world.alert().resolution == "retired"
     assert (world.names(), retired(at_once)) == ([], [])
     with world.engine.begin() as connection:
-        assert watch.reopen(connection) == 0
+        assert monitor_progress.reopen(connection) == 0
         values = np.full((1, 3), 1 / 3, np.float32)
         write(connection, logged("m:1", new_ids(1), values, np.zeros((1, 4), np.float32), None))
     with world.engine.begin() as connection:
-        assert watch.reopen(connection) == 1
+        assert monitor_progress.reopen(connection) == 1
     assert world.names() == ["m:1"]
 
 

@@ -25,7 +25,7 @@ SESSION = """
 import sys
 from pathlib import Path
 from tidemark.inference import bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 Model(bundle.load(Path(sys.argv[1])))
 """
 

@@ -10,15 +10,15 @@ import pytest
 
 from benchmarks.confirming_corruptions import CONFIRMING
 from benchmarks.corruptions import CORRUPTIONS, Corruption
-from tidemark.commands.rehearsals import rehearse
+from tidemark.commands.rehearse import rehearse
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference
 from tidemark.drift.rehearsals.estimator import RehearsalEstimator
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.properties import measure
-from tidemark.inference.session import Model
 
 REFERENCE_ROWS, REHEARSED = 900, 240
 WINDOW = 300

@@ -7,7 +7,7 @@ from scipy import stats
 from tests.support.detectors import Calibration, Traffic, alarms_in
 from tests.support.worlds import Arrays, World
 from tidemark.drift import Reference, StreamDetector
-from tidemark.drift.recent_repeats import MEMORY, RecentRepeats, joined_keys, row_keys
+from tidemark.drift.stream_repeats import MEMORY, RecentRepeats, joined_keys, row_keys
 
 pytestmark = pytest.mark.usefixtures("short_calibrations")
 

@@ -14,7 +14,7 @@ from tidemark.drift.calibration import calibrate
 from tidemark.drift.detector_calibration import DetectorCalibration
 from tidemark.drift.evidence_scale import long_window_evidence
 from tidemark.drift.simulated_epochs import EPOCH, epoch_maxima, simulate
-from tidemark.drift.simulation import IndependentStreams, sums_of
+from tidemark.drift.simulated_traffic import IndependentStreams, sums_of
 from tidemark.drift.types import Float32Array
 from tidemark.drift.window_statistics import BLOCK, COARSE, long_window_lengths, norms, quadratic
 

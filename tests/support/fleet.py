@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from tests.support.monitoring import NAMES, WORLD, Installation, calibration
 from tests.support.predictions import new_ids, write
-from tidemark.store import models, references, streams, watching
+from tidemark.store import models, references, streams, watch_status
 from tidemark.store.logged import logged
 
 OTHERS = ("b", "c")  # models next to `m`, the one of every installation
@@ -37,4 +37,4 @@ class Fleet(Installation):
     def watching(self) -> dict[str, str | None]:
         with self.engine.connect() as connection:
             names = {row.model_id: row.model_name for row in streams.load_all(connection)}
-            return {names[key]: watch.reason for key, watch in watching.of_models(connection).items()}
+            return {names[key]: watch.reason for key, watch in watch_status.of_models(connection).items()}

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 
 from tidemark.inference.bundle import Bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (5, 8, 8), dtype=np.uint8)
 

@@ -14,8 +14,8 @@ from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.properties import NAMES, measure
-from tidemark.inference.session import Model
 from tidemark.remedy.remedy_context import RemedyContext
 from tidemark.remedy.span import UNKNOWN, Span
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from tests.support.predictions import new_ids, write
 from tidemark.cli import app
 from tidemark.inference.bundle import Bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.paired_bootstrap import hits, log_losses
 from tidemark.store import feedback, models
 from tidemark.store.feedback import FeedbackRow

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, FailFast, Field
 
 from ...errors import InvalidPredictions
-from ...inference.session import activate, pooled
+from ...inference.model import activate, pooled
 from ...serving.model_registry import RegisteredModel
 from ...serving.observations import OBSERVED_PER_REQUEST
 from ..bodies.json_text import parse_json, validate

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from ...store import baselines, references, streams, watching, windows, windows_on_demand
+from ...store import baselines, references, streams, watch_status, windows, windows_on_demand
 from ...store.report_json import ServedWindowJson
 from ..drift_schemas import Streams, StreamState, Survival, Windows
 from ..problems import Problem, documented
@@ -31,7 +31,7 @@ def get_drift(request: Request) -> Response:
     number of classes; `GET /drift/windows/{window_id}` has it.
     """
     with database_state(request).engine.connect() as connection:
-        models, last = watching.of_models(connection), windows.last_of_each(connection)
+        models, last = watch_status.of_models(connection), windows.last_of_each(connection)
         accepted, rows = baselines.current_of_all(connection), streams.load_all(connection)
     states = [
         StreamState.from_row(row, models.get(row.model_id), accepted.get(row.id)).with_window(last.get(row.id))

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
 from ...model_key import ModelKey
-from ...store import alerts, deliveries, self_tests, streams, watching, windows
+from ...store import alerts, deliveries, self_tests, streams, watch_status, windows
 from ...store.alerts import OpenIncidents
 from ...store.errors import DATABASE_ERRORS, reason
 from ...store.further_shift_status import UNWATCHED
@@ -17,7 +17,7 @@ from ...store.report_json import WindowReportJson
 from ...store.self_tests import SelfTestRow
 from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
-from ...store.watching import DATABASE, REASONS, Watching
+from ...store.watch_status import DATABASE, REASONS, Watching
 from ...store.windows import WindowRow
 
 LABELS = ["model", "version", "slice"]
@@ -117,7 +117,7 @@ class DriftCollector(Collector):
         outcomes = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
         try:
             with self._engine.connect() as connection:
-                firing, models = _by_stream(alerts.open_incidents(connection)), watching.of_models(connection)
+                firing, models = _by_stream(alerts.open_incidents(connection)), watch_status.of_models(connection)
                 last = windows.last_of_each(connection)
                 rows = streams.load_all(connection)
                 self._models |= {(row.model_name, row.model_version) for row in rows}

@@ -18,8 +18,8 @@ from ...folders import require_empty
 from ...inference import bundle as bundles
 from ...inference import onnx_inspect
 from ...inference.bundle import MODEL_FILE, BrokenBundle, Bundle, Spec, write_spec
+from ...inference.model import Model
 from ...inference.runtime import open_session
-from ...inference.session import Model
 from .head import Head, ResidualAdapter
 from .onnx_surgery import Ending, drop_outputs_behind
 

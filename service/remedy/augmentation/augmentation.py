@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...drift.samples import Sample
 from ...drift.types import BoolArray
 from ...inference.labelled_images import LabelledImages
+from ...inference.model import Model
 from ...inference.properties import measure
-from ...inference.session import Model
 from ..adaptation.head import Head, distil_head, fit
 from ..adaptation.onnx_export import with_head
 from ..bundle_baseline import write_baseline

@@ -15,7 +15,7 @@ from tests.support.server import stored_prediction
 from tidemark.drift.probability_calibration import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.label_shift.priors_file import CalibrationValues, ClassShare, Priors, corrections
 from tidemark.server.checks import check
 from tidemark.server.serve_options import ServeOptions

@@ -12,7 +12,7 @@ from httpx import Response
 from tests.support.images import images, png
 from tests.support.server import state_of
 from tests.support.wait import PATIENCE, until
-from tidemark.inference.session import Model, ModelFailed
+from tidemark.inference.model import Model, ModelFailed
 
 Serve = Callable[..., TestClient]
 

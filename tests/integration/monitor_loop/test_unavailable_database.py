@@ -10,7 +10,7 @@ from tests.support.fleet import Fleet
 from tests.support.wait import until
 from tidemark.monitor import baseline_cache, baseline_preparation
 from tidemark.monitor.checkpoint_schedule import CheckpointSchedule
-from tidemark.store import log_rows, watch, windows
+from tidemark.store import log_rows, monitor_progress, windows
 from tidemark.store.log_batch import PredictionBatch
 
 
@@ -73,7 +73,7 @@ def test_windows_that_a_dead_monitor_has_requested_are_tested_by_the_next_one(
         dead.turn()
     assert fleet.windows() == []
     with fleet.engine.begin() as connection:
-        watch.release(connection, [model.whole.id for model in dead.models], dead.id)
+        monitor_progress.release(connection, [model.whole.id for model in dead.models], dead.id)
     fleet.watch()
     assert [window.first for window in fleet.windows()] == [200, 100, 0]
 

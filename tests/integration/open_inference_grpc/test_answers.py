@@ -19,7 +19,7 @@ from tests.support.open_inference import PIXELS, RAW, logged
 from tidemark.api.open_inference_grpc import open_inference_pb2
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.server import checks
 from tidemark.server.serve_options import ServeOptions
 

@@ -19,7 +19,7 @@ from tidemark.drift import Reference
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.labelled_images import LabelledImages
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.label_shift.priors_file import corrections
 from tidemark.remedy.paired_bootstrap import hits
 from tidemark.store import baselines, feedback, streams

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.confirming_corruptions import CONFIRMING
-from tidemark.commands import rehearsals
+from tidemark.commands import rehearse
 from tidemark.commands.check import check
 from tidemark.commands.reference import ReferenceFacts, build_reference
-from tidemark.commands.rehearsals import RehearsedImages, survival_lines
+from tidemark.commands.rehearse import RehearsedImages, survival_lines
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference
@@ -121,13 +121,13 @@ def test_check_wants_one_kind_of_window(installation: Path, facts: ReferenceFact
 
 def test_no_rehearsal_begins_after_the_time_limit(installation: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(0, 10_000_000, 100))
-    monkeypatch.setattr("tidemark.commands.rehearsals.time.monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr("tidemark.commands.rehearse.time.monotonic", lambda: float(next(ticks)))
     with np.load(installation / "reference.npz") as labelled:
         pixels, labels = labelled["images"][:100], labelled["labels"][:100]
     rng = np.random.default_rng(0)
     probabilities = np.full((100, 10), 0.05) + 0.5 * np.eye(10)[labels]
     arrays = {"embeddings": rng.normal(size=(100, 4)), "probabilities": probabilities}
-    rehearsed = rehearsals.rehearse(lambda images: arrays, Reference(**arrays, labels=labels), pixels)
+    rehearsed = rehearse.rehearse(lambda images: arrays, Reference(**arrays, labels=labels), pixels)
     assert not rehearsed.is_complete
     assert len(rehearsed.rehearsals) <= 3
     assert "cut short" in survival_lines(rehearsed.facts())[-1]

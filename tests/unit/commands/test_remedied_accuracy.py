@@ -10,7 +10,7 @@ from tests.support.image_worlds import World, darker, digits_world
 from tidemark.commands import remedied_accuracy
 from tidemark.commands.remedied_accuracy import with_rehearsed_accuracy
 from tidemark.inference import bundle as bundles
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.accuracy_balance import accuracy_balance
 from tidemark.remedy.adaptation.renormalise import renormalise
 from tidemark.remedy.result import RemedyResult

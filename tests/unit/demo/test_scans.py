@@ -5,8 +5,8 @@ import numpy as np
 from tidemark.demo.make_model import MODEL
 from tidemark.demo.scans import SIDE, darker_and_blurred, halves, scan
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.properties import NAMES, measure
-from tidemark.inference.session import Model
 
 
 def test_the_halves_are_fixed_apart_and_complete() -> None:

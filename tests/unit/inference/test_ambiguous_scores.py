@@ -10,8 +10,8 @@ from tests.support.classifier_heads import BODY, HEAD, PIXELS, WEIGHTS, Make, te
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, load
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model, ModelFailed
 from tidemark.inference.model_examination import Hints
-from tidemark.inference.session import Model, ModelFailed
 
 
 def two_heads(make_graph: Make) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 Make = Callable[..., Path]
 PIXELS = (np.random.default_rng(5).random((7, 8, 8)) * np.linspace(20, 255, 7)[:, None, None]).astype(np.uint8)

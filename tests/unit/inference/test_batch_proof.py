@@ -12,7 +12,7 @@ import pytest
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, load
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 Make = Callable[..., Path]
 # Dark, bright and noisy images: what mixes rows is seen on images that differ.

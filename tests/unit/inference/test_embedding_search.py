@@ -10,8 +10,8 @@ from tests.support.classifier_heads import BODY, HEAD, PIXELS, WEIGHTS, Make, te
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.model_examination import Hints
-from tidemark.inference.session import Model
 
 
 def test_an_embedding_of_another_name_is_refused_with_the_graph_s_outputs(make_mlp: Make, tmp_path: Path) -> None:

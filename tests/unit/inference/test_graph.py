@@ -14,7 +14,7 @@ from tests.support.graph_outputs import PIXELS, check, run
 from tests.support.graphs import Nodes
 from tidemark.inference.bundle import BrokenBundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 Make = Callable[..., Path]
 Weights = Callable[..., np.ndarray]

@@ -11,8 +11,8 @@ import pytest
 from tidemark.inference import identity
 from tidemark.inference.bundle import BrokenBundle, load
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.model_source import read_model
-from tidemark.inference.session import Model
 
 Make = Callable[..., Path]
 PIXELS = np.random.default_rng(5).integers(0, 256, (3, 8, 8), dtype=np.uint8)

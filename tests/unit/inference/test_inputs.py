@@ -15,9 +15,9 @@ from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import BrokenBundle, InputSpec, load
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import fit
+from tidemark.inference.model import Model
 from tidemark.inference.model_examination import Hints
 from tidemark.inference.preprocessing import Preprocessor
-from tidemark.inference.session import Model
 
 Make = Callable[..., Path]
 GREY = np.random.default_rng(5).integers(0, 256, (6, 8, 8), dtype=np.uint8)

@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tidemark.inference import runtime, session
+from tidemark.inference import model, runtime
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.providers import CPU
-from tidemark.inference.session import Model
 
 Make = Callable[..., Path]
 
@@ -33,8 +33,8 @@ def opened_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(threads)
         return open_session(model, folder, threads, providers)
 
-    monkeypatch.setattr(session, "open_session", record)
-    monkeypatch.setattr(session, "cores", lambda: CORES)
+    monkeypatch.setattr(model, "open_session", record)
+    monkeypatch.setattr(model, "cores", lambda: CORES)
     return numbers
 
 
@@ -42,7 +42,7 @@ def opened_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_brief_network_has_one_thread_and_others_have_all_cores(
     bundle: Bundle, opened_threads: list[int], monkeypatch: pytest.MonkeyPatch, brief_seconds: float, threads: int
 ) -> None:
-    monkeypatch.setattr(session, "BRIEF_SECONDS", brief_seconds)
+    monkeypatch.setattr(model, "BRIEF_SECONDS", brief_seconds)
     probabilities, _ = Model(bundle, providers=["cpu"]).predict(PIXELS)
     assert opened_threads[-1] == threads
     np.testing.assert_allclose(probabilities, Model(bundle, threads=1).predict(PIXELS)[0], rtol=1e-5)
@@ -51,6 +51,6 @@ def test_a_brief_network_has_one_thread_and_others_have_all_cores(
 def test_a_stated_number_of_threads_holds_for_a_brief_network(
     bundle: Bundle, opened_threads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "BRIEF_SECONDS", 60.0)
+    monkeypatch.setattr(model, "BRIEF_SECONDS", 60.0)
     assert Model(bundle, threads=2).providers == [CPU]
     assert opened_threads[-1] == 2

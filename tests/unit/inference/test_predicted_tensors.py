@@ -10,9 +10,9 @@ import pytest
 from tests.support.predictors import predictor_of
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.predictions import Predictions
 from tidemark.inference.properties import measure
-from tidemark.inference.session import Model
 
 Make = Callable[..., Path]
 

@@ -15,10 +15,10 @@ from tidemark.errors import Overloaded
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import NotAnImage, TooManyPixels
+from tidemark.inference.model import Model, ModelFailed
 from tidemark.inference.predictions import Predictions, RequestRows
 from tidemark.inference.predictor import Predictor, QueueFull, TooManyImages
 from tidemark.inference.properties import measure
-from tidemark.inference.session import Model, ModelFailed
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (20, 8, 8), dtype=np.uint8)
 LARGE = encoded_png(np.random.default_rng(6).integers(0, 256, (300, 200), dtype=np.uint8))

@@ -9,7 +9,7 @@ import pytest
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.fixed_projection import MAX_EMBEDDING_SIZE, project
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 
 @pytest.mark.parametrize("size", [1, 64, 2048])

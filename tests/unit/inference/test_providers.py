@@ -9,11 +9,11 @@ import onnxruntime
 import pytest
 
 from tidemark.errors import ConfigurationError
-from tidemark.inference import runtime, session
+from tidemark.inference import model, runtime
 from tidemark.inference.bundle import BrokenBundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.inference.model import Model
 from tidemark.inference.providers import CPU, execution_providers
-from tidemark.inference.session import Model
 from tidemark.settings import Settings
 
 Make = Callable[..., Path]
@@ -95,7 +95,7 @@ def test_a_provider_s_answers_are_compared_with_the_cpu_s(
         inner = runtime.open_session(model, folder, threads, [CPU])
         return Device(inner, error) if CUDA in providers else inner
 
-    monkeypatch.setattr(session, "open_session", opened)
+    monkeypatch.setattr(model, "open_session", opened)
     if requested_providers and not agrees:
         with pytest.raises(BrokenBundle, match=r"CUDAExecutionProvider answers .* take it out of TIDEMARK_PROVIDERS"):
             Model(bundle, 1, requested_providers)

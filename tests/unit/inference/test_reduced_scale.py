@@ -12,7 +12,7 @@ from tidemark.demo.scans import halves, scan
 from tidemark.inference import images
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import decode
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 SIDE = 1000  # pixels of the photographs; the model reads 28
 

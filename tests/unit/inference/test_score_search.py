@@ -12,7 +12,7 @@ from tests.support.classifier_heads import BODY, HEAD, PIXELS, WEIGHTS, Make, so
 from tests.support.graphs import Nodes, random
 from tidemark.inference.bundle import load
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 
 HEADS: dict[str, tuple[Nodes, dict[str, Any]]] = {
     "softmax by hand": (

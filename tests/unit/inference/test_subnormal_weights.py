@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from tidemark.demo.make_model import MODEL
 from tidemark.inference import subnormal_weights
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.inference.subnormal_weights import clear_subnormals
 
 Make = Callable[..., Path]

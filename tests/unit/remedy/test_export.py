@@ -15,7 +15,7 @@ from tidemark.errors import ConfigurationError
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle import BrokenBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.adaptation.head import Head
 from tidemark.remedy.adaptation.onnx_export import with_head, with_priors
 

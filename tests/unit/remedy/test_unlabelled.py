@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.image_worlds import World, darker
 from tidemark.inference import bundle as bundles
-from tidemark.inference.session import Model
+from tidemark.inference.model import Model
 from tidemark.remedy.adaptation.adversarial_training import reverse_accuracy, train
 from tidemark.remedy.adaptation.domain_adversarial import domain_adversarial
 from tidemark.remedy.adaptation.head import Head

@@ -17,8 +17,8 @@ from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow, survival_rows
 from ..inference.bundle import Bundle
 from ..inference.image_operations.plan import Chain, apply_chain, rehearsal_plan
 from ..inference.images import DecodedImage
+from ..inference.model import Model
 from ..inference.properties import measure
-from ..inference.session import Model
 from ..settings import Settings
 from ..store.logged import HALF, halved
 from ..store.report_json import RehearsedShiftJson

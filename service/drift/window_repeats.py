@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from .recent_repeats import joined_keys, prediction_keys
 from .samples import Sample
+from .stream_repeats import joined_keys, prediction_keys
 from .types import IntArray
 
 MIN_EXCESS = 0.05  # share of repeated rows beyond the expected one from which it counts as a change

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tidemark.store.watching import REASONS, watching
+from tidemark.store.watch_status import REASONS, watching
 
 WATCHED: dict[str, Any] = {
     "has_reference": True,

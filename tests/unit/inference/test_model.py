@@ -8,7 +8,7 @@ import pytest
 
 from tidemark.inference.bundle import BrokenBundle, Bundle, load
 from tidemark.inference.bundle_builder import init_bundle
-from tidemark.inference.session import Model, ModelFailed, activate
+from tidemark.inference.model import Model, ModelFailed, activate
 
 Make = Callable[..., Path]
 Weights = Callable[..., np.ndarray]
