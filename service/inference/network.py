@@ -48,7 +48,7 @@ class Network:
         ModelFailed
             The network cannot run, or has not one row an image in an output.
         """
-        images = as_input(tensor, self._dtype)
+        images = tensor if tensor.dtype == self._dtype else as_input(tensor, self._dtype)
         size = self.bound
         if size is None:
             return self._check_answers(self._run(images, outputs), len(images), outputs)

@@ -59,7 +59,7 @@ def predict_images(
     ModelFailed
         It has no usable answer to one of them.
     """
-    pixels = np.stack([image.pixels for image in images])
+    pixels = images[0].pixels[None] if len(images) == 1 else np.stack([image.pixels for image in images])
     answers = []
     for first in range(0, len(images), max_batch):
         part = slice(first, first + max_batch)

@@ -68,6 +68,8 @@ def _grey_and_saturation(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], 
 def _histogram(grey: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the grey values of each image: (m, 256)."""
     m = len(grey)
+    if m == 1:
+        return np.bincount(grey.ravel(), minlength=GREYS)[None]
     shifted = grey.reshape(m, -1) + GREYS * np.arange(m)[:, None]
     return np.bincount(shifted.ravel(), minlength=GREYS * m).reshape(m, GREYS)
 

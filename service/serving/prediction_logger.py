@@ -97,7 +97,7 @@ class PredictionLogger:
         answered = predictions.probabilities if corrected is None else corrected
         tops = np.argsort(-answered, axis=1, kind="stable")[:, :TOP_CLASSES]
         texts, classes = list(map(str, ids)), tops.tolist()
-        confidences = np.take_along_axis(answered, tops, axis=1).tolist()
+        confidences = answered[np.arange(len(tops))[:, None], tops].tolist()
         return [
             LoggedPredictions(
                 texts[request.rows], classes[request.rows], confidences[request.rows], request, predictions, corrected

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .prediction_id import ID_BYTES, LATEST, uuids
 
 HALF = np.dtype("<f2")  # type of stored embeddings and probabilities
+HALF_LIMIT = np.finfo(HALF).max  # largest value that half precision holds
 SINGLE = np.dtype("<f4")  # type of stored image properties and confidences
 LABEL = np.dtype("<i4")  # type of stored classes
 EPOCH = dt.date(1970, 1, 1).toordinal()
@@ -95,6 +96,5 @@ def logged(
 
 def halved(embeddings: NDArray[np.floating]) -> NDArray[np.float16]:
     """Return embeddings in half precision, what that cannot hold cut to what it can."""
-    limit = np.finfo(HALF).max
-    halves: NDArray[np.float16] = np.clip(embeddings, -limit, limit).astype(HALF)
+    halves: NDArray[np.float16] = np.minimum(np.maximum(embeddings, -HALF_LIMIT), HALF_LIMIT).astype(HALF)
     return halves
