@@ -3,6 +3,7 @@
 The scripts run as they are, but for the weights: random ones, since none can be downloaded in a test.
 """
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -59,7 +60,8 @@ def test_each_library_has_a_script() -> None:
 
 @pytest.mark.parametrize("library", RANDOM_WEIGHTS)
 def test_the_script_of_a_library_leads_to_a_reference(library: str, tmp_path: Path) -> None:
-    pytest.importorskip(library)
+    if importlib.util.find_spec(library) is None:  # Keras cannot be imported before the script names its back end
+        pytest.skip(f"{library} is not installed")
     script = SCRIPTS[library]
     for written, random in RANDOM_WEIGHTS[library]:
         assert written in script
