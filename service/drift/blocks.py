@@ -1,5 +1,7 @@
 """Resampling of traffic that is not independent: the stationary block bootstrap and what it costs in rows."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .types import Float32Array, FloatArray, IntArray
@@ -82,6 +84,15 @@ def block_walk(
     return np.asarray((np.take_along_axis(start, since, axis=1) + position - since) % n)
 
 
+def row_weights(drawn: IntArray, n: int) -> Float32Array:
+    """Return the weights (count, n) that n rows have in the means of series (count, length) drawn from them."""
+    count, length = drawn.shape
+    weights = np.zeros((count, n), dtype=np.float32)
+    places = (drawn + n * np.arange(count)[:, None]).ravel()
+    np.add.at(weights.reshape(-1), places, np.float32(1 / length))
+    return weights
+
+
 def spread_runs(n: int, limit: int) -> IntArray:
     """Return at most `limit` of `n` rows as runs of 200 consecutive ones, spread evenly over the whole span."""
     if n <= limit:
@@ -98,18 +109,95 @@ def design_effect(means: FloatArray, rows: Float32Array, size: int) -> float:
     return max(1.0, float(means.var(axis=0).sum()) / independent) if independent > 0 else 1.0
 
 
+class SpreadOfMeans(NamedTuple):
+    """How well the spread of bootstrapped means is that of the traffic.
+
+    Attributes
+    ----------
+    ratio : float
+        The variance of means of the traffic over that of bootstrapped means, at least 1.
+    degrees : float
+        Degrees of freedom of the bootstrapped variance.
+    """
+
+    ratio: float
+    degrees: float
+
+    def factors(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """Return factors (count,) on the deviations of bootstrapped means that make up for bias and error of their
+        variance: with s² ratio chi²(degrees) / degrees for a variance s², the next mean has a t distribution."""
+        return np.asarray(np.sqrt(self.ratio * self.degrees / rng.chisquare(self.degrees, count)))
+
+
+def spread_of_means(series: FloatArray, mean_block: float, size: int) -> SpreadOfMeans:
+    """Return how well the stationary bootstrap of rows (n, features) shows the variance of means of `size` rows.
+
+    With autocovariances c(k), means of m rows vary by V = Σ (1 - |k|/m) c(k) / m over |k| < m. Blocks of mean length b
+    keep c(k) with the probability (1 - 1/b)^|k| only, since a block may end in between: the bootstrap's variance is
+    B = Σ u(k) c(k) / m with u(k) = (1 - |k|/m) (1 - 1/b)^|k|. V is estimated without that bias by a flat-top taper λ in
+    place of (1 - 1/b)^|k|. Autocovariances around the mean of n rows are too small by about m V / n each, so that
+    the estimate Σ (1 - |k|/m) λ(k) c(k) / m is divided by 1 - Σ (1 - |k|/m) λ(k) / n. The relative variance of B is
+    about 2 Σ u(k)² / n, that of a chi² variable with n / Σ u(k)² degrees of freedom over their number. Sums over the
+    features stand for c(k).
+
+    Parameters
+    ----------
+    series : float (n, features)
+        Rows in their own order.
+    mean_block : float
+        Mean length of a block in rows, at least 1.
+    size : int
+        Rows of a mean.
+
+    References
+    ----------
+    Politis and Romano (1994), The stationary bootstrap, JASA 89, lemma 1. Politis and Romano (1995), Bias-corrected
+    nonparametric spectral estimation, Journal of Time Series Analysis 16. Priestley (1981), Spectral analysis and time
+    series, section 6.2.4.
+    """
+    n = len(series)
+    lags, limit = _lags(n)
+    shown = min(max(size, limit + 1), n)
+    covariance = np.zeros(shown)
+    for values in series.T:
+        covariance += _covariance(values - values.mean(), shown)
+    if covariance[0] <= 0:
+        return SpreadOfMeans(1.0, float(n))
+    cut = _cut(np.abs(covariance[: limit + 1] / covariance[0]), lags, 2 * np.sqrt(np.log10(n) / n))
+    covariance = covariance[:size]
+    lag = np.arange(len(covariance))
+    both_signs = np.where(lag == 0, 1.0, 2.0)
+    tapered = (1 - lag / size) * np.clip(2 * (1 - lag / (2 * cut)), 0, 1)
+    drawn = (1 - lag / size) * (1 - 1 / max(mean_block, 1.0)) ** lag
+    variance = float(both_signs @ (tapered * covariance)) / (1 - float(both_signs @ tapered) / n)
+    bootstrapped = float(both_signs @ (drawn * covariance))
+    ratio = max(1.0, variance / bootstrapped) if bootstrapped > 0 else 1.0
+    return SpreadOfMeans(ratio, n / float(both_signs @ drawn**2))
+
+
+def _lags(n: int) -> tuple[int, int]:
+    """Return how many lags in a row must be without correlation for n rows, and the largest lag looked at."""
+    lags = max(5, int(np.sqrt(np.log10(n))))
+    return lags, min(n // 3, int(np.ceil(np.sqrt(n)) + lags))
+
+
+def _covariance(centred: FloatArray, lags: int) -> FloatArray:
+    """Return the autocovariances at the first lags, from 0 on."""
+    n = len(centred)
+    spectrum = np.abs(np.fft.rfft(centred, 2 * n)) ** 2
+    return np.asarray(np.fft.irfft(spectrum)[:lags] / n)
+
+
 def _automatic_length(series: FloatArray) -> float:
     n = len(series)
-    lags = max(5, int(np.sqrt(np.log10(n))))
-    limit = min(n // 3, int(np.ceil(np.sqrt(n)) + lags))
+    lags, limit = _lags(n)
     best = 1.0
     for values in series.T:
         centred = values - values.mean()
         variance = float(centred @ centred) / n
         if variance <= 0:
             continue
-        spectrum = np.abs(np.fft.rfft(centred, 2 * n)) ** 2
-        covariance = np.fft.irfft(spectrum)[: limit + 1] / n
+        covariance = _covariance(centred, limit + 1)
         correlation = covariance / variance
         cut = _cut(np.abs(correlation), lags, 2 * np.sqrt(np.log10(n) / n))
         lag = np.arange(-2 * cut, 2 * cut + 1)

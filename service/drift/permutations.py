@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .types import Float32Array, FloatArray, IntArray
+from .types import Float32Array, FloatArray
 
 KEYS_AT_A_TIME = 4_000_000  # random numbers held at a time while permutations are drawn
 
@@ -54,24 +54,17 @@ class Contrasts:
         return cls(np.concatenate([reference, window], axis=1).T.astype(np.float32, order="C"), (n, m))
 
     @classmethod
-    def of_calm_traffic(cls, rows: IntArray, size: int, n: int, rng: np.random.Generator) -> "Contrasts":
-        """Return contrasts of windows drawn from calm traffic with independent references drawn from the same.
+    def of_calm_traffic(cls, windows: Float32Array, references: Float32Array, sizes: tuple[int, int]) -> "Contrasts":
+        """Return contrasts of windows drawn from calm traffic with references drawn from the same.
 
         Parameters
         ----------
-        rows : int (count, m)
-            The rows of calm traffic in each drawn window, in blocks.
-        size : int
-            Rows of calm traffic.
-        n : int
-            Rows of a reference; each is drawn independently, which puts the reference's own sampling error into the
-            null distribution.
+        windows, references : float32 (count, rows)
+            The weight of each row of calm traffic in the mean of each drawn window and reference.
+        sizes : tuple[int, int]
+            Rows of a reference and of a window.
         """
-        count, m = rows.shape
-        weights = np.zeros((count, size), dtype=np.float32)
-        np.add.at(weights, (np.arange(count)[:, None], rows), np.float32(1 / m))
-        weights -= (rng.multinomial(n, np.full(size, 1 / size), size=count) / n).astype(np.float32)
-        return cls(np.ascontiguousarray(weights.T), (n, m))
+        return cls(np.ascontiguousarray((windows - references).T), sizes)
 
     def differences(self, features: Float32Array) -> FloatArray:
         """Return the differences of means (contrasts, columns) of features (rows, columns) that are `centred`."""

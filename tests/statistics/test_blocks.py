@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tidemark.drift.blocks import block_length, design_effect, stationary_bootstrap
+from tidemark.drift.blocks import block_length, design_effect, spread_of_means, stationary_bootstrap
 
 
 def autoregressive(rho: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -51,3 +51,39 @@ def test_design_effect_of_bursts() -> None:
     series = np.repeat(rng.normal(size=(2000, 3)), 20, axis=0).astype(np.float32)
     rows = stationary_bootstrap(len(series), 400, 200, 400, rng)
     assert design_effect(series[rows].mean(axis=1), series, 400) == pytest.approx(20, rel=0.25)
+
+
+def test_bootstrapped_variance_of_bursts_is_corrected_for_the_ends_of_blocks() -> None:
+    """Bursts of 20 equal rows have the correlation 1 - k/20 at the lag k, of which blocks hold the share (1 - 1/b)^k."""
+    series = np.repeat(np.random.default_rng(4).normal(size=(3000, 4)), 20, axis=0)
+    lag = np.arange(1, 20)
+    covariance = 2 * (1 - lag / 150) * (1 - lag / 20)
+    expected = (1 + covariance.sum()) / (1 + covariance @ (1 - 1 / 40) ** lag)
+    assert spread_of_means(series, 40, 150).ratio == pytest.approx(expected, rel=0.05)
+
+
+def test_bias_and_error_of_bootstrapped_variances_are_those_of_an_autoregression() -> None:
+    """300 series of 1,000 rows with the correlation .7^k, whose means of 100 rows have a variance that can be computed."""
+    rho, n, block, size, draws = 0.7, 1000, 20, 100, 400
+    lag = np.arange(1, size)
+    true = (1 + 2 * (1 - lag / size) @ rho**lag) / size
+    bootstrapped, corrected, degrees = [], [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        series = autoregressive(rho, n, rng)
+        rows = stationary_bootstrap(n, size, block, draws, rng)
+        spread = spread_of_means(series, block, size)
+        bootstrapped.append(series[rows].mean(axis=(1, 2)).var())
+        corrected.append(bootstrapped[-1] * spread.ratio)
+        degrees.append(spread.degrees)
+    assert np.mean(bootstrapped) < 0.9 * true
+    assert np.mean(corrected) == pytest.approx(true, rel=0.05)
+    error = np.var(bootstrapped) / np.mean(bootstrapped) ** 2 - 2 / draws
+    assert error == pytest.approx(2 / np.mean(degrees), rel=0.35)
+
+
+def test_bootstrapped_variance_of_independent_rows_is_left_alone() -> None:
+    series = np.random.default_rng(5).normal(size=(3000, 8))
+    spread = spread_of_means(series, block_length(series), 150)
+    assert spread.ratio == pytest.approx(1, abs=0.03)
+    assert spread.degrees > 150

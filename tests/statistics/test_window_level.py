@@ -78,17 +78,20 @@ def test_level_holds_with_calm_traffic_and_a_reference_as_small_as_the_window(si
     assert np.mean(p) > 0.3
 
 
-def test_level_holds_with_a_baseline_of_dependent_traffic() -> None:
-    """Accepted bursts of 20 of one class: at most twice the level, where as independent rows they reject most windows.
-
-    The null distribution is approximate: a bootstrap in blocks varies less than the bursts do.
-    """
+@pytest.mark.parametrize("accepted", [False, True], ids=["declared calm", "accepted as the baseline"])
+def test_level_holds_with_dependent_traffic(accepted: bool) -> None:
+    """Bursts of 20 of one class, 12 references or baselines with 20 windows each; as independent rows most windows of
+    accepted bursts would be rejected."""
     world, rng, p = World(), np.random.default_rng(2), []
-    for _ in range(6):
-        baseline = world.reference(600, rng).accept(**world.bursts(3000, rng), what="all")
-        test = WindowTest(baseline, window_size=150)
-        p += [test.p_value(**world.bursts(150, rng)) for _ in range(6)]
-    assert np.sum(np.array(p) <= 0.05) <= stats.binom.ppf(0.995, len(p), 0.1), sorted(p)[:15]
+    for seed in range(12):
+        reference, bursts = world.reference(600, rng), world.bursts(3000, rng)
+        if accepted:
+            test = WindowTest(reference.accept(**bursts, what="all"), window_size=150, seed=seed)
+        else:
+            test = WindowTest(reference, window_size=150, seed=seed, calm=bursts)
+        p += [test.p_value(**world.bursts(150, rng)) for _ in range(20)]
+    assert_level(p)
+    assert np.mean(p) > 0.4
     shifted = world.bursts(150, rng)
     assert test(**shifted | {"embeddings": shifted["embeddings"] + 2}).drifted
 
