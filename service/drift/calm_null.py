@@ -36,9 +36,9 @@ class CalmNull:
     where the reference is that traffic. This puts the sampling error of the reference into the null distribution.
     Statistics are fitted to the calm traffic, in which neither reference nor window takes part.
 
-    Block bootstraps understate the variance of means, and know it as well as the traffic shows it. The deviation of each
-    drawn mean from that of the traffic is therefore multiplied by a factor of `blocks.spread_of_means`, one for window
-    and reference in blocks, since both err alike.
+    Block bootstraps understate the variance of means, and know it only as well as the traffic shows it. The deviation
+    of each drawn mean from that of the traffic is therefore multiplied by a factor of `blocks.spread_of_means`, the same
+    for a window and its reference in blocks, whose variances err alike.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class CalmNull:
         rows = blocks.stationary_bootstrap(size, m, self._block, self._draws, rng)
         windows = blocks.row_weights(rows, size)
         references = self._references_in_blocks(rng) if self._reference_in_blocks else self._references(rng)
-        spread = blocks.spread_of_means(self._series, self._block, m)
+        spread = blocks.spread_of_means(self._series.astype(np.float64), self._block, m)
         factors = spread.factors(self._draws, rng).astype(np.float32)
         for weights in (windows, references) if self._reference_in_blocks else (windows,):
             _stretch(weights, factors)

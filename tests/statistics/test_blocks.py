@@ -54,7 +54,7 @@ def test_design_effect_of_bursts() -> None:
 
 
 def test_bootstrapped_variance_of_bursts_is_corrected_for_the_ends_of_blocks() -> None:
-    """Bursts of 20 equal rows have the correlation 1 - k/20 at the lag k, of which blocks hold the share (1 - 1/b)^k."""
+    """Bursts of 20 equal rows have the correlation 1 - k/20 at the lag k; blocks hold the share (1 - 1/b)^k of it."""
     series = np.repeat(np.random.default_rng(4).normal(size=(3000, 4)), 20, axis=0)
     lag = np.arange(1, 20)
     covariance = 2 * (1 - lag / 150) * (1 - lag / 20)
@@ -63,7 +63,7 @@ def test_bootstrapped_variance_of_bursts_is_corrected_for_the_ends_of_blocks() -
 
 
 def test_bias_and_error_of_bootstrapped_variances_are_those_of_an_autoregression() -> None:
-    """300 series of 1,000 rows with the correlation .7^k, whose means of 100 rows have a variance that can be computed."""
+    """300 series of 1,000 rows with the correlation .7^k at the lag k, from which the variance of means follows."""
     rho, n, block, size, draws = 0.7, 1000, 20, 100, 400
     lag = np.arange(1, size)
     true = (1 + 2 * (1 - lag / size) @ rho**lag) / size
