@@ -37,8 +37,8 @@ class CalmNull:
     Statistics are fitted to the calm traffic, in which neither reference nor window takes part.
 
     Block bootstraps understate the variance of means, and know it only as well as the traffic shows it. The deviation
-    of each drawn mean from that of the traffic is therefore multiplied by a factor of `blocks.spread_of_means`, the same
-    for a window and its reference in blocks, whose variances err alike.
+    of each drawn mean from that of the traffic is therefore multiplied by a factor of `blocks.spread_of_means`, the
+    same for a window and its reference in blocks, whose variances err alike.
 
     Parameters
     ----------
