@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from ..drift import Reference
 from ..drift.rehearsals.estimator import RehearsalEstimate, RehearsalEstimator
+from ..drift.rehearsals.improvement import ImprovementEstimator, RehearsedPair
 from ..drift.rehearsals.record import Rehearsal
 from ..drift.rehearsals.recording import Recorder
+from ..drift.samples import Sample
 from ..drift.types import BoolArray, Float32Array, IntArray
 from ..inference.model import Model
 from ..remedy.remedy_context import IMAGES, RemedyContext
@@ -21,8 +23,8 @@ from .rehearse import BATCH, MIN_IMAGES, affordable_images, rehearsed_images
 
 REHEARSED_IMAGES = 300  # labelled images that are rehearsed, at most, and at most half of those given
 ESTIMATED_ON = (
-    "rehearsals of the model before and after, on {count} labelled images that the remedy was not fitted on, with a "
-    "90 % interval ({before}, {after})"
+    "rehearsals of the model before and after, on the same {count} labelled images that the remedy was not fitted on, "
+    "with a 90 % interval of the difference"
 )
 
 
@@ -54,6 +56,25 @@ class RehearsedPredictions:
     rest_labels: IntArray
 
 
+@dataclass(frozen=True, eq=False)
+class RehearsedSpan:
+    """What one of the two models makes of rehearsals and span.
+
+    Attributes
+    ----------
+    reference : Reference
+        The reference as the model answers; the rehearsed images are its first rows.
+    changed : Sequence[Sample]
+        Predictions of the images under each rehearsal.
+    window : Sample
+        Predictions of the span.
+    """
+
+    reference: Reference
+    changed: Sequence[Sample]
+    window: Sample
+
+
 def with_rehearsed_accuracy(context: RemedyContext, remedies: Sequence[RemedyResult]) -> list[RemedyResult]:
     """Return the remedies, those that write a model with the accuracy that rehearsals of it foretell for the span.
 
@@ -67,8 +88,12 @@ def with_rehearsed_accuracy(context: RemedyContext, remedies: Sequence[RemedyRes
         predictions = _rehearse(context)
     except RemedyNotApplicable:
         return list(remedies)
-    before = _estimate(context, predictions, None)
-    return [_with_estimate(context, predictions, before, remedy) if remedy.refit else remedy for remedy in remedies]
+    before = _rehearsed_span(context, predictions, None)
+    estimate = _estimate_before(predictions, before, proportions_moved=context.report.kind == "both")
+    return [
+        _with_improvement(context, predictions, before, estimate, remedy) if remedy.refit else remedy
+        for remedy in remedies
+    ]
 
 
 def _rehearse(context: RemedyContext) -> RehearsedPredictions:
@@ -111,36 +136,56 @@ def _predict(model: Model, pixels: NDArray[np.uint8]) -> tuple[Float32Array, Flo
     return halved(embeddings).astype(np.float32), probabilities.astype(HALF).astype(np.float32)
 
 
-def _with_estimate(
-    context: RemedyContext, predictions: RehearsedPredictions, before: RehearsalEstimate, remedy: RemedyResult
+def _estimate_before(
+    predictions: RehearsedPredictions, before: RehearsedSpan, proportions_moved: bool
+) -> RehearsalEstimate:
+    """Return the estimated accuracy of the model as it is on the span."""
+    recorder = Recorder(before.reference, np.arange(len(predictions.labels)))
+    for (rehearsal, *_), sample in zip(predictions.changed, before.changed, strict=True):
+        recorder.add(rehearsal, sample)
+    estimator = RehearsalEstimator(before.reference, recorder.rehearsals())
+    return estimator(before.window, proportions_moved)
+
+
+def _with_improvement(
+    context: RemedyContext,
+    predictions: RehearsedPredictions,
+    before: RehearsedSpan,
+    estimate: RehearsalEstimate,
+    remedy: RemedyResult,
 ) -> RemedyResult:
-    """Return a remedy with its improvement by rehearsals; the errors of both estimates count as independent."""
-    after = _estimate(context, predictions, remedy)
-    half = float(np.hypot(before.high - before.low, after.high - after.low)) / 2
-    amount = after.accuracy - before.accuracy
-    measured_on = ESTIMATED_ON.format(count=len(predictions.labels), before=before.method, after=after.method)
+    """Return a remedy with its improvement of the accuracy, which is estimated as a difference on the same images."""
+    after = _rehearsed_span(context, predictions, remedy)
+    pairs = [
+        RehearsedPair(rehearsal, *samples)
+        for (rehearsal, *_), *samples in zip(predictions.changed, before.changed, after.changed, strict=True)
+    ]
+    rows = np.arange(len(predictions.labels))
+    moved = estimate.method == "combined"
+    estimator = ImprovementEstimator(before.reference, after.reference, rows, pairs, proportions_moved=moved)
+    difference = estimator(before.window, after.window)
     improvement = Improvement(
         metric="accuracy",
-        before=before.accuracy,
-        after=after.accuracy,
-        amount=amount,
-        low=amount - half,
-        high=amount + half,
-        measured_on=measured_on,
+        before=estimate.accuracy,
+        after=float(np.clip(estimate.accuracy + difference.amount, 0, 1)),
+        amount=difference.amount,
+        low=difference.low,
+        high=difference.high,
+        measured_on=ESTIMATED_ON.format(count=len(predictions.labels)),
         estimated=True,
     )
     return replace(remedy, rehearsed=improvement)
 
 
-def _estimate(
+def _rehearsed_span(
     context: RemedyContext, predictions: RehearsedPredictions, remedy: RemedyResult | None
-) -> RehearsalEstimate:
-    """Return the estimated accuracy on the span, of the model as it is or as a remedy changes it."""
+) -> RehearsedSpan:
+    """Return what the model, as it is or as a remedy changes it, makes of rehearsals and span."""
     refit = None if remedy is None else remedy.refit
-    answers = None if refit is None else refit(predictions.rest, predictions.images)
+    remedied = None if refit is None else refit(predictions.rest, predictions.images)
 
     def posterior(embeddings: Float32Array, probabilities: Float32Array) -> Float32Array:
-        return probabilities if answers is None else answers(embeddings)
+        return probabilities if remedied is None else remedied(embeddings)
 
     rest, span = predictions.rest, context.span.sample
     embeddings, probabilities = predictions.unchanged
@@ -149,9 +194,6 @@ def _estimate(
         np.concatenate([posterior(embeddings, probabilities), posterior(rest.embeddings, rest.probabilities)]),
         np.concatenate([predictions.labels, predictions.rest_labels]),
     )
-    recorder = Recorder(reference, np.arange(len(predictions.labels)))
-    for rehearsal, changed, outputs in predictions.changed:
-        recorder.add(rehearsal, reference.check(changed, posterior(changed, outputs)))
-    estimator = RehearsalEstimator(reference, recorder.rehearsals())
+    changed = [reference.check(rows, posterior(rows, outputs)) for _, rows, outputs in predictions.changed]
     window = reference.check(span.embeddings, posterior(span.embeddings, span.probabilities))
-    return estimator(window, proportions_moved=context.report.kind == "both")
+    return RehearsedSpan(reference, changed, window)

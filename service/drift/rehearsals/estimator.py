@@ -86,7 +86,7 @@ class RehearsalEstimator:
         self._mixed_accuracy = np.clip(rehearsals.mixed_accuracy * factor, 0, 1)
         self._sampling = ImageSampling(reference.labels[rows], reference.classes)
         self._has_properties = bool(rehearsals.features[:, _property_columns()].any())
-        self._regressions = {with_properties: self._regress(with_properties) for with_properties in (True, False)}
+        self._regressions = {wide: self._regress(wide) for wide in {False, self._has_properties}}
         self._recreation_scores = self._scores_of_recreation()
 
     def __call__(self, sample: Sample, proportions_moved: bool = False) -> RehearsalEstimate:
@@ -98,7 +98,7 @@ class RehearsalEstimator:
             Whether the class proportions are known to differ from the reference's.
         """
         with_properties = self._features.standardised_properties(sample) is not None
-        columns, regression = self._regressions[with_properties]
+        columns, regression = self._regressions[with_properties and self._has_properties]
         accuracy, half, is_combined = regression(self._features(sample)[columns], proportions_moved)
         method: RehearsalMethod = "combined" if is_combined else "regression"
         operations: tuple[str, ...] = ()
@@ -110,7 +110,8 @@ class RehearsalEstimator:
                 if len(self._recreation_scores) >= MIN_MATCHES:
                     half = conformal_quantile(self._recreation_scores) * self._error_scale(accuracy)
         accuracy = min(accuracy, float(self._accuracy.max()) if method != "combined" else 1.0)
-        half = float(np.hypot(half, self._sampling.half_width(accuracy, sample, is_recreated=method == "recreated")))
+        variance = accuracy * (1 - accuracy)
+        half = float(np.hypot(half, self._sampling.half_width(variance, sample, is_recreated=method == "recreated")))
         if half > MAX_HALF_WIDTH:
             method = "unknown"
         low, middle, high = np.clip([accuracy - half, accuracy, accuracy + half], 0, 1).tolist()

@@ -27,13 +27,13 @@ class ImageSampling:
         self._images = len(labels)
         self._by_class = np.maximum(np.bincount(labels, minlength=classes), 1)
 
-    def half_width(self, accuracy: float, sample: Sample, is_recreated: bool) -> float:
+    def half_width(self, variance: float, sample: Sample, is_recreated: bool) -> float:
         """Return half the 90 % interval.
 
         Parameters
         ----------
-        accuracy : float in 0..1
-            The estimate.
+        variance : float
+            Variance of one image: of an accuracy a, a (1 - a).
         sample : Sample
             The window.
         is_recreated : bool
@@ -42,7 +42,7 @@ class ImageSampling:
         """
         window = max(1 / len(sample) - (0 if is_recreated else 1 / self._images), 0)
         classes = max(self._class_error(sample) - 1 / self._images, 0)
-        return NORMAL_QUANTILE_90 * float(np.sqrt((window + classes) * accuracy * (1 - accuracy)))
+        return NORMAL_QUANTILE_90 * float(np.sqrt((window + classes) * variance))
 
     def _class_error(self, sample: Sample) -> float:
         """Return the variance of the rehearsed images' mean at a window's class shares, where that of one image is 1.
