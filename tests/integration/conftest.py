@@ -20,6 +20,7 @@ from tests.support.receiver import Receiver
 from tidemark.alerts import delivery
 from tidemark.inference.bundle import AnyBundle, Bundle
 from tidemark.inference.bundle_builder import init_bundle
+from tidemark.monitor.rest_periods import RestPeriods
 from tidemark.server.app import create_app
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
@@ -34,6 +35,12 @@ def _brief_calibrations() -> Iterator[None]:
     """Detectors are calibrated in short; the rate of their alarms is tested in `tests/statistics`."""
     with brief_calibrations():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Background work of a monitor does not rest here, where all workers of the tests want the processors."""
+    monkeypatch.setattr(RestPeriods, "due", lambda _: 0.0)
 
 
 @pytest.fixture
