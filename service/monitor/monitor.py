@@ -90,7 +90,11 @@ class Monitor:
             self._processor.save_status(model)
 
     def turn(self, stopping: threading.Event | None = None) -> bool:
-        """Give each model with something new one step; return whether some have more to process at once."""
+        """Give each model with something new one step; return whether some have more to process at once.
+
+        A step that processes nothing, for example while a baseline is prepared in the background, is tried again after
+        the next poll: a loop without a pause would take the processor from that preparation.
+        """
         self.turned_at = time.monotonic()
         if self.turned_at - self._polled_at >= self._settings.monitor_poll:
             self.poll()
@@ -100,9 +104,10 @@ class Monitor:
             if stopping is not None and stopping.is_set():
                 return False
             if self._is_waiting(model):
+                processed = model.processed
                 if not self._processor.attempt(model):
                     self._leases.drop(model)
-                has_more |= model.has_more
+                has_more |= model.has_more and model.processed != processed
             elif model.statuses_are_due:
                 self._processor.save_status(model)
             self.turned_at = time.monotonic()

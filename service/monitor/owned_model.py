@@ -112,6 +112,11 @@ class OwnedModel:
         return self.written - (self.whole.position if self.state is None else self.state.position)
 
     @property
+    def processed(self) -> tuple[int, int] | None:
+        """The last positions of the log and of the labels that are processed; None until the state is loaded."""
+        return None if self.state is None else (self.state.position, self.state.label_position)
+
+    @property
     def has_more(self) -> bool:
         """Whether predictions or labels wait that the last poll has seen."""
         state = self.state

@@ -10,6 +10,7 @@ from tests.support.fleet import OTHERS, Fleet
 from tests.support.wait import PATIENCE, until
 from tidemark.monitor import model_processor, model_step, step_retries
 from tidemark.monitor import monitor as loop
+from tidemark.monitor.baseline_cache import BaselineCache
 from tidemark.monitor.monitor import Monitor
 from tidemark.store import streams
 
@@ -50,6 +51,27 @@ def test_ten_backlogged_models_advance_together(engine: Engine, url: str, monkey
     assert len(positions) == 10
     assert positions["m"] <= 4 * step_retries.MAX_STEP
     assert {count for name, count in positions.items() if name != "m"} == {150}
+
+
+def test_a_model_whose_baseline_is_being_prepared_does_not_keep_the_loop_turning(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop without a pause would take the processor from the preparation that it waits for."""
+    monitor = fleet.monitor()
+    fleet.send_to("m", 100)
+    monitor.settle()
+    monkeypatch.setattr(step_retries, "MAX_STEP", 50)
+    for model in monitor.models:
+        model.retries.limit = step_retries.MAX_STEP
+    fleet.send_to("m", 100)
+    monitor.poll()
+    with monkeypatch.context() as patch:
+        patch.setattr(BaselineCache, "get", lambda *_: None)
+        assert not monitor.turn()
+        assert any(model.has_more for model in monitor.models)
+    assert monitor.turn()
+    monitor.settle()
+    assert fleet.positions()["m"] == 200
 
 
 def test_a_stop_ends_the_loop_between_two_models(fleet: Fleet) -> None:
