@@ -19,59 +19,7 @@ from ...store.stream_status import StreamStatus
 from ...store.streams import StreamRow
 from ...store.watch_status import DATABASE, REASONS, Watching
 from ...store.windows import WindowRow
-
-LABELS = ["model", "version", "slice"]
-KINDS = ("covariate", "label", "both", "concept", "harm", "unknown", "repeats")
-GAUGES = {
-    "drift_score": ("Statistic of each test in the last window", ["test"]),
-    "drift_p_value": ("p-value of each test in the last window", ["test"]),
-    "drift_effect": ("Effect size of each test in the last window, 0..1", ["test"]),
-    "drift_detected": ("1 while drift of this kind is detected", ["kind"]),
-    "drift_evidence": ("Evidence of the sequential detector", []),
-    "drift_threshold": ("Evidence at which the sequential detector alarms", []),
-    "false_alarm_interval_seconds": ("Time in which all streams of the model raise about one false alarm", []),
-    "watched_share": ("Share of the predictions that is watched; those of a fast model are thinned by id", []),
-    "window_end_timestamp_seconds": ("Time of the last prediction in the last window", []),
-    "window_seconds": ("Time to evaluate the last window", []),
-    "label_proportion": ("Share of each label", ["label", "source"]),
-    "estimated_accuracy": ("Accuracy estimated without labels in the last window, by method", ["method"]),
-    "accuracy_cost": ("Accuracy on the reference minus the estimated accuracy of the last window", []),
-    "accuracy_cost_low": ("Lower end of the interval of tidemark_accuracy_cost", []),
-    "accuracy_cost_high": ("Upper end of the interval of tidemark_accuracy_cost", []),
-    "feedback_accuracy": ("Accuracy measured on labels fed back, corrected if they are not a random sample", []),
-    "feedback_corrected": (
-        "1 if feedback_accuracy is corrected, for its labels are not of a random sample",
-        [],
-    ),
-    "feedback_errors_only": ("1 if labels fed back are of errors only, so that they measure no accuracy", []),
-    "image_property": ("Mean of an image property", ["name", "source"]),
-    "alerts_firing": ("Alerts that are firing", []),
-    "incidents_open": (
-        "Alerts that are firing, by severity (page or ticket) and state (new, acknowledged or muted)",
-        ["kind", "severity", "state"],
-    ),
-    "monitor_lag_predictions": ("Predictions accepted for logging that the monitor has not processed", []),
-    "selftest_delay_predictions": (
-        "Predictions from the self-test's planted shift to the alarm, +Inf if it failed",
-        [],
-    ),
-    "selftest_last_success_timestamp_seconds": ("Time of the last self-test that found its planted shift", []),
-    "monitor_last_success_timestamp_seconds": ("Time of the monitor's last step of this model", []),
-    "further_shifts_unwatched": (
-        "1 while an incident is open in which no further shift would be seen, by reason",
-        ["reason"],
-    ),
-    "stream_blind": ("1 while predictions of the model come in that are not watched, by reason", ["reason"]),
-}
-
-
-COUNTERS = {
-    "windows": ("Windows tested", []),
-    "windows_skipped": ("Full windows that were not tested, to save time", []),
-    "further_shifts_missed": ("Predictions during incidents that were not searched for a further shift", []),
-    "rows_rejected": ("Logged predictions that could not be processed", ["reason"]),
-    "monitor_errors": ("Failures of the monitor that were isolated", ["stage"]),
-}
+from .metric_families import COUNTERS, GAUGES, INSTALLATION_COUNTERS, INSTALLATION_GAUGES, KINDS, LABELS
 
 
 class DriftCollector(Collector):
@@ -94,7 +42,7 @@ class DriftCollector(Collector):
 
     def unavailable(self) -> Iterator[Metric]:
         """Return what can be said without the database: that it is unavailable, and which models may be unwatched."""
-        yield _availability(0)
+        yield _of_installation("database_available", 0)
         text, more = GAUGES["stream_blind"]
         blind_metric = GaugeMetricFamily("tidemark_stream_blind", text, labels=[*LABELS, *more])
         for name, version in sorted(self._models):
@@ -110,11 +58,8 @@ class DriftCollector(Collector):
             name: CounterMetricFamily(f"tidemark_{name}", text, labels=[*LABELS, *more])
             for name, (text, more) in COUNTERS.items()
         }
-        failing_reminders = GaugeMetricFamily(
-            "tidemark_alert_reminders_failing",
-            "Alerts that fire and that Alertmanager was not reminded of, or did not silence, at the last attempt",
-        )
-        outcomes = CounterMetricFamily("tidemark_alert_deliveries", "Alert deliveries by outcome", labels=["outcome"])
+        text, labels = INSTALLATION_COUNTERS["alert_deliveries"]
+        outcomes = CounterMetricFamily("tidemark_alert_deliveries", text, labels=labels)
         try:
             with self._engine.connect() as connection:
                 firing, models = _by_stream(alerts.open_incidents(connection)), watch_status.of_models(connection)
@@ -134,20 +79,20 @@ class DriftCollector(Collector):
                         gauges[name].add_metric([test.model_name, test.model_version, ""], value)
                 for outcome, count in deliveries.outcomes(connection).items():
                     outcomes.add_metric([outcome], count)
-                failing_reminders.add_metric([], deliveries.failing_reminders(connection))
+                failing_reminders = deliveries.failing_reminders(connection)
         except DATABASE_ERRORS as error:
             logging.getLogger(__name__).warning("drift metrics are missing, the database failed: %s", reason(error))
             yield from self.unavailable()
             return
-        yield _availability(1)
+        yield _of_installation("database_available", 1)
         yield from (family for family in gauges.values() if family.samples)
         yield from counters.values()
         yield outcomes
-        yield failing_reminders
+        yield _of_installation("alert_reminders_failing", failing_reminders)
 
 
-def _availability(value: int) -> Metric:
-    return GaugeMetricFamily("tidemark_database_available", "1 while Postgres answers this server", value=value)
+def _of_installation(name: str, value: int) -> Metric:
+    return GaugeMetricFamily(f"tidemark_{name}", INSTALLATION_GAUGES[name], value=value)
 
 
 MetricSample = tuple[str, list[str], float]  # name, values of its labels, value

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.shipped_queries import PROMETHEUS, ROOT, rules
-from tidemark.api.endpoints.drift_metrics import KINDS
+from tidemark.api.endpoints.metric_families import KINDS
 
 BY_INCIDENT = '{{ if eq $labels.severity "page" }}critical{{ else }}warning{{ end }}'
 BY_REASON = '{{ if eq $labels.reason "too_few_predictions" }}info{{ else }}warning{{ end }}'
