@@ -1,5 +1,6 @@
 """The command line: every subcommand of `tidemark`, each a few lines that call a room."""
 
+import gc
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ from .server import init_process
 EXIT_USER_ERROR = 2  # exit code of an error that the user can correct
 EXIT_UNAVAILABLE = 1  # exit code of a command during which the database became unavailable
 TERMINATED = 128 + signal.SIGTERM  # exit code of a command that SIGTERM has ended
+GARBAGE_THRESHOLD = 20_000  # new objects between two garbage collections: imports make several 100,000 that stay
 UNIX_MODULES = ("fcntl", "pwd", "resource")  # modules of Python that other systems lack
 
 app = typer.Typer(
@@ -38,6 +40,7 @@ for module in (processes, models, streams, labels, backtests):
 def main() -> None:
     """Run the command line; an error meant for the user is one line and exit code 2."""
     init_process.continue_as_child()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # leave what is open, such as the database
     logs.configure()
     try:

@@ -1,8 +1,10 @@
 """What all tests share: one real Postgres a run (a worker of pytest-xdist has its own), one database a test."""
 
+import gc
 import itertools
 import os
 import shutil
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ MIN_FREE_BYTES = 4 * 2**30  # bytes that must be free in it; a run has some 500 
 MIN_FREE_MEMORY = 8 * 2**30  # bytes of free memory, so that a run does not displace what else runs on the machine
 
 DATABASES = itertools.count()
+GARBAGE_THRESHOLD = 20_000  # new objects between two visits of Python's collector, which take a tenth of all time else
 NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")  # halves the time to make and drop a database
 
 
@@ -36,6 +39,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    _write_bytecode()
+    _keep_files_in_memory(config)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported and collected: a million objects that stay."""
+    gc.freeze()
+
+
+def _write_bytecode() -> None:
+    """Write bytecode even where the environment forbids it.
+
+    Each worker of pytest-xdist imports all tests, and each program that a test starts imports the package; otherwise
+    all of them compile all of it.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def _keep_files_in_memory(config: pytest.Config) -> None:
     """Keep the tests' temporary files in memory where there is room, unless pytest's own variable names a folder.
 
     A database is several hundred files, and each test has a new one: on a disk that takes ten times the processor time,

@@ -45,7 +45,7 @@ def median_squared_distance(rows: Float32Array) -> float:
     subsample = rows[np.linspace(0, len(rows) - 1, min(len(rows), BANDWIDTH_ROWS)).astype(int)].astype(np.float64)
     norms = np.einsum("ij,ij->i", subsample, subsample)
     squared = norms[:, None] + norms - 2 * subsample @ subsample.T
-    median = float(np.median(squared[np.triu_indices(len(subsample), 1)]))
+    median = float(np.median(squared[np.tri(len(subsample), k=-1, dtype=bool).T]))
     return median if median > 0 else 1.0
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from tests.support.bundles import observed_bundle
-from tests.support.calibration import brief_calibrations
+from tests.support.calibration import brief_calibrations, brief_window_tests
 from tests.support.drifting import Drifting
 from tests.support.graphs import mlp
 from tests.support.incident import Incident
@@ -31,9 +31,9 @@ from tidemark.store import (
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _brief_calibrations() -> Iterator[None]:
-    """Detectors are calibrated in short; the rate of their alarms is tested in `tests/statistics`."""
-    with brief_calibrations():
+def _brief_statistics() -> Iterator[None]:
+    """Calibrations and window tests are short; their rates and their power are tested in `tests/statistics`."""
+    with brief_calibrations(), brief_window_tests():
         yield
 
 

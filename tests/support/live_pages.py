@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine
 
 from tests.support.browser import Page
@@ -13,6 +14,13 @@ AUDIT = (Path(__file__).parent / "audit.js").read_text()
 AXE = resources.files("axe_core_python").joinpath("axe.min.js").read_text()
 VIOLATIONS = """axe.run().then(({ violations }) => violations.flatMap(
   ({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html}`)))"""
+# Widths in pixels with colour schemes: each of both once, and all combinations with --slow.
+VIEWS = [
+    (360, "light"),
+    (1200, "dark"),
+    pytest.param(360, "dark", marks=pytest.mark.slow),
+    pytest.param(1200, "light", marks=pytest.mark.slow),
+]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.support.browser import Page
-from tests.support.live_pages import AUDIT, AXE, VIOLATIONS, Live, assert_can_be_read
+from tests.support.live_pages import AUDIT, AXE, VIEWS, VIOLATIONS, Live, assert_can_be_read
 from tidemark.store import tables
 
 REFRESH = "document.dispatchEvent(new Event('visibilitychange'))"
@@ -15,8 +15,7 @@ FIRST_VIEW = 300_000  # bytes
 TABS = 30
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_from_overview_over_alert_and_window_to_image(
     live: Live, page: Page, screenshots: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.browser import Page
-from tests.support.live_pages import Live, assert_can_be_read
+from tests.support.live_pages import VIEWS, Live, assert_can_be_read
 from tests.support.predictions import new_ids, write
 from tidemark.inference.thumbnails import thumbnail
 from tidemark.serving import label_desk
@@ -69,8 +69,7 @@ def labels(live: Live) -> dict[str, int | None]:
         return {str(item.prediction_id): item.label for item in label_rounds.requests(connection, newest.id)}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_the_desk_can_be_read(
     live: Live, page: Page, truth: dict[str, str], screenshots: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
@@ -85,7 +84,7 @@ def test_the_desk_can_be_read(
     assert_can_be_read(page, width)
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, pytest.param(1280, marks=pytest.mark.slow)])
 def test_fifty_images_are_labelled_with_keys(live: Live, page: Page, truth: dict[str, str], width: int) -> None:
     page.show(width, "light")
     start(live, page)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.browser import Page
-from tests.support.live_pages import assert_can_be_read
+from tests.support.live_pages import VIEWS, assert_can_be_read
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
 from tidemark.remedy.registry import REMEDIES
@@ -51,8 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "report.html"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
 def test_it_can_be_read_and_asks_for_nothing(
     written: Path, page: Page, screenshots: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
