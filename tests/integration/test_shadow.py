@@ -150,11 +150,13 @@ def test_a_failing_shadow_harms_nobody(
     assert dropped(client) == 4
 
 
+@pytest.mark.parametrize("bound", ["images", "bytes"])
 def test_a_slow_shadow_drops_what_does_not_fit_and_drains_at_a_stop(
-    serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, make: Callable[..., Bundle], engine: Engine, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    client = serve(shadows=[make()], queue_limit=4, max_batch=1)
-    network, go = state_of(client).models.shadows[0]._network, threading.Event()
+    client = serve(shadows=[make()], queue_limit=4 if bound == "images" else 1024, max_batch=1)
+    shadow, go = state_of(client).models.shadows[0], threading.Event()
+    network = shadow._network
     run, running = network.run, threading.Event()
 
     def slow(tensor: Any) -> Any:
@@ -165,7 +167,10 @@ def test_a_slow_shadow_drops_what_does_not_fit_and_drains_at_a_stop(
     monkeypatch.setattr(network, "run", slow)
     assert client.post("/predict", content=png(), headers=PNG).status_code == 200
     assert running.wait(PATIENCE)  # one runs, four may wait
-    for _ in range(6):
+    assert client.post("/predict", content=png(), headers=PNG).status_code == 200
+    if bound == "bytes":
+        monkeypatch.setattr(shadows, "MAX_WAITING_BYTES", 4 * shadow._waiting[0].size)
+    for _ in range(5):
         assert client.post("/predict", content=png(), headers=PNG).status_code == 200
     assert dropped(client) == 2
     assert len(rows(engine, "3", 7)) == 7
