@@ -83,10 +83,13 @@ def model_check(
         checked.to_json(),
         as_json,
         "{model}: accuracy {accuracy:.4f} on {images} images, mean confidence {mean_confidence:.4f}, calibration error "
-        "{calibration_error:.4f}, {images_per_second:.0f} images/s ({model_images_per_second:.0f} by the model alone)",
+        "{calibration_error:.4f}, log loss {log_loss:.4f}, {images_per_second:.0f} images/s "
+        "({model_images_per_second:.0f} by the model alone)",
     )
+    if checked.variants and not as_json:
+        print("other ways to prepare the input, by accuracy, equal ones by log loss:")
     for variant in checked.variants if not as_json else ():
-        print(f"  with {variant.change}: accuracy {variant.accuracy:.4f}")
+        print(f"  with {variant.change}: accuracy {variant.accuracy:.4f}, log loss {variant.log_loss:.4f}")
     for text in checked.advice if not as_json else ():
         print(f"advice: {text}")
 

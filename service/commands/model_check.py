@@ -49,7 +49,10 @@ class CheckedModel:
 
     def to_json(self) -> dict[str, object]:
         """Return the printed content."""
-        variants = [{"change": one.change, "settings": one.settings, "accuracy": one.accuracy} for one in self.variants]
+        variants = [
+            {"change": one.change, "settings": one.settings, "accuracy": one.accuracy, "log_loss": one.log_loss}
+            for one in self.variants
+        ]
         return {**asdict(self.quality), "variants": variants, "advice": self.advice}
 
 

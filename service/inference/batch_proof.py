@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from . import onnx_inspect
+from . import onnx_inspect, operator_checks
 from .batch_axis import free_batch_axis, shape_tensors
 from .batch_independence import is_independent
 from .bundle import BrokenBundle, InputSpec
@@ -90,23 +90,23 @@ def choose_batch(
     BrokenBundle
         The graph answers otherwise when run again, or by design depends on the other images of its batch.
     """
-    training = onnx_inspect.training_operators(proto)
+    training = operator_checks.training_operators(proto)
     if training:
         raise BrokenBundle(
             f"exported in training mode: {', '.join(training[:3])}; export it in evaluation mode (model.eval())"
         )
-    tolerance = COARSE_TOLERANCE if onnx_inspect.is_coarse(proto) else TOLERANCE
+    tolerance = COARSE_TOLERANCE if operator_checks.is_coarse(proto) else TOLERANCE
     original = Network(open_session(proto.SerializeToString(), folder), spec)
     single_answers = _run_one_by_one(original, images, tensors)
     if not _are_equal(single_answers, _run_one_by_one(original, images, tensors), tolerance):
-        named = onnx_inspect.random_operators(proto)
+        named = operator_checks.random_operators(proto)
         raise BrokenBundle(
             f"the same image gets different answers: {', '.join(named[:3]) or 'some operator is random'}"
         )
     if not spec.is_batched:
         note("the graph takes a single image: images run one at a time; export a batch axis for more speed")
         return BatchChoice(proto, None)
-    proof = _Proof(images, tensors, single_answers, tolerance, has_common_scale=onnx_inspect.has_common_scale(proto))
+    proof = _Proof(images, tensors, single_answers, tolerance, has_common_scale=operator_checks.has_common_scale(proto))
     if declared is None:
         if proof.holds_for(original):
             return BatchChoice(proto, None)

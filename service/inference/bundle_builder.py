@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ..errors import first_problem
 from ..folders import require_empty
 from .bundle import BrokenBundle, Bundle, Spec, load, write_spec
+from .class_names import class_names
 from .labels_file import read_labels, unique_labels
 from .model_examination import ExaminedModel, Hints, Note, examine
 from .model_source import find_model, read_model
@@ -37,7 +38,7 @@ def init_bundle(
     out : Path
         Folder to make; must be empty or not exist.
     labels : Path or None
-        Text file with one label a line. By default those of `config.json`, else "0", "1", ...
+        Text file with one label a line. By default those of `config.json` or of the graph, else "0", "1", ...
     preset : str or None
         How pixels are prepared, see `presets.PRESETS`; 0..1 by default, or what the graph or a file states.
     note : Note
@@ -128,8 +129,8 @@ def _labels(path: Path | None, preparation: Preparation, examined: ExaminedModel
     if preparation.labels is not None:
         if len(preparation.labels) == classes:
             return unique_labels(preparation.labels, note)
-        note(f"config.json has {len(preparation.labels)} labels, the model {classes} classes: labels are their numbers")
-    return tuple(str(index) for index in range(classes))
+        note(f"config.json has {len(preparation.labels)} labels, the model {classes} classes: it is ignored")
+    return unique_labels(class_names(examined.proto, classes) or [str(index) for index in range(classes)], note)
 
 
 def _name(text: str) -> str:

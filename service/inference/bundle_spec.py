@@ -76,6 +76,8 @@ class InputSpec(BaseModel):
                 raise ValueError(f"{name} has {len(values)} values, the input has {self.channels} channels")
         if min(abs(value) for value in self.std) == 0:
             raise ValueError("std must not be zero")
+        if self.scale == 0:
+            raise ValueError("scale must not be zero")
         if self.layout in ("NHW", "HW") and self.channels != 1:
             raise ValueError(f"layout {self.layout} has no channels, mode {self.mode} has {self.channels}")
         return self

@@ -15,6 +15,7 @@ from onnx.checker import ValidationError
 from . import onnx_inspect
 from .bundle import BrokenBundle, Bundle, InputSpec, files_sha256
 from .cpu_quota import cores
+from .dequantisation import dequantised
 from .fixed_projection import project
 from .network import Network
 from .preprocessing import Preprocessor
@@ -205,8 +206,8 @@ def _quick_graph(bundle: Bundle) -> tuple[ModelProto, bool]:
 
 def _expose_outputs(proto: ModelProto, bundle: Bundle) -> list[str | None]:
     """Make the scores and the embedding outputs of the graph, and return their names."""
-    scores = onnx_inspect.score_tensor(proto, bundle.output.probabilities)
-    embedding = bundle.output.embedding or onnx_inspect.embedding_tensor(proto, scores)
+    scores = dequantised(proto, onnx_inspect.score_tensor(proto, bundle.output.probabilities))
+    embedding = dequantised(proto, bundle.output.embedding or onnx_inspect.embedding_tensor(proto, scores))
     for tensor in (scores, embedding):
         onnx_inspect.expose(proto, tensor)
     return [scores, embedding]

@@ -13,6 +13,7 @@ from . import onnx_inspect
 from .ambiguous_scores import check_joined_heads, check_sign
 from .batch_proof import choose_batch
 from .bundle import InputSpec
+from .dequantisation import dequantised
 from .embedding_choice import choose_embedding
 from .first_run import first_run, open_loaded
 from .image_input import image_input
@@ -95,14 +96,14 @@ def examine(
     images = probe_images(spec.size, spec.channels)
     scores = _scores(source.proto, candidates, network, images, hints, note)
     embedding, values = choose_embedding(network, scores, hints.embedding, images[0], note)
+    embedding = dequantised(source.proto, embedding)
     del session, network  # two sessions hold the weights twice
     tensors = (scores.source.tensor, embedding)
     for tensor in tensors:
         onnx_inspect.expose(source.proto, tensor)
     _drop_maps(source.proto)
     choice = choose_batch(source.proto, source.folder, spec, image.batch, tensors, images, note)
-    head = scores.source.head
-    features_last = head is not None and head.features_last and values.ndim == 4
+    features_last = scores.source.head.features_last and values.ndim == 4
     spec = spec.model_copy(update={"batch": choice.batch})
     return ExaminedModel(choice.proto, spec, scores, embedding, "NHWC" if features_last else "NCHW")
 
@@ -131,8 +132,6 @@ def _scores(
         )
     if source.tensor != source.output:
         note(f"{source.output} is made of the scores {source.tensor}, which are read instead")
-    if source.head is None and hints.embedding is None:
-        onnx_inspect.head(proto, source.tensor)  # raises the reason
     return scores
 
 
@@ -140,7 +139,7 @@ def _probed_tensors(candidates: list[ScoreTensor], hints: Hints) -> list[str]:
     """Return the tensors whose values are needed to choose scores and embedding."""
     if not candidates:
         return []
-    embeddings = [tensor for one in candidates if one.head for tensor in one.head.embeddings]
+    embeddings = [tensor for one in candidates for tensor in one.head.embeddings]
     return [*(one.tensor for one in candidates), *([hints.embedding] if hints.embedding else embeddings)]
 
 

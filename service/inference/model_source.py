@@ -11,7 +11,7 @@ from onnx.inliner import inline_local_functions
 
 from .bundle import MODEL_FILE, BrokenBundle
 from .identity import tensors
-from .onnx_inspect import custom_operators
+from .operator_checks import custom_operators
 from .runtime import one_line
 
 INLINE_LIMIT = 200_000_000  # bytes; the weights of a larger file move to a file of their own: protobuf ends at 2 GB

@@ -1,27 +1,23 @@
 """Reads the graph of an ONNX classifier: where class scores leave, and of which embedding they are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from .bundle import BrokenBundle
 from .image_input import ImageInput, image_input, shape
-from .onnx_graph import OnnxGraph
+from .onnx_graph import OnnxGraph, read_tensors
 
 __all__ = [
     "Head",
     "ImageInput",
-    "custom_operators",
     "embedding_tensor",
     "expose",
-    "has_common_scale",
     "head",
     "image_input",
-    "is_coarse",
-    "random_operators",
     "score_tensor",
     "shape",
-    "training_operators",
 ]
 
 # Operators that multiply an input by weights, with the places of the two factors among their inputs.
@@ -38,11 +34,6 @@ TRANSPARENT = (
     "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ArrayFeatureExtractor", "LabelEncoder", "Gather",
 )  # fmt: skip
 QUANTISERS = ("QuantizeLinear", "DynamicQuantizeLinear")
-RANDOM = (
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
-)  # fmt: skip
-COARSE_OPERATORS = ("Quantize", "QLinear", "Integer", "NBits", "QGemm")  # parts of their names
-SUPPORTED_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 
 @dataclass(frozen=True)
@@ -50,32 +41,26 @@ class Head:
     """The last weights before the class scores.
 
     `embeddings` are the tensors that they multiply, nearest to the scores first; `operators` are those between them
-    and the scores, nearest to the scores first; `features_last` says whether weights multiply the last axis.
+    and the scores, nearest to the scores first; `features_last` says whether weights multiply the last axis. Without
+    weights, as in nearest neighbours, `missing_weights` says so, and `embeddings` are the tensors where a search ends.
     """
 
     embeddings: tuple[str, ...]
     operators: tuple[str, ...]
     features_last: bool
+    missing_weights: str | None = None
 
 
 def head(proto: ModelProto, scores: str) -> Head:
     """Go back from the scores, through any operator, to the last product of a tensor with constant weights.
 
-    Raises
-    ------
-    BrokenBundle
-        There is none; or it is in a subgraph, which is not searched.
+    Without one the search stops at operators with a subgraph, which is not searched, or at the input.
     """
     graph = OnnxGraph(proto)
     nodes = graph.backwards(scores, lambda node: _factor(graph, node) is not None or _has_subgraph(node))
     products = [(node, factor) for node in nodes if (factor := _factor(graph, node)) is not None]
     if not products:
-        opaque = [node.op_type for node in nodes if _has_subgraph(node)]
-        location = f"it is inside the operator {opaque[0]}" if opaque else "there is none"
-        raise BrokenBundle(
-            f"no embedding: searched back from {scores!r} for a product with weights (Gemm, MatMul, Conv), {location}: "
-            "name a tensor of the graph by --embedding, or by output.embedding in model.toml"
-        )
+        return _head_without_weights(graph, scores, nodes)
     tensors = dict.fromkeys(_before_quantisation(graph, factor) for _, factor in products)
     if len(tensors) > 1:
         # Distilled networks normalise one embedding for each of their heads.
@@ -96,7 +81,10 @@ def embedding_tensor(proto: ModelProto, scores: str) -> str:
     BrokenBundle
         Nothing of the kind is on the way back from the scores.
     """
-    return head(proto, score_tensor(proto, scores)).embeddings[0]
+    last = head(proto, score_tensor(proto, scores))
+    if last.missing_weights is not None:
+        raise BrokenBundle(last.missing_weights)
+    return last.embeddings[0]
 
 
 def score_tensor(proto: ModelProto, output: str) -> str:
@@ -136,68 +124,6 @@ def expose(proto: ModelProto, tensor: str) -> None:
         proto.graph.output.append(ValueInfoProto(name=tensor))
 
 
-def custom_operators(proto: ModelProto) -> list[str]:
-    """Return the operators that neither ONNX nor ONNX Runtime nor the model itself defines, by domain and name."""
-    local = {(function.domain, function.name) for function in proto.functions}
-    names = {
-        f"{node.domain}::{node.op_type}"
-        for node in proto.graph.node
-        if node.domain not in SUPPORTED_DOMAINS and (node.domain, node.op_type) not in local
-    }
-    return sorted(names)
-
-
-def training_operators(proto: ModelProto) -> list[str]:
-    """Return the operators that behave as in training: Dropout that drops, BatchNormalization by the batch itself.
-
-    Those that standardise weights, as networks without normalisation of activations do, are none of them.
-    """
-    graph = OnnxGraph(proto)
-    operators = []
-    for node in graph.nodes:
-        if not any(name in graph.dynamic for name in node.input):
-            continue
-        attributes = {attribute.name: attribute.i for attribute in node.attribute}
-        normalises = node.op_type == "BatchNormalization" and (attributes.get("training_mode") or len(node.output) > 1)
-        if normalises or (node.op_type == "Dropout" and _drops(graph, node)):
-            operators.append(f"{node.op_type} {node.name or node.output[0]}")
-    return operators
-
-
-def random_operators(proto: ModelProto) -> list[str]:
-    """Return the operators whose result is random."""
-    return [f"{node.op_type} {node.name or node.output[0]}" for node in proto.graph.node if node.op_type in RANDOM]
-
-
-def is_coarse(proto: ModelProto) -> bool:
-    """Check whether a graph computes in float16 or quantised, so that sums in another order differ visibly."""
-    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-    if any(tensor.data_type in halves for tensor in proto.graph.initializer):
-        return True
-    return any(part in node.op_type for node in proto.graph.node for part in COARSE_OPERATORS)
-
-
-def has_common_scale(proto: ModelProto) -> bool:
-    """Check whether a graph quantises the images of a batch by a scale that it computes of all of them."""
-    return any("DynamicQuantize" in node.op_type for node in proto.graph.node)
-
-
-def _drops(graph: OnnxGraph, node: NodeProto) -> bool:
-    """Check whether a Dropout has its training mode on; `Dropout` of opset 7 to 11 never drops at inference."""
-    if len(node.input) < 3 or not node.input[2]:
-        return False
-    mode = graph.constants.get(node.input[2])
-    ratio = graph.constants.get(node.input[1])
-    is_on = mode is None or _first_value(mode) != 0
-    return is_on and (ratio is None or _first_value(ratio) != 0)
-
-
-def _first_value(tensor: TensorProto) -> float:
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return 1.0  # unknown: taken as on, and the run decides
-    return float(numpy_helper.to_array(tensor).reshape(-1)[0])
-
-
 def _factor(graph: OnnxGraph, node: NodeProto) -> str | None:
     """Return the image's factor in a product with constant weights; None if the node is no such product."""
     if node.op_type in CLASSIFIERS:
@@ -218,6 +144,19 @@ def _compared_with_prototypes(graph: OnnxGraph, node: NodeProto) -> str | None:
     if len(constants) != 1 or len(dynamic) != 1 or sum(side > 1 for side in constants[0].dims) != 2:
         return None
     return str(dynamic[0])
+
+
+def _head_without_weights(graph: OnnxGraph, scores: str, nodes: Sequence[NodeProto]) -> Head:
+    opaque = [node for node in nodes if _has_subgraph(node)]
+    location = f"it is inside the operator {opaque[0].op_type}" if opaque else "there is none"
+    operands = [name for node in opaque for name in read_tensors(node) if name in graph.dynamic]
+    return Head(
+        tuple(dict.fromkeys(operands or sorted(graph.inputs))),
+        tuple(node.op_type for node in nodes),
+        features_last=True,
+        missing_weights=f"no embedding: searched back from {scores!r} for a product with weights (Gemm, MatMul, Conv), "
+        f"{location}: name a tensor of the graph by --embedding, or by output.embedding in model.toml",
+    )
 
 
 def _has_subgraph(node: NodeProto) -> bool:

@@ -15,9 +15,10 @@ class Preprocessor:
         self._spec = spec
         self._channels_first = spec.layout in ("NCHW", "CHW", "NP")
         shape = (1, -1, 1, 1) if self._channels_first else (1, 1, 1, -1)
-        std = np.asarray(spec.std, np.float32)
-        self._factor = (np.float32(spec.scale) / std).reshape(shape)
-        self._offset = (-np.asarray(spec.mean, np.float32) / std).reshape(shape)
+        std = np.asarray(spec.std, np.float64)
+        # A quotient is rounded as that of `pixels / 255`: a tree compares it with a threshold that may be equal to it.
+        self._divisor = (std / spec.scale).astype(np.float32).reshape(shape)
+        self._offset = (-np.asarray(spec.mean, np.float64) / std).astype(np.float32).reshape(shape)
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the network's own input, with a batch axis, for pixels (m, H, W) or (m, H, W, 3)."""
@@ -27,7 +28,7 @@ class Preprocessor:
             pixels = pixels[..., ::-1]
         if self._channels_first:
             pixels = pixels.transpose(0, 3, 1, 2)
-        prepared: NDArray[np.float32] = np.multiply(pixels, self._factor, dtype=np.float32, order="C")
+        prepared: NDArray[np.float32] = np.divide(pixels, self._divisor, dtype=np.float32, order="C")
         prepared += self._offset
         return prepared.reshape(len(pixels), *self._spec.row_shape)
 
@@ -41,7 +42,7 @@ class Preprocessor:
         values: NDArray[Any] = tensor.reshape(len(tensor), *sides)
         if tensor.dtype != np.uint8:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                values = np.nan_to_num(np.rint((values - self._offset) / self._factor)).clip(0, 255).astype(np.uint8)
+                values = np.nan_to_num(np.rint((values - self._offset) * self._divisor)).clip(0, 255).astype(np.uint8)
         if self._channels_first:
             values = values.transpose(0, 2, 3, 1)
         if spec.mode == "BGR":

@@ -15,6 +15,7 @@ from .presets import IMAGENET
 
 MIN_IMPROVEMENT = 0.05  # smallest improvement in accuracy for which another setting is suggested
 Z = 3.0  # standard deviations by which it has to be better, since a dozen settings are tried
+LEAST_PROBABILITY = 1e-12  # bounds the log loss of an image whose class the model excludes
 ROUNDS = 2  # settings that are combined at most: the best one, and the best one in addition
 
 Setting = str | float | tuple[float, ...]  # a value of InputSettings
@@ -37,13 +38,27 @@ GEOMETRIES: dict[str, InputSettings] = {
 
 
 @dataclass(frozen=True)
+class _Outcome:
+    """What a preparation leads to: which images are classified correctly, and the log loss of each in nats."""
+
+    hits: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger for a better preparation: its accuracy, and among equal ones a smaller log loss."""
+        return float(self.hits.mean()), -float(self.losses.mean())
+
+
+@dataclass(frozen=True)
 class Variant:
-    """Another way to prepare the input: what changes, the settings, and the accuracy with it."""
+    """Another way to prepare the input: what changes, the settings, and the accuracy and log loss (nats) with it."""
 
     change: str
     spec: InputSpec
     settings: InputSettings
     accuracy: float
+    log_loss: float
 
     @property
     def advice(self) -> str:
@@ -56,6 +71,8 @@ def ranked_variants(
 ) -> tuple[float, list[Variant]]:
     """Return the accuracy as the input is prepared now, and the variants tried, best first.
 
+    Of equal accuracies the one with the smaller log loss comes first.
+
     Parameters
     ----------
     spec : InputSpec
@@ -65,24 +82,28 @@ def ranked_variants(
     progress : Callable[[str], None]
         Called with each variant's change before it is tried.
     """
-    hits_of = _Hits(model, images, spec)
-    present_hits = hits_of(spec)
+    outcome_of = _Outcomes(model, images, spec)
+    present = outcome_of(spec)
     variants: list[Variant] = []
-    base, change, hits = spec, "", present_hits
+    base, change, outcome = spec, "", present
     for _ in range(ROUNDS):
         candidates = []
         for name, candidate in _candidates(base, geometry):
             if not _difference(spec, candidate):
                 continue
             progress(name)
-            candidates.append((name, candidate, hits_of(candidate)))
-        described = [(f"{change} and {name}" if change else name, candidate, h) for name, candidate, h in candidates]
-        variants += [Variant(name, one, _difference(spec, one), float(h.mean())) for name, one, h in described]
-        best = max(described, key=lambda entry: entry[2].mean(), default=None)
-        if best is None or not _is_better(best[2], hits):
+            candidates.append((f"{change} and {name}" if change else name, candidate, outcome_of(candidate)))
+        variants += [_variant(name, spec, candidate, result) for name, candidate, result in candidates]
+        best = max(candidates, key=lambda entry: entry[2].rank, default=None)
+        if best is None or not _is_better(best[2].hits, outcome.hits):
             break
-        change, base, hits = best
-    return float(present_hits.mean()), sorted(variants, key=lambda variant: -variant.accuracy)
+        change, base, outcome = best
+    return float(present.hits.mean()), sorted(variants, key=lambda one: (-one.accuracy, one.log_loss))
+
+
+def _variant(change: str, spec: InputSpec, candidate: InputSpec, outcome: _Outcome) -> Variant:
+    accuracy, loss = float(outcome.hits.mean()), float(outcome.losses.mean())
+    return Variant(change, candidate, _difference(spec, candidate), accuracy, loss)
 
 
 def suggestion(present_hits: float, variants: list[Variant], count: int) -> Variant | None:
@@ -94,30 +115,33 @@ def suggestion(present_hits: float, variants: list[Variant], count: int) -> Vari
     return best if best.accuracy - present_hits > max(MIN_IMPROVEMENT, Z * deviation) else None
 
 
-class _Hits:
-    """Return which images a preparation classifies correctly; images at the present size and crop are decoded once."""
+class _Outcomes:
+    """Return what a preparation leads to; images at the present size and crop are decoded once."""
 
     def __init__(self, model: Model, images: LabelledImages, spec: InputSpec) -> None:
         self._model, self._images = model, images
         self._geometry = _geometry(spec)
         self._decoded = [(_pixels(decoded), labels) for decoded, labels in images.batches(spec)]
 
-    def __call__(self, spec: InputSpec) -> NDArray[np.bool_]:
+    def __call__(self, spec: InputSpec) -> _Outcome:
         network = self._model.with_input(spec)
         batches: Iterable[tuple[NDArray[np.uint8], NDArray[np.int64]]] = self._decoded
         if _geometry(spec) != self._geometry:
             batches = ((_pixels(decoded), labels) for decoded, labels in self._images.batches(spec))
-        return np.concatenate([_hits(network, pixels, labels) for pixels, labels in batches])
+        outcomes = [_outcome(network, pixels, labels) for pixels, labels in batches]
+        return _Outcome(
+            np.concatenate([one.hits for one in outcomes]), np.concatenate([one.losses for one in outcomes])
+        )
 
 
-def _hits(network: Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which images are classified rightly; none if the model fails on them."""
+def _outcome(network: Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> _Outcome:
+    """Return which images are classified rightly, none if the model fails on them, and the log loss of each."""
     try:
         probabilities, _ = network.predict(pixels)
     except ModelFailed:
-        return np.zeros(len(labels), np.bool_)
-    hits: NDArray[np.bool_] = probabilities.argmax(axis=1) == labels
-    return hits
+        return _Outcome(np.zeros(len(labels), np.bool_), np.full(len(labels), -np.log(LEAST_PROBABILITY)))
+    of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return _Outcome(probabilities.argmax(axis=1) == labels, -np.log(np.maximum(of_truth, LEAST_PROBABILITY)))
 
 
 def _pixels(images: list[DecodedImage]) -> NDArray[np.uint8]:

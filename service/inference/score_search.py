@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto
 
 from . import onnx_inspect
 from .bundle import BrokenBundle
+from .dequantisation import dequantised
 from .image_input import shape
 from .onnx_graph import OnnxGraph
 from .onnx_inspect import Head
@@ -34,7 +35,12 @@ class ScoreTensor:
 
     output: str
     tensor: str
-    head: Head | None
+    head: Head
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether a product with weights makes the scores."""
+        return self.head.missing_weights is None
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,11 @@ def score_tensors(proto: ModelProto, requested: str | None) -> list[ScoreTensor]
         if tensor == output.name and (is_map or output.type.tensor_type.elem_type not in NUMBERS):
             continue
         if tensor in graph.dynamic:
-            candidates.setdefault(tensor, ScoreTensor(output.name, tensor, _head(proto, tensor)))
+            tensor = dequantised(proto, tensor)
+            candidates.setdefault(tensor, ScoreTensor(output.name, tensor, onnx_inspect.head(proto, tensor)))
     if requested is not None:
-        tensor = onnx_inspect.score_tensor(proto, requested)
-        candidates[tensor] = ScoreTensor(requested, tensor, _head(proto, tensor))
+        tensor = dequantised(proto, onnx_inspect.score_tensor(proto, requested))
+        candidates[tensor] = ScoreTensor(requested, tensor, onnx_inspect.head(proto, tensor))
     return list(candidates.values())
 
 
@@ -90,7 +97,10 @@ def choose_scores(
     if requested is not None and scores:
         return scores[0]
     widths = {score.tensor: int(np.prod(rows[score.tensor].shape[1:])) for score in scores}
-    varying = [score for score in scores if score.head is not None and np.ptp(rows[score.tensor], axis=0).max() > 0]
+    weighted = [score for score in scores if score.has_weights]
+    # Nearest neighbours, for example, have no weights: their scores are distributions of votes.
+    votes = [score for score in scores if widths[score.tensor] > 1 and are_distributions(_flat(rows[score.tensor]))]
+    varying = [score for score in weighted or votes if np.ptp(rows[score.tensor], axis=0).max() > 0]
     final = _without_intermediate(varying, OnnxGraph(proto), widths)
     likely = [score for score in final if not _has_name(score, EMBEDDING_WORDS + REGRESSION_WORDS)]
     if len(likely) == 1:
@@ -98,7 +108,7 @@ def choose_scores(
     if likely:
         listed = ", ".join(f"{score.output} ({widths[score.tensor]})" for score in likely)
         raise BrokenBundle(f"several outputs could hold the class scores: {listed}; choose one by --output NAME")
-    constant = [score.output for score in scores if score.head is not None and score not in varying]
+    constant = [score.output for score in weighted if score not in varying]
     if constant and not varying:
         raise BrokenBundle(
             f"{', '.join(constant)}: the same scores for eight different images; a network with untrained weights may "
@@ -149,7 +159,7 @@ def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested:
     if requested is not None:
         _check_activation(scores, rows, requested)
         return Scores(scores, classes, requested)
-    operators = () if scores.head is None else scores.head.operators
+    operators = scores.head.operators
     last = next((operator for operator in operators if operator in LOGARITHMS + SOFTMAXES + SIGMOIDS), None)
     lie_in_unit = bool(rows.min() >= 0 and rows.max() <= 1)
     if rows.shape[1] == 1:
@@ -171,17 +181,14 @@ def choose_activation(scores: ScoreTensor, rows: NDArray[np.float64], requested:
     return Scores(scores, classes, "softmax")
 
 
-def _head(proto: ModelProto, tensor: str) -> Head | None:
-    try:
-        return onnx_inspect.head(proto, tensor)
-    except BrokenBundle:
-        return None
-
-
 def _is_row(values: NDArray[Any]) -> bool:
     """Check whether an answer is one row of numbers per image: all axes but one have length 1."""
     sides = values.shape[1:]
     return values.dtype.kind in "fiu" and int(np.prod(sides)) == max(sides, default=1)
+
+
+def _flat(rows: NDArray[Any]) -> NDArray[np.float64]:
+    return rows.reshape(len(rows), -1).astype(np.float64)
 
 
 def _has_name(scores: ScoreTensor, words: Sequence[str]) -> bool:

@@ -165,3 +165,12 @@ def test_the_reference_is_written_before_its_table_which_stops_in_time(
     pixels, labels = colours()
     facts = make_reference("auto", images=pixels, labels=labels)
     assert not facts["power_complete"]
+
+
+def test_ways_of_equal_accuracy_are_ordered_by_log_loss(bundle: Bundle, images: Path) -> None:
+    checked = check_model(changed(bundle, mode="BGR"), images)
+    ranks = [(-variant.accuracy, variant.log_loss) for variant in checked.variants]
+    assert ranks == sorted(ranks)
+    losses = [loss for accuracy, loss in ranks if accuracy == ranks[-1][0]]
+    assert losses[-1] - losses[0] > 0.1
+    assert [one["log_loss"] for one in json.loads(json.dumps(checked.to_json()))["variants"]] == [b for _, b in ranks]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from tests.support.classifier_heads import BODY, HEAD, PIXELS, WEIGHTS, Make, tensor
 from tests.support.graphs import Nodes, random
@@ -102,15 +102,28 @@ def test_an_answer_that_is_not_a_distribution_fails_at_the_request(make_graph: M
         by_hand.predict(np.full((1, 8, 8), 255, np.uint8))
 
 
-def test_a_head_in_a_subgraph_is_named(make_graph: Make, tmp_path: Path) -> None:
+def head_in_a_subgraph(make_graph: Make, read: str, *inner: NodeProto) -> Path:
     branch = helper.make_graph(
-        [helper.make_node("Gemm", ["hidden", "w2"], ["inner"])],
+        [*inner, helper.make_node("Gemm", [inner[-1].output[0] if inner else read, "w"], ["scores"])],
         "branch",
         [],
-        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 4])],
     )
     nodes: Nodes = [*BODY, ("If", ["yes"], ["out"], {"then_branch": branch, "else_branch": branch})]
-    model = make_graph(nodes, WEIGHTS | {"yes": np.array(True)}, ["out"])
+    weights = WEIGHTS | {"yes": np.array(True), "w": WEIGHTS["w2"] if read == "hidden" else random(64, 4)}
+    return make_graph(nodes, weights, ["out"])
+
+
+def test_the_embedding_of_a_head_in_a_subgraph_is_the_row_that_the_subgraph_reads(
+    make_graph: Make, tmp_path: Path
+) -> None:
+    bundle = init_bundle(head_in_a_subgraph(make_graph, "hidden"), tmp_path / "bundle", hints=Hints(output="out"))
+    assert bundle.output.embedding == "hidden"
+    assert Model(bundle, threads=1).predict(PIXELS)[1].shape == (7, 6)
+
+
+def test_a_network_in_a_subgraph_that_reads_the_image_is_named(make_graph: Make, tmp_path: Path) -> None:
+    model = head_in_a_subgraph(make_graph, "image", helper.make_node("Flatten", ["image"], ["inner"]))
     with pytest.raises(BrokenBundle, match=r"inside the operator If.*--embedding"):
         init_bundle(model, tmp_path / "bundle", hints=Hints(output="out"))
     bundle = init_bundle(model, tmp_path / "bundle", hints=Hints(output="out", embedding="hidden"))

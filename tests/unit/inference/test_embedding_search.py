@@ -84,7 +84,8 @@ def test_the_scale_of_a_dynamic_quantisation_leads_to_no_other_embedding(make_gr
     assert not any("several embeddings" in note for note in notes)
 
 
-def test_an_embedding_in_integers_is_accepted(make_graph: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_chosen", [True, False], ids=["chosen", "named"])
+def test_an_embedding_in_integers_is_dequantised(make_graph: Make, tmp_path: Path, is_chosen: bool) -> None:
     nodes: Nodes = [
         *BODY,
         ("QuantizeLinear", ["hidden", "step", "zero"], ["q"], {}),
@@ -95,14 +96,29 @@ def test_an_embedding_in_integers_is_accepted(make_graph: Make, tmp_path: Path) 
     ]
     nodes.insert(4, ("Reshape", ["q", "map"], ["q4"], {}))
     extra = {
-        "step": np.float32(0.02), "zero": np.uint8(0), "zero_w": np.int8(0), "map": np.array([-1, 6, 1, 1]),
+        "step": np.float32(0.02), "zero": np.uint8(17), "zero_w": np.int8(0), "map": np.array([-1, 6, 1, 1]),
         "w_q": (60 * random(6, 4)).clip(-127, 127).astype(np.int8),
     }  # fmt: skip
-    bundle = init_bundle(
-        make_graph(nodes, WEIGHTS | {k: np.asarray(v) for k, v in extra.items()}, ["out"]), tmp_path / "b"
-    )
-    assert bundle.output.embedding == "flat_q"
-    assert Model(bundle, threads=1).predict(PIXELS)[1].shape == (7, 6)
+    model = make_graph(nodes, WEIGHTS | {k: np.asarray(v) for k, v in extra.items()}, ["out"])
+    bundle = init_bundle(model, tmp_path / "b", hints=Hints() if is_chosen else Hints(embedding="flat_q"))
+    hidden = tensor(model, "hidden")
+    assert hidden.max() > 0.5
+    np.testing.assert_allclose(Model(bundle, threads=1).predict(PIXELS)[1], hidden, atol=0.011)
+
+
+@pytest.mark.parametrize("ending", ["probabilities", "logits"])
+def test_scores_that_leave_the_graph_in_8_bits_are_dequantised(make_graph: Make, tmp_path: Path, ending: str) -> None:
+    softmax: Nodes = [("Softmax", ["scores"], ["probabilities"], {"axis": 1})] if ending == "probabilities" else []
+    scores = "probabilities" if ending == "probabilities" else "scores"
+    nodes: Nodes = [*BODY, *HEAD, *softmax, ("QuantizeLinear", [scores, "step", "zero"], ["out"], {})]
+    step, zero = (1 / 256, 0) if ending == "probabilities" else (0.05, 128)
+    weights = WEIGHTS | {"step": np.asarray(step, np.float32), "zero": np.asarray(zero, np.uint8)}
+    model = make_graph(nodes, weights, ["out"])
+    bundle = init_bundle(model, tmp_path / "b")
+    logits = tensor(model, "scores")
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(Model(bundle, threads=1).predict(PIXELS)[0], expected, atol=0.02)
 
 
 def test_the_mean_of_two_heads_has_one_embedding_exposed_and_the_other_named(make_graph: Make, tmp_path: Path) -> None:

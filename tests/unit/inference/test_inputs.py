@@ -50,6 +50,14 @@ def softmax(rows: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+@pytest.mark.parametrize("divisor", [1.0, 127.5, 255.0])
+def test_a_pixel_is_divided_as_a_training_script_divides_it(divisor: float) -> None:
+    spec = InputSpec(name="image", size=(1, 256), mode="L", scale=1 / divisor)
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 256)
+    prepared = Preprocessor(spec).prepared(levels)
+    np.testing.assert_array_equal(prepared.reshape(1, 1, 256), levels / np.float32(divisor))
+
+
 @pytest.mark.parametrize(
     ("dtype", "scale", "offset"),
     [
