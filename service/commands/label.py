@@ -7,7 +7,7 @@ import orjson
 
 from ..errors import TidemarkError
 from ..serving import label_desk, label_files
-from ..serving.feedback import items_by_id, label_rows
+from ..serving.feedback import labelled_predictions, labels_by_id
 from ..serving.shadow import shadow_id
 from ..settings import Settings
 from ..store import feedback, models, streams
@@ -128,16 +128,19 @@ def import_labels(path: Path) -> dict[str, int]:
         raise TidemarkError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise TidemarkError(f"{path}: {error}") from None
-    labels, invalid = items_by_id(items)
+    labels, invalid = labels_by_id(items)
     if invalid and not labels:
         raise TidemarkError(f"{path}: no label was stored: {invalid[0].id[:40]!r}: {invalid[0].reason}")
     with open_database(Settings.load()) as engine, engine.begin() as connection:
-        rows = label_rows(connection, labels)
+        predictions = feedback.find(connection, list(labels))
+        rows, rejected = labelled_predictions(predictions, labels)
         accepted = len(rows)
         for name in models.ids(connection):
-            rows += label_rows(connection, {shadow_id(key, name): label for key, label in labels.items()})
+            shadow_labels = {shadow_id(key, name): sent for key, sent in labels.items()}
+            shadow_predictions = feedback.find(connection, list(shadow_labels))
+            rows += labelled_predictions(shadow_predictions, shadow_labels).rows
         if labels and not accepted:
             raise TidemarkError(f"{path}: no label was stored: no logged prediction has these ids, or no such labels")
         if rows:
             feedback.save(connection, rows)
-    return {"accepted": accepted, "refused": len(labels) - accepted + len(invalid)}
+    return {"accepted": accepted, "refused": len(invalid) + len(labels.keys() - predictions.keys()) + len(rejected)}

@@ -48,6 +48,13 @@ class FeedbackResult:
     rejected: list[RejectedItem]
 
 
+class LabelledPredictions(NamedTuple):
+    """The rows of labels that models have, one for each prediction, and the labels that they do not have."""
+
+    rows: list[FeedbackRow]
+    rejected: list[RejectedItem]
+
+
 class FeedbackLog:
     """Stores true labels of logged predictions, those that still wait in the spool included.
 
@@ -66,20 +73,14 @@ class FeedbackLog:
     def record(self, items: Iterable[FeedbackItem]) -> FeedbackResult:
         """Store labels; a repeat overwrites. Items that cannot be stored do not hold up the others.
 
-        Of two items for one prediction the later one counts.
+        Of several items for one prediction the last one counts whose label its model has.
         """
-        labels, rejected = items_by_id(items)
+        labels, rejected = labels_by_id(items)
         with self._engine.begin() as connection:
             predictions = feedback.find(connection, list(labels))
             predictions |= self._spooled([key for key in labels if key not in predictions])
-            rows = []
-            for key, predicted in predictions.items():
-                index = label_index(predicted.labels, labels[key])
-                if index is None:
-                    reason = f"{UNKNOWN_LABEL}, it has {', '.join(predicted.labels[:10])}"[:200]
-                    rejected.append(RejectedItem(str(key), labels[key], reason))
-                else:
-                    rows.append(predicted.labelled(key, index))
+            rows, unknown_labels = labelled_predictions(predictions, labels)
+            rejected += unknown_labels
             accepted = len(rows)
             for shadow in self._registry.shadows:
                 rows += self._shadow_rows(connection, shadow, {key: labels[key] for key in predictions})
@@ -88,13 +89,12 @@ class FeedbackLog:
             names = {model_id: name for name, model_id in models.ids(connection).items()}
         for model_id, count in Counter(row.model_id for row in rows).items():
             self._metrics.feedback_accepted(*ModelKey.parse(names[model_id]), count)
-        missing_ids = [key for key in labels if key not in predictions]
         unknown = []
-        for key in missing_ids:
-            if self._is_label(labels[key]):
+        for key in [key for key in labels if key not in predictions]:
+            missing = [label for label in labels[key] if not self._is_label(label)]
+            rejected += [RejectedItem(str(key), label, NO_MODELS_LABEL) for label in missing]
+            if len(missing) < len(labels[key]):
                 unknown.append(str(key))
-            else:
-                rejected.append(RejectedItem(str(key), labels[key], NO_MODELS_LABEL))
         self._metrics.feedback_rejected("unknown_id", len(unknown))
         self._metrics.feedback_rejected("rejected", len(rejected))
         return FeedbackResult(accepted, unknown, rejected)
@@ -103,13 +103,14 @@ class FeedbackLog:
         """Check whether some model of this server has a label."""
         return any(label_index(model.bundle.labels, label) is not None for model in self._registry.served)
 
-    def _shadow_rows(self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, str]) -> list[FeedbackRow]:
+    def _shadow_rows(
+        self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, Sequence[str]]
+    ) -> list[FeedbackRow]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""
-        labels = {shadow.id_of(key): label for key, label in labels.items()}
+        labels = {shadow.id_of(key): sent for key, sent in labels.items()}
         predictions = feedback.find(connection, list(labels))
         predictions |= self._spooled([key for key in labels if key not in predictions])
-        indices = {key: label_index(predicted.labels, labels[key]) for key, predicted in predictions.items()}
-        return [predictions[key].labelled(key, index) for key, index in indices.items() if index is not None]
+        return labelled_predictions(predictions, labels).rows
 
     def _spooled(self, ids: Sequence[UUID]) -> dict[UUID, Predicted]:
         """Return predictions that are acknowledged but not yet in Postgres."""
@@ -128,11 +129,29 @@ class FeedbackLog:
         }
 
 
-def label_rows(connection: Connection, labels: Mapping[UUID, str]) -> list[FeedbackRow]:
-    """Return rows for those labels whose predictions are in Postgres, and that their models have."""
-    predicted = feedback.find(connection, list(labels))
-    indices = {key: label_index(prediction.labels, labels[key]) for key, prediction in predicted.items()}
-    return [predicted[key].labelled(key, index) for key, index in indices.items() if index is not None]
+def labelled_predictions(
+    predictions: Mapping[UUID, Predicted], labels: Mapping[UUID, Sequence[str]]
+) -> LabelledPredictions:
+    """Return the rows of labels, of several for a prediction that of the last one which its model has.
+
+    Parameters
+    ----------
+    labels : mapping of UUID to sequence of str
+        The labels of each prediction in the order in which they were sent.
+    """
+    rows, rejected = [], []
+    for key, predicted in predictions.items():
+        index = None
+        for label in labels[key]:
+            place = label_index(predicted.labels, label)
+            if place is None:
+                reason = f"{UNKNOWN_LABEL}, it has {', '.join(predicted.labels[:10])}"[:200]
+                rejected.append(RejectedItem(str(key), label, reason))
+            else:
+                index = place
+        if index is not None:
+            rows.append(predicted.labelled(key, index))
+    return LabelledPredictions(rows, rejected)
 
 
 def label_index(labels: Sequence[str], label: str) -> int | None:
@@ -149,12 +168,13 @@ def _canonical(label: str) -> str:
     return unicodedata.normalize("NFC", label).strip()
 
 
-def items_by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, str], list[RejectedItem]]:
-    """Return the labels by the ids of their predictions, the last one of several, and the items without such an id."""
-    labels, rejected = {}, []
+def labels_by_id(items: Iterable[FeedbackItem]) -> tuple[dict[UUID, list[str]], list[RejectedItem]]:
+    """Return the labels by the ids of their predictions, in their order, and the items without such an id."""
+    labels: dict[UUID, list[str]] = {}
+    rejected = []
     for item in items:
         try:
-            labels[UUID(item.id)] = item.label
+            labels.setdefault(UUID(item.id), []).append(item.label)
         except ValueError:
             rejected.append(RejectedItem(item.id, item.label, INVALID_ID))
     return labels, rejected

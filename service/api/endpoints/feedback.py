@@ -106,7 +106,7 @@ BODY = {
     openapi_extra={"requestBody": BODY},
 )
 async def post_feedback(request: Request, state: State) -> FeedbackAnswer:
-    """Store the true labels of logged predictions; a repeat overwrites.
+    """Store the true labels of logged predictions; a repeat overwrites, also within a request.
 
     Labels that a prediction's model does not have, and ids that are not UUIDs, are listed as `rejected`; the other
     items are stored. If all items are rejected the status is 422.

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from tests.support.bundles import observed_bundle
 from tests.support.images import png
+from tests.support.wait import until
 from tidemark.inference.bundle import AnyBundle
 
 Serve = Callable[..., TestClient]
@@ -80,3 +81,31 @@ def test_the_later_of_two_labels_counts(client: TestClient) -> None:
     key = predicted(client)
     assert fed(client, (key, "ant"), (key, "bee")).json()["accepted"] == 1
     assert fed(client, (key, "cat")).json()["accepted"] == 1
+
+
+def stored(client: TestClient, key: str) -> Any:
+    until(lambda: client.get(f"/predictions/{key}").status_code == 200, "the prediction arrives in Postgres")
+    return client.get(f"/predictions/{key}").json()["feedback"]
+
+
+@pytest.mark.parametrize("labels", [("bee", "eleven"), ("eleven", "bee"), ("ant", "bee", "eleven")])
+def test_a_label_that_the_model_lacks_holds_up_no_other_of_its_prediction(
+    client: TestClient, labels: tuple[str, ...]
+) -> None:
+    key = predicted(client)
+    answer = fed(client, *((key, label) for label in labels))
+    assert answer.status_code == 202
+    content = answer.json()
+    assert (content["accepted"], content["unknown"]) == (1, [])
+    assert [(item["id"], item["label"]) for item in content["rejected"]] == [(key, "eleven")]
+    assert stored(client, key) == "bee"
+
+
+def test_each_label_of_a_prediction_that_its_model_lacks_is_listed(client: TestClient) -> None:
+    key = predicted(client)
+    for target in (key, UNKNOWN):
+        answer = fed(client, (target, "eleven"), (target, "twelve"))
+        assert answer.status_code == 422
+        assert [item["label"] for item in answer.json()["rejected"]] == ["eleven", "twelve"]
+    answer = fed(client, (UNKNOWN, "bee"), (UNKNOWN, "eleven")).json()
+    assert (answer["unknown"], [item["label"] for item in answer["rejected"]]) == ([UNKNOWN], ["eleven"])
