@@ -32,6 +32,7 @@ class Round(BaseModel):
     population: int
     requested: int = Field(description="Predictions that were drawn.")
     labelled: int
+    waiting: int = Field(description="Labels that count once the requests before theirs are labelled or skipped.")
     skipped: int
 
 
@@ -116,6 +117,7 @@ def _round(state: RoundState) -> Round:
         population=stored.population,
         requested=stored.requested,
         labelled=state.labelled,
+        waiting=state.waiting,
         skipped=state.skipped,
     )
 

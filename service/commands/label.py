@@ -49,6 +49,7 @@ class LabelRoundFacts(TypedDict):
     population: int
     open: int
     labelled: int
+    waiting: int  # labels that count once the requests before theirs are labelled or skipped
     skipped: int
     accuracy: LabelAccuracy | None
     targets: list[AccuracyTarget]
@@ -98,6 +99,7 @@ def label_next(stream: str, count: int | None, out: Path | None) -> LabelRoundFa
         "population": state.label_round.population,
         "open": len(requests),
         "labelled": state.labelled,
+        "waiting": state.waiting,
         "skipped": state.skipped,
         "accuracy": None
         if measured is None

@@ -168,7 +168,12 @@ def progress_text(state: RoundState) -> str:
         f"± {100 * target.half_width:g} points"
         for target in state.targets
     ]
-    return f"{text} {', '.join(goals)}." if goals else text
+    if goals:
+        text = f"{text} {', '.join(goals)}."
+    if state.waiting:
+        labels = f"{state.waiting} label{'s' if state.waiting != 1 else ''}"
+        text = f"{text} {labels} that came another way will count once the images before are labelled."
+    return text
 
 
 def _first(state: RoundState, changed: UUID | None) -> list[LabelRequest]:

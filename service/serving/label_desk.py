@@ -1,5 +1,6 @@
 """The label desk: draws predictions of a stream to be labelled, and measures the accuracy on the labels that came."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,6 +65,11 @@ class RoundState:
     def labelled(self) -> int:
         """The number of drawn predictions with a label."""
         return sum(request.label is not None for request in self.requests)
+
+    @property
+    def waiting(self) -> int:
+        """The number of labels that do not count yet: a prediction before theirs is open."""
+        return self.labelled - len(counted_labels(self.requests))
 
     @property
     def skipped(self) -> int:
@@ -159,6 +165,21 @@ def round_state(connection: Connection, stream: StreamRow) -> RoundState | None:
     return RoundState(newest, requests, measured, tuple(reachable))
 
 
+def counted_labels(requests: Sequence[LabelRequest]) -> list[LabelRequest]:
+    """Return the labelled requests before the first open one.
+
+    The order of the requests is random, so that these are a random sample of the drawn predictions, whichever way their
+    labels came. Labels behind may have come because the prediction was wrong, such as reports of errors.
+
+    Parameters
+    ----------
+    requests : sequence of LabelRequest
+        In their order.
+    """
+    in_order = itertools.takewhile(lambda request: not request.is_open, requests)
+    return [request for request in in_order if request.label is not None]
+
+
 def logged_images(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, LoggedImage]:
     """Return what the log has of predictions; those that the retention has dropped are missing."""
     rows = predictions.by_ids(connection, ids, "p.id, p.thumbnail, p.tags")
@@ -188,7 +209,7 @@ def _confidence(
 def _accuracy(label_round: LabelRound, requests: Sequence[LabelRequest]) -> "SampledAccuracy | None":
     from ..drift.label_sampling import SampledPopulation, sampled_accuracy  # scipy, at the first use
 
-    labelled = [request for request in requests if request.label is not None]
+    labelled = counted_labels(requests)
     if not labelled:
         return None
     population = SampledPopulation(

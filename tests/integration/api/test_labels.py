@@ -70,6 +70,23 @@ def test_predictions_with_a_label_are_not_drawn_and_count_as_what_they_are(desk:
     assert desk.next()["accuracy"]["accuracy"] == pytest.approx(0.5)
 
 
+def test_a_report_of_an_error_counts_once_the_predictions_before_are_labelled(desk: Desk) -> None:
+    desk.log(200)
+    keys = [item["id"] for item in desk.start(count=40).json()["requests"]]
+    desk.label(*keys[:6])
+    accuracy = desk.next()["accuracy"]
+    desk.label(keys[7], keys[20], right=False)
+    current = desk.next()
+    assert current["accuracy"] == accuracy
+    assert (current["round"]["labelled"], current["round"]["waiting"]) == (8, 2)
+    desk.label(keys[6])
+    current = desk.next()
+    assert (current["accuracy"]["labels"], current["round"]["waiting"]) == (8, 1)
+    assert current["accuracy"]["accuracy"] < accuracy["accuracy"]
+    page = desk.client.get("/label", params={"stream": STREAM}).text
+    assert "1 label that came another way will count once the images before are labelled" in page
+
+
 def test_where_each_prediction_has_a_label_there_is_nothing_to_draw(desk: Desk) -> None:
     desk.log(60)
     desk.label(*desk.predicted)
