@@ -9,6 +9,7 @@ from .types import Float32Array, FloatArray, IntArray
 MAX_BLOCK_SHARE = 0.25  # longest mean block as a share of the series: a cycle seen four times fits
 AGGREGATION = 8  # rows that become one when longer memories are looked for
 MIN_AGGREGATED = 200  # rows of the shortest aggregated series
+MIN_UNBIASED = 0.5  # least factor by which the mean of few rows makes autocovariances too small
 RUN = 200  # consecutive rows of one run when a long span is thinned
 
 
@@ -129,7 +130,7 @@ class SpreadOfMeans(NamedTuple):
         return np.asarray(np.sqrt(self.ratio * self.degrees / rng.chisquare(self.degrees, count)))
 
 
-def spread_of_means(series: FloatArray, mean_block: float, size: int) -> SpreadOfMeans:
+def spread_of_means(series: FloatArray, mean_block: float, size: int, drawn_from: float | None = None) -> SpreadOfMeans:
     """Return how well the stationary bootstrap of rows (n, features) shows the variance of means of `size` rows.
 
     With autocovariances c(k), means of m rows vary by V = Σ (1 - |k|/m) c(k) / m over |k| < m. Blocks of mean length b
@@ -137,8 +138,9 @@ def spread_of_means(series: FloatArray, mean_block: float, size: int) -> SpreadO
     B = Σ u(k) c(k) / m with u(k) = (1 - |k|/m) (1 - 1/b)^|k|. V is estimated without that bias by a flat-top taper λ in
     place of (1 - 1/b)^|k|. Autocovariances around the mean of n rows are too small by about m V / n each, so that
     the estimate Σ (1 - |k|/m) λ(k) c(k) / m is divided by 1 - Σ (1 - |k|/m) λ(k) / n. The relative variance of B is
-    about 2 Σ u(k)² / n, that of a chi² variable with n / Σ u(k)² degrees of freedom over their number. Sums over the
-    features stand for c(k).
+    about 2 Σ u(k)² / n, that of a chi² variable with n / Σ u(k)² degrees of freedom over their number. Where means are
+    drawn from a part of the rows only, n is the number of those: the variance is theirs, around their mean. Sums over
+    the features stand for c(k).
 
     Parameters
     ----------
@@ -148,6 +150,8 @@ def spread_of_means(series: FloatArray, mean_block: float, size: int) -> SpreadO
         Mean length of a block in rows, at least 1.
     size : int
         Rows of a mean.
+    drawn_from : float, default n
+        How many of the rows the means are drawn from: those of a similar context, for instance.
 
     References
     ----------
@@ -156,23 +160,24 @@ def spread_of_means(series: FloatArray, mean_block: float, size: int) -> SpreadO
     series, section 6.2.4.
     """
     n = len(series)
+    rows = n if drawn_from is None else drawn_from
     lags, limit = _lags(n)
     shown = min(max(size, limit + 1), n)
     covariance = np.zeros(shown)
     for values in series.T:
         covariance += _covariance(values - values.mean(), shown)
     if covariance[0] <= 0:
-        return SpreadOfMeans(1.0, float(n))
+        return SpreadOfMeans(1.0, float(rows))
     cut = _cut(np.abs(covariance[: limit + 1] / covariance[0]), lags, 2 * np.sqrt(np.log10(n) / n))
     covariance = covariance[:size]
     lag = np.arange(len(covariance))
     both_signs = np.where(lag == 0, 1.0, 2.0)
     tapered = (1 - lag / size) * np.clip(2 * (1 - lag / (2 * cut)), 0, 1)
     drawn = (1 - lag / size) * (1 - 1 / max(mean_block, 1.0)) ** lag
-    variance = float(both_signs @ (tapered * covariance)) / (1 - float(both_signs @ tapered) / n)
+    variance = float(both_signs @ (tapered * covariance)) / max(1 - float(both_signs @ tapered) / rows, MIN_UNBIASED)
     bootstrapped = float(both_signs @ (drawn * covariance))
     ratio = max(1.0, variance / bootstrapped) if bootstrapped > 0 else 1.0
-    return SpreadOfMeans(ratio, n / float(both_signs @ drawn**2))
+    return SpreadOfMeans(ratio, rows / float(both_signs @ drawn**2))
 
 
 def _lags(n: int) -> tuple[int, int]:

@@ -49,6 +49,11 @@ class ContextNull:
     compared with matches that are drawn again, so that the sampling error of calm traffic is part of the null.
     Statistics are fitted to the calm rows that take part.
 
+    Block bootstraps understate the variance of means, and know it only as well as the rows of a similar context show
+    it. As where windows have no context (`calm_null`), the deviations of drawn windows from the mean of the matches are
+    multiplied by factors of `blocks.spread_of_means`. The number of rows that the matches are worth follows from the
+    same variance, so that window and matches share its error.
+
     Parameters
     ----------
     calm : PredictionViews
@@ -101,10 +106,14 @@ class ContextNull:
         share = np.bincount(matches.ravel(), minlength=len(rows)) / matches.size
         calm, windows = self._calm.rows(rows), _weights(drawn, len(rows))
         means = (windows.T @ self._residual[rows]).astype(np.float64)
-        design_effect = blocks.design_effect(means, self._residual[rows], m)
-        size = max(int(1 / float(share @ share) / design_effect), 1)  # independent rows that the matches are worth
+        independent = 1 / float(share @ share)  # rows that the matches would be worth if calm rows were independent
+        spread = blocks.spread_of_means(self._residual.astype(np.float64), self._block, m, independent)
+        design_effect = blocks.design_effect(means, self._residual[rows], m) * spread.ratio
+        size = max(int(independent / design_effect), 1)
         statistics = FittedStatistics(calm, self._seed)
-        null = Contrasts(windows - _references(share, size, self._draws, rng), (size, m))
+        windows = _stretched(windows, share, spread.ratio)
+        factors = spread._replace(ratio=1.0).factors(self._draws, rng).astype(np.float32)  # the ratio is in both
+        null = Contrasts((windows - _references(share, size, self._draws, rng)) * factors, (size, m))
         observed = np.concatenate([-share, np.full(m, 1 / m)]).astype(np.float32)[:, None]
         contrasts = [Contrasts(observed, (size, m))]
         if bootstrap_draws:
@@ -134,6 +143,13 @@ def _weights(drawn: IntArray, rows: int) -> Float32Array:
     weights = np.zeros((len(drawn), rows), dtype=np.float32)
     np.add.at(weights, (np.arange(len(drawn))[:, None], drawn), np.float32(1 / drawn.shape[1]))
     return np.ascontiguousarray(weights.T)
+
+
+def _stretched(windows: Float32Array, share: FloatArray, ratio: float) -> Float32Array:
+    """Return the weights (rows, draws) of drawn means whose deviations from the mean of all matches vary by a ratio
+    more."""
+    mean = share.astype(np.float32)[:, None]
+    return np.asarray(mean + np.float32(np.sqrt(ratio)) * (windows - mean))
 
 
 def _references(share: FloatArray, size: int, draws: int, rng: np.random.Generator) -> Float32Array:

@@ -46,6 +46,24 @@ def test_windows_of_a_cycle_keep_the_level_and_find_a_shift_on_it(reference: Ref
         test(**cycle(200) | {"context": np.zeros((200, 3))})
 
 
+@pytest.mark.parametrize("burst", [1, 20])
+@pytest.mark.parametrize("spans", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_level_holds_with_a_context_learnt_from_few_cycles(reference: Reference, burst: int, spans: int) -> None:
+    """Five cycles of 600 predictions, independent ones and bursts of 20 of one class: a window of 150 matches about 45
+    bursts. With blocks taken for the traffic itself 40 % of the windows of bursts, and 36 % of the others, have
+    p-values up to .2."""
+    rng, p = np.random.default_rng(7), []
+    for seed in range(spans):
+        calm = Cycle(rng, amplitude=0.3, period=600, burst=burst)(3000)
+        test = WindowTest(reference, window_size=150, level=0.05, seed=seed, calm=calm)
+        for _ in range(8):
+            start = burst * int(rng.integers(600))
+            p.append(test.p_value(**Cycle(rng, amplitude=0.3, time=start, period=600, burst=burst)(150)))
+    assert_level(p)
+    assert np.mean(p) > 0.4
+    assert test.p_value(**Cycle(rng, amplitude=0.3, period=600, burst=burst)(150, move=0.6)) <= 0.05
+
+
 def test_windows_of_one_hour_are_compared_with_the_same_hour_of_other_days(reference: Reference, calm: Arrays) -> None:
     """All rows of a window at one phase: the night looks like the night, the same images by day do not."""
     test = WindowTest(reference, window_size=200, calm=calm)
