@@ -25,6 +25,7 @@ class Survival(BaseModel):
     rehearsals: int = Field(description="All rehearsals, mixtures of two operations included.")
     unchanged_accuracy: float
     shifts: list[RehearsedShiftJson]
+    left_out: list[str] = Field([], description="What was not rehearsed because the time was up.")
 
 
 class ModelName(BaseModel):

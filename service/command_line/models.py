@@ -120,7 +120,7 @@ def reference_build(
     rehearsals: Annotated[
         bool,
         typer.Option(
-            help="Run the model over synthetic shifts of up to 300 labelled images, at most 5 minutes: what accuracy "
+            help="Run the model over synthetic shifts of up to 600 labelled images, at most 5 minutes: what accuracy "
             "they cost, and what accuracy live traffic has.",
         ),
     ] = True,

@@ -172,7 +172,9 @@ def _draw(picture: Path, rehearsed: Rehearsed | None, built: BuiltReference) -> 
     if rehearsed is None or built.accuracy is None:
         raise TidemarkError(f"--picture needs rehearsals: at least {MIN_IMAGES} labelled images")
     rows = survival_rows(rehearsed.rehearsals)
-    picture.write_text(survival_picture(rows, rehearsed.unchanged_accuracy), encoding="utf-8")
+    picture.write_text(
+        survival_picture(rows, rehearsed.unchanged_accuracy, rehearsed.rehearsals.left_out), encoding="utf-8"
+    )
 
 
 def store(
@@ -206,6 +208,7 @@ def _survival_json(reference: Reference) -> SurvivalJson | None:
         rehearsals=survival.rehearsals,
         unchanged_accuracy=survival.unchanged_accuracy,
         shifts=shifts_json(survival.rows),
+        left_out=list(survival.left_out),
     )
 
 

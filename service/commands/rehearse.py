@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -13,7 +13,7 @@ from rich.progress import track
 from ..drift import Reference
 from ..drift.rehearsals.record import AppliedOperation, Rehearsal, Rehearsals
 from ..drift.rehearsals.recording import Recorder
-from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow, survival_rows
+from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow, severities_left_out, survival_rows
 from ..inference.bundle import Bundle
 from ..inference.image_operations.plan import Chain, apply_chain, rehearsal_plan
 from ..inference.images import DecodedImage
@@ -40,6 +40,7 @@ class RehearsalFacts(TypedDict):
     rehearsals: int
     seconds: float
     complete: bool
+    left_out: list[str]  # what was not rehearsed because the time was up
     unchanged_accuracy: float
     survival: list[RehearsedShiftJson]
 
@@ -73,14 +74,11 @@ class Rehearsed:
     unchanged_accuracy : float
         Accuracy on the rehearsed images as they are.
     seconds : float
-    is_complete : bool
-        Whether all of the plan was done within the time limit.
     """
 
     rehearsals: Rehearsals
     unchanged_accuracy: float
     seconds: float
-    is_complete: bool
 
     def facts(self) -> RehearsalFacts:
         """Return the printed content."""
@@ -88,7 +86,8 @@ class Rehearsed:
             "images": len(self.rehearsals.rows),
             "rehearsals": len(self.rehearsals),
             "seconds": round(self.seconds, 1),
-            "complete": self.is_complete,
+            "complete": not self.rehearsals.left_out,
+            "left_out": list(self.rehearsals.left_out),
             "unchanged_accuracy": self.unchanged_accuracy,
             "survival": shifts_json(survival_rows(self.rehearsals)),
         }
@@ -111,8 +110,8 @@ def rehearse(predict: Predict, reference: Reference, pixels: NDArray[np.uint8]) 
     for rehearsal, changed in rehearsed_images(pixels):
         recorder.add(rehearsal, reference.check(**predict(changed)))
     rehearsals = recorder.rehearsals()
-    is_complete = len(rehearsals) == len(rehearsal_plan(colour=pixels.ndim == 4))
-    return Rehearsed(rehearsals, recorder.unchanged_accuracy, time.monotonic() - started, is_complete)
+    rehearsals = replace(rehearsals, left_out=left_out(pixels, len(rehearsals)))
+    return Rehearsed(rehearsals, recorder.unchanged_accuracy, time.monotonic() - started)
 
 
 def rehearsed_images(pixels: NDArray[np.uint8]) -> Iterator[tuple[Rehearsal, NDArray[np.uint8]]]:
@@ -120,6 +119,11 @@ def rehearsed_images(pixels: NDArray[np.uint8]) -> Iterator[tuple[Rehearsal, NDA
     plan = rehearsal_plan(colour=pixels.ndim == 4)
     for number, chain in enumerate(_within_time(plan, time.monotonic())):
         yield _rehearsal_of(chain), apply_chain(pixels, chain, seed=number)
+
+
+def left_out(pixels: NDArray[np.uint8], count: int) -> tuple[str, ...]:
+    """Return what of the plan for these images is missing after its first `count` rehearsals, as text."""
+    return severities_left_out([_rehearsal_of(chain) for chain in rehearsal_plan(colour=pixels.ndim == 4)[count:]])
 
 
 def affordable_images(colour: bool, seconds_per_image: float) -> int:
@@ -192,7 +196,8 @@ def survival_lines(facts: RehearsalFacts) -> list[str]:
         columns = [f"{cells[shift, severity]:{width}s}" for severity, width in zip(SEVERITIES, widths, strict=True)]
         lines.append(f"  {shift:12s} {'  '.join(columns)}  {unit}")
     if not facts["complete"]:
-        lines.append(f"  the rehearsals were cut short after {facts['rehearsals']}: {TIME_LIMIT:.0f} s are the limit")
+        lines.append(f"  after {facts['rehearsals']} rehearsals the time was up ({TIME_LIMIT:.0f} s); left out:")
+        lines += [f"    {text}" for text in facts["left_out"]]
     return lines
 
 

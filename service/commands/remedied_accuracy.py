@@ -19,7 +19,7 @@ from ..remedy.remedy_context import IMAGES, RemedyContext
 from ..remedy.result import Improvement, RemedyNotApplicable, RemedyResult
 from ..settings import Settings
 from ..store.logged import HALF, halved
-from .rehearse import BATCH, MIN_IMAGES, affordable_images, rehearsed_images
+from .rehearse import BATCH, MIN_IMAGES, affordable_images, left_out, rehearsed_images
 
 REHEARSED_IMAGES = 300  # labelled images that are rehearsed, at most, and at most half of those given
 ESTIMATED_ON = (
@@ -46,6 +46,8 @@ class RehearsedPredictions:
         The span's reference without the rows of these images.
     rest_labels : int (r,)
         Its true classes.
+    left_out : tuple of str
+        What was not rehearsed because the time was up.
     """
 
     labels: IntArray
@@ -54,6 +56,13 @@ class RehearsedPredictions:
     images: BoolArray
     rest: Reference
     rest_labels: IntArray
+    left_out: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        """What an improvement of the accuracy was estimated on."""
+        text = ESTIMATED_ON.format(count=len(self.labels))
+        return f"{text}; the time was up before these: {'; '.join(self.left_out)}" if self.left_out else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +135,15 @@ def _rehearse(context: RemedyContext) -> RehearsedPredictions:
         raise RemedyNotApplicable(f"needs a reference with {count} rows of other images")
     rest = Reference(reference.embeddings[other], reference.probabilities[other], reference_labels[other])
     changed = [(rehearsal, *_predict(model, images)) for rehearsal, images in rehearsed_images(pixels)]
-    return RehearsedPredictions(labels, unchanged, changed, np.arange(total) < count, rest, reference_labels[other])
+    return RehearsedPredictions(
+        labels=labels,
+        unchanged=unchanged,
+        changed=changed,
+        images=np.arange(total) < count,
+        rest=rest,
+        rest_labels=reference_labels[other],
+        left_out=left_out(pixels, len(changed)),
+    )
 
 
 def _predict(model: Model, pixels: NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:
@@ -171,7 +188,7 @@ def _with_improvement(
         amount=difference.amount,
         low=difference.low,
         high=difference.high,
-        measured_on=ESTIMATED_ON.format(count=len(predictions.labels)),
+        measured_on=predictions.description,
         estimated=True,
     )
     return replace(remedy, rehearsed=improvement)

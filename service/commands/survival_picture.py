@@ -7,12 +7,15 @@ from ..drift.rehearsals.survival import SEVERITIES, SurvivalRow
 
 NAME_WIDTH, CELL_WIDTH, ROW_HEIGHT = 110, 130, 26  # pixels of a line's name, of one severity, and of a line
 HEAD_HEIGHT = 60  # pixels above the first line
+NOTE_LENGTH = 75  # characters of a note, which fit into the width
 TEXT_RISE = 8  # pixels from the bottom of a line to its text
 HUES = (8, 140)  # hues, in degrees, of an accuracy of 0 and of the accuracy on unchanged images
 
 
-def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
+def survival_picture(rows: Sequence[SurvivalRow], unchanged: float, left_out: Sequence[str] = ()) -> str:
     """Return an SVG picture: a line for each shift, a cell for each magnitude, green where the accuracy holds.
+
+    Below stands what was not rehearsed, if something was not.
 
     Parameters
     ----------
@@ -20,10 +23,14 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
         Rows of `survival_rows`.
     unchanged : float
         Accuracy on the images as they are.
+    left_out : sequence of str
+        What was not rehearsed because the time was up.
     """
     shifts = list(dict.fromkeys(row.shift for row in rows))
     width = NAME_WIDTH + len(SEVERITIES) * CELL_WIDTH + 10
-    height = HEAD_HEIGHT + len(shifts) * ROW_HEIGHT + 10
+    notes = ["The time was up; not rehearsed:", *left_out] if left_out else []
+    notes_top = HEAD_HEIGHT + len(shifts) * ROW_HEIGHT
+    height = notes_top + len(notes) * ROW_HEIGHT + 10
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         'font-family="sans-serif" font-size="13">',
@@ -42,6 +49,9 @@ def survival_picture(rows: Sequence[SurvivalRow], unchanged: float) -> str:
                 share = CELL_WIDTH / len(cells)
                 x = NAME_WIDTH + column * CELL_WIDTH + number * share
                 parts.append(_cell(row, x, top, share, unchanged))
+    for line, note in enumerate(notes):
+        text = f"{note[:NOTE_LENGTH]}…" if len(note) > NOTE_LENGTH else note
+        parts.append(f'<text x="8" y="{notes_top + (line + 1) * ROW_HEIGHT - TEXT_RISE}">{escape(text)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

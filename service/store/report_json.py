@@ -134,6 +134,7 @@ class SurvivalJson(TypedDict):
     rehearsals: int
     unchanged_accuracy: float
     shifts: list[RehearsedShiftJson]
+    left_out: NotRequired[list[str]]  # what was not rehearsed because the time was up; missing in older references
 
 
 class RecurrenceJson(TypedDict):

@@ -109,6 +109,7 @@ SURVIVAL: SurvivalJson = {
             ("severe", 2.2, 0.41),
         )
     ],
+    "left_out": ["mild: fog", "12 mixtures of two operations"],
 }
 
 

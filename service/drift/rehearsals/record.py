@@ -83,6 +83,8 @@ class Rehearsals:
         Accuracy on the unchanged images and under each rehearsal for D draws of the images at other class proportions.
     mixed_features : float (1 + R, D, F)
         Their features.
+    left_out : tuple of str
+        What of the plan was not rehearsed because the time was up, such as "mild: blur, fog".
     """
 
     rehearsals: tuple[Rehearsal, ...]
@@ -92,6 +94,7 @@ class Rehearsals:
     fingerprints: FloatArray
     mixed_accuracy: FloatArray
     mixed_features: FloatArray
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rehearsals)
@@ -126,6 +129,7 @@ class Rehearsals:
             "fingerprints": self.fingerprints.astype(np.float32),
             "mixed_accuracy": self.mixed_accuracy,
             "mixed_features": self.mixed_features,
+            "left_out": np.array(self.left_out, dtype=np.str_),
             "version": np.array(VERSION),
         }
         return {PREFIX + name: values for name, values in arrays.items()}
@@ -149,6 +153,7 @@ class Rehearsals:
             fingerprints=values["fingerprints"].astype(np.float64),
             mixed_accuracy=values["mixed_accuracy"].astype(np.float64),
             mixed_features=values["mixed_features"].astype(np.float64),
+            left_out=tuple(values["left_out"].tolist()) if "left_out" in values else (),
         )
 
 

@@ -1,9 +1,10 @@
 """What a model survives: its accuracy under each rehearsed operation at each severity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .record import Rehearsals
+from .record import Rehearsal, Rehearsals
 
 if TYPE_CHECKING:
     from ..reference import Reference
@@ -35,12 +36,15 @@ class Survival:
         Accuracy on the images as they are.
     rows : tuple of SurvivalRow
         Rows by operation in alphabetical order, then by severity and magnitude; mixtures are left out.
+    left_out : tuple of str
+        What was not rehearsed because the time was up, such as "mild: blur, fog".
     """
 
     images: int
     rehearsals: int
     unchanged_accuracy: float
     rows: tuple[SurvivalRow, ...]
+    left_out: tuple[str, ...]
 
 
 def survival_of(reference: "Reference") -> Survival | None:
@@ -49,7 +53,28 @@ def survival_of(reference: "Reference") -> Survival | None:
     if rehearsals is None or reference.labels is None:
         return None
     right = reference.probabilities[rehearsals.rows].argmax(axis=1) == reference.labels[rehearsals.rows]
-    return Survival(len(rehearsals.rows), len(rehearsals), float(right.mean()), survival_rows(rehearsals))
+    return Survival(
+        images=len(rehearsals.rows),
+        rehearsals=len(rehearsals),
+        unchanged_accuracy=float(right.mean()),
+        rows=survival_rows(rehearsals),
+        left_out=rehearsals.left_out,
+    )
+
+
+def severities_left_out(rehearsals: Sequence[Rehearsal]) -> tuple[str, ...]:
+    """Return what rehearsals that were not made would have shown: the operations by severity, and the mixtures."""
+    texts = []
+    for severity, name in enumerate(SEVERITIES):
+        operations = {
+            one.operations[0].name for one in rehearsals if one.severity == severity and len(one.operations) == 1
+        }
+        if operations:
+            texts.append(f"{name}: {', '.join(sorted(operations))}")
+    mixtures = sum(len(one.operations) > 1 for one in rehearsals)
+    if mixtures:
+        texts.append(f"{mixtures} mixture{'s' if mixtures > 1 else ''} of two operations")
+    return tuple(texts)
 
 
 def survival_rows(rehearsals: Rehearsals) -> tuple[SurvivalRow, ...]:

@@ -218,4 +218,5 @@ def test_the_page_of_a_stream_shows_what_the_model_survives(client: TestClient, 
     assert re.search(r'<span class="breaks"><b>0\.41</b> at 2\.2</span>', page)
     body = client.get("/windows", params={"stream": "mnist:1/camera=7"}, headers={"Accept": "application/json"}).json()
     assert len(body["survival"]["shifts"]) == 8
+    assert "Left out: mild: fog; 12 mixtures of two operations" in page
     assert "#survival" in client.get(seeded.alert).text

@@ -12,10 +12,12 @@ from tidemark.commands import rehearse
 from tidemark.commands.check import check
 from tidemark.commands.reference import ReferenceFacts, build_reference
 from tidemark.commands.rehearse import RehearsedImages, survival_lines
+from tidemark.commands.survival_picture import survival_picture
 from tidemark.demo.installation import MODEL
 from tidemark.demo.scans import halves, scan
 from tidemark.drift import Reference
-from tidemark.drift.rehearsals.survival import survival_of
+from tidemark.drift.rehearsals.record import Rehearsals
+from tidemark.drift.rehearsals.survival import survival_of, survival_rows
 from tidemark.errors import ConfigurationError, TidemarkError
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.images import DecodedImage
@@ -46,7 +48,7 @@ def build(installation: Path, **options: Any) -> ReferenceFacts:
 def test_the_build_says_what_the_model_survives(facts: ReferenceFacts, installation: Path) -> None:
     rehearsed = facts["rehearsals"]
     assert rehearsed is not None
-    assert (rehearsed["complete"], rehearsed["images"]) == (True, 300)
+    assert (rehearsed["complete"], rehearsed["left_out"], rehearsed["images"]) == (True, [], 300)
     accuracy = {(row["shift"], row["magnitude"]): row["accuracy"] for row in rehearsed["survival"]}
     assert accuracy["translation", 0.2] < 0.5 < 0.9 < accuracy["jpeg", 40] <= 1
     lines = survival_lines(rehearsed)
@@ -128,9 +130,27 @@ def test_no_rehearsal_begins_after_the_time_limit(installation: Path, monkeypatc
     probabilities = np.full((100, 10), 0.05) + 0.5 * np.eye(10)[labels]
     arrays = {"embeddings": rng.normal(size=(100, 4)), "probabilities": probabilities}
     rehearsed = rehearse.rehearse(lambda images: arrays, Reference(**arrays, labels=labels), pixels)
-    assert not rehearsed.is_complete
-    assert len(rehearsed.rehearsals) <= 3
-    assert "cut short" in survival_lines(rehearsed.facts())[-1]
+    rehearsals = rehearsed.rehearsals
+    assert len(rehearsals) <= 3
+    facts = rehearsed.facts()
+    assert not facts["complete"]
+    assert "the time was up" in "\n".join(survival_lines(facts))
+    assert survival_lines(facts)[-4:] == [f"    {text}" for text in facts["left_out"]]
+    assert [text.split(":")[0] for text in facts["left_out"]] == [
+        "mild",
+        "medium",
+        "severe",
+        "12 mixtures of two operations",
+    ]
+    assert "blur" in facts["left_out"][0]
+    again = Rehearsals.from_arrays(rehearsals.to_arrays())
+    assert again is not None
+    assert again.left_out == rehearsals.left_out
+    older = {name: values for name, values in rehearsals.to_arrays().items() if not name.endswith("left_out")}
+    without = Rehearsals.from_arrays(older)
+    assert without is not None
+    assert without.left_out == ()
+    assert "12 mixtures" in survival_picture(survival_rows(rehearsals), 0.9, rehearsals.left_out)
 
 
 def test_large_images_leave_fewer_in_memory() -> None:
