@@ -43,7 +43,8 @@ class InputSpec(BaseModel):
     resize : {"squash", "crop", "pad"}
         "squash" to the size; "crop" scales the shorter side and cuts out the centre; "pad" adds black borders.
     crop : Annotated[float, Field(gt=0, le=1)]
-        Crop with "crop", the share of the shorter side that is kept: 0.875 for a side of 256 of which 224 are kept.
+        The share that is kept of the shorter side with "crop", of both sides with "squash": 0.875 for a side of 256 of
+        which 224 are kept.
     interpolation : Interpolation
         How pixels are resampled.
     layout : {"NCHW", "NHWC", "NHW", "NP", "CHW", "HWC", "HW"}

@@ -155,7 +155,7 @@ def _orientation(image: Image.Image) -> int:
 def fit(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     """Bring an image in the model's mode to the model's size: (H, W) or (H, W, 3)."""
     height, width = spec.size
-    if spec.resize == "crop" and spec.crop < 1:
+    if spec.resize != "pad" and spec.crop < 1:
         return _pixels(_centre(image, spec))
     if image.size == (width, height):
         return _pixels(image)
@@ -175,8 +175,10 @@ def fit(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 def _centre(image: Image.Image, spec: InputSpec) -> Image.Image:
     """Scale an image to more than the model's size and cut out its centre, pixel for pixel as torchvision does."""
     (height, width), room = spec.size, 1e-6
-    ratio = max(int(width / spec.crop + room) / image.width, int(height / spec.crop + room) / image.height)
-    scaled = max(width, int(image.width * ratio + room)), max(height, int(image.height * ratio + room))
+    scaled = int(width / spec.crop + room), int(height / spec.crop + room)
+    if spec.resize == "crop":
+        ratio = max(scaled[0] / image.width, scaled[1] / image.height)
+        scaled = max(width, int(image.width * ratio + room)), max(height, int(image.height * ratio + room))
     resized = image.resize(scaled, Image.Resampling[spec.interpolation.upper()])
     left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
     return resized.crop((left, top, left + width, top + height))

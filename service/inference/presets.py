@@ -30,6 +30,7 @@ PRESETS: dict[str, InputSettings] = {
 }
 PREPROCESSOR_FILE, CONFIG_FILE = "preprocessor_config.json", "config.json"
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # names at the places of Pillow's numbers
+SQUASHING = ("DeiT", "Beit")  # Transformers' processors for which a size of one number is both height and width
 LARGE_SIDE = 384  # pixels; from here on Transformers' ConvNext processor squashes instead of cropping
 
 
@@ -102,7 +103,7 @@ def _timm(content: dict[str, Any]) -> Preparation:
         "interpolation": config.get("interpolation", "bicubic"),
         "resize": {"squash": "squash", "border": "pad"}.get(mode, "crop"),
     }
-    if settings["resize"] == "crop":
+    if settings["resize"] != "pad":
         settings["crop"] = float(config.get("crop_pct") or 0.875)
     names = config.get("label_names") or content.get("label_names")
     return Preparation(settings, (int(height), int(width)), None if names is None else tuple(map(str, names)))
@@ -140,7 +141,8 @@ def _geometry(content: dict[str, Any]) -> tuple[tuple[int, int] | None, InputSet
     shortest = not (isinstance(content.get("size"), dict) and "height" in content["size"])
     if content.get("do_center_crop") and cropped is not None:
         share = 1.0 if resized is None else min(1.0, min(cropped) / min(resized))
-        return cropped, {"resize": "crop", "crop": share}
+        is_squashed = not shortest or str(content.get("image_processor_type")).startswith(SQUASHING)
+        return cropped, {"resize": "squash" if is_squashed else "crop", "crop": share}
     if content.get("crop_pct") and resized is not None and shortest and min(resized) < LARGE_SIDE:
         return resized, {"resize": "crop", "crop": float(content["crop_pct"])}
     return resized or cropped, {"resize": "squash"}
