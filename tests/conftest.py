@@ -14,6 +14,7 @@ from pathlib import Path
 # more threads than processors, those of OpenBLAS wait actively for each other, and tests take many times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import psutil
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -28,6 +29,12 @@ MEMORY_FOLDER = Path("/dev/shm")  # Linux: files that live in memory
 TEMPORARY_ROOT = "PYTEST_DEBUG_TEMPROOT"  # pytest's variable that names the folder of temporary files
 MIN_FREE_BYTES = 4 * 2**30  # bytes that must be free in it; a run has some 500 MB of files at a time
 MIN_FREE_MEMORY = 8 * 2**30  # bytes of free memory, so that a run does not displace what else runs on the machine
+
+# Hypothesis fails a test that takes long, and draws other examples in each run, unless it is told otherwise.
+hypothesis.settings.register_profile(
+    "tidemark", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tidemark")
 
 DATABASES = itertools.count()
 GARBAGE_THRESHOLD = 20_000  # new objects between two visits of Python's collector, which take a tenth of all time else
