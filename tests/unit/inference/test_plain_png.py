@@ -78,6 +78,11 @@ def interlaced() -> bytes:
     return file_of([zlib.compress(bytes(2))], bytes(3) + b"\x01" + bytes(3) + b"\x01" + bytes([8, 0, 0, 0, 1]))
 
 
+def four_bits() -> bytes:
+    pixels = zlib.compress(bytes(2 * 3))  # two rows of a filter and three values of half a byte
+    return file_of([pixels], (3).to_bytes(4, "big") + (2).to_bytes(4, "big") + bytes([4, 0, 0, 0, 0]))
+
+
 def cut_pixels() -> bytes:
     return file_of(
         [zlib.compress(RNG.bytes(8))[:-9]], (3).to_bytes(4, "big") + (2).to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
@@ -100,7 +105,7 @@ def wrong_checksum() -> bytes:
         encoded(size=(101, 100)),
         encoded("LA"),
         encoded("RGBA"),
-        encoded(bits=4),
+        four_bits(),
         encoded(icc_profile=b"profile"),
         encoded(transparency=3),
         with_text(),
