@@ -81,12 +81,12 @@ class ModelProcessor:
 
     def save_status(self, model: OwnedModel) -> None:
         """Store what readers see of the streams that have changed."""
-        if model.state is None or not model.unsaved:
+        if model.state is None or not model.statuses.unsaved:
             return
         with self._engine.begin() as connection:
             streams.lock_model(connection, model.model_id)
-            write_status(connection, model.state, model.ids, model.unsaved)
-        model.status_saved()
+            write_status(connection, model.state, model.ids, model.statuses.unsaved)
+        model.statuses.saved()
 
     def save_checkpoint(self, model: OwnedModel) -> None:
         """Store the state, unless it replays what was stored or another monitor has taken the model."""
@@ -96,7 +96,7 @@ class ModelProcessor:
         values = {"position": state.position}
         with self._engine.begin() as connection:
             if monitor_progress.advance(connection, model.whole.id, self._owner, model.stored_position, values):
-                write_status(connection, state, model.ids, model.unsaved)
+                write_status(connection, state, model.ids, model.statuses.unsaved)
                 write_checkpoint(connection, model, state, model.ids)
 
     def _step(self, model: OwnedModel) -> None:

@@ -108,7 +108,7 @@ class Monitor:
                 if not self._processor.attempt(model):
                     self._leases.drop(model)
                 has_more |= model.has_more and model.processed != processed
-            elif model.statuses_are_due:
+            elif model.statuses.is_due:
                 self._processor.save_status(model)
             self.turned_at = time.monotonic()
         return has_more or bool(self._leases.models and not self._explanations.idle and self._explanations.unlimited)

@@ -12,11 +12,10 @@ from .events import ALERT_EVENTS, Explanation
 from .model_state import WHOLE, ModelState, ModelTransition
 from .prepared_reference import BaselineKey
 from .second_baselines import SecondBaselines
+from .status_schedule import StatusSchedule
 from .step_retries import MAX_STEP, StepRetries
 from .stream_state import StreamState
 from .stream_step import is_due
-
-STATUS_INTERVAL = 3.0  # seconds between two writes of the statuses, unless something happened
 
 
 @dataclass
@@ -36,8 +35,6 @@ class OwnedModel:
         What the detectors in memory are compared with, by the name of the slice.
     stored_position : int
         The position of the log that Postgres has.
-    unsaved : set of str
-        The streams whose status has changed since it was stored.
     unstored : set of str
         The streams that have changed since the last checkpoint.
     explanations : list of Explanation
@@ -56,7 +53,6 @@ class OwnedModel:
     ids: dict[str, int] = field(default_factory=dict)
     loaded_keys: dict[str, BaselineKey] = field(default_factory=dict)
     stored_position: int = 0
-    unsaved: set[str] = field(default_factory=set)
     unstored: set[str] = field(default_factory=set)
     explanations: list[Explanation] = field(default_factory=list)
     second_baselines: SecondBaselines = field(default_factory=SecondBaselines)
@@ -64,9 +60,9 @@ class OwnedModel:
     stepped_at: float = 0.0
     retries: StepRetries = field(default_factory=StepRetries)
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
+    statuses: StatusSchedule = field(default_factory=StatusSchedule)
     _begun_windows: dict[str, dt.datetime] = field(default_factory=dict)
     _error: BaseException | None = None
-    _status_at: float = -float("inf")
 
     @property
     def whole(self) -> Target:
@@ -192,11 +188,6 @@ class OwnedModel:
         return min(replayed, MAX_STEP) if replayed > 0 else self.retries.limit
 
     @property
-    def statuses_are_due(self) -> bool:
-        """Whether statuses may be stored again."""
-        return time.monotonic() - self._status_at >= STATUS_INTERVAL
-
-    @property
     def is_dirty(self) -> bool:
         """Whether the state has moved since the last checkpoint."""
         return self.checkpoints.processed > 0
@@ -220,7 +211,7 @@ class OwnedModel:
 
     def changed(self, transition: ModelTransition) -> None:
         """Remember which streams a step has changed."""
-        self.unsaved |= transition.changed
+        self.statuses.changed(transition.changed)
         self.unstored |= transition.changed
 
     def committed(
@@ -236,7 +227,7 @@ class OwnedModel:
         self.checkpoints.processed += state.position - before
         self.changed(transition)
         if has_statuses:
-            self.status_saved()
+            self.statuses.saved()
         self.state, self.ids = state, ids
         new_key = BaselineKey(self.reference_id)
         self.loaded_keys = {name: self.loaded_keys.get(name, new_key) for name in state.streams}
@@ -247,8 +238,3 @@ class OwnedModel:
         if checkpoint_bytes is not None:
             self.checkpoints.stored(checkpoint_bytes)
             self.unstored = set()
-
-    def status_saved(self) -> None:
-        """Remember that all statuses are stored."""
-        self.unsaved = set()
-        self._status_at = time.monotonic()

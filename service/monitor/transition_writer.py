@@ -49,8 +49,8 @@ def write_transition(
     """
     state, before = transition.state, model.state
     has_news = any(not isinstance(event, EvidencePoint) for event in transition.events)
-    is_status_due = model.statuses_are_due
-    unsaved = model.unsaved | transition.changed
+    is_status_due = model.statuses.is_due
+    unsaved = model.statuses.unsaved | transition.changed
     position = max(state.position, model.stored_position)
     values: dict[str, object] = {"position": position, "label_position": state.label_position}
     if state.position >= model.stored_position:
