@@ -13,8 +13,8 @@ from typing_extensions import TypedDict, Unpack
 
 from .page_bounds import first_page
 from .report_json import WindowReportJson
-from .streams import stream_name
-from .tables import alerts, models, streams
+from .streams import stream_name, with_names
+from .tables import alerts, streams
 
 MAX_HISTORY = 200  # entries of an incident's history; the oldest are dropped beyond it
 LABEL_KINDS = ("concept", "harm")  # the kinds of alerts that labels raise
@@ -125,7 +125,7 @@ class OpenIncidents:
 
 def firing(connection: Connection, stream_id: int) -> list[AlertRow]:
     """Return the alerts of a stream that are firing, oldest first."""
-    query = _query().where(alerts.c.stream_id == stream_id, alerts.c.state == "firing")
+    query = with_names(alerts).where(alerts.c.stream_id == stream_id, alerts.c.state == "firing")
     return _alerts(connection, query.order_by(alerts.c.fired_at))
 
 
@@ -146,7 +146,9 @@ def firing_parent(connection: Connection, stream_id: int, kind: str) -> UUID | N
 
 def leave_parent(connection: Connection, parent_id: UUID) -> list[AlertRow]:
     """Part the firing alerts of slices from the alert of their model, and return them."""
-    children = _alerts(connection, _query().where(alerts.c.parent_id == parent_id, alerts.c.state == "firing"))
+    children = _alerts(
+        connection, with_names(alerts).where(alerts.c.parent_id == parent_id, alerts.c.state == "firing")
+    )
     ids = [child.id for child in children]
     connection.execute(update(alerts).where(alerts.c.id.in_(ids)).values(parent_id=None))
     return children
@@ -154,7 +156,7 @@ def leave_parent(connection: Connection, parent_id: UUID) -> list[AlertRow]:
 
 def children(connection: Connection, parent_id: UUID) -> list[AlertRow]:
     """Return the alerts of slices that are part of an alert of their model, oldest first."""
-    return _alerts(connection, _query().where(alerts.c.parent_id == parent_id).order_by(alerts.c.fired_at))
+    return _alerts(connection, with_names(alerts).where(alerts.c.parent_id == parent_id).order_by(alerts.c.fired_at))
 
 
 def save(connection: Connection, **values: Unpack[AlertValues]) -> None:
@@ -188,7 +190,7 @@ def newest(
     connection: Connection, limit: int = 50, stream: str | None = None, before: UUID | None = None
 ) -> list[AlertRow]:
     """Return alerts, newest first, at most `limit` and as many as a page may hold; `before` is an alert's id."""
-    query = _query().order_by(alerts.c.fired_at.desc()).limit(limit)
+    query = with_names(alerts).order_by(alerts.c.fired_at.desc()).limit(limit)
     if stream is not None:
         query = query.where(stream_name == stream)
     if before is not None:
@@ -201,13 +203,15 @@ def fired_between(
     connection: Connection, model_id: int, since: dt.datetime, until: dt.datetime, limit: int = 1000
 ) -> list[AlertRow]:
     """Return the alerts of a model's streams that fired in a span of time, oldest first."""
-    query = _query().where(streams.c.model_id == model_id, alerts.c.fired_at >= since, alerts.c.fired_at < until)
+    query = with_names(alerts).where(
+        streams.c.model_id == model_id, alerts.c.fired_at >= since, alerts.c.fired_at < until
+    )
     return _alerts(connection, query.order_by(alerts.c.fired_at).limit(limit))
 
 
 def get(connection: Connection, alert_id: UUID) -> AlertRow | None:
     """Return one alert, or None."""
-    rows = _alerts(connection, _query().where(alerts.c.id == alert_id))
+    rows = _alerts(connection, with_names(alerts).where(alerts.c.id == alert_id))
     return rows[0] if rows else None
 
 
@@ -226,16 +230,3 @@ def open_incidents(connection: Connection) -> list[OpenIncidents]:
 
 def _alerts(connection: Connection, query: Select[Any]) -> list[AlertRow]:
     return [AlertRow(**row._asdict()) for row in connection.execute(query)]
-
-
-def _query() -> Select[Any]:
-    return (
-        select(
-            alerts,
-            stream_name.label("stream"),
-            models.c.name.label("model_name"),
-            models.c.version.label("model_version"),
-        )
-        .join(streams, streams.c.id == alerts.c.stream_id)
-        .join(models, models.c.id == streams.c.model_id)
-    )

@@ -1,11 +1,11 @@
 """Streams: the predictions of a model version or of one slice of it, how far they are watched, and the drift state."""
 
 import datetime as dt
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 from uuid import UUID
 
 from psycopg.rows import args_row
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, FromClause, Select, func, select, text, update
 
 from ..errors import TidemarkError
 from .raw_connection import raw
@@ -38,6 +38,21 @@ IDLE = text(
 )
 
 stream_name = models.c.name + ":" + models.c.version + func.coalesce("/" + func.nullif(streams.c.slice, ""), "")
+
+
+def with_names(table: FromClause) -> Select[Any]:
+    """Return a query of the rows of a table that belong to streams, with the names of their streams and models."""
+    return (
+        select(
+            table,
+            stream_name.label("stream"),
+            models.c.name.label("model_name"),
+            models.c.version.label("model_version"),
+        )
+        .select_from(streams)
+        .join(models, models.c.id == streams.c.model_id)
+        .join(table, table.c.stream_id == streams.c.id)
+    )
 
 
 class StreamRow(NamedTuple):

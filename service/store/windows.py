@@ -3,12 +3,12 @@
 import datetime as dt
 from typing import Any, NamedTuple, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import Connection, FromClause, Select, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from .page_bounds import first_page, with_short_reports
 from .report_json import WindowReportJson
-from .streams import stream_name
+from .streams import stream_name, with_names
 from .tables import models, streams, windows
 
 
@@ -81,34 +81,20 @@ def last_of_each(connection: Connection) -> dict[int, WindowRow]:
     Reports beyond the bytes of a page are without their large members.
     """
     newest = select(windows).where(windows.c.stream_id == streams.c.id).order_by(windows.c.id.desc()).limit(1).lateral()
-    query = _query(newest).where(streams.c.retired_at.is_(None))
+    query = with_names(newest).where(streams.c.retired_at.is_(None))
     rows = connection.execute(with_short_reports(query, "stream_id"))
     return {row.stream_id: WindowRow(**row._asdict()) for row in rows}
 
 
 def get(connection: Connection, window_id: int) -> WindowRow | None:
     """Return one window, or None."""
-    row = connection.execute(_query().where(windows.c.id == window_id)).one_or_none()
+    row = connection.execute(with_names(windows).where(windows.c.id == window_id)).one_or_none()
     return None if row is None else WindowRow(**row._asdict())
 
 
 def _newest(stream: str | None, before: int | None) -> Select[Any]:
-    query = _query().order_by(windows.c.id.desc())
+    query = with_names(windows).order_by(windows.c.id.desc())
     if stream is not None:
         stream_id = select(streams.c.id).join(models).where(stream_name == stream).scalar_subquery()
         query = query.where(windows.c.stream_id == stream_id)
     return query if before is None else query.where(windows.c.id < before)
-
-
-def _query(source: FromClause = windows) -> Select[Any]:
-    return (
-        select(
-            source,
-            stream_name.label("stream"),
-            models.c.name.label("model_name"),
-            models.c.version.label("model_version"),
-        )
-        .select_from(streams)
-        .join(models, models.c.id == streams.c.model_id)
-        .join(source, source.c.stream_id == streams.c.id)
-    )
