@@ -13,9 +13,13 @@ JPEG_METADATA = (0xE0, *range(0xE2, 0xEE), 0xEF, 0xFE)  # APP0 to APP15 and comm
 JPEG_ADOBE = 0xEE  # APP14 states the colour transform; APP1, which is kept, has the orientation
 ADOBE_BYTES = 14  # length of a complete APP14
 MAX_LEADING_BYTES = 16  # line breaks before an image that a broken client sent
-FOREIGN_FORMATS = {  # bytes that follow the first four: the format
+BRANDS = {  # bytes that follow the first four: the format
     b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypmsf1": "HEIF", b"ftyphevc": "HEIC",
     b"ftypavif": "AVIF", b"ftypavis": "AVIF",
+}  # fmt: skip
+SIGNATURES = {  # first bytes of a file: the format
+    PNG_SIGNATURE: "PNG", JPEG_START: "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP",
+    b"RIFF": "WEBP", b"%PDF-": "PDF", b"\xff\x0a": "JPEG XL",
 }  # fmt: skip
 
 
@@ -40,13 +44,16 @@ def without_metadata(data: bytes) -> bytes | None:
     return None
 
 
-def foreign_format(data: bytes) -> str | None:
-    """Return the name of a format that is not accepted, if its first bytes identify it."""
-    if data[4:12] in FOREIGN_FORMATS:
-        return FOREIGN_FORMATS[data[4:12]]
-    if data[:2] == b"\xff\x0a" or data[4:8] == b"JXL ":
+def apparent_format(data: bytes) -> str | None:
+    """Return the name of the format that the first bytes of a file are those of, whether it is accepted or not."""
+    if data[4:12] in BRANDS:
+        return BRANDS[data[4:12]]
+    if data[4:8] == b"JXL ":
         return "JPEG XL"
-    return "SVG" if b"<svg" in data[:512] else "PDF" if data[:5] == b"%PDF-" else None
+    signature = next((start for start in SIGNATURES if data.startswith(start)), None)
+    if signature is not None:
+        return SIGNATURES[signature]
+    return "SVG" if b"<svg" in data[:512] else None
 
 
 def _png(data: bytes) -> bytes:

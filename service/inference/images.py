@@ -13,7 +13,7 @@ from ..errors import TidemarkError
 from . import heif
 from .bundle import InputSpec
 from .colour_profile import in_srgb
-from .image_metadata import PNG_SIGNATURE, foreign_format, scans, without_metadata
+from .image_metadata import PNG_SIGNATURE, apparent_format, scans, without_metadata
 from .plain_png import plain_png
 
 FORMATS = (
@@ -101,11 +101,11 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int) -> DecodedImage:
 
 def _refusal(problem: Exception, data: bytes) -> NotAnImage:
     if not isinstance(problem, UnidentifiedImageError):
-        return NotAnImage(f"broken image: {problem}")
-    kind = foreign_format(data)
+        return NotAnImage(f"broken image: {' '.join(str(problem).split())}")
+    kind = apparent_format(data)
+    if kind in FORMATS or (kind == "HEIC" and "HEIF" in FORMATS):
+        return NotAnImage(f"broken image: {kind} that cannot be read")
     if kind in ("HEIC", "HEIF"):
-        if "HEIF" in FORMATS:
-            return NotAnImage(f"broken image: {kind} that cannot be read")
         return NotAnImage(f"{kind} is not accepted without the extra `heif` ({', '.join(FORMATS)})")
     reason = f"{kind} is not accepted" if kind else "not an image in a known format"
     return NotAnImage(f"{reason} ({', '.join(FORMATS)})")

@@ -114,6 +114,16 @@ def test_a_foreign_format_is_named(start: bytes, name: str) -> None:
         decode(start + bytes(100), SPEC, MANY)
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "GIF", "TIFF", "AVIF", "WEBP"])
+@pytest.mark.parametrize("kept", [0.5, 0.05])
+def test_a_file_of_an_accepted_format_that_is_cut_off_is_called_broken(image_format: str, kept: float) -> None:
+    data = encoded(image_format)
+    with pytest.raises(NotAnImage, match=r"^broken image: .*") as refusal:
+        decode(data[: max(16, int(kept * len(data)))], SPEC, MANY)
+    assert "is not accepted" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
 def test_avif_is_read() -> None:
     pixels = decode(encoded("AVIF", quality=95), SPEC, MANY).pixels
     assert np.abs(pixels.astype(int) - np.asarray(PICTURE)).mean() < 5
