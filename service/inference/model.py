@@ -60,12 +60,25 @@ class Model:
         self._classes = len(bundle.labels)
         self._preprocessor = Preprocessor(bundle.input)
         names = execution_providers(providers)
-        self._network, self._outputs = _network(bundle, threads or cores(), names)
+        try:
+            self._open(bundle, threads, names, required=bool(providers))
+        except BrokenBundle as error:
+            if providers or names == [CPU]:
+                raise
+            logger.warning("%s cannot run this model, the CPU is used: %s", names[0], error)
+            self._open(bundle, threads, [CPU], required=True)
+
+    def _open(self, bundle: Bundle, threads: int | None, names: Sequence[str], required: bool) -> None:
+        """Open and warm up the network, one thread for a brief one; compare a provider's answers with the CPU's."""
+        count = threads or cores()
+        self._network, self._outputs = _network(bundle, count, names)
         self.embedding_size = self._warm_up(bundle)
         if threads is None and self.providers[0] == CPU and self._is_brief(bundle):
-            self._network, self._outputs = _network(bundle, 1, names)
+            count = 1
+            self._network, self._outputs = _network(bundle, count, names)
         if self.providers[0] != CPU:
-            self._compare_with_cpu(bundle, threads or cores(), required=bool(providers))
+            self._compare_with_cpu(bundle, count, required)
+        logger.info("%s runs on %s, threads: %d", bundle.key, self.providers[0], count)
 
     @property
     def providers(self) -> list[str]:

@@ -29,6 +29,12 @@ def cgroup(root: Path, membership: str, files: dict[str, str]) -> tuple[Path, Pa
         ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),
         ("0::/\n", {"cpu.max": "1600000 100000\n"}, 8),
         ("0::/pod/app\n", {"pod/cpu.max": "200000 100000\n", "pod/app/cpu.max": "max 100000\n"}, 2),
+        ("0::/pod/app\n", {"pod/cpu.max": "600000 100000\n", "pod/app/cpu.max": "250000 100000\n"}, 3),
+        (
+            "0::/a/b/c\n",
+            {"cpu.max": "700000 100000\n", "a/cpu.max": "120000 100000\n", "a/b/c/cpu.max": "max 1000\n"},
+            2,
+        ),
         ("0::/host/path/that/is/not/mounted\n", {"cpu.max": "300000 100000\n"}, 3),
         (
             "3:cpu,cpuacct:/\n",
@@ -36,6 +42,16 @@ def cgroup(root: Path, membership: str, files: dict[str, str]) -> tuple[Path, Pa
             1,
         ),
         ("3:cpu:/docker/x\n", {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        (
+            "3:cpu:/pod/app\n",
+            {
+                "cpu/pod/cpu.cfs_quota_us": "300000\n",
+                "cpu/pod/cpu.cfs_period_us": "100000\n",
+                "cpu/pod/app/cpu.cfs_quota_us": "-1\n",
+                "cpu/pod/app/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+        ),
         ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
         ("4:memory:/\n", {}, 8),
         ("0::/\n", {"cpu.max": "nonsense\n"}, 8),

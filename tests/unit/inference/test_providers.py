@@ -103,6 +103,33 @@ def test_a_provider_s_answers_are_compared_with_the_cpu_s(
         assert Model(bundle, 1, requested_providers).providers == ([CUDA, CPU] if agrees else [CPU])
 
 
+@pytest.mark.parametrize("requested_providers", [(), ("cuda",)])
+def test_a_model_that_a_provider_cannot_run_runs_on_the_cpu_unless_the_provider_is_requested(
+    make_mlp: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    requested_providers: Sequence[str],
+) -> None:
+    bundle = init_bundle(make_mlp(), tmp_path / "bundle")
+    installed(monkeypatch, CUDA)
+
+    def opened(model: Any, folder: Path, threads: int = 1, providers: Sequence[str] = (CPU,)) -> Any:
+        if CUDA in providers:
+            raise BrokenBundle("ONNX Runtime cannot load it: no kernel")
+        return runtime.open_session(model, folder, threads, providers)
+
+    monkeypatch.setattr(model, "open_session", opened)
+    if requested_providers:
+        with pytest.raises(BrokenBundle, match="no kernel"):
+            Model(bundle, 1, requested_providers)
+        return
+    with caplog.at_level("INFO"):
+        assert Model(bundle, 1).providers == [CPU]
+    assert "CUDAExecutionProvider cannot run this model, the CPU is used" in caplog.text
+    assert "mlp:1 runs on CPUExecutionProvider, threads: 1" in caplog.text
+
+
 def test_openvino_answers_as_the_cpu_does(make_mlp: Make, tmp_path: Path) -> None:
     if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("the wheel onnxruntime-openvino is not installed in the place of onnxruntime")
