@@ -7,7 +7,7 @@ from scipy import optimize, special
 
 from benchmarks.world import Arrays
 from tidemark.drift import Reference
-from tidemark.drift.probability_calibration import Calibration
+from tidemark.drift.temperature_scaling import TemperatureScaling
 
 STANDARD_ERRORS = 3.0  # half width of NannyML's confidence band
 
@@ -60,7 +60,7 @@ def _confidences(labelled: Reference) -> Estimate:
 def _thresholds(labelled: Reference) -> Estimate:
     """Average thresholded confidence on negative entropy (Garg et al. 2022)."""
     errors = float((labelled.probabilities.argmax(axis=1) != labelled.labels).mean())
-    calibration: Calibration = labelled.calibration
+    calibration: TemperatureScaling = labelled.calibration
     threshold = np.quantile(-special.entr(calibration(labelled.probabilities)).sum(axis=1), errors)
 
     def estimate(window: Arrays) -> tuple[float, tuple[float, float] | None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.importance_splitting import StreamSimulator, estimate_tail
 from benchmarks.world import World, reference, rows
 from tidemark.drift import DetectorScores
-from tidemark.drift.calibration import calibrate
+from tidemark.drift.detector_simulation import calibrate
 from tidemark.drift.simulated_traffic import sums_of
 from tidemark.drift.window_statistics import BLOCK
 

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import special
 
-from .probability_calibration import LOG_OFFSET, Calibration
 from .rare_classes import rare_class_groups
+from .temperature_scaling import LOG_OFFSET, TemperatureScaling
 from .types import Float32Array, IntArray
 
 ODDS = (0.05, 0.4, 2 / 3, 1.5, 3.0, 10.0)  # factors on a class's odds under the alternatives tested
@@ -21,7 +21,7 @@ class ClassRatios:
 
     Parameters
     ----------
-    calibration : Calibration
+    calibration : TemperatureScaling
         Calibration of the model's probabilities.
     probabilities : float32 (n, k)
         Probabilities of the reference's rows.
@@ -32,7 +32,7 @@ class ClassRatios:
         Number of ratios.
     """
 
-    def __init__(self, calibration: Calibration, probabilities: Float32Array) -> None:
+    def __init__(self, calibration: TemperatureScaling, probabilities: Float32Array) -> None:
         self._slope, self._bias = np.float32(calibration.slope), calibration.bias.astype(np.float32)
         posterior = self._posterior(probabilities)
         members = rare_class_groups(posterior.astype(np.float64))
@@ -53,7 +53,7 @@ class ClassRatios:
         return ratios.reshape(len(probabilities), self.count)
 
     def _posterior(self, probabilities: Float32Array) -> Float32Array:
-        """Return calibrated probabilities as `Calibration` does, in float32."""
+        """Return calibrated probabilities as `TemperatureScaling` does, in float32."""
         scores = probabilities + np.float32(LOG_OFFSET)
         np.log(scores, out=scores)
         scores *= self._slope

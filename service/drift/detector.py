@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .calibration import calibrate, calibrate_calm, load_calibration
 from .detector_readings import DetectorReadings
+from .detector_simulation import calibrate, calibrate_calm, load_calibration
 from .learnt_slopes import LearntContext
 from .reference import Reference
 from .scores import DetectorScores

@@ -5,7 +5,7 @@ import numpy as np
 from .estimates import AccuracyMethod, Performance
 from .intervals import NORMAL_QUANTILE
 from .label_shift import share_ratios
-from .probability_calibration import correct
+from .temperature_scaling import correct
 from .types import FloatArray, IntArray
 
 INTERVAL_LEVEL = 0.95  # probability with which the interval of a mean confidence covers

@@ -8,12 +8,12 @@ from .estimated_accuracy import ConfidenceEstimate
 from .mmd import median_squared_distance
 from .prediction_views import PredictionViews, ViewBuilder
 from .principal_components import MAX_DIMENSIONS, MAX_FITTED_ROWS
-from .probability_calibration import Calibration
 from .reference import Reference
 from .rehearsals.estimator import RehearsalEstimator
 from .residual import ResidualTest
 from .samples import Sample
 from .scaling import Scaling
+from .temperature_scaling import TemperatureScaling
 from .types import Float32Array, FloatArray, IntArray
 
 MAX_REFERENCE_ROWS = 5000  # rows that take part; with more, the sampling error of the window decides
@@ -78,7 +78,7 @@ class FittedReference:
         return self.reference.labelled.labels is not None
 
     @property
-    def calibration(self) -> Calibration:
+    def calibration(self) -> TemperatureScaling:
         """The calibration of the model's probabilities."""
         return self.reference.calibration
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .probability_calibration import LOG_OFFSET
 from .reference import Reference
+from .temperature_scaling import LOG_OFFSET
 from .types import Float32Array, IntArray
 
 DIMENSIONS = 64  # random directions that distances are measured in: about 10 % of error, and 128 bytes a label

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from .blocks import spread_runs
 from .class_mix import rows_of_mix
 from .label_shift import estimate_proportions
-from .probability_calibration import Calibration
 from .reference_rows import MIN_REFERENCE_ROWS, ReferenceRows
 from .rehearsals.record import Rehearsals
 from .samples import check_labels, check_names, check_sample
+from .temperature_scaling import TemperatureScaling
 from .types import Float32Array, FloatArray, IntArray
 
 AcceptedPart = Literal["mix", "images", "all"]  # the class proportions of a change, its images, or both
@@ -136,12 +136,12 @@ class Reference(ReferenceRows):
         return self.accepted in ("images", "all")
 
     @cached_property
-    def calibration(self) -> Calibration:
+    def calibration(self) -> TemperatureScaling:
         """Bias-corrected temperature scaling of the probabilities, fitted once on the labels (predicted ones where the
         true ones are not known). An accepted baseline has its source's; an accepted class mix moves its biases by the
         logarithm of the new class proportions over the old ones."""
         if self.source is None:
-            return Calibration(self.probabilities, self._labels_or_predicted)
+            return TemperatureScaling(self.probabilities, self._labels_or_predicted)
         calibration = copy.copy(self.source.calibration)
         if self.accepted == "mix":
             calibration.bias = calibration.bias + np.log(_shares(self) / _shares(self.source))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from ..drift import LearntContext, Reference
-from ..drift.calibration import MIN_CALM_ROWS
+from ..drift.detector_simulation import MIN_CALM_ROWS
 from ..store.baselines import AcceptedTraffic
 from ..store.calibrations import Calm
 from ..store.prediction_id import times_of

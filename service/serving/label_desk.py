@@ -196,11 +196,11 @@ def _confidence(
     batch: PredictionBatch, labels: NDArray[np.integer] | None, reference: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Return the probability (m,) of each predicted class, calibrated where the reference has true labels."""
-    from ..drift.probability_calibration import Calibration  # scipy, at the first use
+    from ..drift.temperature_scaling import TemperatureScaling  # scipy, at the first use
 
     posterior = batch.probabilities.astype(np.float64)
     if labels is not None:
-        calibration = Calibration(np.clip(reference, 0, 1).astype(np.float32), labels.astype(np.int64))
+        calibration = TemperatureScaling(np.clip(reference, 0, 1).astype(np.float32), labels.astype(np.int64))
         posterior = calibration(batch.probabilities)
     predicted = batch.probabilities.argmax(axis=1)
     return np.asarray(np.clip(posterior[np.arange(len(batch)), predicted], 0, 1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.calibration import brief_calibrations, brief_window_tests
-from tests.support.detectors import Calibration
+from tests.support.detectors import CalibrationArrays
 from tests.support.worlds import World
 from tidemark.drift import Reference, StreamDetector, WindowTest
 
@@ -52,7 +52,7 @@ def stream_reference() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def stream_calibration(stream_reference: Reference) -> Calibration:
+def stream_calibration(stream_reference: Reference) -> CalibrationArrays:
     """The calibration of a detector that is compared with `stream_reference`."""
     return StreamDetector(stream_reference, expected_run_time=10_000, seed=0).calibration()
 
@@ -64,6 +64,6 @@ def large_reference() -> Reference:
 
 
 @pytest.fixture(scope="module")
-def brief_calibration(large_reference: Reference) -> Calibration:
+def brief_calibration(large_reference: Reference) -> CalibrationArrays:
     """The calibration of a detector that is compared with `large_reference`, for modules of short calibrations."""
     return StreamDetector(large_reference, expected_run_time=100_000, seed=0).calibration()

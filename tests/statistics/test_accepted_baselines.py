@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from tests.support.detectors import Calibration, alarms_in, delay_of
+from tests.support.detectors import CalibrationArrays, alarms_in, delay_of
 from tests.support.rates import assert_level, assert_run_time
 from tests.support.worlds import Change, World, rows
 from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
@@ -71,7 +71,7 @@ def test_windows_of_an_accepted_change_keep_the_level(
 
 
 def test_without_acceptance_a_changed_mix_keeps_raising_alarms(
-    large_reference: Reference, brief_calibration: Calibration
+    large_reference: Reference, brief_calibration: CalibrationArrays
 ) -> None:
     rng = np.random.default_rng(3)
     detector = StreamDetector(large_reference, expected_run_time=RUN_TIME, calibration=brief_calibration)

@@ -10,7 +10,7 @@ from tests.support.detectors import alarms_in
 from tests.support.rates import assert_level, assert_run_time
 from tests.support.worlds import Arrays, World
 from tidemark.drift import Reference, StreamDetector, WindowTest
-from tidemark.drift import calibration as room
+from tidemark.drift import detector_simulation as room
 from tidemark.drift.learnt_slopes import LearntContext
 
 WORLD = World()

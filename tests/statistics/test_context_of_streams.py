@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.cycles import Cycle, without_context
-from tests.support.detectors import Calibration, alarms_in, delay_of
+from tests.support.detectors import CalibrationArrays, alarms_in, delay_of
 from tests.support.rates import assert_run_time
 from tests.support.worlds import World
 from tidemark.drift import Reference, StreamDetector
@@ -40,7 +40,9 @@ def test_a_cycle_with_its_context_raises_nothing_and_hides_nothing(
     assert np.median(delays) <= 300, delays
 
 
-def test_a_cycle_that_is_not_declared_is_reported(large_reference: Reference, brief_calibration: Calibration) -> None:
+def test_a_cycle_that_is_not_declared_is_reported(
+    large_reference: Reference, brief_calibration: CalibrationArrays
+) -> None:
     cycle = Cycle(np.random.default_rng(17), AMPLITUDE)
     detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
     steady = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)

@@ -15,7 +15,7 @@ from tidemark.drift.label_shift import (
     likelihood_ratios,
     posterior_proportions,
 )
-from tidemark.drift.probability_calibration import Calibration
+from tidemark.drift.temperature_scaling import TemperatureScaling
 
 WORLD = World()
 
@@ -25,8 +25,8 @@ def test_calibration_mends_an_overconfident_model() -> None:
     logits = rng.normal(size=(8000, 4)) * 1.5
     labels = (special.softmax(logits, axis=1).cumsum(axis=1) < rng.random((8000, 1))).sum(axis=1).clip(max=3)
     boasted = special.softmax(3 * logits + [1, 0, 0, -1], axis=1).astype(np.float32)
-    mended = Calibration(boasted, labels)(boasted)
-    np.testing.assert_allclose(mended, special.softmax(logits, axis=1), atol=0.05)
+    calibrated = TemperatureScaling(boasted, labels)(boasted)
+    np.testing.assert_allclose(calibrated, special.softmax(logits, axis=1), atol=0.05)
 
 
 def test_the_estimate_satisfies_its_fixed_point() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.detectors import Calibration, Traffic, alarms_in
+from tests.support.detectors import CalibrationArrays, Traffic, alarms_in
 from tests.support.worlds import Arrays, World
 from tidemark.drift import Reference, StreamDetector
 from tidemark.drift.stream_repeats import MEMORY, RecentRepeats, joined_keys, row_keys
@@ -26,7 +26,7 @@ def repeating(rng: np.random.Generator, share: float, image: Arrays) -> Traffic:
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_one_image_that_comes_again_and_again_raises_alarms_of_repeats_only(
-    large_reference: Reference, brief_calibration: Calibration, share: float
+    large_reference: Reference, brief_calibration: CalibrationArrays, share: float
 ) -> None:
     rng = np.random.default_rng(8)
     detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
@@ -36,7 +36,7 @@ def test_one_image_that_comes_again_and_again_raises_alarms_of_repeats_only(
 
 
 def test_few_repeats_and_a_burst_of_retries_are_no_surge(
-    large_reference: Reference, brief_calibration: Calibration
+    large_reference: Reference, brief_calibration: CalibrationArrays
 ) -> None:
     rng = np.random.default_rng(9)
     detector = StreamDetector(large_reference, expected_run_time=100_000, calibration=brief_calibration)
@@ -46,7 +46,9 @@ def test_few_repeats_and_a_burst_of_retries_are_no_surge(
     assert not detector.drift_detected
 
 
-def test_repeats_beyond_the_memory_count_again(large_reference: Reference, brief_calibration: Calibration) -> None:
+def test_repeats_beyond_the_memory_count_again(
+    large_reference: Reference, brief_calibration: CalibrationArrays
+) -> None:
     rng = np.random.default_rng(10)
     detector = StreamDetector(large_reference, expected_run_time=1e9, calibration=brief_calibration)
     image = WORLD.traffic(1, rng)
@@ -59,7 +61,7 @@ def test_repeats_beyond_the_memory_count_again(large_reference: Reference, brief
 
 
 def test_a_restored_state_counts_repeats_of_earlier_images(
-    large_reference: Reference, brief_calibration: Calibration
+    large_reference: Reference, brief_calibration: CalibrationArrays
 ) -> None:
     rng = np.random.default_rng(11)
     one = StreamDetector(large_reference, expected_run_time=10_000, calibration=brief_calibration)

@@ -8,8 +8,8 @@ from benchmarks.importance_splitting import StreamSimulator, estimate_tail
 from benchmarks.run_time import NewRows
 from tests.support.worlds import World
 from tidemark.drift import DetectorScores
-from tidemark.drift.calibration import calibrate
 from tidemark.drift.detector_calibration import DetectorCalibration
+from tidemark.drift.detector_simulation import calibrate
 
 WORLD = World(k=4, d=8)
 Detector = tuple[DetectorScores, DetectorCalibration, NDArray[np.float32]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.detectors import Calibration
+from tests.support.detectors import CalibrationArrays
 from tests.support.worlds import Arrays, Change, World, rows
 from tidemark.drift import Reference, StreamDetector, WindowTest
 
@@ -24,7 +24,7 @@ CLASSES = {"embedding", "log_probability", "soft_label"}
     ],
 )
 def test_detects_quickly_and_dates_the_change(
-    stream_reference: Reference, stream_calibration: Calibration, change: Change, limit: int, view: set[str]
+    stream_reference: Reference, stream_calibration: CalibrationArrays, change: Change, limit: int, view: set[str]
 ) -> None:
     rng = np.random.default_rng(5)
     delays, errors = [], []
@@ -46,7 +46,7 @@ def test_detects_quickly_and_dates_the_change(
     assert np.median(errors) <= 40, errors
 
 
-def test_detects_few_outlying_predictions(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_detects_few_outlying_predictions(stream_reference: Reference, stream_calibration: CalibrationArrays) -> None:
     """A tenth of the predictions is far out; the others are calm."""
     rng = np.random.default_rng(6)
     detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
@@ -58,7 +58,7 @@ def test_detects_few_outlying_predictions(stream_reference: Reference, stream_ca
     assert detector.count <= 200
 
 
-def test_stays_detected_until_reset(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_stays_detected_until_reset(stream_reference: Reference, stream_calibration: CalibrationArrays) -> None:
     rng = np.random.default_rng(7)
     detector = StreamDetector(stream_reference, expected_run_time=10_000, calibration=stream_calibration)
     detector.update(**WORLD.traffic(200, rng, move=1))
@@ -73,7 +73,7 @@ def test_stays_detected_until_reset(stream_reference: Reference, stream_calibrat
 
 
 def test_an_alarm_of_repeats_has_the_same_date_in_steps_of_any_size(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     """A frozen camera for 300 predictions, then calm traffic, in one step and in many."""
     rng = np.random.default_rng(23)
@@ -108,7 +108,7 @@ def test_a_small_lasting_shift_is_detected_by_a_longer_window_and_dated() -> Non
 
 
 def test_a_change_from_before_the_stored_sums_is_dated_to_the_start_of_the_stream(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     """A stream that was drifted from its start: the range reaches back to the start."""
     rng = np.random.default_rng(22)

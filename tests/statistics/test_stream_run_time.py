@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.detectors import Calibration, alarms_in
+from tests.support.detectors import CalibrationArrays, alarms_in
 from tests.support.rates import assert_run_time
 from tests.support.worlds import World
 from tidemark.drift import DetectorScores, Reference, StreamDetector
-from tidemark.drift.calibration import calibrate
 from tidemark.drift.detector_calibration import DetectorCalibration
+from tidemark.drift.detector_simulation import calibrate
 from tidemark.drift.evidence_scale import long_window_evidence
 from tidemark.drift.simulated_epochs import EPOCH, epoch_maxima, simulate
 from tidemark.drift.simulated_traffic import IndependentStreams, sums_of
@@ -63,7 +63,7 @@ def test_expected_run_time_holds_in_bursts_that_were_declared_calm() -> None:
 
 
 def test_independent_traffic_is_not_called_overdispersed(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     detector = StreamDetector(stream_reference, calibration=stream_calibration)
     detector.update(**WORLD.traffic(9000, np.random.default_rng(4)))
@@ -72,7 +72,7 @@ def test_independent_traffic_is_not_called_overdispersed(
 
 
 def test_threshold_is_the_logarithm_of_the_run_time(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     """Evidence is a negative log probability: tenfold run times cost log(10), a little more or less as fitted."""
     thresholds = [
@@ -84,7 +84,7 @@ def test_threshold_is_the_logarithm_of_the_run_time(
     assert (steps < 1.3).all()
 
 
-def test_extrapolated_tail_holds(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_extrapolated_tail_holds(stream_reference: Reference, stream_calibration: CalibrationArrays) -> None:
     """The threshold for ten times the longest run time that can be counted, against ten times as many epochs."""
     scores = DetectorScores(stream_reference)
     fitted = DetectorCalibration.from_dict(stream_calibration)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.detectors import Calibration
+from tests.support.detectors import CalibrationArrays
 from tests.support.worlds import World, rows
 from tidemark.drift import Reference, StreamDetector
 
@@ -13,7 +13,7 @@ WORLD = World()
 
 
 def test_restart_after_every_batch_changes_nothing(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     rng = np.random.default_rng(8)
     one = StreamDetector(stream_reference, expected_run_time=5000, calibration=stream_calibration)
@@ -50,7 +50,7 @@ def test_the_state_does_not_depend_on_the_steps_bit_for_bit(world: World, n: int
 
 
 def test_rows_scored_once_serve_the_stream_and_its_slices(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     arrays = WORLD.traffic(400, np.random.default_rng(9), move=0.2)
     camera = np.random.default_rng(10).random(400) < 0.3
@@ -69,7 +69,7 @@ def test_rows_scored_once_serve_the_stream_and_its_slices(
 
 
 def test_score_rows_of_another_reference_are_refused(
-    stream_reference: Reference, stream_calibration: Calibration
+    stream_reference: Reference, stream_calibration: CalibrationArrays
 ) -> None:
     detector = StreamDetector(stream_reference, calibration=stream_calibration)
     with pytest.raises(ValueError, match="score rows must have shape"):
@@ -90,13 +90,17 @@ def test_state_is_plain_and_small(k: int, n: int) -> None:
     assert all(np.asarray(value).dtype.kind in "iufbU" for value in detector.state().values())
 
 
-def test_state_of_another_reference_is_refused(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_state_of_another_reference_is_refused(
+    stream_reference: Reference, stream_calibration: CalibrationArrays
+) -> None:
     state = StreamDetector(stream_reference, calibration=stream_calibration).state()
     with pytest.raises(ValueError, match="another reference"):
         StreamDetector.restore(World(k=4, d=9).reference(300, np.random.default_rng(11)), state)
 
 
-def test_a_calibration_of_other_scores_is_refused(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_a_calibration_of_other_scores_is_refused(
+    stream_reference: Reference, stream_calibration: CalibrationArrays
+) -> None:
     with pytest.raises(ValueError, match="calibration is of another reference"):
         StreamDetector(World(k=7).reference(500, np.random.default_rng(0)), calibration=stream_calibration)
     with pytest.raises(ValueError, match="of an earlier version"):
@@ -107,7 +111,7 @@ def test_a_calibration_of_other_scores_is_refused(stream_reference: Reference, s
         StreamDetector.restore(stream_reference, state)
 
 
-def test_bad_input_is_a_clear_error(stream_reference: Reference, stream_calibration: Calibration) -> None:
+def test_bad_input_is_a_clear_error(stream_reference: Reference, stream_calibration: CalibrationArrays) -> None:
     detector = StreamDetector(stream_reference, calibration=stream_calibration)
     arrays = WORLD.traffic(30, np.random.default_rng(13))
     with pytest.raises(ValueError, match="NaN"):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tidemark.drift import calibration, residual, window
+from tidemark.drift import detector_simulation, residual, window
 
 DRAWS = 99  # permutations of a short window test: the fewest with which a p-value can be .01
 
@@ -14,7 +14,7 @@ DRAWS = 99  # permutations of a short window test: the fewest with which a p-val
 def brief_calibrations() -> Iterator[None]:
     """Let a calibration simulate the fewest streams that it may, a third of the usual ones."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(calibration, "MAX_CHUNKS", calibration.MIN_CHUNKS)
+        patched.setattr(detector_simulation, "MAX_CHUNKS", detector_simulation.MIN_CHUNKS)
         yield
 
 

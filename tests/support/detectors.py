@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from tests.support.worlds import Arrays
 from tidemark.drift import StreamDetector
 
-Calibration = dict[str, ArrayLike]  # what a detector stores of its calibration
+CalibrationArrays = dict[str, ArrayLike]  # what a detector stores of its calibration
 Traffic = Callable[[int], Arrays]  # returns the next predictions
 
 

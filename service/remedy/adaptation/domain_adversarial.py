@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drift import Reference
-from ...drift.probability_calibration import Calibration
+from ...drift.temperature_scaling import TemperatureScaling
 from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
 from .adversarial_training import require_torch, reverse_accuracy, train
@@ -29,7 +29,7 @@ def domain_adversarial(context: RemedyContext) -> RemedyResult:
         Torch is not installed, or the reference has no labels.
     """
     require_torch()
-    calibration = Calibration(context.span.reference.probabilities, context.require_reference_labels())
+    calibration = TemperatureScaling(context.span.reference.probabilities, context.require_reference_labels())
     summary = "Trains features on which a discriminator cannot tell span from reference, and a classifier on them."
     return adaptation(
         context, "domain-adversarial", summary, calibration, lambda reference: _trained(reference, context.seed)
@@ -55,7 +55,7 @@ def _trained(reference: Reference, seed: int) -> Fit:
         held_out_probabilities = head.probabilities(adapter(reference.embeddings[held_out])).astype(np.float32)
         details = RemedyDetails(strength=best, reverse_accuracy={str(name): score for name, score in scores.items()})
         return AdaptedModel(
-            head, Calibration(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter
+            head, TemperatureScaling(held_out_probabilities, labels[held_out]), details, tried[best].window.adapter
         )
 
     return fit

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drift import Reference
-from ...drift.probability_calibration import Calibration
+from ...drift.temperature_scaling import TemperatureScaling
 from ..paired_bootstrap import folds
 from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
@@ -28,7 +28,7 @@ def importance_weighting(context: RemedyContext) -> RemedyResult:
     RemedyNotApplicable
         The reference has no labels.
     """
-    calibration = Calibration(context.span.reference.probabilities, context.require_reference_labels())
+    calibration = TemperatureScaling(context.span.reference.probabilities, context.require_reference_labels())
     summary = "Refits the last layer on the reference, each row weighted by how much it looks like the span."
     return adaptation(
         context, "last-layer", summary, calibration, lambda reference: _weighted_refit(reference, context.seed)
@@ -51,7 +51,7 @@ def _weighted_refit(reference: Reference, seed: int) -> Fit:
             head = fit(old[~part_rows], y[~part_rows], ratio[~part_rows], start, penalty)
             held_out[part_rows] = head.probabilities(old[part_rows])
         details = RemedyDetails(effective_sample_size=effective_size(ratio), reference_rows=len(old), penalty=penalty)
-        return AdaptedModel(fit(old, y, ratio, start, penalty), Calibration(held_out, y), details)
+        return AdaptedModel(fit(old, y, ratio, start, penalty), TemperatureScaling(held_out, y), details)
 
     return refit
 

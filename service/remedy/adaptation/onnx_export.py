@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from ...drift.probability_calibration import LOG_OFFSET, PriorCorrection
+from ...drift.temperature_scaling import LOG_OFFSET, PriorCorrection
 from ...folders import require_empty
 from ...inference import bundle as bundles
 from ...inference import onnx_inspect

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.probability_calibration import Calibration
+from ...drift.temperature_scaling import TemperatureScaling
 from ..paired_bootstrap import compare_posteriors, confusion, folds, further_labels, log_losses
 from ..remedy_context import RemedyContext
 from ..result import Improvement, RemedyNotApplicable, RemedyResult
@@ -138,7 +138,7 @@ def _data(context: RemedyContext) -> tuple[Data, Floats]:
     if labelled.sum() < MIN_LABELS:
         raise RemedyNotApplicable(f"needs {MIN_LABELS} labels that came back in the span; there are {labelled.sum()}")
     rows = np.random.default_rng(context.seed).permutation(len(reference))[:REFERENCE_ROWS]
-    posterior = Calibration(reference.probabilities, old_labels)(reference.probabilities[rows])
+    posterior = TemperatureScaling(reference.probabilities, old_labels)(reference.probabilities[rows])
     start = distil_head(reference.embeddings, reference.probabilities)
     data = Data(
         embeddings=span.sample.embeddings[labelled],

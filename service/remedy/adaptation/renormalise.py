@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from ...drift import Reference
-from ...drift.probability_calibration import Calibration
+from ...drift.temperature_scaling import TemperatureScaling
 from ...drift.whitening import Moments
 from ..remedy_context import RemedyContext
 from ..result import RemedyDetails, RemedyResult
@@ -29,7 +29,7 @@ def renormalise(context: RemedyContext) -> RemedyResult:
         The reference has no labels.
     """
     reference = context.span.reference
-    calibration = Calibration(reference.probabilities, context.require_reference_labels())
+    calibration = TemperatureScaling(reference.probabilities, context.require_reference_labels())
 
     def fit_from(source: Reference) -> Fit:
         head = distil_head(source.embeddings, source.probabilities)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...drift.probability_calibration import PriorCorrection
+from ...drift.temperature_scaling import PriorCorrection
 from ..adaptation.onnx_export import with_priors
 from ..bundle_baseline import write_baseline
 from ..paired_bootstrap import average, compare_posteriors, folds

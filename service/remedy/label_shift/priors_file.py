@@ -12,7 +12,7 @@ from ...errors import ConfigurationError, first_problem
 from ...inference.bundle import Bundle
 
 if TYPE_CHECKING:
-    from ...drift.probability_calibration import PriorCorrection
+    from ...drift.temperature_scaling import PriorCorrection
 
 FILE = "priors.json"
 
@@ -61,7 +61,7 @@ class Priors(BaseModel):
     @property
     def correction(self) -> "PriorCorrection":
         """The correction of the model's posteriors."""
-        from ...drift.probability_calibration import PriorCorrection  # scipy, which a server needs for nothing else
+        from ...drift.temperature_scaling import PriorCorrection  # scipy, which a server needs for nothing else
 
         weights = np.array([share.weight for share in self.classes])
         return PriorCorrection(self.calibration.slope, np.array(self.calibration.bias), weights)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from tests.support.images import png
 from tests.support.server import stored_prediction
-from tidemark.drift.probability_calibration import PriorCorrection
+from tidemark.drift.temperature_scaling import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.model import Model

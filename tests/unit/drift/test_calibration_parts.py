@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from tests.support.calibration import brief_calibrations
 from tests.support.watched_stream import WORLD
-from tidemark.drift import StreamDetector, calibration
+from tidemark.drift import StreamDetector, detector_simulation
 
 REFERENCE = WORLD.reference(600, np.random.default_rng(0))
 CALM = WORLD.traffic(1000, np.random.default_rng(1))
@@ -18,9 +18,9 @@ CALM = WORLD.traffic(1000, np.random.default_rng(1))
 def test_a_calibration_in_parts_is_the_same(
     traffic: Mapping[str, ArrayLike] | None, draws: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "CALM_CHUNKS", 4)
-    monkeypatch.setattr(calibration, "REDRAWN_STRETCHES", 2)
-    monkeypatch.setattr(calibration, "STRETCH_CHUNKS", 1)
+    monkeypatch.setattr(detector_simulation, "CALM_CHUNKS", 4)
+    monkeypatch.setattr(detector_simulation, "REDRAWN_STRETCHES", 2)
+    monkeypatch.setattr(detector_simulation, "STRETCH_CHUNKS", 1)
     parts: list[None] = []
     with brief_calibrations():
         whole = StreamDetector(REFERENCE, calm=traffic).calibration()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tidemark.drift.probability_calibration import correct
+from tidemark.drift.temperature_scaling import correct
 
 
 def test_posteriors_follow_the_priors_by_bayes() -> None:

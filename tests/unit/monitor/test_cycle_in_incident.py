@@ -10,7 +10,7 @@ import pytest
 from benchmarks.year.simulation import ids_at
 from tests.support.worlds import World
 from tidemark.drift import DetectorScores, StreamDetector, WindowTest
-from tidemark.drift import calibration as room
+from tidemark.drift import detector_simulation as room
 from tidemark.monitor.context_columns import ContextColumns
 from tidemark.monitor.model_state import REFERENCE, WHOLE
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference

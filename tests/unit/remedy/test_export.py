@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.support.graphs import Nodes, build, mlp, random
-from tidemark.drift.probability_calibration import PriorCorrection
+from tidemark.drift.temperature_scaling import PriorCorrection
 from tidemark.errors import ConfigurationError
 from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle import BrokenBundle, Bundle

@@ -1,4 +1,4 @@
-"""Calibration of the sequential detector by simulation: scales of its statistics, and maxima of the evidence."""
+"""The simulation that calibrates the sequential detector: scales of its statistics, and maxima of the evidence."""
 
 from collections.abc import Callable, Iterator, Mapping
 

@@ -13,7 +13,7 @@ LOG_OFFSET = 1e-6  # added to a probability before its logarithm
 BIAS_PENALTY = 1.0  # nats for each squared bias: keeps the biases of rare classes near zero
 
 
-class Calibration:
+class TemperatureScaling:
     """Bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar 2020, section 3.2), fitted on labels.
 
     Calibrated posteriors are softmax(log(p) / T + b), T and b by maximum likelihood on the reference, of which at most
@@ -78,7 +78,7 @@ class PriorCorrection:
     @classmethod
     def fitted(cls, probabilities: Float32Array, labels: IntArray, weights: FloatArray) -> "PriorCorrection":
         """Return the correction to `weights` with the calibration of a reference: (n, k), (n,)."""
-        calibration = Calibration(probabilities, labels)
+        calibration = TemperatureScaling(probabilities, labels)
         return cls(calibration.slope, calibration.bias, weights)
 
     def __call__(self, probabilities: NDArray[np.floating]) -> FloatArray:
