@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from tests.support.wait import until
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
+from tidemark.api.endpoints.feedback import LoggedAnswer
 from tidemark.api.server_state import DatabaseState, ServerState
 from tidemark.serving.counters import ServerMetrics
 from tidemark.serving.refusals import RecentRefusals
@@ -28,8 +29,8 @@ def database_state(engine: Engine, settings: Settings) -> DatabaseState:
     return DatabaseState(settings, engine, alerts, queue, RecentRefusals(ServerMetrics()))
 
 
-def stored_prediction(client: TestClient, prediction_id: str) -> dict[str, Any]:
+def stored_prediction(client: TestClient, prediction_id: str) -> LoggedAnswer:
     """Wait until a prediction is in Postgres; return it as the server describes it."""
     path = f"/predictions/{prediction_id}"
     until(lambda: client.get(path).status_code == 200, f"prediction {prediction_id} in Postgres")
-    return dict(client.get(path).json())
+    return LoggedAnswer.model_validate_json(client.get(path).content)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 
@@ -12,6 +12,15 @@ ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker/prometheus"
 DASHBOARDS = sorted((ROOT / "docker/grafana/dashboards").glob("*.json"))
 COMPARISON = re.compile(r"(==|[<>]=?) ")
+
+
+class Rule(TypedDict):
+    """A rule of Prometheus that alerts."""
+
+    alert: str
+    expr: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
 
 
 def dashboard(path: Path) -> dict[str, Any]:
@@ -25,7 +34,7 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
-def rules() -> list[dict[str, Any]]:
+def rules() -> list[Rule]:
     content = yaml.safe_load((PROMETHEUS / "tidemark.rules.yml").read_text())
     return [rule for group in content["groups"] for rule in group["rules"]]
 

@@ -55,12 +55,11 @@ def test_a_corrected_answer_includes_the_uncorrected_probabilities(corrected: Te
 def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient, engine: Engine) -> None:
     [answer] = corrected.post("/predict", content=png(), headers=PNG).json()["predictions"]
     stored = stored_prediction(corrected, answer["id"])
-    assert (stored["label"], stored["confidence"]) == (
-        answer["raw"]["label"],
-        pytest.approx(answer["raw"]["confidence"]),
-    )
-    assert stored["corrected"]["label"] == answer["label"]
-    assert stored["corrected"]["confidence"] == pytest.approx(answer["confidence"], abs=1e-3)
+    assert stored.label == answer["raw"]["label"]
+    assert stored.confidence == pytest.approx(answer["raw"]["confidence"])
+    assert stored.corrected
+    assert stored.corrected.label == answer["label"]
+    assert stored.corrected.confidence == pytest.approx(answer["confidence"], abs=1e-3)
     with engine.connect() as connection:
         row = connection.execute(select(predictions)).one()
     raw, corrected_row = (np.frombuffer(data, HALF).astype(np.float32) for data in (row.probabilities, row.corrected))
@@ -70,7 +69,7 @@ def test_the_log_keeps_both_and_the_monitor_reads_the_raw(corrected: TestClient,
 
 def test_without_a_correction_the_answer_mentions_none(client: TestClient) -> None:
     [answer] = client.post("/predict", content=png(), headers=PNG).json()["predictions"]
-    assert stored_prediction(client, answer["id"])["corrected"] is None
+    assert stored_prediction(client, answer["id"]).corrected is None
     assert {output["name"] for output in client.get("/v2/models/pets").json()["outputs"]} == {"probabilities", "label"}
 
 

@@ -82,7 +82,7 @@ def test_a_form_s_files_are_images_and_its_fields_are_tags(client: TestClient, n
 
 
 def _tags(client: TestClient, prediction_id: str) -> dict[str, str]:
-    return dict(stored_prediction(client, prediction_id)["tags"])
+    return stored_prediction(client, prediction_id).tags
 
 
 @pytest.mark.parametrize(
