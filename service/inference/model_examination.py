@@ -12,7 +12,7 @@ from onnx import ModelProto
 from . import onnx_inspect
 from .ambiguous_scores import check_joined_heads, check_sign
 from .batch_proof import choose_batch
-from .bundle import InputSpec
+from .bundle import BrokenBundle, InputSpec
 from .dequantisation import dequantised
 from .embedding_choice import choose_embedding
 from .first_run import first_run, open_loaded
@@ -117,8 +117,13 @@ def _scores(
     note: Note,
 ) -> Scores:
     """Choose the tensor with class scores and its activation, by its values for images that differ."""
-    rows = {one.tensor: _finite(_run_one_by_one(network, images, one.tensor)) for one in candidates}
-    source = choose_scores(proto, candidates, rows, hints.output)
+    answers = {one.tensor: _run_one_by_one(network, images, one.tensor) for one in candidates}
+    rows = {tensor: _finite(values) for tensor, values in answers.items()}
+    usable = [one for one in candidates if len(rows[one.tensor]) or not len(answers[one.tensor])]
+    if candidates and not usable:
+        names = ", ".join(one.output for one in candidates)
+        raise BrokenBundle(f"{names}: NaN or infinity for each of {len(images)} images: its weights may have diverged")
+    source = choose_scores(proto, usable, rows, hints.output)
     score_rows = rows[source.tensor].reshape(len(rows[source.tensor]), -1)
     if hints.output is None:
         check_joined_heads(proto, source, score_rows)

@@ -102,6 +102,14 @@ def test_an_answer_that_is_not_a_distribution_fails_at_the_request(make_graph: M
         by_hand.predict(np.full((1, 8, 8), 255, np.uint8))
 
 
+@pytest.mark.parametrize("factor", [np.nan, np.inf])
+def test_a_model_that_answers_no_numbers_is_refused(make_graph: Make, tmp_path: Path, factor: float) -> None:
+    nodes: Nodes = [*BODY, *HEAD, ("Mul", ["scores", "factor"], ["out"], {})]
+    model = make_graph(nodes, WEIGHTS | {"factor": np.asarray(factor, np.float32)}, ["out"])
+    with pytest.raises(BrokenBundle, match="out: NaN or infinity for each of 8 images"):
+        init_bundle(model, tmp_path / "bundle")
+
+
 def head_in_a_subgraph(make_graph: Make, read: str, *inner: NodeProto) -> Path:
     branch = helper.make_graph(
         [*inner, helper.make_node("Gemm", [inner[-1].output[0] if inner else read, "w"], ["scores"])],

@@ -81,6 +81,12 @@ def test_what_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
         init_bundle(tmp_path / "model.onnx", tmp_path / "bundle")
 
 
+@pytest.mark.parametrize("opset", [7, 13, 22])
+def test_opsets_from_7_to_22_are_read(make_mlp: Make, tmp_path: Path, opset: int) -> None:
+    bundle = init_bundle(make_mlp(opset=opset, scores="probabilities"), tmp_path / "bundle")
+    assert (bundle.output.activation, bundle.output.embedding) == ("none", "hidden")
+
+
 def test_an_opset_that_the_runtime_lacks(make_mlp: Make, tmp_path: Path) -> None:
     with pytest.raises(BrokenBundle, match=r"cannot load this model \(opset ai.onnx 99\)"):
         init_bundle(make_mlp(opset=99), tmp_path / "bundle")
