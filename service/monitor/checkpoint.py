@@ -16,7 +16,7 @@ from . import further_shift_checkpoint, pending_windows
 from .further_shift_checkpoint import FurtherShiftWatchJson
 from .further_shift_watch import StoredDetector
 from .incident_state import Alarm, AlarmJson, Incident, IncidentJson
-from .label_regimes import Regime, RegimeJson
+from .label_regimes import RegimeJson, regimes_from_json
 from .labels import LabelJson, LabelState, start_labels
 from .pace import Pace, PaceJson
 from .pending_windows import PendingJson
@@ -58,7 +58,9 @@ class CheckpointJson(TypedDict):
     concept: IncidentJson | None
     windows: ScheduleJson
     proportions: Sequence[float] | None
+    fall: NotRequired[float]
     regimes: NotRequired[Sequence[RegimeJson]]
+    regime_falls: NotRequired[Sequence[float]]
     patterns: NotRequired[Sequence[PatternJson]]
     rate_points: Sequence[tuple[float, int]]
     status: StatusJson
@@ -139,7 +141,9 @@ def to_bytes(
         "concept": state.concept.to_json() if state.concept else None,
         "windows": _schedule_json(state.windows),
         "proportions": state.proportions,
+        "fall": state.fall,
         "regimes": [regime.to_json() for regime in state.regimes],
+        "regime_falls": [regime.fall for regime in state.regimes],
         "patterns": [pattern.to_json() for pattern in state.patterns],
         "rate_points": state.rate_points,
         "status": state.status.to_json(),
@@ -186,7 +190,8 @@ def restore_state(
         windows=_schedule(values["windows"]),
         proportions=tuple(values["proportions"]) if values["proportions"] and same else None,
         confidences=np.asarray(arrays.get("confidences", ()), dtype=np.float32),
-        regimes=tuple(Regime.from_json(item) for item in values.get("regimes", ())),
+        fall=values.get("fall", 0.0),
+        regimes=regimes_from_json(values.get("regimes", ()), values.get("regime_falls", ())),
         patterns=tuple(Pattern.from_json(item) for item in values.get("patterns", ())),
         rate_points=tuple((float(time), int(seen)) for time, seen in values["rate_points"]),
         status=StreamStatus.from_json(values["status"]),

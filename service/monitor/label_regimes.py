@@ -23,27 +23,37 @@ class Regime:
         The change, and the end of the incident; None while it lasts.
     proportions : tuple of float, optional
         The class proportions that were estimated last in that time.
+    fall : float, default 0
+        The largest fall of the accuracy that an estimate without labels allowed for in that time.
     """
 
     kind: str
     since: dt.datetime
     until: dt.datetime | None = None
     proportions: tuple[float, ...] | None = None
+    fall: float = 0.0
 
     def to_json(self) -> RegimeJson:
         """Return the span as JSON values."""
         return self.kind, self.since.isoformat(), self.until.isoformat() if self.until else None, self.proportions
 
     @classmethod
-    def from_json(cls, values: RegimeJson) -> "Regime":
-        """Return the span that `to_json` gave."""
+    def from_json(cls, values: RegimeJson, fall: float = 0.0) -> "Regime":
+        """Return the span that `to_json` gave; the fall is stored apart, which earlier versions do not read."""
         kind, since, until, proportions = values
         return cls(
             kind,
             dt.datetime.fromisoformat(since),
             dt.datetime.fromisoformat(until) if until else None,
             tuple(proportions) if proportions else None,
+            fall,
         )
+
+
+def regimes_from_json(items: Sequence[RegimeJson], falls: Sequence[float]) -> tuple[Regime, ...]:
+    """Return spans, with their falls of the accuracy where these were stored."""
+    padded = [*falls, *[0.0] * (len(items) - len(falls))]
+    return tuple(Regime.from_json(item, fall) for item, fall in zip(items, padded, strict=True))
 
 
 def with_regime(
@@ -52,6 +62,7 @@ def with_regime(
     since: dt.datetime,
     now: dt.datetime,
     proportions: tuple[float, ...] | None,
+    fall: float = 0.0,
 ) -> tuple[Regime, ...]:
     """Return the spans with the present kind of drift in the last one.
 
@@ -61,14 +72,16 @@ def with_regime(
         The kind of the incident that is open now, if one is.
     since : datetime
         The time of its change.
+    fall : float, default 0
+        The fall of the accuracy that the last estimate without labels allowed for.
     """
     last = regimes[-1] if regimes and regimes[-1].until is None else None
     if last is not None and last.kind == kind:
-        return (*regimes[:-1], replace(last, proportions=proportions))
+        return (*regimes[:-1], replace(last, proportions=proportions, fall=max(last.fall, fall)))
     if last is not None:
         regimes = (*regimes[:-1], replace(last, until=now))
     if kind is not None:
-        regimes = (*regimes, Regime(kind, since if last is None else now, None, proportions))
+        regimes = (*regimes, Regime(kind, since if last is None else now, None, proportions, fall))
     return regimes[-MAX_REGIMES:]
 
 

@@ -73,7 +73,7 @@ def process_labels(
             labels.probabilities,
             labels.predicted,
             labels.labels,
-            tolerance=tolerance_of({regime.kind} if regime else ()),
+            tolerance=tolerance_of({regime.kind}, regime.fall) if regime else tolerance_of(()),
             proportions=regime.proportions if regime is not None and regime.kind == "label" else None,
             clusters=clusters,
             ids=labels.numbers,

@@ -51,6 +51,14 @@ class StoredReport:
         return None if self.window.performance is None else self.window.performance.low
 
     @property
+    def largest_fall(self) -> float:
+        """The fall of the accuracy at the lower end of its estimate without labels, 0 where that is unknown."""
+        performance = self.window.performance
+        if performance is None or performance.method == "unknown":
+            return 0.0
+        return max(0.0, performance.reference_accuracy - performance.low)
+
+    @property
     def summary(self) -> str:
         """The sentence of the report."""
         return self.changes.get("summary", self.window.summary)

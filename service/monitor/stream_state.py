@@ -112,6 +112,8 @@ class StreamState:
         The ids of the newest predictions.
     proportions : tuple of float, optional
         The class proportions that the last window estimated.
+    fall : float
+        The fall of the accuracy that the last window's estimate without labels allows for.
     regimes : tuple of Regime
         When the images had drifted, and how.
     confidences : float32 (at most 2000,)
@@ -142,6 +144,7 @@ class StreamState:
     concept: Incident | None = None
     windows: WindowSchedule = WindowSchedule()
     proportions: tuple[float, ...] | None = None
+    fall: float = 0.0
     regimes: tuple[Regime, ...] = ()
     patterns: tuple[Pattern, ...] = ()
     confidences: Floats = field(default_factory=lambda: np.zeros(0, np.float32))

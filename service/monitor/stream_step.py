@@ -15,6 +15,7 @@ from .label_regimes import with_regime
 from .open_incident import detect_alarms, follow_incident, refine_kind, report_further_shift
 from .pace import Pace
 from .prepared_reference import PreparedReference
+from .stored_report import StoredReport
 from .stream_state import StreamRows, StreamState, rate_of, with_rate_point
 from .stream_transition import StreamInput, StreamTransition, StreamUpdate
 from .summaries import untested_report
@@ -142,8 +143,8 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
             report = report.with_changes(label_changes(update, request.detection))
         explanation = replace(explanation, report=report)
         update.count(windows=1)
-        if request.detection is None and report.window.label_shift is not None:
-            update.replace_state(proportions=tuple(report.window.label_shift.estimated.values()))
+        if request.detection is None:
+            _remember_estimates(update, report)
     else:
         update.count_error("window", RuntimeError(explanation.error or "no report"))
         report = untested_report(update.prepared, len(request.ids), f"could not be tested: {explanation.error}")
@@ -158,12 +159,19 @@ def _take_explanation(update: StreamUpdate, explanation: Explanation) -> None:
         refine_kind(update, explanation)
 
 
+def _remember_estimates(update: StreamUpdate, report: StoredReport) -> None:
+    """Keep what a window says about class proportions and accuracy, by which labels are judged."""
+    if report.window.label_shift is not None:
+        update.replace_state(proportions=tuple(report.window.label_shift.estimated.values()))
+    update.replace_state(fall=report.largest_fall)
+
+
 def _record_regime(update: StreamUpdate) -> None:
     """Record since when the images have drifted, and how, for labels of these predictions that come back later."""
     state, incident = update.state, update.state.incident
     is_open = incident is not None and incident.open
     kind, since = (incident.kind, incident.since) if incident is not None and is_open else (None, update.now)
-    update.replace_state(regimes=with_regime(state.regimes, kind, since, update.now, state.proportions))
+    update.replace_state(regimes=with_regime(state.regimes, kind, since, update.now, state.proportions, state.fall))
 
 
 def _forget_resolved_incidents(update: StreamUpdate) -> None:

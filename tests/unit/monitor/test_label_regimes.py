@@ -1,6 +1,7 @@
 """Labels come late, after a pause and corrected: they are judged by what held when the image was predicted."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.support.labelled_stream import START, LabelledStream, answers, prepared_reference
 from tidemark.monitor.events import AlertFired
 from tidemark.monitor.label_rate import LabelRate
-from tidemark.monitor.label_regimes import MAX_REGIMES, Regime, regime_at, with_regime
+from tidemark.monitor.label_regimes import MAX_REGIMES, Regime, regime_at, regimes_from_json, with_regime
 from tidemark.monitor.prepared_reference import PreparedReference
 
 HOUR = dt.timedelta(hours=1)
@@ -42,6 +43,35 @@ def test_labels_of_images_from_before_a_drift_are_judged_strictly(prepared: Prep
     stream.drift("covariate")
     stream.label(1500, wrong=0.12, at=before)
     assert [event.kind for event in stream.of(AlertFired)] == ["concept"]
+
+
+def test_errors_that_the_images_explain_name_no_concept_shift(prepared: PreparedReference) -> None:
+    """Six of ten labels contradict a confident model, on images on which its accuracy was estimated so low; such a loss
+    is no harm here, so that nothing else can fire."""
+    kinds = []
+    for fall in (0.0, 0.7):
+        stream = LabelledStream(prepared, accuracy_tolerance=0.6)
+        stream.drift("covariate")
+        stream.state = replace(stream.state, fall=fall)
+        stream.advance()
+        during = stream.now
+        stream.now += HOUR
+        stream.recover()
+        stream.state = replace(stream.state, fall=0.0)
+        stream.advance()
+        stream.now += HOUR
+        stream.label(300, wrong=0.6, at=during)
+        kinds.append([event.kind for event in stream.of(AlertFired)])
+    assert kinds == [["concept"], []]
+
+
+def test_the_largest_fall_of_the_accuracy_in_a_span_is_kept_and_stored() -> None:
+    regimes = with_regime((), "covariate", START, START, None, 0.2)
+    for step, fall in enumerate((0.7, 0.1), start=1):
+        regimes = with_regime(regimes, "covariate", START, START + step * HOUR, None, fall)
+    assert [regime.fall for regime in regimes] == [0.7]
+    assert regimes_from_json([regime.to_json() for regime in regimes], [0.7]) == regimes
+    assert [regime.fall for regime in regimes_from_json([regime.to_json() for regime in regimes], [])] == [0.0]
 
 
 def test_regimes_follow_the_kind_of_the_open_incident_and_are_bounded() -> None:
