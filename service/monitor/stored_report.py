@@ -52,11 +52,13 @@ class StoredReport:
 
     @property
     def largest_fall(self) -> float:
-        """The fall of the accuracy at the lower end of its estimate without labels, 0 where that is unknown."""
+        """The fall of the accuracy at the lower end of its estimate without labels, or at the guess where that is
+        unknown."""
         performance = self.window.performance
-        if performance is None or performance.method == "unknown":
+        if performance is None:
             return 0.0
-        return max(0.0, performance.reference_accuracy - performance.low)
+        least = performance.estimated_accuracy if performance.method == "unknown" else performance.low
+        return max(0.0, performance.reference_accuracy - least)
 
     @property
     def summary(self) -> str:

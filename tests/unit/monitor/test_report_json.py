@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from tests.support.labelled_stream import LabelledStream, prepared_reference
 from tests.support.worlds import World
 from tidemark.drift import Reference, WindowReport, WindowTest
+from tidemark.drift.estimates import AccuracyMethod
 from tidemark.monitor.events import AlertFired
 from tidemark.monitor.stored_report import StoredReport
 from tidemark.store.report_json import VERSION, WindowReportJson, WitnessJson
@@ -53,6 +55,20 @@ def test_every_key_that_labels_add_is_declared() -> None:
     report = stream.of(AlertFired)[0].report
     assert report["labels"]["n"] > 0
     assert_declared(report)
+
+
+@pytest.mark.parametrize(("method", "fall"), [("regression", 0.4), ("unknown", 0.3)])
+def test_the_largest_fall_is_that_of_the_lower_end_or_of_a_guess(
+    window_test: WindowTest, method: AccuracyMethod, fall: float
+) -> None:
+    window = window_test(**WORLD.traffic(300, np.random.default_rng(4), move=0.8))
+    assert window.performance is not None
+    performance = replace(
+        window.performance, method=method, reference_accuracy=0.9, estimated_accuracy=0.6, low=0.5, high=0.7
+    )
+    report = StoredReport(replace(window, performance=performance), 7, (), {}, ())
+    assert report.largest_fall == pytest.approx(fall)
+    assert StoredReport(replace(window, performance=None), 7, (), {}, ()).largest_fall == 0
 
 
 def test_changes_take_the_place_of_the_values_of_the_window() -> None:
