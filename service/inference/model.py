@@ -70,15 +70,12 @@ class Model:
 
     def _open(self, bundle: Bundle, threads: int | None, names: Sequence[str], required: bool) -> None:
         """Open and warm up the network, one thread for a brief one; compare a provider's answers with the CPU's."""
-        count = threads or cores()
-        self._network, self._outputs = _network(bundle, count, names)
+        self._network, self._outputs = _network(bundle, threads or cores(), names)
         self.embedding_size = self._warm_up(bundle)
         if threads is None and self.providers[0] == CPU and self._is_brief(bundle):
-            count = 1
-            self._network, self._outputs = _network(bundle, count, names)
+            self._network, self._outputs = _network(bundle, 1, names)
         if self.providers[0] != CPU:
-            self._compare_with_cpu(bundle, count, required)
-        logger.info("%s runs on %s, threads: %d", bundle.key, self.providers[0], count)
+            self._compare_with_cpu(bundle, threads or cores(), required)
 
     @property
     def providers(self) -> list[str]:

@@ -49,8 +49,7 @@ class Predictor(Generic[R]):
     Parameters
     ----------
     finish : callable
-        Turns a batch's predictions into one result a request, in the thread that ran the model. If it raises, every
-        request of the batch gets the error.
+        Turns a batch's predictions into one result a request, in the thread that ran the model; all get its error.
     queue_limit : int
         Images that may be decoded, wait or run at a time.
     patience : float
@@ -137,6 +136,11 @@ class Predictor(Generic[R]):
     def answers_at_once(self, size: int) -> bool:
         """Check whether a request of so many bytes is answered within the event loop, without waiting for threads."""
         return size <= SMALL_BYTES and self._batcher.runs_inline
+
+    @property
+    def provider(self) -> str:
+        """The execution provider at work, by ONNX Runtime's name."""
+        return self._model.providers[0]
 
     @property
     def embedding_size(self) -> int:

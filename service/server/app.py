@@ -137,6 +137,8 @@ def create_app(
             app.state.server = state
             on_ready()
             logger.info("serving %s", ", ".join(model.name for model in state.models.served))
+            for model in state.models.answering:
+                logger.info("%s runs on %s", model.name, model.predictor.provider)
             yield
 
     app = Application(
