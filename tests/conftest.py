@@ -1,5 +1,6 @@
 """What all tests share: one real Postgres a run (a worker of pytest-xdist has its own), one database a test."""
 
+import functools
 import gc
 import itertools
 import os
@@ -101,6 +102,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             _execute(url, f"ALTER SYSTEM SET {setting} = off")
         _execute(url, "SELECT pg_reload_conf()")
         yield url
+        _administration(url).dispose()
 
 
 @pytest.fixture(scope="session")
@@ -151,10 +153,14 @@ def _database(server_url: str, template: str = "template1") -> Iterator[str]:
 
 
 def _execute(server_url: str, statement: str) -> None:
-    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
+    with _administration(server_url).connect() as connection:
         connection.execute(text(statement))
-    admin.dispose()
+
+
+@functools.cache
+def _administration(server_url: str) -> Engine:
+    """Return an engine whose one connection makes and drops all databases."""
+    return create_engine(server_url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
 
 def _url_of(server_url: str, name: str) -> str:

@@ -51,7 +51,11 @@ def test_exit_codes_and_report(files: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize(
     ("window", "message"),
-    [("foreign", "columns"), ("lacking", "expected the array probabilities"), ("broken", "expected an .npz")],
+    [
+        pytest.param("foreign", "columns", marks=pytest.mark.slow),
+        pytest.param("lacking", "expected the array probabilities", marks=pytest.mark.slow),
+        ("broken", "expected an .npz"),
+    ],
 )
 def test_what_cannot_be_compared_is_one_line_and_exit_code_two(
     files: dict[str, Path], window: str, message: str

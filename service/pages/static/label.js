@@ -23,7 +23,9 @@ function show(next) {
 }
 
 async function send(address, fields, index) {
-  const answer = await fetch(address, { method: "POST", body: fields, headers: { Accept: "application/json" } });
+  // With keepalive the answer arrives although the page is left at once.
+  const request = { method: "POST", body: fields, headers: { Accept: "application/json" }, keepalive: true };
+  const answer = await fetch(address, request);
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.detail);
   progress.textContent = body.progress;

@@ -68,7 +68,7 @@ def test_a_database_that_is_not_there(url: str) -> None:
     refused(tidemark("migrate", DATABASE_URL=wrong), 'database "nowhere" does not exist')
 
 
-@pytest.mark.parametrize("command", ["monitor", "serve"])
+@pytest.mark.parametrize("command", ["monitor", pytest.param("serve", marks=pytest.mark.slow)])
 def test_an_outdated_schema_names_the_command(postgres: SeparatePostgres, assets: Assets, command: str) -> None:
     empty = postgres.database(f"empty_{command}")
     words = [] if command == "monitor" else ["--bundle", assets.bundles[0], "--port", free_port()]
@@ -101,7 +101,10 @@ def test_a_setting_that_cannot_be_used() -> None:
 
 @pytest.mark.parametrize(
     ("address", "part"),
-    [(f"mysql://x:{PASSWORD}@h/d", "Postgres is needed"), (f"x:{PASSWORD}", "expected postgresql://")],
+    [
+        (f"mysql://x:{PASSWORD}@h/d", "Postgres is needed"),
+        pytest.param(f"x:{PASSWORD}", "expected postgresql://", marks=pytest.mark.slow),
+    ],
 )
 def test_a_database_that_is_not_postgres(address: str, part: str) -> None:
     refused(tidemark("migrate", DATABASE_URL=address), "DATABASE_URL", part)

@@ -19,11 +19,10 @@ from tests.support.wait import PAUSE
 
 Strike = Callable[[Installation, SeparatePostgres], None]
 MODELS = ("digits:1", "digits:2")
-QUICK_ROUNDS = 3
 MAX_PAUSE = 2.5  # seconds between two strikes
 HALT = 0.5  # seconds that a process is stopped
 LOCKED = 3.0  # seconds that the spool is locked; its server waits for five
-SLOW_ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
+ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 
 def kill_server(installation: Installation, _: SeparatePostgres) -> None:
@@ -174,11 +173,9 @@ def test_five_kills_in_mid_flow_lose_nothing_and_count_nothing_twice(
     settled(installation, load)
 
 
-@pytest.mark.parametrize("rounds", [QUICK_ROUNDS, pytest.param(SLOW_ROUNDS, marks=pytest.mark.slow)])
-def test_kills_and_halts_at_random_moments(
-    install: Callable[..., Installation], postgres: SeparatePostgres, rounds: int
-) -> None:
-    installation, dice = install(), random.Random(rounds)
+@pytest.mark.slow
+def test_kills_and_halts_at_random_moments(install: Callable[..., Installation], postgres: SeparatePostgres) -> None:
+    installation, dice = install(), random.Random(ROUNDS)
     strikes = list(RANDOM)  # the first ones in turn, so that few rounds have each kind
     dice.shuffle(strikes)
     installation.start("serve")
@@ -186,7 +183,7 @@ def test_kills_and_halts_at_random_moments(
     installation.ready()
     with Load(installation, models=MODELS) as load:
         load.more(20)
-        for number in range(rounds):
+        for number in range(ROUNDS):
             load.kinds["digits:2"] = "covariate" if number // 10 % 2 else "none"
             strike = dice.choice(RANDOM) if dice.random() < 0.7 else dice.choice(DIRECTED[:3])
             strike = strikes[number] if number < len(strikes) else strike
@@ -199,6 +196,6 @@ def test_kills_and_halts_at_random_moments(
                 load.more(20)
         load.kinds["digits:2"] = "covariate"
         installation.ready()
-        load.more(500 if rounds > QUICK_ROUNDS else 100)
+        load.more(500)
         installation.until(lambda: installation.one("SELECT count(*) FROM alerts"), "an alert")
     settled(installation, load)

@@ -64,7 +64,7 @@ def ended_within(process: subprocess.Popen[bytes], seconds: float) -> int:
     return process.wait(seconds * 10)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_on_sigterm_a_server_is_not_ready_and_serves_for_the_grace(
     assets: Assets, url: str, tmp_path: Path, workers: int
 ) -> None:
@@ -133,6 +133,7 @@ def accepts(port: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_up_ends_after_sigterm_and_its_database_with_it(assets: Assets, tmp_path: Path) -> None:
     port = free_port()
     with started(up(assets, port), tmp_path / "up.log", environment(tmp_path, SHUTDOWN_GRACE=1)) as process:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from tests.support.browser import Page
 from tests.support.live_pages import VIEWS, Live, assert_can_be_read
 from tests.support.predictions import new_ids, write
+from tests.support.wait import until
 from tidemark.inference.thumbnails import thumbnail
 from tidemark.serving import label_desk
 from tidemark.store import label_rounds, references, streams
@@ -190,4 +191,4 @@ def test_the_last_label_can_be_changed_later(live: Live, page: Page, truth: dict
     page.until("document.getElementById('progress').textContent.includes('on 1 label.')")
     page.until(f"document.querySelector('.queue li:not([hidden])').dataset.id != '{first}'")
     page.open(f"{live.url}/label?stream={STREAM}")
-    assert labels(live)[first] == 8
+    until(lambda: labels(live)[first] == 8, "the label, which is sent while the page is left")
