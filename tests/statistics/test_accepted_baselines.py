@@ -20,9 +20,9 @@ RUN_TIME = 5000
 SHORT_RUN_TIME = 1000  # predictions; five times as many false alarms count in the same traffic
 
 
-ACCEPTED: list[tuple[AcceptedPart, Change, Change]] = [
+ACCEPTED: list[Any] = [  # what is accepted, the change, a further one
     ("mix", {"prior": MIX}, {"prior": MIX, "move": 0.4}),
-    ("images", {"move": 0.5}, {"move": 0.8}),
+    pytest.param("images", {"move": 0.5}, {"move": 0.8}, marks=pytest.mark.slow),
     ("all", {"move": 0.5, "prior": MIX}, {"move": 0.8, "prior": MIX}),
 ]
 

@@ -105,7 +105,7 @@ def test_continues_from_its_state(reference: Reference) -> None:
     assert one.accuracy() == other.accuracy()
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5, 0.25])
+@pytest.mark.parametrize("share", [1.0, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.5, 0.25))])
 def test_thousands_of_wrong_labels_leave_the_evidence_finite(reference: Reference, share: float) -> None:
     rng = np.random.default_rng(7)
     monitor = ConceptMonitor(reference)
@@ -162,7 +162,7 @@ def test_harm_keeps_its_run_time(reference: Reference, count: int) -> None:
     assert trace.harm_evidence.max() < monitor.harm_threshold(RUN_TIME, SHARE)
 
 
-@pytest.mark.parametrize("flips", [0.04, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.06, 0.1)), 0.2])
+@pytest.mark.parametrize("flips", [0.04, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.06, 0.1, 0.2))])
 def test_a_lasting_shift_is_at_most_two_alerts(reference: Reference, flips: Any) -> None:
     """20,000 labels of which a share changed; an alert ends where the recovery is significant."""
     rng = np.random.default_rng(14)

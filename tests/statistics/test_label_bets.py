@@ -15,7 +15,7 @@ def reference() -> Reference:
 
 
 @pytest.mark.parametrize("count", [8000, pytest.param(20_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("size", "step"), [(5, 1), (20, 4)])
+@pytest.mark.parametrize(("size", "step"), [pytest.param(5, 1, marks=pytest.mark.slow), (20, 4)])
 def test_labels_of_a_burst_count_once(reference: Reference, size: int, step: int, count: int) -> None:
     """Bursts of one image: none of 8,000 labels alarms, also where a burst comes in several updates."""
     rng = np.random.default_rng(9)
@@ -42,7 +42,7 @@ def test_a_burst_weighs_as_one_label_in_the_measured_accuracy(reference: Referen
     assert (accuracy, n) == (0.75, 4)
 
 
-@pytest.mark.parametrize("back", [0, 30, 400])
+@pytest.mark.parametrize("back", [0, pytest.param(30, marks=pytest.mark.slow), 400])
 def test_a_corrected_label_replaces_the_earlier_bet(reference: Reference, back: int) -> None:
     """Every fourth of 600 labels is wrong and corrected later: the evidence is that of the right labels alone."""
     rng = np.random.default_rng(10)

@@ -40,7 +40,7 @@ def test_splitting_finds_the_tail_that_is_counted(detector: Detector) -> None:
     assert (np.abs(tail.probabilities - counted) < 6 * np.maximum(errors, 0.01)).all(), (tail.probabilities, counted)
 
 
-@pytest.mark.parametrize("run_time", [1e5, 1e6, 1e7])
+@pytest.mark.parametrize("run_time", [1e5, pytest.param(1e6, marks=pytest.mark.slow), 1e7])
 def test_long_run_times_hold_on_new_rows(detector: Detector, run_time: float) -> None:
     """The rate of false alarms over the one asked for is at most one, and its estimate is right to a factor of 1.5."""
     scores, calibration, new_rows = detector

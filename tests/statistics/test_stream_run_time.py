@@ -149,7 +149,7 @@ def test_longer_windows_have_the_null_of_the_longest_simulated_one() -> None:
         assert (exceeded <= stats.binom.ppf(0.9999, 200, level * 1.3)).all(), exceeded
 
 
-@pytest.mark.parametrize(("n", "d"), [(60, 300), (200, 300)])
+@pytest.mark.parametrize(("n", "d"), [(60, 300), pytest.param(200, 300, marks=pytest.mark.slow)])
 def test_small_references_keep_the_run_time(n: int, d: int) -> None:
     """Isotropic embeddings with fewer rows than dimensions: ranks are reduced."""
     world, run_time, total, count = World(k=5, d=d, spread=3 / np.sqrt(d)), 1000, 6000, 0

@@ -28,7 +28,10 @@ def test_restart_after_every_batch_changes_nothing(
     assert one.drift_detected
 
 
-@pytest.mark.parametrize(("world", "n"), [(WORLD, 1500), (World(k=10, d=512), 600), (World(k=150, d=30), 900)])
+@pytest.mark.parametrize(
+    ("world", "n"),
+    [(WORLD, 1500), pytest.param(World(k=10, d=512), 600, marks=pytest.mark.slow), (World(k=150, d=30), 900)],
+)
 def test_the_state_does_not_depend_on_the_steps_bit_for_bit(world: World, n: int) -> None:
     """Few and many dimensions and classes; predictions one by one, and in steps of other sizes."""
     rng = np.random.default_rng(9)
@@ -79,7 +82,7 @@ def test_score_rows_of_another_reference_are_refused(
         StreamDetector(stream_reference, calibration=stream_calibration, scores=other.scores)
 
 
-@pytest.mark.parametrize(("k", "n"), [(10, 600), (200, 700)])
+@pytest.mark.parametrize(("k", "n"), [pytest.param(10, 600, marks=pytest.mark.slow), (200, 700)])
 def test_state_is_plain_and_small(k: int, n: int) -> None:
     rng = np.random.default_rng(10)
     world = World(k=k, d=512)

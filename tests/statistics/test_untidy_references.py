@@ -77,7 +77,7 @@ def test_windows_keep_their_level_whatever_the_confidence(power: float) -> None:
     assert_level(p)
 
 
-@pytest.mark.parametrize("power", [0.3, 4.0])
+@pytest.mark.parametrize("power", [pytest.param(0.3, marks=pytest.mark.slow), 4.0])
 def test_the_run_time_holds_whatever_the_confidence(power: float) -> None:
     """Likelihood ratios of classes take calibrated posteriors; their tails are simulated where these are wrong."""
     run_time, total, alarms = 2000, 8000, 0
@@ -90,7 +90,7 @@ def test_the_run_time_holds_whatever_the_confidence(power: float) -> None:
     assert_run_time(alarms, 3 * total, run_time)
 
 
-@pytest.mark.parametrize("n", [60, 100, 150])
+@pytest.mark.parametrize("n", [60, *(pytest.param(n, marks=pytest.mark.slow) for n in (100, 150))])
 def test_small_references_keep_the_run_time(n: int) -> None:
     """Ranks and groups of classes are reduced until new traffic looks like the reference's own: 4 references each."""
     world, run_time, total, alarms = World(k=5, d=16), 1000, 4000, 0

@@ -7,14 +7,19 @@ import pytest
 
 from tidemark.drift import detector_simulation, residual, window
 
+CHUNKS = 10  # draws of the baseline's error in a short calibration
 DRAWS = 99  # permutations of a short window test: the fewest with which a p-value can be .01
 
 
 @contextmanager
 def brief_calibrations() -> Iterator[None]:
-    """Let a calibration simulate the fewest streams that it may, a third of the usual ones."""
+    """Let a calibration simulate fewer streams: a fifth of the usual ones, of dependent traffic a third."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(detector_simulation, "MAX_CHUNKS", detector_simulation.MIN_CHUNKS)
+        patched.setattr(detector_simulation, "MIN_CHUNKS", CHUNKS)
+        patched.setattr(detector_simulation, "MAX_CHUNKS", CHUNKS)
+        patched.setattr(detector_simulation, "CALM_CHUNKS", detector_simulation.CALM_CHUNKS // 2)
+        patched.setattr(detector_simulation, "REDRAWN_STRETCHES", detector_simulation.REDRAWN_STRETCHES // 2)
+        patched.setattr(detector_simulation, "STRETCH_CHUNKS", detector_simulation.STRETCH_CHUNKS // 2)
         yield
 
 

@@ -197,7 +197,7 @@ def test_idle_connections_stay_open_for_longer_than_those_of_common_proxies(
                 assert response.status == 200
 
 
-@pytest.mark.parametrize("command", ["up", "reference"])
+@pytest.mark.parametrize("command", [pytest.param("up", marks=pytest.mark.slow), "reference"])
 def test_commands_do_not_migrate_a_shared_database(
     assets: Assets, empty_url: str, tmp_path: Path, command: str
 ) -> None:

@@ -20,6 +20,7 @@ from tidemark.settings import Settings
 from tidemark.store import engine as engines
 from tidemark.store.embedded import data_files, postmaster, programs, server, sharing
 
+DAMAGED = ("\n", "no number\n", "-1\n", "99999999999999999999\n")  # what else may be in place of a process id
 FOLDER_NAMES = [
     "My Projects", "tab\there", "R&D", "back\\slash", "*", "a+b", "100%41", "it's", "semi;colon", "$HOME",
     "x$(touch pwned)y", "a'b\"c", "café", "q?a=1", "hash#1", "{curly}", "com,ma", "long-" + 20 * "name",
@@ -66,7 +67,9 @@ def test_a_process_in_the_data_folder_that_is_not_postgres_is_left_alone(data: P
         assert process.status() == psutil.STATUS_SLEEPING
 
 
-@pytest.mark.parametrize("content", ["", "\n", "no number\n", "-1\n", "99999999999999999999\n", "1\n"])
+@pytest.mark.parametrize(
+    "content", ["", *(pytest.param(content, marks=pytest.mark.slow) for content in DAMAGED), "1\n"]
+)
 def test_a_damaged_pid_file_heals(data: Path, content: str) -> None:
     (data / "postgres" / "postmaster.pid").write_text(content)
     answer(data)
@@ -110,8 +113,8 @@ def test_files_of_an_interrupted_creation_of_an_earlier_version_are_set_aside(tm
     "variables",
     [
         {"LC_ALL": "xx_XX.UTF-8"},
-        {"LANG": "de_DE.UTF-8"},
-        {"LC_ALL": "en_US.ISO-8859-1"},
+        pytest.param({"LANG": "de_DE.UTF-8"}, marks=pytest.mark.slow),
+        pytest.param({"LC_ALL": "en_US.ISO-8859-1"}, marks=pytest.mark.slow),
         {"PGPORT": "1", "PGDATA": "/nowhere", "PGUSER": "nobody", "PGDATABASE": "none", "PGHOST": "192.0.2.1"},
     ],
     ids=lambda variables: "-".join(variables),

@@ -80,7 +80,11 @@ def test_a_right_bundle_gets_no_advice(bundle: Bundle, images: Path) -> None:
     ("wrong", "advice"),
     [
         ({"mode": "BGR"}, 'with RGB channels 1.00: set mode = "RGB"'),
-        ({"mean": (0.0,), "std": (1.0,)}, "ImageNet's mean and deviation 1.00: set mean = [0.485, 0.456, 0.406]"),
+        pytest.param(
+            {"mean": (0.0,), "std": (1.0,)},
+            "ImageNet's mean and deviation 1.00: set mean = [0.485, 0.456, 0.406]",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_mistake_is_named_with_what_to_write_into_model_toml(
@@ -132,7 +136,7 @@ def test_a_reference_without_labels_is_built(make_reference: Callable[..., Refer
         assert "labels" not in stored.files
 
 
-@pytest.mark.parametrize("count", [50, 75, 99])
+@pytest.mark.parametrize("count", [50, pytest.param(75, marks=pytest.mark.slow), 99])
 def test_a_small_reference_is_built_without_the_table_that_it_is_too_small_for(
     make_reference: Callable[..., ReferenceFacts], count: int
 ) -> None:

@@ -90,7 +90,15 @@ def test_rehearsals_survive_a_build_from_the_arrays_of_another(
     assert after.rehearsals == before.rehearsals
 
 
-@pytest.mark.parametrize(("name", "severity"), [("rain", 1), ("banding", 1), ("thickened", 1), ("dead columns", 2)])
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("rain", 1),
+        pytest.param("banding", 1, marks=pytest.mark.slow),
+        pytest.param("thickened", 1, marks=pytest.mark.slow),
+        ("dead columns", 2),
+    ],
+)
 def test_check_estimates_the_accuracy_under_a_corruption_that_nothing_was_chosen_by(
     facts: ReferenceFacts, installation: Path, tmp_path: Path, name: str, severity: int
 ) -> None:

@@ -24,7 +24,7 @@ def reference() -> Reference:
     return Reference(**world(800, 28, seed=0), property_names=("brightness", "contrast", "width"))
 
 
-@pytest.mark.parametrize("width", [29, 320])
+@pytest.mark.parametrize("width", [29, pytest.param(320, marks=pytest.mark.slow)])
 def test_another_size_than_the_reference_s_only_one_is_no_drift(reference: Reference, width: float) -> None:
     detector = StreamDetector(reference, expected_run_time=10_000)
     detector.update(**world(300, width, seed=1))

@@ -23,7 +23,7 @@ def bundle(make_mlp: Make, tmp_path: Path) -> Bundle:
 
 
 @pytest.mark.parametrize("preset", ["unit", "imagenet"])
-@pytest.mark.parametrize("rows", [3, 200])
+@pytest.mark.parametrize("rows", [3, pytest.param(200, marks=pytest.mark.slow)])
 def test_tensors_are_predicted_as_the_pixels_they_stand_for(
     make_mlp: Make, tmp_path: Path, preset: str, rows: int
 ) -> None:

@@ -17,7 +17,7 @@ from tidemark.store.further_shift_status import FurtherShiftStatus
 MINUTE = dt.timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("step", [7, 300])
+@pytest.mark.parametrize("step", [pytest.param(7, marks=pytest.mark.slow), 300])
 def test_evidence_depends_neither_on_the_time_of_the_preparation_nor_on_steps(
     prepared: PreparedReference, step: int
 ) -> None:

@@ -32,7 +32,7 @@ def send_bursts(stream: LabelledStream, count: int, size: int, swapped: bool = F
 
 
 @pytest.mark.parametrize("count", [8000, pytest.param(20_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("size", [5, 20])
+@pytest.mark.parametrize("size", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_calm_bursts_raise_at_most_one_alarm(prepared: PreparedReference, size: int, count: int) -> None:
     stream = LabelledStream(prepared)
     send_bursts(stream, count, size)

@@ -30,7 +30,7 @@ def with_incident(prepared: PreparedReference) -> Stream:
     return stream
 
 
-@pytest.mark.parametrize("step", [1, 37, 500])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 37, 500])
 def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: PreparedReference, step: int) -> None:
     whole, parts = Stream(prepared), Stream(prepared)
     whole.explains = parts.explains = False
@@ -48,7 +48,7 @@ def test_steps_of_any_size_and_restores_give_the_same_evidence(prepared: Prepare
     assert parts.state.seen == whole.state.seen == 1000
 
 
-@pytest.mark.parametrize("replay_step", [7, 130, 930])
+@pytest.mark.parametrize("replay_step", [pytest.param(7, marks=pytest.mark.slow), 130, 930])
 def test_a_monitor_killed_during_an_incident_replays_the_log_to_the_same_evidence_and_quiet_time(
     prepared: PreparedReference, replay_step: int
 ) -> None:
