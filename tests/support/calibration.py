@@ -17,9 +17,9 @@ def brief_calibrations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(detector_simulation, "MIN_CHUNKS", CHUNKS)
         patched.setattr(detector_simulation, "MAX_CHUNKS", CHUNKS)
-        patched.setattr(detector_simulation, "CALM_CHUNKS", detector_simulation.CALM_CHUNKS // 2)
-        patched.setattr(detector_simulation, "REDRAWN_STRETCHES", detector_simulation.REDRAWN_STRETCHES // 2)
-        patched.setattr(detector_simulation, "STRETCH_CHUNKS", detector_simulation.STRETCH_CHUNKS // 2)
+        patched.setattr(detector_simulation, "CALM_CHUNKS", CHUNKS)
+        patched.setattr(detector_simulation, "REDRAWN_STRETCHES", CHUNKS)
+        patched.setattr(detector_simulation, "STRETCH_CHUNKS", 2)
         yield
 
 

@@ -1,10 +1,9 @@
-"""Remedies, with short window tests and short bootstraps."""
+"""Remedies, with short bootstraps."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.calibration import brief_calibrations, brief_window_tests
 from tidemark.remedy import paired_bootstrap
 from tidemark.remedy.label_shift import cross_fitting
 
@@ -12,8 +11,8 @@ RESAMPLES = 400  # bootstrap samples, a fifth of the usual ones: the ends of an 
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _brief_statistics() -> Iterator[None]:
-    with brief_calibrations(), brief_window_tests(), pytest.MonkeyPatch.context() as patched:
+def _brief_bootstraps() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
         for module in (paired_bootstrap, cross_fitting):
             patched.setattr(module, "RESAMPLES", RESAMPLES)
         yield
