@@ -105,7 +105,15 @@ def other_requests(draw: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize(("requests", "count"), [(image_requests(), 300), (other_requests(), 200)])
+@pytest.mark.parametrize(
+    ("requests", "count"),
+    [
+        (image_requests(), 100),
+        (other_requests(), 100),
+        pytest.param(image_requests(), 1000, marks=pytest.mark.slow),
+        pytest.param(other_requests(), 1000, marks=pytest.mark.slow),
+    ],
+)
 def test_refused_predictions_are_not_logged(
     client: TestClient, engine: Engine, requests: st.SearchStrategy[dict[str, Any]], count: int
 ) -> None:

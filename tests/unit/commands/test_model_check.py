@@ -1,6 +1,7 @@
 """`tidemark model check` and the warning of `reference build`: preprocessing mistakes are named with their remedy."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.graphs import Nodes, build
+from tests.support.wait import PAUSE
 from tidemark.commands.model_check import check_model
 from tidemark.commands.reference import ReferenceFacts, build_reference
 from tidemark.errors import TidemarkError
@@ -158,6 +160,7 @@ def test_the_reference_is_written_before_its_table_which_stops_in_time(
         assert (tmp_path / "reference.npz").is_file()
         calls = 0
         while proceed():
+            time.sleep(PAUSE)
             calls += 1
         assert calls > 0
         return ()
