@@ -135,7 +135,7 @@ def statuses(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, 
     return observed
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.slow)])
 def test_no_request_is_answered_5xx(
     bundle: Bundle, observed: AnyBundle, settings: Settings, url: str, count: int
 ) -> None:
