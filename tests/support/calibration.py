@@ -13,7 +13,7 @@ DRAWS = 99  # permutations of a short window test: the fewest with which a p-val
 
 @contextmanager
 def brief_calibrations() -> Iterator[None]:
-    """Let a calibration simulate fewer streams: a fifth of the usual ones, of dependent traffic a third."""
+    """Let a calibration simulate a fifth of the usual streams, of dependent traffic less than half."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(detector_simulation, "MIN_CHUNKS", CHUNKS)
         patched.setattr(detector_simulation, "MAX_CHUNKS", CHUNKS)
