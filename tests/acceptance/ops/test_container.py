@@ -89,6 +89,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *sources, target = argument.split()
             for source in sources:
                 _copy(ROOT / source, folder / target)
+        elif instruction == "ARG":
+            name, _, default = argument.partition("=")
+            environment[name] = default
         elif instruction == "RUN":
             result = subprocess.run(
                 ["sh", "-euc", argument], cwd=folder, env=environment, capture_output=True, text=True
