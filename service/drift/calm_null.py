@@ -122,13 +122,13 @@ class CalmNull:
         """Return the weights (draws, rows) of the means of references that are as much traffic as the calm one, or
         rows drawn at random from it."""
         size = len(self._calm)
-        taken = np.sort(rng.permutation(size)[: self._reference_size])
+        sampled = np.sort(rng.permutation(size)[: self._reference_size])
         references = np.empty((self._draws, size), dtype=np.float32)
         step = max(1, ROWS_AT_A_TIME // size)
         for first in range(0, self._draws, step):
             part = references[first : first + step]
             rows = blocks.stationary_bootstrap(size, size, self._block, len(part), rng)
-            part[:] = blocks.row_weights(rows[:, taken], size)
+            part[:] = blocks.row_weights(rows[:, sampled], size)
         return references
 
 

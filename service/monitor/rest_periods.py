@@ -51,7 +51,7 @@ class RestPeriods:
 
     def due(self) -> float:
         """Return the seconds to rest after the part of the work since it began."""
-        taken, processor = self._clock() - self._begun_at, self._processor_clock() - self._processor_begun_at
-        if taken <= CONTENDED * processor:
+        elapsed, processor = self._clock() - self._begun_at, self._processor_clock() - self._processor_begun_at
+        if elapsed <= CONTENDED * processor:
             return 0.0
-        return max(processor / SHARE_OF_CORE - taken, 0.0)
+        return max(processor / SHARE_OF_CORE - elapsed, 0.0)
