@@ -8,10 +8,10 @@ READY  := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/tidemark demo
 
-# One worker more than processors: many tests wait for programs of their own. `make test SLOW=1` also runs the tests marked
+# Two workers more than processors: many tests wait for programs of their own. `make test SLOW=1` also runs the tests marked
 # slow, which repeat claims of the others with more rows, more rounds or longer outages.
 test: $(READY)
-	$(BIN)/python -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 8 --dist worksteal \
+	$(BIN)/python -m pytest -n $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )) --maxprocesses 8 --dist worksteal \
 	    $(if $(SLOW),--slow) $(if $(COVERAGE),--cov --cov-report=term)
 
 # The same tests, with the branch coverage of `service/`, which must not fall below the floor in pyproject.toml.
