@@ -138,7 +138,7 @@ def import_labels(path: Path) -> dict[str, int]:
         rows, rejected = labelled_predictions(predictions, labels)
         accepted = len(rows)
         for name in models.ids(connection):
-            shadow_labels = {shadow_id(key, name): sent for key, sent in labels.items()}
+            shadow_labels = {shadow_id(key, name): names for key, names in labels.items()}
             shadow_predictions = feedback.find(connection, list(shadow_labels))
             rows += labelled_predictions(shadow_predictions, shadow_labels).rows
         if labels and not accepted:

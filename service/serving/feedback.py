@@ -107,7 +107,7 @@ class FeedbackLog:
         self, connection: Connection, shadow: Shadow, labels: Mapping[UUID, Sequence[str]]
     ) -> list[FeedbackRow]:
         """Return rows for a shadow's predictions of the same images, as far as it has the label."""
-        labels = {shadow.id_of(key): sent for key, sent in labels.items()}
+        labels = {shadow.id_of(key): names for key, names in labels.items()}
         predictions = feedback.find(connection, list(labels))
         predictions |= self._spooled([key for key in labels if key not in predictions])
         return labelled_predictions(predictions, labels).rows

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-LABELS = ["model", "version", "slice"]  # of the metrics of a stream; further ones are listed with each
+LABELS = ["model", "version", "slice"]  # labels that every metric of a stream has; further ones are listed with each
 KINDS = ("covariate", "label", "both", "concept", "harm", "unknown", "repeats")
 GAUGES: Mapping[str, tuple[str, list[str]]] = {
     "drift_score": ("Statistic of each test in the last window", ["test"]),
