@@ -20,6 +20,9 @@ MIN_FREE_BYTES = 64_000_000  # bytes of the disk that stay free
 MIN_FREE_SHARE = 0.1  # share of a small disk that stays free instead
 BUSY_TIMEOUT = 5  # seconds that a statement waits for another connection of the same file
 WAL_BYTES = CHECKPOINT_BYTES // 2  # bytes to which the write-ahead log is cut once its content is in the file
+CONTENT_BYTES = (
+    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -84,6 +87,22 @@ def prepare(connection: sqlite3.Connection) -> dict[str, str]:
 def set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
     """Store values under their keys."""
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+
+def delete(connection: sqlite3.Connection, condition: str, seq: int) -> int:
+    """Delete the batches that meet an SQL condition on `seq`; return how many predictions they held.
+
+    `RETURNING` would give Python's lock away for each of the rows.
+    """
+    total = f"SELECT coalesce(sum(count), 0) FROM batches WHERE {condition}"
+    predictions = int(connection.execute(total, (seq,)).fetchone()[0])
+    connection.execute(f"DELETE FROM batches WHERE {condition}", (seq,))
+    return predictions
+
+
+def content_bytes(connection: sqlite3.Connection) -> int:
+    """Return the size of what the file holds, without its free pages."""
+    return int(connection.execute(CONTENT_BYTES).fetchone()[0])
 
 
 def lock(path: Path) -> IO[bytes] | None:

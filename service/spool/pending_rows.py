@@ -42,7 +42,7 @@ class SpooledBatch(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The bytes of the predictions."""
-        return sum(len(value) for value in self.columns if value is not None)
+        return sum(map(len, filter(None, self.columns)))
 
 
 def pending_rows(rows: Sequence[SpooledBatch], more: bool) -> PendingRows:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -15,14 +15,13 @@ from ..store.logged import Logged
 from . import file, rejected_batches
 from .encoding import COLUMNS, encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
+from .recent_batches import RecentBatches
 
 INSERT = f"""
 INSERT INTO batches (seq, count, first_number, at_from, at_to, {COLUMNS})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-SIZE = (
-    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-)
+COUNTS = "SELECT coalesce(sum(count), 0), coalesce(max(seq), 0) FROM batches"
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
 DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MAX_PEEK_BYTES = 64_000_000  # bytes of rows read at a time; several copies are made on the way to Postgres
@@ -66,9 +65,7 @@ class Spool:
         try:
             self._reader = file.open_file(path, sync)
             meta = file.prepare(self._writer)
-            counted = self._writer.execute(
-                "SELECT coalesce(sum(count), 0), coalesce(max(seq), 0) FROM batches"
-            ).fetchone()
+            counted = self._writer.execute(COUNTS).fetchone()
             self.pending: int = counted[0]
             self._last_seq: int = counted[1]  # never given again: `discard` may still be about to delete up to it
             self._next_numbers: dict[str, int] = dict(self._writer.execute(NUMBERS))
@@ -79,6 +76,7 @@ class Spool:
         self._installation = UUID(meta["installation"]) if "installation" in meta else None
         self._adopted = adopted
         self._failing = False  # whether the last write failed
+        self._recent = RecentBatches()  # all pending batches, if it holds as many predictions as are pending
 
     @classmethod
     def create(cls, folder: Path, sync: str = "normal", max_bytes: int = 2_000_000_000) -> "Spool":
@@ -159,17 +157,28 @@ class Spool:
         in as few batches as their layouts allow."""
         rows: list[SpooledBatch] = []
         count = size = 0
-        with closing(self._reader.execute(SELECT)) as cursor:
-            while count < limit and size < max_bytes and (row := cursor.fetchone()) is not None:
-                batch = SpooledBatch.from_row(row)
+        with closing(self._oldest()) as batches:
+            while count < limit and size < max_bytes and (batch := next(batches, None)) is not None:
                 count += batch.predictions
                 size += batch.nbytes
                 rows.append(batch)
         return pending_rows(rows, more=count >= limit or size >= max_bytes)
 
+    def _oldest(self) -> Generator[SpooledBatch, None, None]:
+        """Yield the pending batches in order, from memory if all are there, else from the file."""
+        with self._turn:
+            recent = self._recent.to_list() if self._recent.predictions == self.pending else None
+        if recent is not None:
+            yield from recent
+            return
+        with closing(self._reader.execute(SELECT)) as cursor:
+            yield from map(SpooledBatch.from_row, cursor)
+
     def discard(self, last: int) -> None:
         """Delete the batches up to and including `last`."""
-        self._delete("seq <= ?", last)
+        with self._turn:
+            self.pending -= file.delete(self._writer, "seq <= ?", last)
+            self._recent.discard(last)
         self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
 
     def checkpoint(self) -> None:
@@ -195,18 +204,15 @@ class Spool:
         if row is None:
             return 0
         rejected_batches.keep(self.path, row, reason)
-        self._delete("seq = ?", seq)
-        return int(row[1])
-
-    def _delete(self, condition: str, seq: int) -> None:
         with self._turn:
-            deleted = self._writer.execute(f"DELETE FROM batches WHERE {condition} RETURNING count", (seq,)).fetchall()
-            self.pending -= sum(count for (count,) in deleted)
+            self.pending -= file.delete(self._writer, "seq = ?", seq)
+            self._recent.clear()
+        return int(row[1])
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
         with self._turn:
-            return self._bytes()
+            return file.content_bytes(self._writer)
 
     def close(self) -> None:
         """Release the file; remove it if nothing is left in it."""
@@ -229,17 +235,15 @@ class Spool:
             except (sqlite3.Error, OSError):
                 return True
 
-    def _bytes(self) -> int:
-        return int(self._writer.execute(SIZE).fetchone()[0])
-
     def _insert(self, batch: Logged, number: int) -> None:
-        times = batch.milliseconds
+        times, columns = batch.milliseconds, encode(batch)
         self._last_seq += 1
-        head = (self._last_seq, len(batch), number, int(times.min()), int(times.max()))
-        self._writer.execute(INSERT, (*head, *encode(batch)))  # a statement by itself is a transaction
+        row = (self._last_seq, len(batch), number, int(times.min()), int(times.max()), *columns)
+        self._writer.execute(INSERT, row)  # a statement by itself is a transaction
+        self._recent.append(SpooledBatch(self._last_seq, len(batch), number, columns))
 
     def _fullness(self) -> str | None:
-        if self._bytes() > self.max_bytes:
+        if file.content_bytes(self._writer) > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
         if file.is_disk_full(self.path.parent):
             return "the disk of the prediction log is full"

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from tests.support.predictions import batch, new_ids, stored
 from tests.support.wait import until
 from tidemark.errors import Overloaded
-from tidemark.spool import search
+from tidemark.spool import recent_batches, search
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store.logged import Logged, logged
@@ -23,7 +23,9 @@ def same(one: Logged, other: Logged) -> bool:
     )
 
 
-def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", [0, recent_batches.MAX_BYTES])
+def test_a_spool_gives_back_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+    monkeypatch.setattr(recent_batches, "MAX_BYTES", memory)
     spool = Spool.create(tmp_path)
     first = batch(2)
     bare = logged("n:2", new_ids(3), np.eye(3), np.arange(12.0).reshape(3, 4))
@@ -47,6 +49,30 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path) -> None:
     assert spool.pending == 1
     assert search.find(tmp_path, first.uuids) == {}
     spool.close()
+
+
+def test_batches_that_fit_into_memory_are_not_read_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spool that has outgrown its memory is read from the file until the forwarder has caught up."""
+    monkeypatch.setattr(recent_batches, "MAX_BYTES", 1000)
+    spool = Spool.create(tmp_path)
+    many: list[Logged] = []
+    while len(many) < 40 or not spool._recent.predictions:
+        many.append(batch(3))
+        spool.append(many[-1])
+    assert spool._recent.predictions < spool.pending
+    taken: list[Logged] = []
+    while spool._recent.predictions < spool.pending:
+        rows = spool.peek(3)
+        taken += [numbered.predictions for numbered in rows.batches]
+        spool.discard(rows.last)
+    assert spool.pending > 0
+    spool._reader.close()
+    rows = spool.peek(1000)
+    taken += [numbered.predictions for numbered in rows.batches]
+    assert b"".join(one.ids for one in taken) == b"".join(one.ids for one in many)
+    assert rows.count == spool.pending
 
 
 def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:
