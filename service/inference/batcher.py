@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import Overloaded
-from .thread_clock import working_time
+from .thread_clock import time_without_core
 
 INLINE_SECONDS = 0.010  # working seconds of a typical batch in the event loop; longer ones run in a thread
 RETURN_SECONDS = 0.005  # working seconds under which a typical batch of the thread runs in the event loop again
@@ -72,6 +72,7 @@ class Batcher(Generic[T, R]):
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_QueuedItem[T, R]] = deque()
         self._recent: deque[float] = deque(maxlen=RECENT_RUNS)  # seconds of the latest runs
+        self._was_long = True  # whether the latest run, if any, took long by the clock on the wall
         self._thread_runs = 0  # runs of the current thread
         self._changed = threading.Condition()  # condition that the thread waits for
         self._closing = False
@@ -131,15 +132,24 @@ class Batcher(Generic[T, R]):
             return
         batch = self._next()
         _deliver(batch, self._timed_results(batch))
-        if statistics.median(self._recent) > INLINE_SECONDS:
+        if self._was_long and statistics.median(self._recent) > INLINE_SECONDS:
             self._start_thread()
         elif self._waiting:
             self._loop.call_soon(self._run_inline)
 
     def _timed_results(self, batch: list[_QueuedItem[T, R]]) -> list[R | Exception]:
-        started = working_time()
+        """Return the results of a batch, and record the time that it worked.
+
+        How long it waited for a core is read after a long run only, for a brief one cannot have waited long.
+        """
+        waited = time_without_core() if self._was_long else None
+        started = time.perf_counter()
         results = self._results(batch)
-        self._recent.append(working_time() - started)
+        seconds = time.perf_counter() - started
+        self._was_long = seconds > RETURN_SECONDS
+        if waited is not None:
+            seconds -= time_without_core() - waited
+        self._recent.append(seconds)
         return results
 
     def _start_thread(self) -> None:

@@ -18,10 +18,10 @@ def working_time() -> float:
     Time in which the thread is ready and other threads have the cores is left out. Where the operating system does not
     tell it, all time counts.
     """
-    return time.perf_counter() - _time_without_core()
+    return time.perf_counter() - time_without_core()
 
 
-def _time_without_core() -> float:
+def time_without_core() -> float:
     """Return the seconds that this thread has been ready to run and had no core."""
     try:
         file: FileIO = _thread_files.file

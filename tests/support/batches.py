@@ -14,9 +14,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.without_core = 0.0  # seconds of `now` in which the thread had no core
 
     def monotonic(self) -> float:
         return self.now
+
+    perf_counter = monotonic
 
 
 class Recorder:

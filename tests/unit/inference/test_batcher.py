@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Batches take no time, whatever else the machine does."""
     clock = Clock()
     monkeypatch.setattr("tidemark.inference.batcher.time", clock)
-    monkeypatch.setattr("tidemark.inference.batcher.working_time", clock.monotonic)
+    monkeypatch.setattr("tidemark.inference.batcher.time_without_core", lambda: clock.without_core)
     return clock
 
 
@@ -222,13 +222,32 @@ def test_batches_that_take_long_go_to_a_thread_and_come_back_when_they_are_brief
     assert names == ["MainThread"] * 10 + ["batcher"] * 9 + ["MainThread"] * 3
 
 
-def test_a_slow_first_batch_is_followed_by_the_thread() -> None:
+def test_a_slow_first_batch_is_followed_by_the_thread(clock: Clock) -> None:
     async def scenario(run: Recorder) -> None:
-        batcher = Batcher(run)
-        batcher._recent.append(1.0)
+        def slow(items: list[int]) -> Sequence[int]:
+            clock.now += 1.0
+            return run(items)
+
+        batcher: Batcher[int, int] = Batcher(slow)
         await batcher.submit(0)
         assert batcher._thread is not None
         assert await batcher.submit(1) == 2
         await batcher.close()
 
     assert drive(scenario).batches == [[0], [1]]
+
+
+def test_batches_that_wait_long_for_a_core_stay_in_the_loop(clock: Clock) -> None:
+    async def scenario(run: Recorder) -> None:
+        def held_up(items: list[int]) -> Sequence[int]:
+            clock.now += 0.5
+            clock.without_core += 0.499
+            return run(items)
+
+        batcher: Batcher[int, int] = Batcher(held_up)
+        for item in range(12):
+            assert await batcher.submit(item) == 2 * item
+        assert batcher._thread is None
+        await batcher.close()
+
+    assert drive(scenario).batches == [[item] for item in range(12)]
