@@ -9,6 +9,7 @@ from .types import Float32Array
 Matrix = NDArray[np.float64]
 
 RIDGE = 1e-2  # share of the largest eigenvalue that is added to every one
+MIN_SHARE = 1e-5  # share of the largest eigenvalue from which one of inner products in single precision is exact enough
 
 
 def inverse_root(covariance: Matrix, ridge: float = RIDGE) -> Matrix:
@@ -56,11 +57,9 @@ def whitening(rows: Float32Array, rank: int) -> Float32Array:
 
     Eigenvalues are raised by `RIDGE` times the largest, as in `inverse_root`.
     """
-    covariance = Moments.from_rows(rows).covariance
-    d = len(covariance)
-    values, vectors = linalg.eigh(covariance, subset_by_index=[max(d - rank, 0), d - 1])
-    floor = RIDGE * values[-1] if values[-1] > 0 else 1.0
-    return np.asarray(vectors[:, ::-1] / np.sqrt(np.maximum(values[::-1], 0) + floor), dtype=np.float32)
+    values, vectors = _leading_components(rows, rank)
+    floor = RIDGE * values[0] if values[0] > 0 else 1.0
+    return np.asarray(vectors / np.sqrt(np.maximum(values, 0) + floor), dtype=np.float32)
 
 
 def excess_of_whitening(rows: Float32Array, rank: int) -> float:
@@ -71,6 +70,32 @@ def excess_of_whitening(rows: Float32Array, rank: int) -> float:
     """
     fitted, fresh = rows[0::2], rows[1::2]
     root = whitening(fitted, rank)
-    inside = np.trace(root.T @ Moments.from_rows(fitted).covariance @ root)
-    outside = np.trace(root.T @ Moments.from_rows(fresh).covariance @ root)
+    inside, outside = _total_variance(fitted @ root), _total_variance(fresh @ root)
     return float(max(1.0, 1 + (outside / inside - 1) / 2)) if inside > 0 else 1.0
+
+
+def _total_variance(rows: Float32Array) -> float:
+    return float(rows.var(axis=0, dtype=np.float64, ddof=1).sum())
+
+
+def _leading_components(rows: Float32Array, rank: int) -> tuple[Matrix, Matrix]:
+    """Return the leading eigenvalues, the largest first, of the covariance of rows (n, d), and its eigenvectors (d, r).
+
+    Fewer rows than columns have the same eigenvalues in their inner products (n, n), of which the eigenvectors follow:
+    a reference of 256 images with 2,048 features takes a hundredth of the time. Where one of these eigenvalues is next
+    to zero, its vector would be rounding errors, and the covariance (d, d) is decomposed.
+
+    References
+    ----------
+    Sirovich (1987), Turbulence and the dynamics of coherent structures, part I (the method of snapshots).
+    """
+    n, d = rows.shape
+    if rank < n < d:
+        centred = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        products = (centred @ centred.T).astype(np.float64) / (n - 1)
+        values, left = linalg.eigh(products, subset_by_index=[n - rank, n - 1])
+        if values[0] > MIN_SHARE * values[-1]:
+            vectors = centred.T.astype(np.float64) @ left[:, ::-1]
+            return values[::-1], vectors / np.linalg.norm(vectors, axis=0)
+    values, vectors = linalg.eigh(Moments.from_rows(rows).covariance, subset_by_index=[max(d - rank, 0), d - 1])
+    return values[::-1], vectors[:, ::-1]
