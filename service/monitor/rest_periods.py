@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-SHARE_OF_CORE = 0.1  # of one core that the work takes while others want the processor: 5 % of two cores
+SHARE_OF_CORE = 0.05  # of one core for each of two threads while others want the processor: 5 % of two cores
 CONTENDED = 1.5  # seconds that a processor second lasts where others want the processor; about 1.1 where none does
 
 
@@ -34,7 +34,7 @@ class RestPeriods:
     >>> rests.begin()
     >>> now, processor = 4.0, 1.9  # the work took three times as long as it would have alone
     >>> round(rests.due(), 6)
-    7.0
+    17.0
     """
 
     def __init__(
