@@ -1,7 +1,6 @@
 """Counters of a server process: predictions, requests, refusals, and the time that each stage takes."""
 
 import os
-from collections import Counter as Counts
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +168,10 @@ class ModelMetrics:
 
     def predicted(self, batch: Logged) -> None:
         """Count acknowledged predictions."""
-        for index, count in Counts(batch.labels.tolist()).items():
+        counts: dict[int, int] = {}
+        for index in batch.labels.tolist():
+            counts[index] = counts.get(index, 0) + 1
+        for index, count in counts.items():
             self._predictions[index].inc(count)
         for confidence in batch.confidences.tolist():
             self._confidence.observe(confidence)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
 from ..store.logged import Logged
+from ..store.prediction_id import time_span
 from . import file, rejected_batches
 from .encoding import COLUMNS, encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
@@ -236,15 +237,13 @@ class Spool:
                 return True
 
     def _insert(self, batch: Logged, number: int) -> None:
-        times, columns = batch.milliseconds, encode(batch)
+        columns = encode(batch)
         self._last_seq += 1
-        row = (self._last_seq, len(batch), number, int(times.min()), int(times.max()), *columns)
+        row = (self._last_seq, len(batch), number, *time_span(batch.ids), *columns)
         self._writer.execute(INSERT, row)  # a statement by itself is a transaction
         self._recent.append(SpooledBatch(self._last_seq, len(batch), number, columns))
 
     def _fullness(self) -> str | None:
         if file.content_bytes(self._writer) > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
-        if file.is_disk_full(self.path.parent):
-            return "the disk of the prediction log is full"
-        return None
+        return "the disk of the prediction log is full" if file.is_disk_full(self.path.parent) else None

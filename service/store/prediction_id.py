@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ID_BYTES = 16
+TIME_BYTES = 6  # bytes at the beginning of a UUIDv7 that hold its time in milliseconds of the Unix epoch
 LATEST = 253_402_300_799_000  # milliseconds of the epoch: the end of the year 9999, which Python's times end with
 
 
@@ -18,6 +19,14 @@ def time_of(prediction_id: UUID) -> dt.datetime:
 def times_of(ids: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the moments inside UUIDv7s (m, 16) in microseconds of the Unix epoch, to the millisecond."""
     return np.asarray(ids[:, :6].astype(np.int64) @ (256 ** np.arange(5, -1, -1)) * 1000)
+
+
+def time_span(ids: bytes) -> tuple[int, int]:
+    """Return the earliest and the latest moment inside UUIDv7s that stand one after the other, in milliseconds of the
+    Unix epoch."""
+    times = [ids[at : at + TIME_BYTES] for at in range(0, len(ids), ID_BYTES)]
+    first, last = (min(int.from_bytes(time, "big"), LATEST) for time in (min(times), max(times)))
+    return first, last
 
 
 def id_at(milliseconds: int, noise: bytes) -> UUID:
