@@ -153,17 +153,17 @@ class Spool:
             self._next_numbers[batch.model] = number + len(batch)
             self.pending += len(batch)
 
-    def peek(self, limit: int, max_bytes: int = MAX_PEEK_BYTES) -> PendingRows:
-        """Return the oldest predictions, at least `limit` if there are as many and not far more than `max_bytes` allow,
-        in as few batches as their layouts allow."""
+    def peek(self, limit: int) -> PendingRows:
+        """Return the oldest predictions, at least `limit` if there are as many and not far more than `MAX_PEEK_BYTES`
+        allow, in as few batches as their layouts allow."""
         rows: list[SpooledBatch] = []
         count = size = 0
         with closing(self._oldest()) as batches:
-            while count < limit and size < max_bytes and (batch := next(batches, None)) is not None:
+            while count < limit and size < MAX_PEEK_BYTES and (batch := next(batches, None)) is not None:
                 count += batch.predictions
                 size += batch.nbytes
                 rows.append(batch)
-        return pending_rows(rows, more=count >= limit or size >= max_bytes)
+        return pending_rows(rows, more=count >= limit or size >= MAX_PEEK_BYTES)
 
     def _oldest(self) -> Generator[SpooledBatch, None, None]:
         """Yield the pending batches in order, from memory if all are there, else from the file."""

@@ -58,7 +58,7 @@ def read(
     embedding_size, classes : int
         The widths d and k of the model; rows of other widths are rejected.
     """
-    limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
+    limit = min(limit, _rows_within(embedding_size + classes))
     parts = segments.spanning(connection, model_id, after + 1, after + limit)
     if not parts or parts[0].first_position > after + 1:
         begin = segments.next_from(connection, model_id, after + 1)
@@ -83,8 +83,9 @@ def latest(
 
     The search for those of a slice ends after `MAX_SCANNED` positions.
     """
-    count = min(count, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
-    scanned = count if slice_filter is None else max(count, SCAN)
+    most = _rows_within(embedding_size + classes)
+    count = min(count, most)
+    scanned = count if slice_filter is None else max(count, min(SCAN, most))
     batches: list[PredictionBatch] = []
     last, matching = upto, 0
     while last > max(upto - MAX_SCANNED, 0) and matching < count:
@@ -113,13 +114,14 @@ def between(
 
     The search for those of a slice ends after `MAX_SCANNED` positions.
     """
-    limit = min(limit, max(MAX_BYTES // (HALF.itemsize * (embedding_size + classes)), 1))
+    most = _rows_within(embedding_size + classes)
+    limit = min(limit, most)
     batches: list[PredictionBatch] = []
     pending: list[Segment] = []  # oldest last
     before, scanned, matching = NEWEST, 0, 0
     while matching < limit and scanned < MAX_SCANNED:
         parts: list[Segment] = []
-        room = limit - matching if slice_filter is None else SCAN
+        room = limit - matching if slice_filter is None else min(SCAN, most)
         while room > 0:
             if not pending:
                 pending = segments.by_time(connection, model_id, since, until, before, SEGMENT_BATCH_ROWS)[::-1]
@@ -141,6 +143,11 @@ def between(
         batches.append(rows)
         matching += len(batches[-1])
     return _newest(batches[::-1], limit)
+
+
+def _rows_within(columns: int) -> int:
+    """Return how many predictions with so many values each one query may fetch: any of them may be in the slice."""
+    return max(MAX_BYTES // (HALF.itemsize * columns), 1)
 
 
 def _newest(parts: Sequence[PredictionBatch], count: int) -> PredictionBatch | None:

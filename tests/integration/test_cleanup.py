@@ -101,3 +101,21 @@ def test_a_retired_slice_without_alerts_is_deleted_with_its_predictions(filled: 
     with filled.begin() as connection:
         connection.execute(text("UPDATE streams SET retired_at = now() - interval '32 days' WHERE slice <> ''"))
     assert cleanup.delete_old(filled, NOW, 30, 400) == {"windows": 1, "streams": 1}
+
+
+def test_a_call_ends_before_all_is_deleted_and_the_next_one_continues(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "DELETE_BATCH_ROWS", 1)
+    monkeypatch.setattr(cleanup, "MAX_ROUNDS", 2)
+    with filled.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO deliveries (id, event, url, format, body, give_up_at, created_at)"
+                " SELECT gen_random_uuid(), 'test', '', 'standard', '', now(), now() - interval '500 days'"
+                " FROM generate_series(1, 5)"
+            )
+        )
+    assert [cleanup.delete_old(filled, NOW, 30, 400) for _ in range(4)] == [
+        {"deliveries": 2}, {"deliveries": 2}, {"deliveries": 1}, {}
+    ]  # fmt: skip

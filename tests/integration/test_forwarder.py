@@ -206,11 +206,12 @@ def test_an_error_of_the_file_is_an_overload_and_not_ready_until_it_is_over(
     assert spool.pending == 1
 
 
-def test_a_copy_is_bounded_by_bytes(tmp_path: Path) -> None:
+def test_a_copy_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemark.spool.spool.MAX_PEEK_BYTES", 15_000)
     spool = Spool.create(tmp_path)
     for _ in range(4):
         spool.append(logged("m:1", new_ids(1), np.full((1, 2), 0.5), np.ones((1, 5000))))
-    rows = spool.peek(100, max_bytes=15_000)
+    rows = spool.peek(100)
     assert (rows.count, rows.more) == (2, True)
     spool.discard(rows.last)
     assert spool.peek(100).count == 2

@@ -4,20 +4,17 @@ import datetime as dt
 import random
 import threading
 import time
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
+import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from tests.support.log_rows import D, K, positions, predictions
 from tests.support.predictions import new_ids, write
-from tidemark.store import (
-    log,
-    log_rows,
-    log_sweep,
-    models,
-    streams,
-)
+from tidemark.store import log, log_rows, log_sweep, models, streams
+from tidemark.store.log_batch import PredictionBatch
 from tidemark.store.logged import logged
 from tidemark.store.prediction_id import time_of
 from tidemark.store.slice_filter import SliceFilter
@@ -173,6 +170,53 @@ def test_the_newest_are_found_by_position_by_time_and_by_slice(engine: Engine, m
         some = log_rows.of_ids(connection, model_id, [keys[3], uuid4()], D, K)
     assert some is not None
     assert some.uuids == [keys[3]]
+
+
+def test_reading_is_bounded_by_bytes_also_where_a_slice_is_searched(
+    engine: Engine, model_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No query fetches more than three rows of this width, although all rows are of the slice."""
+    monkeypatch.setattr(log, "MAX_BYTES", 3 * 2 * (D + K))
+    rows = predictions(8, {"camera": "7"})
+    with engine.begin() as connection:
+        write(connection, rows)
+    begin, end = time_of(rows.uuids[0]), time_of(rows.uuids[-1]) + dt.timedelta(milliseconds=1)
+    fetched: list[int] = []
+    of_segments = log_rows.of_segments
+
+    def counted(*arguments: Any) -> PredictionBatch:
+        batch = of_segments(*arguments)
+        fetched.append(len(batch))
+        return batch
+
+    monkeypatch.setattr(log_rows, "of_segments", counted)
+    with engine.connect() as connection:
+        read = log.read(connection, model_id, 0, 10, D, K)
+        assert read is not None
+        assert read.positions.tolist() == [1, 2, 3]
+        for only in (None, SliceFilter("camera", "7")):
+            latest = log.latest(connection, model_id, 8, 10, D, K, only)
+            between = log.between(connection, model_id, begin, end, 10, D, K, only)
+            assert latest is not None
+            assert between is not None
+            assert latest.positions.tolist() == between.positions.tolist() == [6, 7, 8]
+    assert fetched == [3] * 5
+
+
+def test_the_search_for_a_rare_slice_ends(engine: Engine, model_id: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SCAN", 2)
+    monkeypatch.setattr(log, "MAX_SCANNED", 6)
+    rows = [predictions(1, {"camera": camera}) for camera in "aabbbabb"]
+    with engine.begin() as connection:
+        write(connection, *rows)
+    begin, end = time_of(rows[0].uuids[0]), time_of(rows[-1].uuids[0]) + dt.timedelta(milliseconds=1)
+    rare = SliceFilter("camera", "a")
+    with engine.connect() as connection:
+        latest = log.latest(connection, model_id, 8, 2, D, K, rare)
+        between = log.between(connection, model_id, begin, end, 2, D, K, rare)
+    assert latest is not None
+    assert between is not None
+    assert latest.positions.tolist() == between.positions.tolist() == [6]
 
 
 def test_properties_of_some_rows_leave_the_others_without(engine: Engine, model_id: int) -> None:
