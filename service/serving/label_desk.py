@@ -140,6 +140,8 @@ def start_round(
     rows = rng.permutation(np.flatnonzero(rng.random(size) < probability))
     if not len(rows):
         raise NothingToLabel("by chance no prediction was drawn: try again, with a larger count")
+    probability *= min(MAX_DRAWN / len(rows), 1.0)  # more may be drawn by chance than was asked for
+    rows = rows[:MAX_DRAWN]
     moments = SampledPopulation.from_sample(confidence, probability, len(rows))
     since, until = newest.span
     new = NewRound(stream.id, since, until, size, moments.mean_confidence, moments.label_variance, by)

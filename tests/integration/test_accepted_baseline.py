@@ -96,6 +96,20 @@ def test_an_accepted_change_drifts_again_once_its_acceptance_is_undone(changed: 
     assert send_until_alert(changed, 400, **CHANGE) is not None
 
 
+@pytest.mark.parametrize(("bound", "value"), [("MAX_ROWS", 600), ("MAX_BYTES", 600 * 2 * (WORLD.d + WORLD.k))])
+def test_a_baseline_keeps_a_bounded_number_of_the_predictions(
+    changed: Changed, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(acceptance, bound, value)
+    changed.accept("all")
+    with changed.engine.connect() as connection:
+        current = baselines.current(connection, changed.stream_id)
+        assert current is not None
+        accepted = baselines.load(connection, current.id).arrays
+    assert 0 < current.rows == len(accepted["embeddings"]) <= 600
+    assert accepted["share"] < 0.7
+
+
 def test_an_accepted_mix_does_not_accept_the_images(changed: Changed) -> None:
     changed.accept("mix")
     assert send_until_alert(changed, 400, **CHANGE) is not None

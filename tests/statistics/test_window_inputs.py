@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.worlds import Arrays, World
-from tidemark.drift import Reference, WindowTest
+from tidemark.drift import Reference, WindowTest, blocks, calm_null
 
 WORLD = World()
 
@@ -107,3 +107,23 @@ def test_memory_stays_within_the_documented_bound(n: int, m: int) -> None:
     rows_tested = n + min(m, 5000)
     assert report.tested == min(m, 5000)
     assert peak < 4 * rows_tested * (2 * 500 + 4 * 256 + 32 * 8) + 30e6
+
+
+def test_null_distributions_of_few_sizes_are_held_and_drawn_again_alike(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calm_null, "MAX_SIZES", 2)
+    sizes: list[int] = []
+    spread_of_means = blocks.spread_of_means
+
+    def counted(series: np.ndarray, block: float, m: int) -> blocks.SpreadOfMeans:
+        sizes.append(m)
+        return spread_of_means(series, block, m)
+
+    monkeypatch.setattr(blocks, "spread_of_means", counted)
+    rng = np.random.default_rng(22)
+    test = WindowTest(reference, window_size=50, level=0.05, calm=WORLD.traffic(500, rng))
+    windows = [WORLD.traffic(size, rng) for size in (50, 60, 70)]
+    first = [test.p_value(**window) for window in windows]
+    assert [test.p_value(**window) for window in windows[::-1]] == first[::-1]
+    assert [sizes.count(size) for size in sorted(set(sizes))] == [2, 1, 1]

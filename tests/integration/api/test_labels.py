@@ -1,9 +1,4 @@
-"""Label rounds over HTTP: drawn with known probabilities, exported, imported, skipped, measured."""
-
-import csv
-import io
-from uuid import UUID
-from xml.etree import ElementTree
+"""Label rounds over HTTP: drawn with known probabilities, skipped, measured."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +6,7 @@ from fastapi.testclient import TestClient
 from tests.support.drifting import arrays
 from tests.support.labelling import CLASSES, STREAM, Desk
 from tests.support.predictions import new_ids, write
+from tidemark.serving import label_desk
 from tidemark.store import label_rounds, streams
 from tidemark.store.logged import logged
 
@@ -87,6 +83,29 @@ def test_a_report_of_an_error_counts_once_the_predictions_before_are_labelled(de
     assert "1 label that came another way will count once the images before are labelled" in page
 
 
+def test_a_round_has_no_more_requests_than_its_bound_and_states_their_probability(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_desk, "MAX_DRAWN", 20)
+    desk.log(100)
+    drawn = desk.start(count=1000).json()
+    assert drawn["round"]["requested"] == len(drawn["requests"]) == 20
+    assert [item["probability"] for item in drawn["requests"]] == [pytest.approx(0.2)] * 20
+    keys = [item["id"] for item in drawn["requests"]]
+    desk.label(*keys[:5])
+    desk.label(*keys[5:], right=False)
+    assert desk.next()["accuracy"]["accuracy"] == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize(("bound", "limit"), [("count", 1000), ("population", 20_000)])
+def test_a_larger_round_than_the_bounds_is_422(desk: Desk, bound: str, limit: int) -> None:
+    desk.log(60)
+    assert desk.start(**{bound: limit}).status_code == 201
+    answer = desk.start(**{bound: limit + 1})
+    assert answer.status_code == 422
+    assert f"less than or equal to {limit}" in answer.text
+
+
 def test_where_each_prediction_has_a_label_there_is_nothing_to_draw(desk: Desk) -> None:
     desk.log(60)
     desk.label(*desk.predicted)
@@ -142,85 +161,6 @@ def test_ten_rounds_of_a_stream_are_stored(desk: Desk) -> None:
     with desk.engine.connect() as connection:
         assert label_rounds.requests(connection, numbers[0]) == []
         assert label_rounds.requests(connection, numbers[2]) != []
-
-
-def test_a_csv_is_filled_in_and_sent_back(desk: Desk) -> None:
-    desk.log(120)
-    desk.start(count=30)
-    text = desk.client.get("/labels/export", params={"stream": STREAM}).text
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert len(rows) > 10
-    for row in rows[:-3]:
-        row["label"] = desk.predicted[row["id"]]
-    filled = io.StringIO()
-    writer = csv.DictWriter(filled, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    answer = desk.client.post("/labels/import", content=filled.getvalue(), headers={"Content-Type": "text/csv"})
-    assert (answer.status_code, answer.json()["accepted"]) == (202, len(rows) - 3)
-    assert {item["id"] for item in desk.next()["requests"]} == {row["id"] for row in rows[-3:]}
-
-
-def test_tasks_of_label_studio_go_out_with_images_and_come_back_annotated(desk: Desk) -> None:
-    desk.log(120)
-    desk.start(count=30)
-    query = {"stream": STREAM, "format": "label-studio"}
-    tasks = desk.client.get("/labels/export", params=query).json()
-    assert all(task["data"]["image"].startswith("data:image/jpeg;base64,") for task in tasks)
-    interface = desk.client.get("/labels/export", params=query | {"format": "label-studio-interface"}).text
-    assert [choice.get("value") for choice in ElementTree.fromstring(interface).iter("Choice")] == CLASSES
-    for number, task in enumerate(tasks):
-        task["id"] = number
-        choice = {"from_name": "label", "to_name": "image", "type": "choices"}
-        label = desk.predicted[task["data"]["prediction_id"]]
-        cancelled = {"was_cancelled": True, "result": []}
-        task["annotations"] = [
-            {"was_cancelled": False, "result": [choice | {"value": {"choices": [label]}}]},
-            cancelled,
-        ]
-    tasks[0]["annotations"] = []
-    answer = desk.client.post("/labels/import", json=tasks[:10])
-    assert answer.json()["accepted"] == 9
-    minimal = [{"id": 1, "prediction_id": task["data"]["prediction_id"], "label": "cat"} for task in tasks[10:]]
-    assert desk.client.post("/labels/import", json=minimal).json()["accepted"] == len(tasks) - 10
-    assert [item["id"] for item in desk.next()["requests"]] == [tasks[0]["data"]["prediction_id"]]
-
-
-def test_without_stored_images_the_export_for_label_studio_is_refused_with_the_reason(desk: Desk) -> None:
-    desk.log(80, pictures=False)
-    first_round = desk.start(count=20).json()
-    assert {item["thumbnail"] for item in first_round["requests"]} == {None}
-    answer = desk.client.get("/labels/export", params={"stream": STREAM, "format": "label-studio"})
-    assert answer.status_code == 409
-    assert "TIDEMARK_THUMBNAILS" in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "content", "status", "detail"),
-    [
-        ("text/plain", b"id,label", 415, "text/csv"),
-        ("text/csv", b"key,label\n1,cat\n", 422, "columns id and label"),
-        ("text/csv", b"\xff\xfe", 422, "UTF-8"),
-        ("text/csv", b'id,label\n"a', 422, "CSV"),
-        ("application/json", b"{", 400, "JSON"),
-        ("application/json", b"{}", 422, "list of tasks"),
-        ("application/json", b"[1]", 422, "task 0"),
-        ("application/json", b'[{"data": {}}]', 422, "prediction_id"),
-        ("application/json", b'[{"prediction_id": "x", "label": "cat"}]', 422, "not a UUID"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_a_problem(
-    desk: Desk, kind: str, content: bytes, status: int, detail: str
-) -> None:
-    answer = desk.client.post("/labels/import", content=content, headers={"Content-Type": kind})
-    assert answer.status_code == status
-    assert detail in answer.json()["detail"]
-
-
-def test_too_many_labels_in_a_file_are_413(desk: Desk) -> None:
-    lines = "\n".join(["id,label", *(f"{UUID(int=number)},cat" for number in range(10_001))])
-    answer = desk.client.post("/labels/import", content=lines, headers={"Content-Type": "text/csv"})
-    assert answer.status_code == 413
 
 
 def test_the_population_of_a_slice_is_the_slice(desk: Desk) -> None:

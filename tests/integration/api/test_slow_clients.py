@@ -1,11 +1,12 @@
 """Clients that take their time, against a real server socket."""
 
 import asyncio
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvicorn
@@ -109,6 +110,37 @@ def test_a_head_without_end_is_431_before_it_fills_the_memory(address: tuple[str
                 connection.sendall(b"X-%d: " % number + b"a" * 4_000 + b"\r\n")
             received = connection.recv(65536)
         assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_connection_beyond_the_limit_is_cut_off_until_another_one_has_ended(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_clients, "MAX_CONNECTIONS", 16)
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(16)]
+        for connection in connections:
+            connection.sendall(request)
+            received_until(connection, b'"ok"}')
+
+        def is_refused() -> bool:
+            with socket.create_connection(address, timeout=PATIENCE) as further:
+                return is_cut_off(further, request)
+
+        assert is_refused()
+        connections[0].close()
+        until(lambda: not is_refused(), "a connection in place of the one that has ended")
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(100, 16), (1024, 1024 - 128), (1_000_000, 4096), (resource.RLIM_INFINITY, 4096)],
+)
+def test_connections_leave_file_descriptors_for_everything_else(
+    descriptors: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, resource.RLIM_INFINITY))
+    assert slow_clients.max_connections() == connections
 
 
 def test_a_body_that_nobody_reads_is_cut_off_after_the_answer(

@@ -18,7 +18,7 @@ from tests.support.wait import PATIENCE, until
 from tidemark.errors import ConfigurationError, DatabaseError
 from tidemark.settings import Settings
 from tidemark.store import engine as engines
-from tidemark.store.embedded import data_files, postmaster, programs, server, sharing
+from tidemark.store.embedded import data_files, postmaster, programs, server, server_log, sharing
 
 DAMAGED = ("\n", "no number\n", "-1\n", "99999999999999999999\n")  # what else may be in place of a process id
 FOLDER_NAMES = ["x$(touch pwned)y", "a'b\"c", "100%41", "q?a=1"]
@@ -181,6 +181,24 @@ def test_a_server_in_use_elsewhere_is_not_started_a_second_time(data: Path, monk
         server.EmbeddedServer(data / "postgres").enter()
     elsewhere.close()
     answer(data)
+
+
+def test_a_log_that_has_grown_large_is_set_aside_at_a_start(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_log, "MAX_BYTES", 50_000)
+    log, earlier = data / "postgres" / "log", data / "postgres" / "log.old"
+    _append(log, 40_000 * b"x")
+    answer(data)
+    assert not earlier.exists()
+    for mark in (b"y", b"z"):
+        _append(log, 50_000 * mark)
+        answer(data)
+        assert 50_000 * mark in earlier.read_bytes()
+        assert log.stat().st_size < 50_000
+
+
+def _append(log: Path, content: bytes) -> None:
+    with log.open("ab") as file:
+        file.write(content + b"\n")
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from tritonclient.grpc import service_pb2
 from tests.support.grpc_calls import DEADLINE, INFER, ONE, ZEROS, Served, infer, message_of, refusal, triton_client
 from tests.support.server import state_of
 from tests.support.wait import until
+from tidemark.server import grpc_server
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,39 @@ def test_a_call_ends_at_its_client_s_deadline(serve: Callable[..., Served], monk
         until(is_over, "a call that reaches the model before its deadline")
     counter = f'tidemark_requests_total{{path="{INFER}",status="499"}} '
     until(lambda: counter in http.get("/metrics").text, "the cancelled call among the counts")
+
+
+def test_a_call_beyond_those_that_run_is_refused_until_one_has_ended(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_server, "MAX_CALLS", 1)
+    http, port = serve()
+    predictor = state_of(http).models.answering[0].predictor
+    predict, begun, released = predictor.predict_tensor, threading.Event(), threading.Event()
+
+    async def once_released(*arguments: Any) -> Any:
+        is_first = not begun.is_set()
+        begun.set()
+        if is_first:
+            await asyncio.to_thread(released.wait, DEADLINE)
+        return await predict(*arguments)
+
+    monkeypatch.setattr(predictor, "predict_tensor", once_released)
+    message = message_of("UINT8", ONE, uint_contents=ZEROS)
+    channel: Any
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        first = channel.unary_unary(INFER).future(message.SerializeToString(), timeout=DEADLINE)
+        assert begun.wait(DEADLINE)
+        assert refusal(port, message).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        released.set()
+        assert first.result()
+
+    def is_answered() -> bool:
+        with suppress(grpc.RpcError):
+            return bool(infer(port, message).model_name == "pets")
+        return False
+
+    until(is_answered, "a call after the first one has ended")
 
 
 def test_api_keys_come_in_metadata(serve: Callable[..., Served]) -> None:

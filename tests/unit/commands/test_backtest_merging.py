@@ -5,12 +5,16 @@ from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
+import pytest
 
 from tidemark.commands.backtest.comparison import changes_to_measure, outcome
 from tidemark.commands.backtest.merging import merged
 from tidemark.commands.backtest.span_replay import CELLS, SpanResult
+from tidemark.monitor import replayed_incident
+from tidemark.monitor.events import AlertChanged, AlertFired, AlertResolved
 from tidemark.monitor.replay_cost import ReplayCost
-from tidemark.monitor.replayed_incident import ReplayedAlarm, ReplayedIncident
+from tidemark.monitor.replayed_incident import IncidentLog, ReplayedAlarm, ReplayedIncident
+from tidemark.store.report_json import WindowReportJson
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -85,3 +89,19 @@ def test_a_change_is_answered_by_the_first_alarm_before_the_next_one() -> None:
         (1800.0, 50),
     ]
     assert answered.unexplained == 1
+
+
+def test_a_replay_keeps_the_first_incidents_and_the_first_alarms_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replayed_incident, "MAX_INCIDENTS", 2)
+    monkeypatch.setattr(replayed_incident, "MAX_ALARMS", 3)
+    log, keys = IncidentLog(), [UUID(int=number) for number in range(4)]
+    report: WindowReportJson = {"size": 50, "p_value": 0.1, "drifted": True, "kind": "label", "summary": ""}
+    for hour, key in enumerate(keys):
+        log.add(AlertFired("", key, "label", "sure", "ticket", START, hour, report, None), START, hour)
+        for further in range(10, 15):
+            shift = AlertChanged("", key, "further_shift", "both", "sure", "ticket", None, None)
+            log.add(shift, START + further * HOUR, further)
+        log.add(AlertResolved("", key, "recovered"), START + 20 * HOUR, 20)
+    assert [one.id for one in log.incidents] == keys[:2]
+    assert [[alarm.position for alarm in one.alarms] for one in log.incidents] == [[0, 10, 11], [1, 10, 11]]
+    assert [(one.kind, one.changes, one.resolution) for one in log.incidents] == [("both", 5, "recovered")] * 2
