@@ -12,7 +12,9 @@ import pytest
 from tidemark.demo.installation import MODEL
 
 ROOT = Path(__file__).parents[3]
+IMAGE_PYTHON = (3, 12)
 VENV_BYTES = 270_000_000  # 400 MB less the base image, python:3.12-slim
+OTHER_PYTHON = 1.02  # times as much for the wheels of another Python than the image's
 
 Step = tuple[str, str]
 
@@ -110,7 +112,8 @@ def _copy(source: Path, target: Path) -> None:
 @pytest.mark.slow
 def test_the_steps_make_a_light_environment(built: Path) -> None:
     files = [path for path in built.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert sum(path.stat().st_size for path in files) <= VENV_BYTES
+    factor = 1 if sys.version_info[:2] == IMAGE_PYTHON else OTHER_PYTHON
+    assert sum(path.stat().st_size for path in files) <= factor * VENV_BYTES
 
 
 @pytest.mark.slow

@@ -53,7 +53,8 @@ class Log:
     def by_ids(self, ids: Any) -> PredictionBatch | None:
         whole = join_batches(self.batches)
         keys = {row.tobytes() for row in ids}
-        return whole.select(np.array([row for row, key in enumerate(whole.ids) if key.tobytes() in keys]))
+        rows = [row for row, key in enumerate(whole.ids) if key.tobytes() in keys]
+        return whole.select(np.array(rows)) if rows else None
 
 
 def prepared(log: Log) -> PreparedReference:
