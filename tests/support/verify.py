@@ -51,8 +51,8 @@ def windows_once(installation: Installation, stream_name: str) -> None:
     prepared = prepare(installation.engine, BaselineKey(stream.reference_id), settings)
     logged = in_log_order(installation, stream.model_id)
     for row in [row for row in regular if not row.alarming][:: max(len(regular) // SAMPLED, 1)]:
-        report = explain(prepared, logged.select(slice(row.first, row.first + row.size)))
-        assert (row.p_value, row.kind) == (report.window.p_value, report.window.kind)
+        window = explain(prepared, logged.select(slice(row.first, row.first + row.size))).window
+        assert (row.p_value, row.kind) == (window.p_value, window.kind), f"{row}: {window}"
 
 
 def evidence_as_undisturbed(installation: Installation, stream_name: str) -> None:
