@@ -31,6 +31,11 @@ class LogEnd(NamedTuple):
     at: dt.datetime  # time of that commit
 
 
+def rows_within(columns: int) -> int:
+    """Return how many predictions with so many values each are read at a time."""
+    return max(MAX_BYTES // (HALF.itemsize * columns), 1)
+
+
 def written_position(connection: Connection, model_id: int) -> int:
     """Return the last position of a model's log, 0 where nothing was logged."""
     row = raw(connection).execute(
@@ -58,7 +63,7 @@ def read(
     embedding_size, classes : int
         The widths d and k of the model; rows of other widths are rejected.
     """
-    limit = min(limit, _rows_within(embedding_size + classes))
+    limit = min(limit, rows_within(embedding_size + classes))
     parts = segments.spanning(connection, model_id, after + 1, after + limit)
     if not parts or parts[0].first_position > after + 1:
         begin = segments.next_from(connection, model_id, after + 1)
@@ -83,7 +88,7 @@ def latest(
 
     The search for those of a slice ends after `MAX_SCANNED` positions.
     """
-    most = _rows_within(embedding_size + classes)
+    most = rows_within(embedding_size + classes)
     count = min(count, most)
     scanned = count if slice_filter is None else max(count, min(SCAN, most))
     batches: list[PredictionBatch] = []
@@ -114,7 +119,7 @@ def between(
 
     The search for those of a slice ends after `MAX_SCANNED` positions.
     """
-    most = _rows_within(embedding_size + classes)
+    most = rows_within(embedding_size + classes)
     limit = min(limit, most)
     batches: list[PredictionBatch] = []
     pending: list[Segment] = []  # oldest last
@@ -143,11 +148,6 @@ def between(
         batches.append(rows)
         matching += len(batches[-1])
     return _newest(batches[::-1], limit)
-
-
-def _rows_within(columns: int) -> int:
-    """Return how many predictions with so many values each one query may fetch: any of them may be in the slice."""
-    return max(MAX_BYTES // (HALF.itemsize * columns), 1)
 
 
 def _newest(parts: Sequence[PredictionBatch], count: int) -> PredictionBatch | None:

@@ -58,6 +58,8 @@ def spread(
 ) -> SpreadTraffic | None:
     """Return about `limit` predictions of a stream that were made in a span of time, or None if there is none.
 
+    Of wide predictions they are fewer, as many as are read at a time.
+
     If the span has more, these are runs of 200 consecutive ones at equal distances of time, so that each hour of the
     week is among them; the share is estimated from how quickly the predictions of a run follow each other.
 
@@ -66,6 +68,7 @@ def spread(
     embedding_size : int
         The width of the embeddings; predictions of another width are left out.
     """
+    limit = min(limit, log.rows_within(embedding_size + len(stream.labels)))
     newest = between(connection, stream, since, until, limit, embedding_size)
     if newest is None:
         return None

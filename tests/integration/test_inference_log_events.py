@@ -30,6 +30,7 @@ BAD: list[tuple[int, str, RequestContent]] = [
     (404, "no model near", binary(b"", kind=REQUEST, inferenceservicename="near")),
     (415, "expected a binary event", {"content": b"[]", "headers": {"Content-Type": "application/cloudevents+avro"}}),
     (400, "array of events", {"content": b"{}", "headers": {"Content-Type": BATCH}}),
+    (413, "101 events in one request", {"content": b"[" + b"{}," * 100 + b"{}]", "headers": {"Content-Type": BATCH}}),
     (400, "Invalid JSON", {"content": b"{", "headers": {"Content-Type": STRUCTURED}}),
     (404, "no version 7 of far", binary(outputs().replace(b'"model_version": "1"', b'"model_version": "7"'))),
     (400, "data_base64", structured(b"{}", data_base64=7)),
@@ -48,6 +49,7 @@ BAD: list[tuple[int, str, RequestContent]] = [
     (422, "prediction 1 of the response lacks 'features'", binary(two(b'{"scores": [1, 0, 0]}'))),
     (422, "not one row of numbers", binary(b'{"predictions": [{"scores": "x", "features": [1]}]}')),
     (422, "not numbers", binary(b'{"predictions": [{"scores": [1, [0], 0], "features": [1]}]}')),
+    (422, "has 65537 values, expected 1 to 65536", binary(outputs(True, scores=P[:1], features=np.zeros((1, 65_537))))),
     (413, "rows, at most 1000", binary(outputs(scores=np.zeros((1001, 3)), features=np.zeros((1001, 4))))),
 ]  # fmt: skip
 

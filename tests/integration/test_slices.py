@@ -1,6 +1,7 @@
 """Streams of single tag values: bounded, exactly once, each with its own state, and named in the alert."""
 
 import datetime as dt
+import time
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.support.monitoring import WORLD, Installation
+from tests.support.predictions import write
 from tests.support.worlds import Arrays
 from tidemark.commands.calibrate import calibrate
 from tidemark.errors import TidemarkError
@@ -16,8 +18,10 @@ from tidemark.monitor import heavy_hitters, step_retries
 from tidemark.monitor.monitor import Monitor
 from tidemark.monitor.prepared_reference import BaselineKey, PreparedReference
 from tidemark.settings import Settings
-from tidemark.store import models, monitor_progress, streams, traffic
+from tidemark.store import log, models, monitor_progress, streams, traffic
 from tidemark.store.arrays import unpack
+from tidemark.store.logged import logged
+from tidemark.store.prediction_id import id_at
 
 PREPARED: dict[BaselineKey, PreparedReference] = {}  # the reference that all these tests have, prepared once
 
@@ -215,8 +219,30 @@ def test_a_calm_span_is_of_the_slice_that_is_named(installation: Sliced, monkeyp
         calibrate("m:1/camera=7", *span)
 
 
+def test_a_spread_span_is_bounded_by_bytes_and_comes_from_all_of_the_span(
+    installation: Sliced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide predictions are fewer, and not the newest ones as if these were the whole span."""
+    monkeypatch.setattr(traffic, "RUN", 5)
+    monkeypatch.setattr(log, "MAX_BYTES", 20 * 2 * (WORLD.d + WORLD.k))
+    arrays, begin = WORLD.traffic(100, installation.rng), int(time.time()) - 3600
+    ids = b"".join(id_at(1000 * (begin + second), bytes(10)).bytes for second in range(100))
+    with installation.engine.begin() as connection:
+        write(connection, logged("m:1", ids, arrays["probabilities"], arrays["embeddings"]))
+    since, until = (dt.datetime.fromtimestamp(begin + second, dt.UTC) for second in (0, 100))
+    with installation.engine.connect() as connection:
+        stream = streams.find(connection, "m:1")
+        assert stream is not None
+        spread = traffic.spread(connection, stream, since, until, 60, WORLD.d)
+    assert spread is not None
+    assert spread.batch.positions.tolist() == [*range(21, 26), *range(46, 51), *range(71, 76), *range(96, 101)]
+    assert spread.share == pytest.approx(0.2, abs=0.05)
+
+
 def test_tag_keys_are_checked() -> None:
     assert Settings(slice_tags="camera, site").slice_tags == ("camera", "site")
     for wrong in ("camera,camera", "a b", "x=y"):
         with pytest.raises(ValueError, match="entry"):
             Settings(slice_tags=wrong)
+    with pytest.raises(ValueError, match="at most 8 tag keys, got 9"):
+        Settings(slice_tags="a,b,c,d,e,f,g,h,i")

@@ -102,16 +102,23 @@ def test_a_receiver_that_was_down_gets_it_when_it_is_back_under_one_id(
     assert len({headers["webhook-id"] for headers, _ in hook.requests}) == 1
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(1800, 1800), (86_400, webhook_transport.MAX_RETRY_AFTER)])
 @pytest.mark.parametrize("as_date", [False, True])
-def test_a_retry_after_is_honoured_in_both_its_forms(
-    engine: Engine, url: str, stream_id: int, receiver: Callable[..., Receiver], as_date: bool
+def test_a_retry_after_is_honoured_in_both_its_forms_up_to_a_bound(
+    engine: Engine,
+    url: str,
+    stream_id: int,
+    receiver: Callable[..., Receiver],
+    as_date: bool,
+    asked: int,
+    seconds: float,
 ) -> None:
-    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1800)
-    value = format_datetime(later, usegmt=True) if as_date else "1800"
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=asked)
+    value = format_datetime(later, usegmt=True) if as_date else str(asked)
     fire(engine, url, stream_id, hooks(receiver(429, headers={"retry-after": value})))
     work_until(engine, url, lambda: bool(waits(engine)))
     [wait] = waits(engine)
-    assert 1700 < wait <= 1800 * (1 + delivery.JITTER) + 1
+    assert seconds - 100 < wait <= seconds * (1 + delivery.JITTER) + 1
 
 
 def test_the_back_off_doubles_to_a_bound_and_is_jittered() -> None:

@@ -54,6 +54,14 @@ def test_a_label_that_no_model_has_is_422_also_for_an_unknown_prediction(client:
     assert fed(client, (UNKNOWN, "bee")).status_code == 202
 
 
+def test_a_request_has_a_bounded_number_of_labels_with_ids_of_a_bounded_length(client: TestClient) -> None:
+    assert fed(client, *[(UNKNOWN, "bee")] * 10_000).status_code == 202
+    for items in ([(UNKNOWN, "bee")] * 10_001, [("x" * 65, "bee")]):
+        answer = fed(client, *items)
+        assert answer.status_code == 422
+        assert "at most" in answer.text
+
+
 @pytest.mark.parametrize("label", ["Löwe", unicodedata.normalize("NFD", "Löwe"), " Löwe "])
 def test_a_label_is_the_same_in_every_unicode_form(client: TestClient, label: str) -> None:
     assert fed(client, (predicted(client), label)).json()["accepted"] == 1

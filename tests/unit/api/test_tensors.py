@@ -1,3 +1,4 @@
+import json
 import struct
 from contextlib import suppress
 from typing import Any
@@ -124,9 +125,30 @@ def test_a_header_length_that_cannot_be(length: str) -> None:
         split(b'{"inputs":[]}', length)
 
 
+def request_of(inputs: int, outputs: int = 0) -> bytes:
+    tensors = [{"name": "x", "shape": [1], "datatype": "FP32", "data": [0.0]}] * inputs
+    return json.dumps({"inputs": tensors, "outputs": [{"name": "y"}] * outputs}).encode()
+
+
+def test_a_request_has_at_most_256_tensors_of_each_kind() -> None:
+    parsed, _ = split(request_of(256, 256), None)
+    assert (len(parsed.inputs), len(parsed.outputs)) == (256, 256)
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"{}", b'{"inputs": 3}', b"\xff", b"[" * 5000, b'{"inputs": [' + b"1" * 5000 + b"]}"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"inputs": 3}',
+        b"\xff",
+        b"[" * 5000,
+        b'{"inputs": [' + b"1" * 5000 + b"]}",
+        request_of(257),
+        request_of(1, 257),
+    ],
 )
 def test_a_body_that_is_no_request(body: bytes) -> None:
     with pytest.raises(Problem) as caught:
