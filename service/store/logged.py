@@ -78,16 +78,14 @@ def logged(
     thumbnails: Sequence[bytes] | None = None,
 ) -> Logged:
     """Return predictions as they are logged: the likeliest class is the predicted one."""
-    m = len(probabilities)
-    labels = probabilities.argmax(axis=1)
     return Logged(
         model,
         ids,
-        labels.astype(LABEL),
-        probabilities[np.arange(m), labels].astype(SINGLE),
+        probabilities.argmax(axis=1).astype(LABEL),
+        probabilities.max(axis=1).astype(SINGLE, copy=False),
         probabilities.astype(HALF),
         halved(embeddings),
-        None if properties is None else properties.astype(SINGLE),
+        None if properties is None else properties.astype(SINGLE, copy=False),
         tags,
         None if corrected is None else corrected.astype(HALF),
         thumbnails,
