@@ -201,6 +201,7 @@ def test_the_table_and_the_picture_show_every_outcome(shifted: LoggedHistory, tm
         (["--set", "window_size"], "--set: expected NAME=VALUE"),
         (["--set", "window_size=1"], "TIDEMARK_WINDOW_SIZE"),
         (["--set", "baseline=yesterday"], "--set baseline"),
+        ([f"--set=window_size={size}" for size in range(100, 120)], "at most 20 combinations, got 21"),
         (["--stream", "other:1"], "no stream 'other:1'"),
         (["--since", "2020-01-01", "--until", "2020-01-02"], "no predictions of m:1"),
         (["--until", "2020-01-02"], "--until: expected a time after"),

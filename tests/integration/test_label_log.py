@@ -3,10 +3,12 @@
 from uuid import UUID
 
 import numpy as np
+import pytest
 from sqlalchemy import Engine, text
 
 from tests.support.log_rows import D, K, predictions
 from tests.support.predictions import write
+from tidemark.monitor import label_reading
 from tidemark.store import (
     feedback,
     label_log,
@@ -43,6 +45,23 @@ def test_labels_have_separate_positions_and_a_correction_names_the_label_that_it
     assert second is not None
     assert (second.positions.tolist(), second.ids) == ([3], rows.uuids[:1])
     assert (second.labels.tolist(), second.replaced.tolist()) == ([0], [1])
+
+
+def test_a_step_reads_a_bounded_number_of_labels(
+    engine: Engine, model_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_reading, "MAX_LABELS", 3)
+    rows = predictions(8)
+    with engine.begin() as connection:
+        write(connection, rows)
+    with engine.begin() as connection:
+        feedback.save(connection, [label(key, model_id, 1) for key in rows.uuids])
+    after, read = 0, []
+    with engine.connect() as connection:
+        while (batch := label_reading.read_labels(connection, model_id, after, 8, 8, False, (D, K))) is not None:
+            read.append(batch.positions.tolist())
+            after = read[-1][-1]
+    assert read == [[1, 2, 3], [4, 5, 6], [7, 8]]
 
 
 def test_a_label_waits_for_its_prediction_and_then_belongs_to_its_slice(engine: Engine, model_id: int) -> None:

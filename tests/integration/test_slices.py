@@ -217,12 +217,14 @@ def test_a_calm_span_is_of_the_slice_that_is_named(installation: Sliced, monkeyp
     monkeypatch.setenv("TIDEMARK_DATABASE_URL", installation.url)
     with pytest.raises(TidemarkError, match="20 predictions of m:1/camera=7 in that span"):
         calibrate("m:1/camera=7", *span)
+    monkeypatch.setattr("tidemark.commands.calibrate.MAX_ROWS", 15)
+    with pytest.raises(TidemarkError, match="15 predictions of m:1/camera=7 in that span"):
+        calibrate("m:1/camera=7", *span)
 
 
 def test_a_spread_span_is_bounded_by_bytes_and_comes_from_all_of_the_span(
     installation: Sliced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wide predictions are fewer, and not the newest ones as if these were the whole span."""
     monkeypatch.setattr(traffic, "RUN", 5)
     monkeypatch.setattr(log, "MAX_BYTES", 20 * 2 * (WORLD.d + WORLD.k))
     arrays, begin = WORLD.traffic(100, installation.rng), int(time.time()) - 3600
@@ -231,8 +233,7 @@ def test_a_spread_span_is_bounded_by_bytes_and_comes_from_all_of_the_span(
         write(connection, logged("m:1", ids, arrays["probabilities"], arrays["embeddings"]))
     since, until = (dt.datetime.fromtimestamp(begin + second, dt.UTC) for second in (0, 100))
     with installation.engine.connect() as connection:
-        stream = streams.find(connection, "m:1")
-        assert stream is not None
+        stream = streams.require(connection, "m:1")
         spread = traffic.spread(connection, stream, since, until, 60, WORLD.d)
     assert spread is not None
     assert spread.batch.positions.tolist() == [*range(21, 26), *range(46, 51), *range(71, 76), *range(96, 101)]

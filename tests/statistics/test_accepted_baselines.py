@@ -9,7 +9,7 @@ import pytest
 from tests.support.detectors import CalibrationArrays, alarms_in, delay_of
 from tests.support.rates import assert_level, assert_run_time
 from tests.support.worlds import Change, World, rows
-from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest
+from tidemark.drift import ConceptMonitor, Reference, StreamDetector, WindowTest, reference
 from tidemark.drift.reference import AcceptedPart
 
 pytestmark = pytest.mark.usefixtures("short_calibrations")
@@ -105,6 +105,18 @@ def test_a_mix_is_a_subsample_of_the_reference_and_deterministic(large_reference
     assert (one.embeddings == other.embeddings).all()
     assert len(np.unique(one.embeddings, axis=0)) == len(one)
     assert len(large_reference) / 3 < len(one) < len(large_reference)
+
+
+def test_an_accepted_baseline_has_a_bounded_number_of_rows_from_all_of_the_traffic(
+    large_reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "MAX_ACCEPTED_ROWS", 1000)
+    traffic = WORLD.traffic(3000, np.random.default_rng(13))
+    accepted = large_reference.accept(**traffic, what="all")
+    rows = {row.tobytes(): place for place, row in enumerate(traffic["embeddings"])}
+    places = [rows[row.tobytes()] for row in accepted.embeddings]
+    assert len(places) == 1000
+    assert (min(places), max(places)) == (0, 2999)
 
 
 def test_dependent_traffic_is_accepted_with_its_own_error(large_reference: Reference) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tidemark.inference import labelled_images
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.labelled_images import BrokenImages, LabelledImages
@@ -62,6 +63,19 @@ def test_unreadable_files_are_named_and_skipped(bundle: Bundle, folders: Path) -
     assert len(images.unreadable) == 2
     assert any("broken.png: " in line for line in images.unreadable)
     assert any("notes.txt: not an image" in line for line in images.unreadable)
+
+
+def test_an_image_of_too_many_pixels_is_named_and_skipped(
+    bundle: Bundle, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled_images, "MAX_PIXELS", 10_000)
+    Image.new("L", (100, 100)).save(folders / "cat" / "fits.png")
+    Image.new("L", (101, 100)).save(folders / "cat" / "large.png")
+    images = LabelledImages(bundle, folders)
+    assert len(read(images)[1]) == 16
+    [line] = images.unreadable
+    assert "large.png: " in line
+    assert "pixels" in line
 
 
 def test_an_unknown_class_folder_is_named(bundle: Bundle, folders: Path) -> None:

@@ -62,6 +62,13 @@ def test_frequent_values_of_the_tags_are_columns() -> None:
     np.testing.assert_array_equal(values[:, -2:], [[0, 1], [1, 0], [0, 0]])
 
 
+def test_a_tag_has_a_bounded_number_of_columns_those_of_its_most_frequent_values() -> None:
+    values = [f"camera {number:02}" for number in range(25)]
+    context = columns(25 * 15, keys=("camera",), values=(*values[5:], *values))
+    assert context is not None
+    assert context.tags == tuple(("camera", value) for value in values[5:])
+
+
 def test_a_tag_with_one_value_tells_nothing() -> None:
     context = columns(72, keys=("camera",))
     assert context is not None

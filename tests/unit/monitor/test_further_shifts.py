@@ -97,8 +97,9 @@ def test_every_state_of_the_watch_is_in_the_status(prepared: PreparedReference) 
 
 
 def test_a_baseline_that_cannot_be_prepared_is_reported_and_prepared_again_from_newer_predictions(
-    prepared: PreparedReference,
+    prepared: PreparedReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(further_shifts, "MAX_BASELINE_ROWS", 505)
     stream = drifted(prepared)
     first = watch_of(stream)
     fail(stream, "its predictions are gone")
@@ -110,7 +111,8 @@ def test_a_baseline_that_cannot_be_prepared_is_reported_and_prepared_again_from_
     stream.now += MINUTE
     assert is_due(stream.state, stream.settings, stream.now)
     stream.advance()
-    assert watch_of(stream).start > first.start
+    assert watch_of(stream).start == first.start + 10
+    assert watch_of(stream).baseline_ids.tolist() == stream.state.newest(505).tolist()
     assert stream.state.status.further_shifts == FurtherShiftStatus("preparing")
     stream.provide_second_detector()
     assert stream.state.status.further_shifts == FurtherShiftStatus("watching")
