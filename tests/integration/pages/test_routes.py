@@ -14,6 +14,7 @@ from tests.support.seed import Seeded
 from tests.support.seed_reports import prediction_id
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.cli import app
+from tidemark.pages import evidence_history
 from tidemark.pages import guidance as guidance
 from tidemark.store import tables
 
@@ -138,6 +139,20 @@ def test_window_page_draws_stored_evidence_where_the_history_has_gone(
         connection.execute(delete(tables.evidence_points))
     page = client.get(f"/windows/{seeded.window}").text
     assert "6.0 nats after 3,000 predictions; this window is predictions 2,650 to 3,000" in page
+
+
+@pytest.mark.parametrize(("bound", "most"), [("MAX_POINTS", 10), ("MAX_WINDOWS", 4)])
+def test_a_chart_of_evidence_has_a_bounded_number_of_points(
+    client: TestClient, engine: Engine, seeded: Seeded, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    if bound == "MAX_WINDOWS":
+        with engine.begin() as connection:
+            connection.execute(delete(tables.evidence_points))
+    whole = client.get(seeded.alert, headers=JSON).json()["past"]["history"]
+    monkeypatch.setattr(evidence_history, bound, most)
+    history = client.get(seeded.alert, headers=JSON).json()["past"]["history"]
+    assert len(whole) > most >= len(history) > 0
+    assert history == whole[-len(history) :]
 
 
 def test_properties_are_drawn_worst_first_without_constant_ones(client: TestClient, seeded: Seeded) -> None:

@@ -52,6 +52,13 @@ def test_score_rows_are_bounded_and_centred_on_the_reference(d: int) -> None:
     assert (wide[:, scores.layout.grouped :].mean(axis=0) < 0).all()  # a CUSUM of each ratio falls in control
 
 
+@pytest.mark.parametrize(("d", "columns", "whitened"), [(150, 150, 128), (300, 192, 128)])
+def test_wide_embeddings_are_compared_in_a_bounded_number_of_dimensions(d: int, columns: int, whitened: int) -> None:
+    scores = DetectorScores(World(d=d).reference(700, np.random.default_rng(0)))
+    widths = {name: part.stop - part.start for name, part in scores.layout.block.items()}
+    assert (widths["embedding"], widths["whitened"]) == (columns, whitened)
+
+
 def posterior_of(counts: list[int], confused: dict[int, int]) -> np.ndarray:
     labels = np.repeat(np.arange(len(counts)), counts)
     rows = np.full((len(labels), len(counts)), 1e-3)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
+from tidemark.drift.principal_components import Projection
 from tidemark.drift.whitening import RIDGE, excess_of_whitening, whitening
 
 
@@ -30,6 +31,12 @@ def test_rows_of_few_dimensions_have_finite_whitened_components(n: int, d: int) 
     assert matrix.shape == (d, 10)
     assert np.isfinite(matrix).all()
     np.testing.assert_allclose(np.cov((rows @ matrix)[:, :3], rowvar=False).diagonal()[0], 1 / (1 + RIDGE), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "components"), [(100, 50), (600, 256)])
+def test_wide_embeddings_are_projected_on_a_bounded_number_of_components(n: int, components: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(n, 700)).astype(np.float32)
+    assert Projection(rows)(rows).shape == (n, components)
 
 
 def test_rows_that_are_all_equal_have_a_finite_whitening() -> None:
