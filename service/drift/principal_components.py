@@ -7,8 +7,7 @@ from .scaling import Scaling
 from .types import Float32Array
 
 MAX_DIMENSIONS = 512  # widest embedding that is compared unit by unit; the cost of a covariance is cubic in the width
-MAX_COMPONENTS = 256  # components that stand for a wider embedding
-MAX_FITTED_ROWS = 512  # rows that the components are fitted on
+MAX_FITTED_ROWS = 512  # rows that the components are fitted on, of which there are thus at most 256
 ROWS_PER_COMPONENT = 2  # fewer rows than this for each component would give directions of noise
 
 
@@ -35,7 +34,7 @@ class Projection:
     def __init__(self, rows: Float32Array) -> None:
         self._scaling = Scaling(rows[:MAX_FITTED_ROWS])
         standardised = self._scaling(rows[:MAX_FITTED_ROWS])
-        count = min(MAX_COMPONENTS, max(len(standardised) // ROWS_PER_COMPONENT, 1))
+        count = max(len(standardised) // ROWS_PER_COMPONENT, 1)
         squares, left_vectors = linalg.eigh((standardised @ standardised.T).astype(np.float64))
         roots = np.sqrt(np.maximum(squares[::-1][:count], 1e-12))
         self._components = np.asarray(standardised.T @ (left_vectors[:, ::-1][:, :count] / roots), dtype=np.float32)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from uuid_utils import uuid7
 
 from tests.support.predictions import batch, new_ids, stored
+from tests.support.wait import RecordedWaits
 from tidemark.errors import Overloaded
 from tidemark.spool import file, forwarder
 from tidemark.spool.forwarder import BUSY_INTERVAL, INTERVAL, Forwarder, pause_after
@@ -228,6 +229,19 @@ def test_stopping_takes_no_longer_than_its_time(
     Forwarder(spool, registered).stop()
     assert spool.pending == 19
     assert stored(registered) == 1
+
+
+def test_the_wait_after_a_failure_doubles_up_to_a_bound(
+    registered: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Spool) -> int:
+        raise RuntimeError("a failure")
+
+    failing, waits = Forwarder(Spool.create(tmp_path), registered), RecordedWaits(9)
+    monkeypatch.setattr(failing, "_stopping", waits)
+    monkeypatch.setattr(failing, "drain", fail)
+    failing.run()
+    assert waits.seconds == [min(INTERVAL * 2**turn, 10.0) for turn in range(9)]
 
 
 def test_a_busy_server_is_polled_less_often_than_an_idle_one() -> None:

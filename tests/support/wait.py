@@ -1,5 +1,6 @@
 """Wait for what other threads and processes do."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,6 +10,22 @@ PATIENCE = 120.0  # seconds that a condition may take, on a machine that does mu
 PAUSE = 0.02  # seconds between the first checks of a condition
 MAX_PAUSE = 0.2  # seconds between its later ones: checks take processor time from what they wait for
 PAUSE_GROWTH = 0.05  # pause as a share of the time waited so far
+
+
+class RecordedWaits(threading.Event):
+    """An event whose waits take no time; it is set after so many of them."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if len(self.seconds) == self._count:
+            self.set()
+        elif timeout is not None:
+            self.seconds.append(timeout)
+        return self.is_set()
 
 
 def until(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from uuid import UUID
 from xml.etree import ElementTree
 
@@ -81,6 +82,18 @@ def test_a_file_that_cannot_be_read_is_a_problem(
     answer = desk.client.post("/labels/import", content=content, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert detail in answer.json()["detail"]
+
+
+def test_a_label_is_read_up_to_256_characters(desk: Desk) -> None:
+    desk.log(1)
+    [key] = desk.predicted
+    label = "x" * 300
+    for content, kind in (
+        (f"id,label\n{key},{label}\n", "text/csv"),
+        (json.dumps([{"prediction_id": key, "label": label}]), "application/json"),
+    ):
+        answer = desk.client.post("/labels/import", content=content, headers={"Content-Type": kind})
+        assert [item["label"] for item in answer.json()["rejected"]] == ["x" * 256]
 
 
 def test_too_many_labels_in_a_file_are_413(desk: Desk) -> None:

@@ -7,11 +7,27 @@ import pytest
 from sqlalchemy import create_engine
 
 from tests.support.fleet import Fleet
-from tests.support.wait import until
+from tests.support.wait import RecordedWaits, until
 from tidemark.monitor import baseline_cache, baseline_preparation
 from tidemark.monitor.checkpoint_schedule import CheckpointSchedule
 from tidemark.store import log_rows, monitor_progress, windows
 from tidemark.store.log_batch import PredictionBatch
+
+
+@pytest.mark.parametrize(("is_unavailable", "longest"), [(True, 10.0), (False, 60.0)])
+def test_the_wait_after_a_failed_turn_doubles_up_to_a_bound(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, is_unavailable: bool, longest: float
+) -> None:
+    monitor, stopping = fleet.monitor(), RecordedWaits(12)
+
+    def fail(_: threading.Event) -> bool:
+        if is_unavailable:
+            create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere").connect()
+        raise RuntimeError("a turn that fails")
+
+    monkeypatch.setattr(monitor, "turn", fail)
+    monitor.run(stopping)
+    assert stopping.seconds == [min(fleet.settings.monitor_poll * 2**turn, longest) for turn in range(12)]
 
 
 def test_a_window_that_cannot_be_read_while_the_database_is_unavailable_is_tested_later(

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import datetime as dt
 import json
 import re
 from html import unescape
@@ -11,8 +12,10 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine
 
 from tests.support.graphs import mlp
+from tests.support.monitoring import WORLD, Installation
 from tests.support.remedy_world import World
 from tidemark.commands.reference import reference_arrays, store
 from tidemark.drift import Reference
@@ -20,11 +23,24 @@ from tidemark.inference import bundle as bundles
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.labelled_images import LabelledImages
 from tidemark.inference.model import Model
+from tidemark.remedy import span
 from tidemark.remedy.label_shift.priors_file import corrections
 from tidemark.remedy.paired_bootstrap import hits
 from tidemark.store import baselines, feedback, streams
+from tidemark.store.prediction_id import time_of
 
 digits_only = pytest.mark.parametrize("world", ["digits"], indirect=True)
+
+
+def test_of_a_long_span_the_newest_predictions_are_read(
+    engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemark.remedy.span.MAX_ROWS", 250)
+    installation = Installation(engine, url)
+    ids = installation.log(WORLD.traffic(400, installation.rng))
+    with engine.connect() as connection:
+        read = span.load(connection, "m:1", time_of(ids[0]), time_of(ids[-1]) + dt.timedelta(seconds=1))
+    assert [*read.ids] == ids[-250:]
 
 
 def test_label_shift_is_corrected_and_half_of_the_loss_is_regained(world: World, tmp_path: Path) -> None:

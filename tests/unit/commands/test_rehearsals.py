@@ -166,3 +166,6 @@ def test_large_images_leave_fewer_in_memory() -> None:
     large = DecodedImage(np.zeros((2000, 2000, 3), np.uint8), 2000, 2000)
     images.add([large] * 20)
     assert len(images) == 8
+    images = RehearsedImages()
+    images.add([DecodedImage(np.zeros((8, 8, 3), np.uint8), 8, 8)] * 700)
+    assert len(images) == 600

@@ -1,6 +1,9 @@
 """What is drawn and named for people: resamples, and images to label."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 
 from tidemark.drift import Reference
 from tidemark.drift.samples import Sample
@@ -46,3 +49,15 @@ def test_the_least_typical_row_has_the_highest_score() -> None:
     embeddings[:20] += 4
     scores = witness_scores(reference, Sample(embeddings, probabilities[:100].astype(np.float32), None))
     assert set(np.argsort(-scores)[:20]) == set(range(20))
+
+
+def test_scores_compare_with_a_bounded_number_of_rows_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidemark.remedy.witness_scores.MAX_ROWS", 100)
+    rng = np.random.default_rng(0)
+    reference = Reference(rng.normal(size=(2000, 4)), np.full((2000, 2), 0.5))
+    sample = reference.check(rng.normal(size=(50, 4)), np.full((50, 2), 0.5))
+    tracemalloc.start()
+    witness_scores(reference, sample)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # the distances of 2,000 rows from each other alone are 16 MB
