@@ -109,6 +109,12 @@ def test_memory_stays_within_the_documented_bound(n: int, m: int) -> None:
     assert peak < 4 * rows_tested * (2 * 500 + 4 * 256 + 32 * 8) + 30e6
 
 
+def test_a_test_has_at_most_9999_permutations_whatever_its_level(reference: Reference) -> None:
+    test = WindowTest(reference, window_size=50, level=1e-9)
+    report = test(**WORLD.traffic(50, np.random.default_rng(23), move=3.0))
+    assert report.p_value == pytest.approx(1e-4)
+
+
 def test_null_distributions_of_few_sizes_are_held_and_drawn_again_alike(
     reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:

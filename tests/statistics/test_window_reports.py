@@ -59,6 +59,13 @@ def test_explains_by_property_and_class(window_test: WindowTest) -> None:
     assert "0" in [move.name for move in report.classes_moved]
 
 
+def test_the_effect_on_a_property_is_reported_up_to_ten_deviations(window_test: WindowTest) -> None:
+    window = WORLD.traffic(200, np.random.default_rng(24))
+    for sign in (1, -1):
+        report = window_test(**window | {"properties": window["properties"] + sign * 1e6})
+        assert {shift.effect for shift in report.properties} == {sign * 10.0}
+
+
 def test_witnesses_are_the_planted_rows(window_test: WindowTest) -> None:
     rng = np.random.default_rng(8)
     arrays = WORLD.traffic(200, rng)

@@ -52,6 +52,14 @@ def test_labels_measure_the_accuracy_and_say_what_more_would_give(desk: Desk) ->
     assert all(0 < target["labels"] <= len(keys) - 25 for target in current_round["targets"])
 
 
+def test_the_next_two_targets_are_offered(desk: Desk) -> None:
+    desk.log(600)
+    keys = [item["id"] for item in desk.start(count=600).json()["requests"]]
+    desk.label(*keys[:25])
+    desk.label(*keys[25:30], right=False)
+    assert [target["half_width"] for target in desk.next()["targets"]] == [0.1, 0.05]
+
+
 def test_predictions_with_a_label_are_not_drawn_and_count_as_what_they_are(desk: Desk) -> None:
     """Half of the predictions were reported as wrong before: they stand for no others."""
     desk.log(100)

@@ -14,7 +14,7 @@ from tests.support.seed import Seeded
 from tests.support.seed_reports import prediction_id
 from tidemark.api.endpoints.drift_metrics import DriftCollector
 from tidemark.cli import app
-from tidemark.pages import evidence_history
+from tidemark.pages import evidence_history, report_images
 from tidemark.pages import guidance as guidance
 from tidemark.store import tables
 
@@ -169,6 +169,15 @@ def test_least_typical_images_say_what_is_logged(client: TestClient, seeded: See
     assert "brightness 0.125 (0.31), contrast 0.4 (0.4)" in page
     assert "camera=7" in page
     assert "score 3.20, nearest reference 0.60 away, a 3" in page
+
+
+def test_the_properties_that_shifted_most_are_named_for_each_image(
+    client: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_images, "MAX_PROPERTIES", 1)
+    page = client.get(f"/windows/{seeded.window}").text
+    assert "brightness 0.125 (0.31)" in page
+    assert "contrast 0.4 (0.4)" not in page
 
 
 def test_classes_that_moved_are_a_table(client: TestClient, seeded: Seeded) -> None:

@@ -98,6 +98,7 @@ def test_a_mistake_is_named_with_what_to_write_into_model_toml(
     [text] = checked.advice
     assert advice in text
     assert checked.variants[0].accuracy == 1.0
+    assert len(checked.variants) == 8
     build_reference(folder, images, None, tmp_path / "reference.npz", power="none")
     assert advice in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.worlds import World
-from tidemark.drift import StreamDetector
+from tidemark.drift import StreamDetector, daily_cycle
 
 WORLD = World()
 DAY = 86_400 * 10**6
@@ -20,10 +20,12 @@ def detector(first: StreamDetector) -> StreamDetector:
     return StreamDetector(first.scores.reference, 1e6, calibration=first.calibration(), scores=first.scores)
 
 
-def send(watched: StreamDetector, days: int, seed: int, amplitude: float = 0.0, daily: float = 0.0) -> None:
+def send(
+    watched: StreamDetector, days: int, seed: int, amplitude: float = 0.0, daily: float = 0.0, first_day: int = 0
+) -> None:
     """Send days of traffic whose images follow the hour with an amplitude, and differ between days by `daily`."""
     rng = np.random.default_rng(seed)
-    for day in range(days):
+    for day in range(first_day, first_day + days):
         level = daily * rng.normal()
         for part in range(8):
             times = day * DAY + (part * DAY + np.arange(PER_DAY // 8) * DAY // PER_DAY * 8) // 8
@@ -37,6 +39,14 @@ def test_a_daily_cycle_is_reported_after_two_whole_days(first: StreamDetector, d
     watched = detector(first)
     send(watched, days, seed=1, amplitude=0.3)
     assert watched.follows_hour
+
+
+def test_days_beyond_the_bound_are_not_added_up(first: StreamDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daily_cycle, "MAX_DAYS", 3)
+    watched = detector(first)
+    send(watched, 4, seed=3)
+    send(watched, 8, seed=4, amplitude=0.5, first_day=4)
+    assert not watched.follows_hour
 
 
 def test_a_single_day_shows_no_cycle(first: StreamDetector) -> None:
