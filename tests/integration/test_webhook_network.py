@@ -5,13 +5,15 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tidemark.alerts.receivers import reach_all
+from tidemark.alerts import receivers
+from tidemark.alerts.receivers import Reachability, reach_all
 from tidemark.alerts.webhook_network import WebhookNetwork
 from tidemark.errors import ConfigurationError
 from tidemark.setting_types import WebhookReceiver
@@ -142,3 +144,18 @@ def test_a_value_that_cannot_be_used_is_one_line(name: str, value: str, monkeypa
     with pytest.raises(ConfigurationError, match=f"TIDEMARK_{name}") as error:
         Settings.load()
     assert "s3cret" not in str(error.value)
+
+
+def test_receivers_are_asked_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receivers, "MAX_PARALLEL", 2)
+    three = threading.Barrier(3)
+
+    def ask(receiver: WebhookReceiver, _: WebhookNetwork) -> Reachability:
+        with suppress(threading.BrokenBarrierError):
+            three.wait(0.3)
+            return Reachability(receiver.url, "three at a time")
+        return Reachability(receiver.url, None)
+
+    monkeypatch.setattr(receivers, "_try_receiver", ask)
+    asked = reach_all([WebhookReceiver(url=f"http://{number}.example/") for number in range(6)])
+    assert asked == [Reachability(f"http://{number}.example/", None) for number in range(6)]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tidemark.inference.bundle import InputSpec
+from tidemark.inference.image_metadata import without_metadata
 from tidemark.inference.images import NotAnImage, TooManyPixels, decode
 from tidemark.inference.predictor import PIXELS_PER_TURN
 
@@ -64,6 +65,12 @@ BROKEN: dict[str, bytes] = {
 def test_an_image_with_broken_metadata_is_read(kind: str) -> None:
     decoded = decode(BROKEN[kind], SPEC, MANY)
     assert np.abs(decoded.pixels.astype(int) - np.asarray(PICTURE)).max() <= 8
+
+
+def test_line_breaks_before_an_image_are_left_out_up_to_a_bound() -> None:
+    data = encoded("JPEG", quality=95)
+    assert without_metadata(b"\n" * 16 + data) == without_metadata(data)
+    assert without_metadata(b"\n" * 17 + data) is None
 
 
 def test_orientation_is_applied_next_to_a_tag_that_cannot_be_written_again() -> None:
