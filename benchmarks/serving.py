@@ -41,7 +41,6 @@ from tidemark.inference import bundle as bundles
 from tidemark.inference.images import decode
 from tidemark.inference.model import Model
 
-ROUNDS = 3
 WARM_UP = 1  # seconds of load after a pause that are not measured
 BARE_SECONDS = 2.0  # seconds of a loop in this process
 BARE_BATCH = 32  # images of one run of the loop that does not decode
@@ -58,6 +57,7 @@ class Part:
     job: Job
     names: tuple[str, ...]
     concurrencies: tuple[int, ...]
+    rounds: int
     seconds: int  # duration of one run
 
 
@@ -99,7 +99,7 @@ def run(world: World) -> None:
         folder = Path(scratch)
         small = small_job(folder, world)
         contenders = (EMPTY, UNLOGGED, LOGGED, MONITORED, BEHIND, *peers)
-        loads = _compare(Part("small CNN, 28 × 28 PNG", small, contenders, (64, 1), 4), folder / "small")
+        loads = _compare(Part("small CNN, 28 × 28 PNG", small, contenders, (64, 1), 7, 2), folder / "small")
         rates = {name: loads.median(name, 64, "rate") for name in contenders if name in loads}
         CHART.parent.mkdir(exist_ok=True)
         CHART.write_text(chart.bars("Requests a second, small CNN, 64 connections", rates, LOGGED))
@@ -113,10 +113,10 @@ def run_large(_: World) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 5), ("resnet", resnet, 8, 10)):
+        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 4), ("resnet", resnet, 8, 8)):
             title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
             job = photo_job(folder, name, write)
-            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), seconds), folder / name)
+            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), 5, seconds), folder / name)
 
 
 def memory(world: World) -> None:
@@ -151,7 +151,7 @@ def _compare(part: Part, folder: Path) -> Loads:
             running.append(contender)
         loop, batches = _loops(part.job)
         order = random.Random(0)
-        for _ in range(ROUNDS):
+        for _ in range(part.rounds):
             order.shuffle(running)
             rate = _rate(loop)
             for concurrency in part.concurrencies:
