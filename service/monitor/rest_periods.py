@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-SHARE_OF_CORE = 0.05  # of one core for each of two threads while others want the processor: 5 % of two cores
+SHARE_OF_CORE = 0.05  # share of a core that each of two threads takes while others want it: 5 % of two cores in all
 CONTENDED = 1.5  # seconds that a processor second lasts where others want the processor; about 1.1 where none does
 
 
