@@ -5,8 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import file
-from .spool import DAMAGED, Spool
+from . import file, ring
+from .file import DAMAGED
+from .spool import Spool
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +24,16 @@ def adopt(folder: Path) -> Iterator[Spool]:
             continue
         try:
             orphan = Spool(path, lock, adopted=True)
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             logger.warning("spool %s cannot be adopted now: %s", path, error)
             lock.close()
         except sqlite3.DatabaseError as error:
             logger.error("spool %s is damaged (%s) and set aside as %s", path, error, DAMAGED)
-            path.rename(path.with_suffix(DAMAGED))
-            Path(f"{path}.lock").unlink(missing_ok=True)
+            file.set_damaged(path)
+            if ring.path_of(path).exists():
+                path.touch()  # an empty file, which takes over what the ring holds when it is adopted the next time
+            else:
+                file.remove(path)
             lock.close()
         except file.UnknownFormat as error:
             logger.error("spool %s was written by another version and stays as it is: %s", path, error)

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from uuid import UUID
@@ -11,8 +11,11 @@ from uuid import UUID
 from uuid_utils import uuid7
 
 from .encoding import COLUMNS
+from .pending_rows import SpooledBatch
 
 SUFFIX = ".sqlite"
+DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
+LOGS = ("-wal", "-shm")  # suffixes of what SQLite keeps beside a file
 FORMAT = "1"  # format of the file; a file of an earlier version names none
 CHECKPOINT_BYTES = 16_000_000  # bytes of the write-ahead log from which `Spool.checkpoint` has something to do
 APPEND_CHECKPOINT_PAGES = 40_000  # pages of 4 kB in that log from which an `append` makes the checkpoint itself
@@ -30,6 +33,10 @@ CREATE TABLE batches (
     seq INTEGER PRIMARY KEY, -- given by `Spool.append`: AUTOINCREMENT would write a second page for each row
     count INTEGER, first_number INTEGER, at_from INTEGER, at_to INTEGER, {COLUMNS}
 );
+"""
+INSERT = f"""
+INSERT OR IGNORE INTO batches (seq, count, first_number, at_from, at_to, {COLUMNS})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 UPGRADE = """
 BEGIN;
@@ -89,6 +96,13 @@ def set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
 
+def insert(connection: sqlite3.Connection, batches: Sequence[SpooledBatch]) -> None:
+    """Write batches in one transaction, except those that the file has."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(INSERT, [(*batch[:5], *batch.columns) for batch in batches])
+
+
 def delete(connection: sqlite3.Connection, condition: str, seq: int) -> int:
     """Delete the batches that meet an SQL condition on `seq`; return how many predictions they held.
 
@@ -98,6 +112,11 @@ def delete(connection: sqlite3.Connection, condition: str, seq: int) -> int:
     predictions = int(connection.execute(total, (seq,)).fetchone()[0])
     connection.execute(f"DELETE FROM batches WHERE {condition}", (seq,))
     return predictions
+
+
+def predictions(connection: sqlite3.Connection) -> int:
+    """Return how many predictions the file holds."""
+    return int(connection.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()[0])
 
 
 def content_bytes(connection: sqlite3.Connection) -> int:
@@ -120,8 +139,17 @@ def lock(path: Path) -> IO[bytes] | None:
 
 def remove(path: Path) -> None:
     """Remove a spool file and what belongs to it."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
+    for suffix in ("", *LOGS, ".lock"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def set_damaged(path: Path) -> None:
+    """Rename a spool file that SQLite cannot read, so that nobody opens it again."""
+    damaged = path.with_suffix(DAMAGED)
+    path.rename(damaged)
+    for suffix in LOGS:
+        if (log := Path(f"{path}{suffix}")).exists():
+            log.rename(f"{damaged}{suffix}")
 
 
 def is_disk_full(folder: Path) -> bool:

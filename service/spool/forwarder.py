@@ -149,7 +149,7 @@ class Forwarder(threading.Thread):
             rows = spool.peek(ROWS)
             for seq in rows.unreadable:
                 self._set_aside(spool, seq, UNREADABLE, "its columns do not fit together")
-            if rows.last:
+            if rows.batches:
                 self._forward(spool, rows)
                 yield rows.count
             more = rows.more

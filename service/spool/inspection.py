@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..polling import wait_until
 from . import rejected_batches
-from .file import SUFFIX, is_disk_full, open_to_read
-from .spool import DAMAGED
+from .file import DAMAGED, SUFFIX, is_disk_full, open_to_read
+from .ring import pending_batches
 
 PROGRESS_SECONDS = 3.0  # time in which a server that reaches its database forwards the oldest prediction
 PAUSE = 0.25  # seconds between two readings of the oldest prediction
@@ -39,8 +39,8 @@ def inspect(folder: Path) -> SpoolState:
         return _missing(folder)
     files = sorted(folder.glob(f"*{SUFFIX}"))
     try:
-        pending = sum(_pending(path) for path in files)
-    except sqlite3.Error as error:
+        pending = sum(map(pending_predictions, files))
+    except (OSError, sqlite3.Error) as error:
         return SpoolState(len(files), 0, f"a file in {folder} cannot be read: {error}", "see the server's log")
     if not os.access(folder, os.W_OK):
         return SpoolState(len(files), pending, f"{folder} cannot be written", "give the server's user the right to")
@@ -81,12 +81,19 @@ def _is_forwarding(files: list[Path]) -> bool:
     return wait_until(are_forwarded, PROGRESS_SECONDS, PAUSE)
 
 
-def _pending(path: Path) -> int:
-    return int(_scalar(path, "SELECT coalesce(sum(count), 0) FROM batches") or 0)
+def pending_predictions(path: Path) -> int:
+    """Return how many predictions of a spool file are not forwarded yet."""
+    latest = pending_batches(path)  # first, for batches move from the ring to the SQLite file
+    last = _scalar(path, "SELECT max(seq) FROM batches") or 0
+    older = _scalar(path, "SELECT coalesce(sum(count), 0) FROM batches") or 0
+    return older + sum(batch.predictions for batch in latest if batch.seq > last)
 
 
 def _first(path: Path) -> int | None:
-    return _scalar(path, "SELECT min(seq) FROM batches")
+    """Return the number of the oldest batch of a spool, None if it is empty."""
+    latest = pending_batches(path)
+    oldest = _scalar(path, "SELECT min(seq) FROM batches")
+    return latest[0].seq if oldest is None and latest else oldest
 
 
 def _scalar(path: Path, query: str) -> int | None:

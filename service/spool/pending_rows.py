@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..store.log_writer import NumberedBatch
 from .encoding import COLUMNS, Columns, Layout, decode, layout
 
-SELECT = f"SELECT seq, count, first_number, {COLUMNS} FROM batches ORDER BY seq"
+SELECT = f"SELECT seq, count, first_number, at_from, at_to, {COLUMNS} FROM batches ORDER BY seq"
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,15 @@ class SpooledBatch(NamedTuple):
     seq: int
     predictions: int
     first_number: int
+    at_from: int  # time of the earliest prediction in milliseconds of the Unix epoch, and of the latest
+    at_to: int
     columns: Columns
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> "SpooledBatch":
         """Return a row as SQLite gives it."""
-        return cls(row[0], row[1], row[2], Columns(*row[3:]))
+        seq, predictions, first_number, at_from, at_to, *columns = row
+        return cls(seq, predictions, first_number, at_from, at_to, Columns(*columns))
 
     @property
     def nbytes(self) -> int:

@@ -3,7 +3,7 @@
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -13,6 +13,7 @@ import numpy as np
 from ..store.logged import LABEL
 from ..store.prediction_id import ID_BYTES, uuids
 from .file import SUFFIX, open_to_read
+from .ring import pending_batches
 
 TIMES = "SELECT seq, at_from, at_to FROM batches"
 IDS = "SELECT count, ids FROM batches WHERE seq = ?"
@@ -38,11 +39,13 @@ def find(folder: Path, ids: Sequence[UUID]) -> dict[UUID, SpooledPrediction]:
     requested_ids = set(ids)
     times = sorted(key.int >> 80 for key in requested_ids)
     for path in folder.glob(f"*{SUFFIX}"):
-        try:
+        with suppress(OSError, sqlite3.Error):  # its worker has just removed it, or the forwarder tells why not
+            for batch in pending_batches(path, times):  # first, for batches move from here to the SQLite file
+                model, keys, labels, _, probabilities, *_ = batch.columns
+                places = _places(keys, batch.predictions, requested_ids)
+                predictions |= _predictions(places, batch.predictions, model, labels, probabilities)
             with closing(open_to_read(path)) as connection:
                 _find_in_file(connection, requested_ids, times, predictions)
-        except sqlite3.Error:  # its worker has just closed and removed it, or it cannot be read: the forwarder tells
-            continue
     return predictions
 
 
@@ -61,11 +64,22 @@ def _find_in_file(
         if row is None:  # forwarded meanwhile
             continue
         count, keys = row
-        places = {key: place for place, key in enumerate(uuids(keys[: count * ID_BYTES])) if key in requested_ids}
+        places = _places(keys, count, requested_ids)
         if places and (row := connection.execute(ROW, (seq,)).fetchone()) is not None:
-            model, labels, probabilities = row
-            width = len(probabilities) // count
-            classes = np.frombuffer(labels, LABEL)
-            for key, place in places.items():
-                part = probabilities[place * width : (place + 1) * width]
-                predictions[key] = SpooledPrediction(model, int(classes[place]), part)
+            predictions |= _predictions(places, count, *row)
+
+
+def _places(keys: bytes, count: int, requested_ids: set[UUID]) -> dict[UUID, int]:
+    """Return which of a batch's ids are requested, and where they are in it."""
+    return {key: place for place, key in enumerate(uuids(keys[: count * ID_BYTES])) if key in requested_ids}
+
+
+def _predictions(
+    places: dict[UUID, int], count: int, model: str, labels: bytes, probabilities: bytes
+) -> dict[UUID, SpooledPrediction]:
+    width = len(probabilities) // count
+    classes = np.frombuffer(labels, LABEL)
+    return {
+        key: SpooledPrediction(model, int(classes[place]), probabilities[place * width : (place + 1) * width])
+        for key, place in places.items()
+    }

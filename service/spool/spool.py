@@ -1,4 +1,4 @@
-"""The spool: every prediction is committed to a local SQLite file before its answer leaves."""
+"""The spool: every prediction is in a file of this machine before its answer leaves."""
 
 import json
 import sqlite3
@@ -14,17 +14,12 @@ from ..errors import ConfigurationError, Overloaded
 from ..store.logged import Logged
 from ..store.prediction_id import time_span
 from . import file, rejected_batches
-from .encoding import COLUMNS, encode
+from .batch_store import BatchStore
+from .encoding import encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
-from .recent_batches import RecentBatches
 
-INSERT = f"""
-INSERT INTO batches (seq, count, first_number, at_from, at_to, {COLUMNS})
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-COUNTS = "SELECT coalesce(sum(count), 0), coalesce(max(seq), 0) FROM batches"
+LAST = "SELECT coalesce(max(seq), 0) FROM batches"
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
-DAMAGED = ".damaged"  # suffix of a spool that SQLite cannot read
 MAX_PEEK_BYTES = 64_000_000  # bytes of rows read at a time; several copies are made on the way to Postgres
 CHECK_SECONDS = 0.1  # time between two checks of how full it is: one costs a fifth of an `append`
 RETRY_AFTER = 5  # seconds after which a refused client may try again
@@ -48,8 +43,6 @@ class Spool:
     ----------
     identity : UUID
         The identity of the file, wherever it is moved.
-    pending : int
-        The number of predictions that are not yet discarded.
     """
 
     def __init__(
@@ -66,9 +59,11 @@ class Spool:
         try:
             self._reader = file.open_file(path, sync)
             meta = file.prepare(self._writer)
-            counted = self._writer.execute(COUNTS).fetchone()
-            self.pending: int = counted[0]
-            self._last_seq: int = counted[1]  # never given again: `discard` may still be about to delete up to it
+            if adopted:
+                self._batches = BatchStore.of_adopted_spool(self._writer, path)
+            else:
+                self._batches = BatchStore.of_new_spool(self._writer, path, sync)
+            self._last_seq: int = self._writer.execute(LAST).fetchone()[0]  # never given again, as `discard` may wait
             self._next_numbers: dict[str, int] = dict(self._writer.execute(NUMBERS))
         except (sqlite3.Error, file.UnknownFormat):
             self._writer.close()
@@ -77,7 +72,6 @@ class Spool:
         self._installation = UUID(meta["installation"]) if "installation" in meta else None
         self._adopted = adopted
         self._failing = False  # whether the last write failed
-        self._recent = RecentBatches()  # all pending batches, if it holds as many predictions as are pending
 
     @classmethod
     def create(cls, folder: Path, sync: str = "normal", max_bytes: int = 2_000_000_000) -> "Spool":
@@ -97,6 +91,11 @@ class Spool:
             return cls(path, lock, sync, max_bytes)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"TIDEMARK_DATA_DIR: cannot write the spool in {folder}: {error}") from None
+
+    @property
+    def pending(self) -> int:
+        """The number of predictions that are not yet discarded."""
+        return self._batches.pending
 
     @property
     def installation(self) -> UUID | None:
@@ -124,8 +123,8 @@ class Spool:
         """Release an adopted file that SQLite cannot read any further, and rename it, so that nobody opens it again."""
         self._reader.close()
         self._writer.close()
-        self.path.rename(self.path.with_suffix(DAMAGED))
-        Path(f"{self.path}.lock").unlink(missing_ok=True)
+        file.set_damaged(self.path)
+        file.remove(self.path)
         self._lock_file.close()
 
     def append(self, batch: Logged) -> None:
@@ -144,43 +143,41 @@ class Spool:
                     if (reason := self._fullness()) is not None:
                         raise Overloaded(reason, retry_after=RETRY_AFTER)
                     self._check_at = time.monotonic() + CHECK_SECONDS
-                number = self._next_numbers.get(batch.model, 1)
-                self._insert(batch, number)
+                number, seq = self._next_numbers.get(batch.model, 1), self._last_seq + 1
+                self._batches.append(SpooledBatch(seq, len(batch), number, *time_span(batch.ids), encode(batch)))
             except (sqlite3.Error, OSError) as error:
                 self._failing = True
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=RETRY_AFTER) from error
             self._failing = False
+            self._last_seq = seq
             self._next_numbers[batch.model] = number + len(batch)
-            self.pending += len(batch)
 
     def peek(self, limit: int) -> PendingRows:
         """Return the oldest predictions, at least `limit` if there are as many and not far more than `MAX_PEEK_BYTES`
-        allow, in as few batches as their layouts allow."""
+        allow, in as few batches as their layouts allow; those of the SQLite file and of the ring not together."""
+        with self._turn:
+            latest = self._batches.latest()
         rows: list[SpooledBatch] = []
         count = size = 0
-        with closing(self._oldest()) as batches:
+        with closing(self._stored() if latest is None else (batch for batch in latest)) as batches:
             while count < limit and size < MAX_PEEK_BYTES and (batch := next(batches, None)) is not None:
                 count += batch.predictions
                 size += batch.nbytes
                 rows.append(batch)
-        return pending_rows(rows, more=count >= limit or size >= MAX_PEEK_BYTES)
+        has_reached_limit = count >= limit or size >= MAX_PEEK_BYTES
+        return pending_rows(rows, more=has_reached_limit or (latest is None and count > 0))
 
-    def _oldest(self) -> Generator[SpooledBatch, None, None]:
-        """Yield the pending batches in order, from memory if all are there, else from the file."""
-        with self._turn:
-            recent = self._recent.to_list() if self._recent.predictions == self.pending else None
-        if recent is not None:
-            yield from recent
-            return
+    def _stored(self) -> Generator[SpooledBatch, None, None]:
+        """Yield the batches of the SQLite file, the oldest first."""
         with closing(self._reader.execute(SELECT)) as cursor:
             yield from map(SpooledBatch.from_row, cursor)
 
     def discard(self, last: int) -> None:
         """Delete the batches up to and including `last`."""
         with self._turn:
-            self.pending -= file.delete(self._writer, "seq <= ?", last)
-            self._recent.discard(last)
-        self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
+            has_changed = self._batches.discard(last)
+        if has_changed:
+            self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")  # here, so that `append` finds little to check-point
 
     def checkpoint(self) -> None:
         """Move what waits in a long write-ahead log into the file; it is called again and again in a thread.
@@ -201,23 +198,25 @@ class Spool:
 
     def set_aside(self, seq: int, reason: str) -> int:
         """Move a batch to the spool's file of rejected ones; return its number of predictions."""
+        with self._turn:
+            self._batches.move(seq)
         row = self._reader.execute(rejected_batches.SELECT, (seq,)).fetchone()
         if row is None:
             return 0
         rejected_batches.keep(self.path, row, reason)
         with self._turn:
-            self.pending -= file.delete(self._writer, "seq = ?", seq)
-            self._recent.clear()
+            self._batches.delete(seq)
         return int(row[1])
 
     def bytes(self) -> int:
         """Return the size of what is pending, in bytes on disk."""
         with self._turn:
-            return file.content_bytes(self._writer)
+            return self._batches.nbytes
 
     def close(self) -> None:
         """Release the file; remove it if nothing is left in it."""
         empty = not self.pending
+        self._batches.close()
         self._reader.close()
         self._writer.close()
         if empty:
@@ -236,14 +235,7 @@ class Spool:
             except (sqlite3.Error, OSError):
                 return True
 
-    def _insert(self, batch: Logged, number: int) -> None:
-        columns = encode(batch)
-        self._last_seq += 1
-        row = (self._last_seq, len(batch), number, *time_span(batch.ids), *columns)
-        self._writer.execute(INSERT, row)  # a statement by itself is a transaction
-        self._recent.append(SpooledBatch(self._last_seq, len(batch), number, columns))
-
     def _fullness(self) -> str | None:
-        if file.content_bytes(self._writer) > self.max_bytes:
+        if self._batches.nbytes > self.max_bytes:
             return f"the prediction log holds {self.max_bytes} bytes that the database has not taken"
         return "the disk of the prediction log is full" if file.is_disk_full(self.path.parent) else None

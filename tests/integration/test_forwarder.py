@@ -128,8 +128,8 @@ def test_a_row_whose_columns_do_not_fit_together_is_set_aside(
 ) -> None:
     spool = Spool.create(tmp_path)
     spool.append(batch(3))
+    spool._batches.move(1)  # as in a long backlog, which is in the SQLite file
     spool._writer.execute("UPDATE batches SET embeddings = x'00'")
-    spool._recent.clear()  # as after a long backlog, which is read from the file
     spool.append(batch(2))
     forwarding(spool, registered, rejected).drain(spool)
     assert (spool.pending, stored(registered), rejected) == (0, 2, {"unreadable": 3})
@@ -154,6 +154,7 @@ def test_a_spool_of_the_version_before_is_forwarded(registered: Engine, tmp_path
     spool = Spool.create(tmp_path)
     for one in (batch(2), batch(3)):
         spool.append(one)
+    spool._batches.close()  # that version has no ring
     spool._writer.execute("DROP TABLE meta")
     for column in ("first_number", "at_from", "at_to"):
         spool._writer.execute(f"ALTER TABLE batches DROP COLUMN {column}")
@@ -196,7 +197,7 @@ def test_an_error_of_the_file_is_an_overload_and_not_ready_until_it_is_over(
         raise sqlite3.DatabaseError("database disk image is malformed")
 
     with monkeypatch.context() as broken:
-        broken.setattr(spool, "_insert", fail)
+        broken.setattr(spool._batches, "append", fail)
         with pytest.raises(Overloaded, match="malformed"):
             spool.append(batch())
     with monkeypatch.context() as broken:

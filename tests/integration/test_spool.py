@@ -11,10 +11,12 @@ from uuid_utils.compat import uuid7
 from tests.support.predictions import batch, new_ids, stored
 from tests.support.wait import until
 from tidemark.errors import Overloaded
-from tidemark.spool import recent_batches, search
+from tidemark.spool import inspection, ring, search
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
 from tidemark.store.logged import Logged, logged
+
+STORED = "SELECT count(*) FROM batches"  # batches in the SQLite file
 
 
 def same(one: Logged, other: Logged) -> bool:
@@ -23,10 +25,9 @@ def same(one: Logged, other: Logged) -> bool:
     )
 
 
-@pytest.mark.parametrize("memory", [0, recent_batches.MAX_BYTES])
-def test_a_spool_gives_back_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
-    monkeypatch.setattr(recent_batches, "MAX_BYTES", memory)
-    spool = Spool.create(tmp_path)
+@pytest.mark.parametrize("sync", ["normal", "full"])
+def test_a_spool_gives_back_what_it_was_given(tmp_path: Path, sync: str) -> None:
+    spool = Spool.create(tmp_path, sync)
     first = batch(2)
     bare = logged("n:2", new_ids(3), np.eye(3), np.arange(12.0).reshape(3, 4))
     thirds = batch(1)
@@ -51,28 +52,34 @@ def test_a_spool_gives_back_what_it_was_given(tmp_path: Path, monkeypatch: pytes
     spool.close()
 
 
-def test_batches_that_fit_into_memory_are_not_read_from_the_file(
+def test_batches_that_fit_into_the_ring_are_not_written_to_the_sqlite_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A spool that has outgrown its memory is read from the file until the forwarder has caught up."""
-    monkeypatch.setattr(recent_batches, "MAX_BYTES", 1000)
+    """A spool that has outgrown its ring gives the older batches from the SQLite file first, and each of them once."""
+    monkeypatch.setattr(ring, "RING_BYTES", 4096)
     spool = Spool.create(tmp_path)
     many: list[Logged] = []
-    while len(many) < 40 or not spool._recent.predictions:
+    while not spool._writer.execute(STORED).fetchone()[0]:
         many.append(batch(3))
         spool.append(many[-1])
-    assert spool._recent.predictions < spool.pending
+    for _ in range(40):
+        many.append(batch(3))
+        spool.append(many[-1])
+    assert inspection.pending_predictions(spool.path) == spool.pending == 3 * len(many)
+    assert search.find(tmp_path, [one.uuids[1] for one in many]).keys() == {one.uuids[1] for one in many}
     taken: list[Logged] = []
-    while spool._recent.predictions < spool.pending:
+    while spool._writer.execute(STORED).fetchone()[0]:
         rows = spool.peek(3)
         taken += [numbered.predictions for numbered in rows.batches]
         spool.discard(rows.last)
+        assert inspection.pending_predictions(spool.path) == spool.pending
     assert spool.pending > 0
-    spool._reader.close()
     rows = spool.peek(1000)
     taken += [numbered.predictions for numbered in rows.batches]
     assert b"".join(one.ids for one in taken) == b"".join(one.ids for one in many)
     assert rows.count == spool.pending
+    spool.append(batch(1))
+    assert not spool._writer.execute(STORED).fetchone()[0]
 
 
 def test_a_full_spool_refuses_the_whole_batch(tmp_path: Path) -> None:

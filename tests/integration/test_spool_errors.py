@@ -42,6 +42,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def files_of(spool: Spool) -> list[Path]:
+    return list(spool.path.parent.glob(f"{spool.path.name}*"))
+
+
 def fill(spool: Spool) -> int:
     """Append until it is refused; return how many were kept."""
     for count in itertools.count(step=BATCH):
@@ -95,10 +99,13 @@ def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine
     damaged.write_bytes(b"x" * 4096)
     Path(f"{damaged}-wal").unlink(missing_ok=True)
     mine = Spool.create(tmp_path)
-    Forwarder(mine, registered).adopt(tmp_path)
+    forwarder = Forwarder(mine, registered)
+    forwarder.adopt(tmp_path)
     assert stored(registered) == 3
-    assert not damaged.exists()
     assert damaged.with_suffix(".damaged").read_bytes() == b"x" * 4096
+    forwarder.adopt(tmp_path)  # what was in the ring of the damaged file
+    assert stored(registered) == 6
+    assert {path.suffix for path in tmp_path.iterdir()} == {".damaged", *(path.suffix for path in files_of(mine))}
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(damaged.with_suffix(".damaged")).execute("SELECT * FROM rows")
 
@@ -106,7 +113,7 @@ def test_a_damaged_spool_is_put_aside_and_holds_no_other_back(registered: Engine
 def test_a_long_write_ahead_log_is_moved_into_the_file_apart_from_appends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool = Spool.create(tmp_path)
+    spool = Spool.create(tmp_path, sync="full")  # all batches go to the SQLite file
     spool.append(batch(50))
     before = spool.path.stat().st_size
     spool.checkpoint()  # the log is short
@@ -123,7 +130,7 @@ def test_a_write_ahead_log_that_has_grown_is_cut_by_the_next_append_or_once_none
 ) -> None:
     monkeypatch.setattr("tidemark.spool.file.CHECKPOINT_BYTES", 100_000)
     monkeypatch.setattr("tidemark.spool.file.WAL_BYTES", 50_000)
-    spool = Spool.create(tmp_path)
+    spool = Spool.create(tmp_path, sync="full")  # all batches go to the SQLite file
     log = Path(f"{spool.path}-wal")
 
     def grow() -> None:

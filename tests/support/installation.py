@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from tests.support.receiver import Receiver
 from tests.support.wait import until
 from tidemark.inference import bundle as bundles
 from tidemark.settings import Settings
+from tidemark.spool.inspection import pending_predictions
 from tidemark.store import engine as engines
 from tidemark.store import models, references, schema, streams
 
@@ -177,13 +177,7 @@ class Installation:
 
     def spooled(self, data: str = "data") -> int:
         """Count what waits in the spools of a data folder."""
-        waiting = 0
-        for path in (self.folder / data / "spool").glob("*.sqlite"):
-            with contextlib.suppress(sqlite3.OperationalError):
-                connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
-                waiting += connection.execute("SELECT coalesce(sum(count), 0) FROM batches").fetchone()[0]
-                connection.close()
-        return waiting
+        return sum(map(pending_predictions, (self.folder / data / "spool").glob("*.sqlite")))
 
     def monitored(self) -> bool:
         """Check whether every stored prediction has been processed, and every alert delivered."""

@@ -3,10 +3,9 @@
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -15,13 +14,17 @@ from tests.support import verify
 from tests.support.installation import Installation
 from tests.support.load import Load
 from tests.support.postgres import WAITING, SeparatePostgres, holding
-from tests.support.wait import PAUSE
+from tidemark.spool import ring
+from tidemark.store.prediction_id import ID_BYTES
 
 Strike = Callable[[Installation, SeparatePostgres], None]
 MODELS = ("digits:1", "digits:2")
 MAX_PAUSE = 2.5  # seconds between two strikes
 HALT = 0.5  # seconds that a process is stopped
-LOCKED = 3.0  # seconds that the spool is locked; its server waits for five
+COMMITTING = """
+SELECT count(*) FROM pg_stat_activity JOIN pg_locks USING (pid)
+WHERE wait_event = 'SyncRep' AND relation = 'segments'::regclass AND mode = 'RowExclusiveLock'
+"""
 ROUNDS = int(os.environ.get("TIDEMARK_TEST_ROUNDS", "200"))
 
 
@@ -84,31 +87,25 @@ def kill_backend(_: Installation, postgres: SeparatePostgres) -> None:
 
 
 def kill_server_between_commit_and_discard(installation: Installation, postgres: SeparatePostgres) -> None:
-    """Keep the spool from forgetting what Postgres has just committed, and kill the server there."""
+    """Kill the server while rows are committed, before it can delete them from its spool."""
     postgres.await_up()
-    installation.until(lambda: is_killed_after_commit(installation), "a commit of rows that the spool still holds")
-    installation.start("serve")
+    installation.until(lambda: is_killed_after_commit(installation, postgres), "a commit of rows that the spool holds")
 
 
-def is_killed_after_commit(installation: Installation) -> bool:
-    """Hold the lock of the spool for less time than the server waits for it; kill the server if a commit comes."""
-    path = max((installation.folder / "data" / "spool").glob("*.sqlite"))  # the newest: others are being adopted
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        waiting, first = writer.execute(
-            "SELECT sum(count), (SELECT substr(ids, 1, 16) FROM batches ORDER BY seq LIMIT 1) FROM batches"
-        ).fetchone()
-        if not waiting:
-            return False
-        query = f"SELECT count(*) FROM predictions WHERE id = '{first.hex()}'"
-        end = time.monotonic() + LOCKED
-        while not installation.one(query):
-            if time.monotonic() > end:
-                return False
-            time.sleep(PAUSE)
+def is_killed_after_commit(installation: Installation, postgres: SeparatePostgres) -> bool:
+    """Let commits wait for a standby that does not exist, kill the server in one; return whether its rows are there."""
+    postgres.set("synchronous_standby_names", "nobody")
+    try:
+        installation.until(lambda: installation.one(COMMITTING), "a commit of predictions")
         installation.kill("serve")
-    assert installation.spooled() >= waiting
-    return True
+    finally:
+        postgres.set("synchronous_standby_names", None)
+    installation.until(lambda: not installation.one(COMMITTING), "the end of the commit")
+    spools = (installation.folder / "data" / "spool").glob("*.sqlite")
+    pending = [batch.columns.ids[:ID_BYTES].hex() for spool in spools for batch in ring.pending_batches(spool)]
+    committed = installation.one(f"SELECT count(*) FROM predictions WHERE id = ANY ('{{{','.join(pending)}}}')")
+    installation.start("serve")
+    return bool(committed)
 
 
 def kill_server_in_copy(installation: Installation, postgres: SeparatePostgres) -> None:
