@@ -8,12 +8,13 @@ from typing import Any
 import grpc.aio
 from fastapi import FastAPI
 
+from ..api.open_inference_grpc.message_reader import UNREAD_BYTES
 from ..api.open_inference_grpc.service import service_handlers
 from ..errors import ConfigurationError
 from ..settings import Settings
 from .serve_options import ServeOptions
 
-MAX_CALLS = 128  # calls at a time; each holds at most one message of TIDEMARK_MAX_REQUEST_BYTES while it arrives
+MAX_CALLS = 128  # calls at a time
 STOP_SECONDS = 2.0  # seconds for open calls to end, after the HTTP server has ended
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ def serve_over_grpc(app: FastAPI, settings: Settings, options: ServeOptions) -> 
 def _arguments(settings: Settings, options: ServeOptions) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_request_bytes),  # also after decompression
+        ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # it would let the windows of all calls grow to several megabytes
         ("grpc.max_connection_idle_ms", 1000 * settings.keep_alive),
         ("grpc.so_reuseport", int(options.workers > 1)),
     ]

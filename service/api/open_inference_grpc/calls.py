@@ -13,10 +13,11 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from ..bodies.limits import BODY_SECONDS, UNCOUNTED_BYTES
+from ..bodies.limits import UNCOUNTED_BYTES
 from ..middleware.api_keys import ApiKeys, key_of
 from ..problems import CLIENT_CLOSED_REQUEST, Problem, problem_of
 from ..server_state import ServerState
+from .message_reader import MessageReader
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -59,12 +60,15 @@ class CallHandler:
     ----------
     path : str
         The path that the calls are counted under.
+    reader : MessageReader
+        Reads the messages of all methods.
     """
 
-    def __init__(self, method: Method, path: str, state: ServerState) -> None:
+    def __init__(self, method: Method, path: str, state: ServerState, reader: MessageReader) -> None:
         self._method = method
         self._path = path
         self._state = state
+        self._reader = reader
         self._keys = ApiKeys(state.settings.api_keys) if state.settings.api_keys and method.scopes else None
 
     async def handle(self, _: Any, context: Any) -> bytes:
@@ -102,13 +106,7 @@ class CallHandler:
         if self._keys is not None:
             texts = {name: _text(value).encode() for name, value in head.items()}
             self._keys.scopes(key_of(texts, self._path, basic=False), self._method.scopes)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                data = await context.read()
-        except TimeoutError:
-            raise Problem(408, f"the message took more than {BODY_SECONDS:.0f} s to arrive") from None
-        if not isinstance(data, bytes):
-            raise Problem(400, "the call ended without a message")
+        data = await self._reader.read(context)
         reserved = len(data) if len(data) > UNCOUNTED_BYTES else 0
         self._state.body_budget.reserve(reserved)
         try:

@@ -12,6 +12,7 @@ from ..open_inference.models import find_model, output_specs
 from ..outcome import PredictOutcome
 from ..server_state import ServerState
 from .calls import CallHandler, Method
+from .message_reader import MessageReader
 from .messages import infer_request, infer_response, parsed_message
 from .open_inference_pb2 import (
     ModelInferRequest,
@@ -34,9 +35,10 @@ TensorMetadata = ModelMetadataResponse.TensorMetadata
 
 def service_handlers(state: ServerState) -> Any:
     """Return the handlers of the service's methods, as `grpc.aio.Server.add_generic_rpc_handlers` takes them."""
+    reader = MessageReader(state.settings)
     handlers: dict[str, Any] = {
         method.name: grpc.stream_unary_rpc_method_handler(
-            CallHandler(method, f"/{SERVICE}/{method.name}", state).handle
+            CallHandler(method, f"/{SERVICE}/{method.name}", state, reader).handle
         )
         for method in METHODS
     }
