@@ -15,6 +15,7 @@ from .bundle import InputSpec
 from .colour_profile import in_srgb
 from .image_metadata import PNG_SIGNATURE, apparent_format, scans, without_metadata
 from .plain_png import plain_png
+from .preprocessing import Floats
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"),
@@ -57,7 +58,7 @@ class DecodedImage(NamedTuple):
     pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3)
     width: int
     height: int
-    tensor: NDArray[np.float32] | None = None  # the network's input if the client prepared it
+    tensor: Floats | None = None  # the network's input if the client prepared it
 
 
 def allow_pixels(max_pixels: int) -> None:

@@ -18,7 +18,7 @@ from .cpu_quota import cores
 from .dequantisation import dequantised
 from .fixed_projection import project
 from .network import Network
-from .preprocessing import Preprocessor
+from .preprocessing import Floats
 from .probabilities import ModelFailed, activate, distributions
 from .providers import CPU, execution_providers
 from .runtime import one_line, open_session
@@ -58,7 +58,6 @@ class Model:
         self._activation = bundle.output.activation
         self._features_last = bundle.output.embedding_layout == "NHWC"
         self._classes = len(bundle.labels)
-        self._preprocessor = Preprocessor(bundle.input)
         names = execution_providers(providers)
         try:
             self._open(bundle, threads, names, required=bool(providers))
@@ -85,14 +84,14 @@ class Model:
     def with_input(self, spec: InputSpec) -> "Model":
         """Return the same session with its input prepared in another way."""
         other = copy(self)
-        other._preprocessor = Preprocessor(spec)
+        other._network = Network(self._network.session, spec)
         return other
 
     def predict(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""
         return self.run(self.prepared(pixels))
 
-    def run(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, tensor: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities (m, k) and embeddings (m, d), d at most 2,048, of the network's input in its layout.
 
         Raises
@@ -114,13 +113,13 @@ class Model:
             raise ModelFailed("the model answered NaN or infinity")
         return probabilities if self._activation == "softmax" else distributions(probabilities), flat
 
-    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def prepared(self, pixels: NDArray[np.uint8]) -> Floats:
         """Return the network's own input for pixels (m, H, W) or (m, H, W, 3)."""
-        return self._preprocessor.prepared(pixels)
+        return self._network.preprocessor.prepared(pixels)
 
-    def pixels(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def pixels(self, tensor: Floats | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3), as near as 8 bits come."""
-        return self._preprocessor.pixels(tensor)
+        return self._network.preprocessor.pixels(tensor)
 
     def _warm_up(self, bundle: Bundle) -> int:
         """Run test images alone and as a batch, and return the embedding's size."""

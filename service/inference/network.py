@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .bundle import InputSpec
-from .preprocessing import Preprocessor, as_input
+from .preprocessing import Floats, Preprocessor, as_input
 from .probabilities import ModelFailed
 from .runtime import one_line
 
@@ -29,16 +29,16 @@ class Network:
     def __init__(self, session: onnxruntime.InferenceSession, spec: InputSpec) -> None:
         self.session = session
         self.spec = spec
-        self._preprocessor = Preprocessor(spec)
         self._dtype = DTYPES.get(session.get_inputs()[0].type, np.float32)
+        self.preprocessor = Preprocessor(spec, self._dtype)
         declared = (session.get_inputs()[0].shape or [None])[0] if spec.is_batched else 1
         self.bound = spec.batch or (declared if isinstance(declared, int) and declared > 0 else None)
 
     def predict(self, pixels: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""
-        return self.run(self._preprocessor.prepared(pixels), outputs)
+        return self.run(self.preprocessor.prepared(pixels), outputs)
 
-    def run(self, tensor: NDArray[np.float32], outputs: Sequence[str]) -> list[NDArray[Any]]:
+    def run(self, tensor: Floats, outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return outputs, a row an image, of the network's input in its layout, with a batch axis.
 
         A batch that is too small for the graph is filled up with its last image, whose further answers are dropped.
@@ -66,7 +66,7 @@ class Network:
 
     def run_once(self, pixels: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return outputs of any shape of one run, on copies of one image (H, W) or (H, W, 3)."""
-        row = as_input(self._preprocessor.prepared(pixels[None]), self._dtype)
+        row = as_input(self.preprocessor.prepared(pixels[None]), self._dtype)
         images = np.repeat(row, self.bound or 1, axis=0)
         return self._run(images if self.spec.is_batched else images[0], outputs)
 

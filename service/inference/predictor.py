@@ -17,12 +17,13 @@ from .bundle import Bundle
 from .images import DecodedImage, ImageRefused, TooManyPixels, allow_pixels, decode
 from .model import Model, ModelFailed, cores
 from .predictions import Predictions, RequestRows, predict_images
+from .preprocessing import Floats
 
 SMALL_BYTES = 4096  # bytes of a request up to which going to a decoder thread and back takes longer than decoding
 SMALL_PIXELS = 128 * 128  # pixels of an image of such a request, at most
 PIXELS_PER_TURN = 25_000_000  # decoded of one request before a decoder thread takes what others have sent meanwhile
 
-Tensor = NDArray[np.float32] | NDArray[np.uint8]
+Tensor = Floats | NDArray[np.uint8]
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -118,7 +119,7 @@ class Predictor(Generic[R]):
         Parameters
         ----------
         tensor : Tensor
-            Values of float32 as the network reads them, or uint8 pixels before scale, mean and std.
+            Floating-point values as the network reads them, or uint8 pixels before scale, mean and std.
 
         Raises
         ------

@@ -7,20 +7,29 @@ from numpy.typing import NDArray
 
 from .bundle import InputSpec
 
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
 
 class Preprocessor:
-    """Converts pixels to the network's input as `model.toml` states, and back."""
+    """Converts pixels to the network's input as `model.toml` states, and back.
 
-    def __init__(self, spec: InputSpec) -> None:
+    Parameters
+    ----------
+    dtype : type
+        Number type of the network: float64 is prepared in float64, all others in float32.
+    """
+
+    def __init__(self, spec: InputSpec, dtype: type[np.generic] = np.float32) -> None:
         self._spec = spec
+        self._dtype: type[Any] = np.float64 if dtype is np.float64 else np.float32
         self._channels_first = spec.layout in ("NCHW", "CHW", "NP")
         shape = (1, -1, 1, 1) if self._channels_first else (1, 1, 1, -1)
         std = np.asarray(spec.std, np.float64)
         # A quotient is rounded as that of `pixels / 255`: a tree compares it with a threshold that may be equal to it.
-        self._divisor = (std / spec.scale).astype(np.float32).reshape(shape)
-        self._offset = (-np.asarray(spec.mean, np.float64) / std).astype(np.float32).reshape(shape)
+        self._divisor: NDArray[Any] = (std / spec.scale).astype(self._dtype).reshape(shape)
+        self._offset: NDArray[Any] = (-np.asarray(spec.mean, np.float64) / std).astype(self._dtype).reshape(shape)
 
-    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def prepared(self, pixels: NDArray[np.uint8]) -> Floats:
         """Return the network's own input, with a batch axis, for pixels (m, H, W) or (m, H, W, 3)."""
         if pixels.ndim == 3:
             pixels = pixels[..., None]
@@ -28,14 +37,14 @@ class Preprocessor:
             pixels = pixels[..., ::-1]
         if self._channels_first:
             pixels = pixels.transpose(0, 3, 1, 2)
-        prepared: NDArray[np.float32] = np.divide(pixels, self._divisor, dtype=np.float32, order="C")
+        prepared: Floats = np.divide(pixels, self._divisor, dtype=self._dtype, order="C")
         prepared += self._offset
         return prepared.reshape(len(pixels), *self._spec.row_shape)
 
-    def pixels(self, tensor: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def pixels(self, tensor: Floats | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3).
 
-        Of uint8 these are its values; of float32, those from which `prepared` makes it, as near as 8 bits come.
+        Of uint8 these are its values; of floats, those from which `prepared` makes it, as near as 8 bits come.
         """
         spec = self._spec
         sides = (spec.channels, *spec.size) if self._channels_first else (*spec.size, spec.channels)
@@ -50,7 +59,7 @@ class Preprocessor:
         return values[..., 0] if spec.channels == 1 else values
 
 
-def as_input(tensor: NDArray[np.float32], dtype: Any) -> NDArray[Any]:
+def as_input(tensor: Floats, dtype: Any) -> NDArray[Any]:
     """Return a tensor in the number type of the network; integers are rounded and kept in their range."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.predictor import Tensor
 from ...serving.model_registry import ServedModel
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.encoded_images import IMAGES_PER_REQUEST
@@ -24,14 +25,12 @@ INPUT_DATATYPES = {name: dtype for name, dtype in FLOAT_DATATYPES.items() if nam
 OUTPUT_PARAMETERS = frozenset({"binary_data", "classification"})
 TAG_PREFIX = "tag:"  # a request's parameter of the name tag:camera is its tag `camera`
 
-NetworkTensor = NDArray[np.float32] | NDArray[np.uint8]
-
 
 class InferRequest(NamedTuple):
     """A request without its values, and these: a tensor as the network reads it, pixels, or encoded images."""
 
     body: InferBody
-    values: NetworkTensor | list[bytes]
+    values: Tensor | list[bytes]
 
 
 class OutputValues(NamedTuple):
@@ -106,8 +105,8 @@ def image_count(tensor: InputTensor) -> int:
     return tensor.shape[0]
 
 
-def network_tensor(values: NDArray[Any]) -> NetworkTensor:
-    """Return floating-point values as float32, and integers as the pixels that they are.
+def network_tensor(values: NDArray[Any]) -> Tensor:
+    """Return floating-point values as float32 or float64, and integers as the pixels that they are.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def network_tensor(values: NDArray[Any]) -> NetworkTensor:
             tensor = values.astype(np.float32, copy=False)
         if not np.isfinite(tensor).all():
             raise Problem(400, "the values hold more than FP32 can")
-        return tensor
+        return values if values.dtype == np.float64 else tensor
     if values.min() < 0 or values.max() > 255:
         raise Problem(400, "integers are pixels: the values lie outside of 0 to 255")
     return values.astype(np.uint8, copy=False)

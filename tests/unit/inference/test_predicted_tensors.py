@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
+from tests.support.graphs import Nodes, random
 from tests.support.predictors import predictor_of
+from tidemark.api.open_inference.inference import network_tensor
 from tidemark.inference.bundle import Bundle
 from tidemark.inference.bundle_builder import init_bundle
 from tidemark.inference.model import Model
@@ -56,3 +59,29 @@ def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> No
         return predictions
 
     np.testing.assert_array_equal(asyncio.run(scenario()).probabilities, Model(bundle, threads=1).run(tensor)[0])
+
+
+def test_a_network_of_double_numbers_is_given_pixels_and_tensors_without_rounding(
+    make_graph: Make, tmp_path: Path
+) -> None:
+    """A rounded value would lie above or below a threshold that it is equal to."""
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    nodes: Nodes = [
+        ("Flatten", ["image"], ["flat"], {}),
+        ("LessOrEqual", ["flat", "thresholds"], ["low"], {}),
+        ("Cast", ["low"], ["hits"], {"to": TensorProto.FLOAT}),
+        ("Gemm", ["hits", "w"], ["logits"], {}),
+    ]
+    weights = {"thresholds": levels.reshape(1, 256) / 255, "w": random(256, 4)}
+    graph = make_graph(nodes, weights, ["logits"], image=("N", 1, 16, 16), dtype=TensorProto.DOUBLE)
+    bundle = init_bundle(graph, tmp_path / "bundle")
+
+    async def embeddings(values: np.ndarray) -> np.ndarray:
+        predictor = predictor_of(bundle, threads=1)
+        predictions = await predictor.predict_tensor(network_tensor(values), {})
+        await predictor.close()
+        return predictions.embeddings
+
+    ones = np.ones((1, 256), np.float32)
+    np.testing.assert_array_equal(Model(bundle, threads=1).predict(levels)[1], ones)
+    np.testing.assert_array_equal(asyncio.run(embeddings((levels / 255)[:, None])), ones)
