@@ -17,7 +17,7 @@ class PendingRows:
 
     batches: list[NumberedBatch]
     last: int  # argument of `discard` once they are safe elsewhere; 0 if the spool is empty
-    more: bool  # True if the limits left rows behind
+    more: bool  # True if there may be rows behind these
     unreadable: tuple[int, ...] = ()  # rows whose columns do not fit together, for `set_aside`
 
     @property

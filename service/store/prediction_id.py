@@ -25,8 +25,7 @@ def time_span(ids: bytes) -> tuple[int, int]:
     """Return the earliest and the latest moment inside UUIDv7s that stand one after the other, in milliseconds of the
     Unix epoch."""
     times = [ids[at : at + TIME_BYTES] for at in range(0, len(ids), ID_BYTES)]
-    first, last = (min(int.from_bytes(time, "big"), LATEST) for time in (min(times), max(times)))
-    return first, last
+    return min(int.from_bytes(min(times), "big"), LATEST), min(int.from_bytes(max(times), "big"), LATEST)
 
 
 def id_at(milliseconds: int, noise: bytes) -> UUID:
