@@ -80,8 +80,13 @@ class Batcher(Generic[T, R]):
         if self._wait:
             self._start_thread()
 
-    async def submit(self, item: T, size: int = 1) -> R:
+    async def submit(self, item: T, size: int = 1, alone: bool = False) -> R:
         """Return the result of `item`, which takes `size` of a batch's places. A cancelled caller's item is not run.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether there is no other caller who could be ready as well, so that a batch in the event loop runs at once.
 
         Raises
         ------
@@ -91,9 +96,11 @@ class Batcher(Generic[T, R]):
         future: asyncio.Future[R] = self._loop.create_future()
         waiting = _QueuedItem(item, size, time.monotonic() + self._queue_timeout, future)
         if self._thread is None or not self._hand_over(waiting):
-            if not self._waiting:
+            if not self._waiting and not alone:
                 self._loop.call_soon(self._run_inline)  # after the callers that are ready as well
             self._waiting.append(waiting)
+            if alone:
+                self._run_inline()
         try:
             return await future
         except asyncio.CancelledError:

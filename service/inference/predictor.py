@@ -87,8 +87,13 @@ class Predictor(Generic[R]):
         self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._batcher: Batcher[_Queued, R] = Batcher(self._run, max_batch, wait_ms, patience)
 
-    async def predict(self, images: Sequence[bytes], tags: dict[str, str]) -> R:
+    async def predict(self, images: Sequence[bytes], tags: dict[str, str], alone: bool = False) -> R:
         """Return the result of encoded images.
+
+        Parameters
+        ----------
+        alone : bool
+            Whether no other request is under way in this process: a small one need not wait for others to be ready.
 
         Raises
         ------
@@ -105,8 +110,9 @@ class Predictor(Generic[R]):
         self._take_places(len(images))
         try:
             if sum(map(len, images)) <= SMALL_BYTES and self._max_pixels >= SMALL_PIXELS:
+                queued = _Queued([], tags, time.perf_counter(), images)
                 try:
-                    return await self._batcher.submit(_Queued([], tags, time.perf_counter(), images), len(images))
+                    return await self._batcher.submit(queued, len(images), alone)
                 except TooManyPixels:
                     pass  # The few bytes are an image of many pixels, which a decoder thread takes.
             return await self._submit(await self._decoded(images, deadline), tags)

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..api.bodies.limits import ARRIVED_SCOPE_KEY
+from ..api.bodies.limits import ARRIVED_SCOPE_KEY, TASKS_SCOPE_KEY
 from .joined_writes import JoinedWrites
 
 HEAD_SECONDS = 10.0  # seconds from the connection, or from a further request's first byte, to the end of its head
@@ -109,6 +109,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._body_timer.cancel()
             self._body_timer = None
         self.scope[ARRIVED_SCOPE_KEY] = True  # type: ignore[literal-required]
+        self.scope[TASKS_SCOPE_KEY] = self.tasks  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -20,6 +20,7 @@ DRAIN_LIMIT_FACTOR = (
 )
 BODY_TIMEOUT = "the time for the request body is over"  # message of the cancellation that ends a wait for the body
 ARRIVED_SCOPE_KEY = "tidemark.arrived"  # key in a request's scope: the server has all of its body
+TASKS_SCOPE_KEY = "tidemark.tasks"  # key in a request's scope: the tasks of all requests that the server has received
 BODY_SCOPE_KEY = "tidemark.body"  # key under which a request's scope holds its `LimitedBody`
 
 

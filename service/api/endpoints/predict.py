@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from ...inference.bundle import Bundle
 from ...serving.prediction_logger import LoggedPredictions
 from ..bodies.encoded_images import FORM, ImagesBody, read_images
+from ..bodies.limits import TASKS_SCOPE_KEY
 from ..client_disconnect import until_disconnect
 from ..openapi import TAG_PARAMETER, model_parameter
 from ..outcome import PredictOutcome
@@ -115,7 +116,8 @@ async def predict(request: Request) -> Response:
     model = state.models.find_answering(*names)
     with PredictOutcome(model.metrics) as outcome:
         encoded = await read_images(request, state.parsers, state.settings.max_image_bytes, outcome)
-        work = model.predictor.predict(encoded.images, encoded.tags)
+        is_alone = len(request.scope.get(TASKS_SCOPE_KEY, ())) == 1
+        work = model.predictor.predict(encoded.images, encoded.tags, is_alone)
         runs_inline = model.predictor.answers_at_once(sum(map(len, encoded.images)))
         logged = await (work if runs_inline else until_disconnect(request, work))
         for shadow in model.shadows:

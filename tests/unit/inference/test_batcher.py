@@ -30,6 +30,33 @@ def test_an_idle_batcher_runs_an_item_at_once() -> None:
     assert drive(scenario).batches == [[0], [1], [2]]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_only_a_lonely_caller_is_answered_before_others_have_their_turn(alone: bool) -> None:
+    order: list[str] = []
+
+    async def scenario(run: Recorder) -> None:
+        batcher = Batcher(run)
+        asyncio.get_running_loop().call_soon(order.append, "another callback")
+        assert await batcher.submit(1, alone=alone) == 2
+        order.append("answer")
+        await batcher.close()
+
+    assert drive(scenario).batches == [[1]]
+    assert order[0] == ("answer" if alone else "another callback")
+
+
+def test_a_lonely_caller_takes_those_along_who_wait() -> None:
+    async def scenario(run: Recorder) -> None:
+        batcher = Batcher(run)
+        first = asyncio.create_task(batcher.submit(1))
+        await asyncio.sleep(0)
+        assert await batcher.submit(2, alone=True) == 4
+        assert await first == 2
+        await batcher.close()
+
+    assert drive(scenario).batches == [[1, 2]]
+
+
 def test_what_arrives_during_a_run_makes_the_next_batches() -> None:
     async def scenario(run: Recorder) -> None:
         batcher = in_thread(run, max_batch=4)
