@@ -22,6 +22,7 @@ class Preprocessor:
     def __init__(self, spec: InputSpec, dtype: type[np.generic] = np.float32) -> None:
         self._spec = spec
         self._dtype: type[Any] = np.float64 if dtype is np.float64 else np.float32
+        self._row_shape = spec.row_shape
         self._channels_first = spec.layout in ("NCHW", "CHW", "NP")
         shape = (1, -1, 1, 1) if self._channels_first else (1, 1, 1, -1)
         std = np.asarray(spec.std, np.float64)
@@ -39,7 +40,7 @@ class Preprocessor:
             pixels = pixels.transpose(0, 3, 1, 2)
         prepared: Floats = np.divide(pixels, self._divisor, dtype=self._dtype, order="C")
         prepared += self._offset
-        return prepared.reshape(len(pixels), *self._spec.row_shape)
+        return prepared.reshape(len(pixels), *self._row_shape)
 
     def pixels(self, tensor: Floats | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a tensor in the network's layout as pixels (m, H, W) or (m, H, W, 3).
