@@ -30,7 +30,7 @@ from tidemark.store import (
 )
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _brief_statistics() -> Iterator[None]:
     """Calibrations and window tests are short; their rates and their power are tested in `tests/statistics`."""
     with brief_calibrations(), brief_window_tests():

@@ -13,7 +13,7 @@ from tidemark.drift import Reference, StreamDetector, WindowTest
 WORLD = World()
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _brief_window_tests(pytestconfig: pytest.Config) -> Iterator[None]:
     """Test windows with 99 permutations: a permutation test has its level with any number of them."""
     if pytestconfig.getoption("--slow"):

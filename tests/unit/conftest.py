@@ -13,8 +13,11 @@ def server_url() -> str:
     pytest.fail("a unit test asks for Postgres: move it to tests/integration")
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _brief_statistics() -> Iterator[None]:
-    """Calibrations and window tests are short; their rates and their power are tested in `tests/statistics`."""
+    """Calibrations and window tests are short; their rates and their power are tested in `tests/statistics`.
+
+    A fixture of a package would last to the end of the run, since pytest takes a folder without `__init__.py` for none.
+    """
     with brief_calibrations(), brief_window_tests():
         yield

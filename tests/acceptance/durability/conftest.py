@@ -13,12 +13,12 @@ from tests.support.postgres import SeparatePostgres
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Assets:
     return Assets.make(tmp_path_factory.mktemp("assets"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeparatePostgres]:
     server = SeparatePostgres(tmp_path_factory.mktemp("postgres") / "data")
     yield server

@@ -26,7 +26,7 @@ SCREENSHOTS = Path(__file__).parents[3] / ".ci/artefacts/screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The whole server on the demo's model, next to a seeded stream that drifts."""
     folder = tmp_path_factory.mktemp("service")
@@ -57,7 +57,7 @@ def live(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     admin.dispose()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser's page."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
