@@ -88,21 +88,14 @@ class Predictor(Generic[R]):
         self._batcher: Batcher[_Queued, R] = Batcher(self._run, max_batch, wait_ms, patience)
 
     async def predict(self, images: Sequence[bytes], tags: dict[str, str], alone: bool = False) -> R:
-        """Return the result of encoded images.
-
-        Parameters
-        ----------
-        alone : bool
-            Whether no other request is under way in this process: a small one need not wait for others to be ready.
+        """Return the result of encoded images; `alone` if no other request is under way that they might wait for.
 
         Raises
         ------
         NotAnImage, TooManyPixels
             One of them is refused (`item` says which); nothing was predicted.
-        TooManyImages
-            They would not fit into an empty queue either.
-        QueueFull, TooLate
-            Too many images are under way; nothing was predicted.
+        TooManyImages, QueueFull, TooLate
+            More than an empty queue has room for, or too many are under way; nothing was predicted.
         ModelFailed
             The model has no usable answer to one of them.
         """
@@ -181,8 +174,7 @@ class Predictor(Generic[R]):
     async def _in_decoder(self, items: list[T], work: Callable[[list[T]], list[DecodedImage]]) -> list[DecodedImage]:
         """Return the result of work in a decoder thread; it does nothing if the caller is cancelled before it begins.
 
-        The thread pool keeps a cancelled task until it reaches it; so that it does not keep the images in memory, the
-        list of items is cleared at once.
+        The thread pool keeps a cancelled task until it reaches it: clearing the list of items frees the images at once.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._decoders, work, items)
