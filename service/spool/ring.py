@@ -25,6 +25,9 @@ RING_BYTES = 16 * 1024 * 1024  # size of the file; batches that find no room the
 SLOT = 64  # bytes; a record begins at a multiple of it, so that the records of a file can be listed
 MARK = b"\xf5TMR"  # first bytes of a record
 FIRST = Struct("@Q")  # start of the file: number of the oldest batch, native and aligned to be written in one store
+SEED = Struct(
+    "<8xI"
+)  # after that: a random number that all checksums begin with, so that no content passes for a record
 PREFIX = Struct("<4sI")  # start of a record: mark, and CRC-32 of what follows
 FIELDS = Struct("<QIQQQ10i")  # then the numbers of a `SpooledBatch`, and the length of each column, -1 where it is None
 HEAD = np.dtype(
@@ -50,9 +53,9 @@ class Ring:
         self.path = path
         self.predictions = self.nbytes = 0
         self._memory = memory
-        self._places: deque[tuple[SpooledBatch, int, int]] = (
-            deque()
-        )  # each batch, where its record begins, and its size
+        self._seed = _seed(memory)
+        # Each batch, where its record begins, and its size.
+        self._places: deque[tuple[SpooledBatch, int, int]] = deque()
         self._end = SLOT  # where the next record begins if there is room
 
     @classmethod
@@ -68,6 +71,7 @@ class Ring:
         with path.open("x+b") as stream:
             try:
                 os.posix_fallocate(stream.fileno(), 0, RING_BYTES)
+                os.pwrite(stream.fileno(), os.urandom(SEED.size - FIRST.size), FIRST.size)
                 return cls(path, mmap.mmap(stream.fileno(), RING_BYTES))
             except OSError:
                 path.unlink()
@@ -80,7 +84,7 @@ class Ring:
 
     def append(self, batch: SpooledBatch) -> bool:
         """Add a batch; return False, and leave all as it is, where there is no room for it."""
-        record = _record(batch)
+        record = _record(batch, self._seed)
         start = self._room(len(record))
         if start is None:
             return False
@@ -160,16 +164,20 @@ def pending_batches(spool: Path, times: Sequence[int] | None = None) -> list[Spo
         moments = np.array(times)
         first, last = moments.searchsorted(heads["at_from"]), moments.searchsorted(heads["at_to"], "right")
         selected &= first < last
-    batches = _whole_batches(data, starts[selected].tolist(), heads[selected].tolist())
+    batches = _whole_batches(data, starts[selected].tolist(), heads[selected].tolist(), _seed(data))
     return sorted(batches, key=lambda batch: batch.seq)
 
 
-def _record(batch: SpooledBatch) -> bytes:
+def _seed(data: bytes | bytearray | mmap.mmap) -> int:
+    return int(SEED.unpack_from(data)[0]) if len(data) >= SLOT else 0
+
+
+def _record(batch: SpooledBatch, seed: int = 0) -> bytes:
     model, *columns = batch.columns
     parts = [model.encode(), *columns]
     lengths = [-1 if part is None else len(part) for part in parts]
     body = b"".join((FIELDS.pack(*batch[:5], *lengths), *filter(None, parts)))
-    return PREFIX.pack(MARK, crc32(body)) + body
+    return PREFIX.pack(MARK, crc32(body, seed)) + body
 
 
 def _heads(data: bytes) -> tuple[NDArray[np.intp], NDArray[Any]]:
@@ -181,12 +189,14 @@ def _heads(data: bytes) -> tuple[NDArray[np.intp], NDArray[Any]]:
     return starts, octets.view(HEAD)[:, 0]
 
 
-def _whole_batches(data: bytes, starts: Sequence[int], heads: Sequence[tuple[Any, ...]]) -> Iterator[SpooledBatch]:
+def _whole_batches(
+    data: bytes, starts: Sequence[int], heads: Sequence[tuple[Any, ...]], seed: int
+) -> Iterator[SpooledBatch]:
     for start, (_, checksum, seq, predictions, first_number, at_from, at_to, lengths) in zip(
         starts, heads, strict=True
     ):
         ends = np.cumsum([start + HEAD.itemsize, *np.maximum(lengths, 0)]).tolist()
-        if crc32(data[start + PREFIX.size : ends[-1]]) != checksum:
+        if crc32(data[start + PREFIX.size : ends[-1]], seed) != checksum:
             continue
         parts: list[Any] = [
             None if length < 0 else data[begin:end]

@@ -96,6 +96,16 @@ def test_content_that_looks_like_a_record_is_none(tmp_path: Path) -> None:
     assert pending_batches(path) == [forged]
 
 
+def test_a_record_inside_of_an_embedding_is_none(tmp_path: Path) -> None:
+    """A client who sends embeddings cannot forge predictions of others, whatever happens to the process."""
+    path = tmp_path / SPOOL
+    latest = Ring.create(path)
+    forged = b"".join(b" " * shift + ring._record(spooled(2)) for shift in range(SLOT))
+    outer = spooled(1)._replace(columns=spooled(1).columns._replace(embeddings=forged))
+    assert latest.append(outer)
+    assert pending_batches(path) == [outer]
+
+
 def test_batches_are_selected_by_the_moments_that_they_span(tmp_path: Path) -> None:
     path = tmp_path / SPOOL
     latest = Ring.create(path)
