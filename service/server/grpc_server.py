@@ -8,13 +8,13 @@ from typing import Any
 import grpc.aio
 from fastapi import FastAPI
 
-from ..api.open_inference_grpc.message_reader import UNREAD_BYTES
-from ..api.open_inference_grpc.service import service_handlers
+from ..api.open_inference_grpc.message_reader import UNREAD_BYTES, MessageKind
+from ..api.open_inference_grpc.service import MAX_CALLS, service_handlers
 from ..errors import ConfigurationError
 from ..settings import Settings
 from .serve_options import ServeOptions
 
-MAX_CALLS = 128  # calls at a time
+ALL_CALLS = (len(MessageKind) + 1) * MAX_CALLS  # calls at a time: of every kind, and those that are being refused
 STOP_SECONDS = 2.0  # seconds for open calls to end, after the HTTP server has ended
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def serve_over_grpc(app: FastAPI, settings: Settings, options: ServeOptions) -> 
     @asynccontextmanager
     async def lifespan(application: Any) -> AsyncIterator[Any]:
         async with original(application) as state:
-            server = grpc.aio.server(options=_arguments(settings, options), maximum_concurrent_rpcs=MAX_CALLS)
+            server = grpc.aio.server(options=_arguments(settings, options), maximum_concurrent_rpcs=ALL_CALLS)
             server.add_generic_rpc_handlers((service_handlers(app.state.server),))
             _listen(server, options)
             await server.start()

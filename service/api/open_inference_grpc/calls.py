@@ -1,4 +1,4 @@
-"""Calls over gRPC: their API keys, the bounds on their messages, and their errors as status codes.
+"""Calls over gRPC: their API keys, the bounds on their number and messages, and their errors as status codes.
 
 A call's key is checked before its message is read, and a message has a time to arrive, as over HTTP. Both need control
 over the reading, which gRPC gives to handlers of client streams alone; on the wire a call with one message is the same.
@@ -6,18 +6,20 @@ over the reading, which gRPC gives to handlers of client streams alone; on the w
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 
+from ...errors import Overloaded
 from ..bodies.limits import UNCOUNTED_BYTES
 from ..middleware.api_keys import ApiKeys, key_of
 from ..problems import CLIENT_CLOSED_REQUEST, Problem, problem_of
 from ..server_state import ServerState
-from .message_reader import MessageReader
+from .message_reader import MessageKind, MessageReader
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -44,13 +46,35 @@ class Method:
         Its name in the protocol.
     answer : callable
         Returns the answer to a message's bytes.
+    message : MessageKind
+        What its messages hold.
     scopes : tuple of str
         The scopes of API keys of which a call needs one; none: the method is open.
     """
 
     name: str
     answer: Callable[[ServerState, bytes], Awaitable[Message]]
+    message: MessageKind
     scopes: tuple[str, ...] = ()
+
+
+class OpenCalls:
+    """The calls of one kind of message that are open at a time, at most `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    @contextmanager
+    def another(self) -> Iterator[None]:
+        """Count a call as open, or raise Overloaded."""
+        if self._count >= self._limit:
+            raise Overloaded(f"{self._limit} other calls are open")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
 
 
 class CallHandler:
@@ -62,13 +86,18 @@ class CallHandler:
         The path that the calls are counted under.
     reader : MessageReader
         Reads the messages of all methods.
+    open_calls : OpenCalls
+        Bounds the calls of all methods whose messages are of the same kind.
     """
 
-    def __init__(self, method: Method, path: str, state: ServerState, reader: MessageReader) -> None:
+    def __init__(
+        self, method: Method, path: str, state: ServerState, reader: MessageReader, open_calls: OpenCalls
+    ) -> None:
         self._method = method
         self._path = path
         self._state = state
         self._reader = reader
+        self._open_calls = open_calls
         self._keys = ApiKeys(state.settings.api_keys) if state.settings.api_keys and method.scopes else None
 
     async def handle(self, _: Any, context: Any) -> bytes:
@@ -106,14 +135,15 @@ class CallHandler:
         if self._keys is not None:
             texts = {name: _text(value).encode() for name, value in head.items()}
             self._keys.scopes(key_of(texts, self._path, basic=False), self._method.scopes)
-        data = await self._reader.read(context)
-        reserved = len(data) if len(data) > UNCOUNTED_BYTES else 0
-        self._state.body_budget.reserve(reserved)
-        try:
-            answer: bytes = (await self._method.answer(self._state, data)).SerializeToString()
-            return answer
-        finally:
-            self._state.body_budget.release(reserved)
+        with self._open_calls.another():
+            data = await self._reader.read(context, self._method.message)
+            reserved = len(data) if len(data) > UNCOUNTED_BYTES else 0
+            self._state.body_budget.reserve(reserved)
+            try:
+                answer: bytes = (await self._method.answer(self._state, data)).SerializeToString()
+                return answer
+            finally:
+                self._state.body_budget.release(reserved)
 
 
 def _text(value: str | bytes) -> str:

@@ -11,8 +11,8 @@ from ..open_inference.metadata import PLATFORM
 from ..open_inference.models import find_model, output_specs
 from ..outcome import PredictOutcome
 from ..server_state import ServerState
-from .calls import CallHandler, Method
-from .message_reader import MessageReader
+from .calls import CallHandler, Method, OpenCalls
+from .message_reader import MessageKind, MessageReader
 from .messages import infer_request, infer_response, parsed_message
 from .open_inference_pb2 import (
     ModelInferRequest,
@@ -27,6 +27,7 @@ from .open_inference_pb2 import (
 )
 
 SERVICE = "inference.GRPCInferenceService"
+MAX_CALLS = 128  # calls at a time whose messages are of one kind, so that slow inference refuses no other call
 EXTENSIONS = ["classification"]  # extensions of the protocol that are served over gRPC
 READING = ("predict", "read")  # scopes of API keys that may read metadata
 
@@ -36,12 +37,11 @@ TensorMetadata = ModelMetadataResponse.TensorMetadata
 def service_handlers(state: ServerState) -> Any:
     """Return the handlers of the service's methods, as `grpc.aio.Server.add_generic_rpc_handlers` takes them."""
     reader = MessageReader(state.settings)
-    handlers: dict[str, Any] = {
-        method.name: grpc.stream_unary_rpc_method_handler(
-            CallHandler(method, f"/{SERVICE}/{method.name}", state, reader).handle
-        )
-        for method in METHODS
-    }
+    open_calls = {kind: OpenCalls(MAX_CALLS) for kind in MessageKind}
+    handlers: dict[str, Any] = {}
+    for method in METHODS:
+        handler = CallHandler(method, f"/{SERVICE}/{method.name}", state, reader, open_calls[method.message])
+        handlers[method.name] = grpc.stream_unary_rpc_method_handler(handler.handle)
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
@@ -93,10 +93,10 @@ async def model_infer(state: ServerState, data: bytes) -> ModelInferResponse:
 
 
 METHODS = (
-    Method("ServerLive", server_live),
-    Method("ServerReady", server_ready),
-    Method("ServerMetadata", server_metadata, READING),
-    Method("ModelReady", model_ready, READING),
-    Method("ModelMetadata", model_metadata, READING),
-    Method("ModelInfer", model_infer, ("predict",)),
+    Method("ServerLive", server_live, MessageKind.EMPTY),
+    Method("ServerReady", server_ready, MessageKind.EMPTY),
+    Method("ServerMetadata", server_metadata, MessageKind.EMPTY, READING),
+    Method("ModelReady", model_ready, MessageKind.NAME, READING),
+    Method("ModelMetadata", model_metadata, MessageKind.NAME, READING),
+    Method("ModelInfer", model_infer, MessageKind.TENSORS, ("predict",)),
 )

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.images import images, png
+from tests.support.server import state_of
 from tidemark.api.bodies.limits import UNCOUNTED_BYTES, BodyLimits
 from tidemark.api.bodies.memory_budget import BodyBudget
 from tidemark.api.problems import Problem
@@ -129,6 +130,15 @@ def test_all_bodies_of_a_process_share_its_memory() -> None:
     assert received([b"a" * 500_000], budget=budget) == 500_000  # what the others held has been given back
     with pytest.raises(Problem, match="at most 500000 are available"):
         received([b"a" * 500_001], budget=budget)
+
+
+def test_uploads_that_hold_all_memory_hold_up_no_probe(serve: Serve) -> None:
+    client = serve(max_request_memory=LIMIT)
+    state_of(client).body_budget.reserve(LIMIT)
+    assert client.post("/predict", content=png() + bytes(UNCOUNTED_BYTES), headers=PNG).status_code == 503
+    assert client.post("/predict", content=png(), headers=PNG).status_code == 200
+    for path in ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/pets"):
+        assert client.get(path).status_code == 200, path
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from tritonclient.grpc import service_pb2
 from tests.support.grpc_calls import DEADLINE, INFER, ONE, ZEROS, Served, infer, message_of, refusal, triton_client
 from tests.support.server import state_of
 from tests.support.wait import until
+from tidemark.api.open_inference_grpc import service
 from tidemark.server import grpc_server
 
 
@@ -116,10 +118,21 @@ def test_a_call_ends_at_its_client_s_deadline(serve: Callable[..., Served], monk
     until(lambda: counter in http.get("/metrics").text, "the cancelled call among the counts")
 
 
+@pytest.mark.parametrize(
+    ("module", "bound", "code"),
+    [
+        (service, "MAX_CALLS", grpc.StatusCode.UNAVAILABLE),
+        (grpc_server, "ALL_CALLS", grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
 def test_a_call_beyond_those_that_run_is_refused_until_one_has_ended(
-    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Served],
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    bound: str,
+    code: grpc.StatusCode,
 ) -> None:
-    monkeypatch.setattr(grpc_server, "MAX_CALLS", 1)
+    monkeypatch.setattr(module, bound, 1)
     http, port = serve()
     predictor = state_of(http).models.answering[0].predictor
     predict, begun, released = predictor.predict_tensor, threading.Event(), threading.Event()
@@ -137,7 +150,11 @@ def test_a_call_beyond_those_that_run_is_refused_until_one_has_ended(
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         first = channel.unary_unary(INFER).future(message.SerializeToString(), timeout=DEADLINE)
         assert begun.wait(DEADLINE)
-        assert refusal(port, message).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal(port, message).code() == code
+        if module is service:
+            with triton_client(port) as client:
+                assert client.is_server_live(client_timeout=DEADLINE)
+                assert client.is_model_ready("pets", client_timeout=DEADLINE)
         released.set()
         assert first.result()
 
