@@ -81,6 +81,11 @@ class Model:
         """The execution providers at work, by ONNX Runtime's names, in order of preference."""
         return list(self._network.session.get_providers())
 
+    @property
+    def tensor_dtype(self) -> np.dtype[Any]:
+        """The number type of tensors that reach the network as they are, see `Network`."""
+        return self._network.tensor_dtype
+
     def with_input(self, spec: InputSpec) -> "Model":
         """Return the same session with its input prepared in another way."""
         other = copy(self)

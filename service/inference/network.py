@@ -21,6 +21,7 @@ DTYPES: dict[str, type[np.generic]] = {  # NumPy's type for each of ONNX Runtime
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
 }
+WHITE = 255  # the largest pixel
 
 
 class Network:
@@ -33,6 +34,17 @@ class Network:
         self.preprocessor = Preprocessor(spec, self._dtype)
         declared = (session.get_inputs()[0].shape or [None])[0] if spec.is_batched else 1
         self.bound = spec.batch or (declared if isinstance(declared, int) and declared > 0 else None)
+
+    @property
+    def tensor_dtype(self) -> np.dtype[Any]:
+        """The number type of tensors that reach the network as they are: its own, if integers, which are pixels, do.
+
+        Integers other than pixels, such as pixels less 128, are rounded from a tensor of float32.
+        """
+        dtype = np.dtype(self._dtype)
+        if dtype.kind == "f" or (np.iinfo(dtype).max >= WHITE and self.preprocessor.is_identity):
+            return dtype
+        return np.dtype(np.float32)
 
     def predict(self, pixels: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Return what `run` does, of pixels (m, H, W) or (m, H, W, 3)."""

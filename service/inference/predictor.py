@@ -59,6 +59,11 @@ class Predictor(Generic[R]):
         Threads and providers of the model, see `Model`.
     observe : Callable[[str, float], None]
         Called with a stage ("decode", "queue", "infer") and its seconds, or with "batch" and a batch's size.
+
+    Attributes
+    ----------
+    model : Model
+        The bundle's model.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class Predictor(Generic[R]):
         self._queue_limit = queue_limit
         self._pending = 0
         self._observe = observe
-        self._model = Model(bundle, threads, providers)
+        self.model = Model(bundle, threads, providers)
         allow_pixels(max_pixels)
         self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
         self._batcher: Batcher[_Queued, R] = Batcher(self._run, max_batch, wait_ms, patience)
@@ -136,16 +141,6 @@ class Predictor(Generic[R]):
     def answers_at_once(self, size: int) -> bool:
         """Check whether a request of so many bytes is answered within the event loop, without waiting for threads."""
         return size <= SMALL_BYTES and self._batcher.runs_inline
-
-    @property
-    def provider(self) -> str:
-        """The execution provider at work, by ONNX Runtime's name."""
-        return self._model.providers[0]
-
-    @property
-    def embedding_size(self) -> int:
-        """The number of values of an embedding."""
-        return self._model.embedding_size
 
     async def close(self) -> None:
         """Finish what waits."""
@@ -203,7 +198,7 @@ class Predictor(Generic[R]):
         return [
             DecodedImage(pixels, width, height, None if tensor.dtype == np.uint8 else row)
             for tensor in tensors
-            for pixels, row in zip(self._model.pixels(tensor), tensor, strict=True)
+            for pixels, row in zip(self.model.pixels(tensor), tensor, strict=True)
         ]
 
     def _run(self, batch: list[_Queued]) -> Sequence[R | Exception]:
@@ -230,7 +225,7 @@ class Predictor(Generic[R]):
         started = time.perf_counter()
         try:
             images = [image for queued in batch for image in queued.images]
-            predictions = predict_images(self._model, images, self._max_batch, self._observe)
+            predictions = predict_images(self.model, images, self._max_batch, self._observe)
         except ModelFailed as error:
             if len(batch) == 1:
                 return [without_frames(error)]

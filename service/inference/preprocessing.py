@@ -30,6 +30,11 @@ class Preprocessor:
         self._divisor: NDArray[Any] = (std / spec.scale).astype(self._dtype).reshape(shape)
         self._offset: NDArray[Any] = (-np.asarray(spec.mean, np.float64) / std).astype(self._dtype).reshape(shape)
 
+    @property
+    def is_identity(self) -> bool:
+        """True if scale, mean and std leave pixels as they are."""
+        return bool((self._divisor == 1).all() and (self._offset == 0).all())
+
     def prepared(self, pixels: NDArray[np.uint8]) -> Floats:
         """Return the network's own input, with a batch axis, for pixels (m, H, W) or (m, H, W, 3)."""
         if pixels.ndim == 3:

@@ -138,7 +138,7 @@ def create_app(
             on_ready()
             logger.info("serving %s", ", ".join(model.name for model in state.models.served))
             for model in state.models.answering:
-                logger.info("%s runs on %s", model.name, model.predictor.provider)
+                logger.info("%s runs on %s", model.name, model.predictor.model.providers[0])
             yield
 
     app = Application(

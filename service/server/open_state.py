@@ -158,5 +158,5 @@ def _embedding_sizes(engine: Engine, registry: ModelRegistry) -> dict[str, int]:
     with engine.connect() as connection:
         pinned = models.embedding_sizes(connection, [model.model_id for model in registry.served])
     sizes = {model.name: pinned[model.model_id] for model in registry.served if model.model_id in pinned}
-    sizes |= {model.name: model.predictor.embedding_size for model in registry.answering}
+    sizes |= {model.name: model.predictor.model.embedding_size for model in registry.answering}
     return sizes | {shadow.name: shadow.embedding_size for shadow in registry.shadows}

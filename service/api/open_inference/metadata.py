@@ -10,7 +10,7 @@ from ...serving.model_registry import ServedModel
 from ..endpoints.health import readiness
 from ..problems import documented
 from ..server_state import State
-from .models import MODEL_PATH, VERSION_PATH, PathModel, output_specs
+from .models import MODEL_PATH, VERSION_PATH, PathModel, TensorSpec, input_spec, output_specs
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 PLATFORM = "onnxruntime_onnx"  # name by which clients know models that ONNX Runtime runs
@@ -133,11 +133,8 @@ async def model_metadata(model: PathModel, state: State) -> ModelMetadata:
         name=bundle.name,
         versions=[other.bundle.version for other in state.models.versions(bundle.name)],
         platform=PLATFORM,
-        inputs=[TensorMetadata(name=bundle.input.name, datatype="FP32", shape=[-1, *bundle.input.row_shape])],
-        outputs=[
-            TensorMetadata(name=output.name, datatype=output.datatype, shape=output.shape)
-            for output in output_specs(model)
-        ],
+        inputs=[_tensor_metadata(input_spec(model))],
+        outputs=[_tensor_metadata(output) for output in output_specs(model)],
     )
 
 
@@ -154,21 +151,13 @@ async def model_ready(model: PathModel, state: State, response: Response) -> Mod
 @router.get(f"{VERSION_PATH}/config", summary="Model configuration", responses=documented(404))
 async def model_config(model: PathModel, state: State) -> ModelConfig:
     """Describe the model as Triton's model configuration does."""
-    spec = model.bundle.input
     return ModelConfig(
         name=model.bundle.name,
         platform=PLATFORM,
         backend="onnxruntime",
         max_batch_size=state.settings.max_batch,
-        input=[TensorConfig(name=spec.name, data_type="TYPE_FP32", dims=list(spec.row_shape))],
-        output=[
-            TensorConfig(
-                name=output.name,
-                data_type="TYPE_STRING" if output.datatype == "BYTES" else f"TYPE_{output.datatype}",
-                dims=output.shape[1:] or [1],
-            )
-            for output in output_specs(model)
-        ],
+        input=[_tensor_config(input_spec(model))],
+        output=[_tensor_config(output) for output in output_specs(model)],
     )
 
 
@@ -183,6 +172,15 @@ async def model_statistics(model: PathModel) -> Statistics:
 async def repository_index(state: State) -> list[RepositoryModel]:
     """List the models that answer."""
     return [RepositoryModel(name=model.bundle.name, version=model.bundle.version) for model in state.models.answering]
+
+
+def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
+    return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+
+
+def _tensor_config(spec: TensorSpec) -> TensorConfig:
+    data_type = "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
+    return TensorConfig(name=spec.name, data_type=data_type, dims=spec.shape[1:] or [1])
 
 
 def _statistics(model: ServedModel) -> ModelStats:

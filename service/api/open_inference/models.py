@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from ...model_key import ModelKey
 from ...serving.model_registry import ModelRegistry, ServedModel
 from ..server_state import server_state
+from .tensors import BFLOAT16, FLOAT_DATATYPES, INT_DATATYPES
 
 MODEL_PATH = "/models/{name}"
 VERSION_PATH = "/models/{name}/versions/{version}"
@@ -16,6 +17,11 @@ RAW_OUTPUTS = {
     "raw_probabilities": "FP32",
     "raw_label": "BYTES",
 }  # further outputs of a model whose answers are corrected
+
+
+DATATYPES = {
+    dtype.name: datatype for datatype, dtype in (FLOAT_DATATYPES | INT_DATATYPES).items() if datatype != BFLOAT16
+}  # datatypes by numpy's name
 
 
 def path_parameters(*names: str) -> dict[str, Any]:
@@ -52,16 +58,22 @@ PathModel = Annotated[ServedModel, Depends(model_of_path)]
 
 
 @dataclass(frozen=True)
-class OutputSpec:
-    """An output that a model answers with."""
+class TensorSpec:
+    """A tensor that a model takes or answers with; -1 in its shape is the number of rows."""
 
     name: str
     datatype: str
     shape: list[int]
 
 
-def output_specs(model: ServedModel) -> list[OutputSpec]:
+def input_spec(model: ServedModel) -> TensorSpec:
+    """Return the input of a model, of the datatype that its network reads if tensors reach it as they are."""
+    spec = model.bundle.input
+    return TensorSpec(spec.name, DATATYPES[model.predictor.model.tensor_dtype.name], [-1, *spec.row_shape])
+
+
+def output_specs(model: ServedModel) -> list[TensorSpec]:
     """Return the outputs of a model."""
     datatypes = OUTPUTS | RAW_OUTPUTS if model.corrected else OUTPUTS
     columns = {"FP32": [len(model.bundle.labels)], "BYTES": []}
-    return [OutputSpec(name, datatype, [-1, *columns[datatype]]) for name, datatype in datatypes.items()]
+    return [TensorSpec(name, datatype, [-1, *columns[datatype]]) for name, datatype in datatypes.items()]

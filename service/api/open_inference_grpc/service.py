@@ -8,7 +8,7 @@ import grpc
 from ..endpoints.health import readiness
 from ..open_inference.inference import classify, parameter_tags
 from ..open_inference.metadata import PLATFORM
-from ..open_inference.models import find_model, output_specs
+from ..open_inference.models import TensorSpec, find_model, input_spec, output_specs
 from ..outcome import PredictOutcome
 from ..server_state import ServerState
 from .calls import CallHandler, Method, OpenCalls
@@ -68,17 +68,17 @@ async def model_ready(state: ServerState, data: bytes) -> ModelReadyResponse:
 async def model_metadata(state: ServerState, data: bytes) -> ModelMetadataResponse:
     request = parsed_message(ModelMetadataRequest, data)
     model = find_model(state.models, request.name, request.version)
-    spec = model.bundle.input
     return ModelMetadataResponse(
         name=model.bundle.name,
         versions=[other.bundle.version for other in state.models.versions(model.bundle.name)],
         platform=PLATFORM,
-        inputs=[TensorMetadata(name=spec.name, datatype="FP32", shape=[-1, *spec.row_shape])],
-        outputs=[
-            TensorMetadata(name=output.name, datatype=output.datatype, shape=output.shape)
-            for output in output_specs(model)
-        ],
+        inputs=[_tensor_metadata(input_spec(model))],
+        outputs=[_tensor_metadata(output) for output in output_specs(model)],
     )
+
+
+def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
+    return TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
 
 
 async def model_infer(state: ServerState, data: bytes) -> ModelInferResponse:

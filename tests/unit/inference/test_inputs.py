@@ -83,6 +83,25 @@ def test_grey_images_in_every_layout_and_number_type(
 
 
 @pytest.mark.parametrize(
+    ("dtype", "change", "expected"),
+    [
+        (TensorProto.UINT8, {}, np.uint8),
+        (TensorProto.UINT8, {"scale": 0.5}, np.float32),
+        (TensorProto.UINT8, {"mean": (1.0,)}, np.float32),
+        (TensorProto.INT8, {"mean": (0.0,)}, np.float32),
+        (TensorProto.INT64, {}, np.int64),
+        (TensorProto.DOUBLE, {"mean": (1.0,)}, np.float64),
+    ],
+)
+def test_tensors_of_integers_reach_networks_of_pixels_as_they_are(
+    make_graph: Make, tmp_path: Path, dtype: int, change: dict[str, Any], expected: type[np.generic]
+) -> None:
+    bundle = init_bundle(linear(make_graph, ("N", 1, 8, 8), dtype), tmp_path / "bundle")
+    changed = Model(bundle, threads=1).with_input(bundle.input.model_copy(update=change))
+    assert changed.tensor_dtype == expected
+
+
+@pytest.mark.parametrize(
     ("image", "axes"), [(("N", 3, 8, 8), (0, 3, 1, 2)), (("N", 8, 8, 3), (0, 1, 2, 3)), (("N", 192), (0, 3, 1, 2))]
 )
 @pytest.mark.parametrize("mode", ["RGB", "BGR"])

@@ -36,7 +36,7 @@ def test_tensors_are_predicted_as_the_pixels_they_stand_for(
     async def scenario() -> list[Predictions]:
         predictor = predictor_of(bundle, threads=1)
         raw = pixels.transpose(0, 3, 1, 2)
-        tensor = predictor._model.prepared(pixels)
+        tensor = predictor.model.prepared(pixels)
         answer = [await predictor.predict_tensor(values, {}) for values in (raw, tensor)]
         await predictor.close()
         return answer
