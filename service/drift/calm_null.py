@@ -19,7 +19,7 @@ MAX_SIZES = 8  # sizes whose null distributions are held
 PILOT_DRAWS = 199  # windows drawn from a baseline of traffic to tell how dependent its predictions are
 DEPENDENT = 1.3  # design effect from which predictions of a baseline count as dependent
 ROWS_AT_A_TIME = 1_000_000  # rows of references in blocks that are drawn at a time
-MAX_SERIES_COLUMNS = 128  # columns of a view from which the block length is chosen
+MAX_SERIES_CLASSES = 128  # classes whose probabilities tell the block length; log-probabilities have no more groups
 
 
 class _Null(NamedTuple):
@@ -68,9 +68,7 @@ class CalmNull:
         self._seed = seed
         self.statistics = FittedStatistics(calm, seed)
         columns = self.statistics.columns(calm)
-        self._series = np.hstack(
-            [columns["log_probability"][:, :MAX_SERIES_COLUMNS], columns["soft_label"][:, :MAX_SERIES_COLUMNS]]
-        )
+        self._series = np.hstack([columns["log_probability"], columns["soft_label"][:, :MAX_SERIES_CLASSES]])
         self._block = blocks.block_length(self._series.astype(np.float64))
         self._null = lru_cache(MAX_SIZES)(self._draw)
 

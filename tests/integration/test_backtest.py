@@ -17,7 +17,9 @@ from tidemark.alerts import acceptance
 from tidemark.alerts.lifecycle import Alerts
 from tidemark.alerts.queue import open_queue
 from tidemark.cli import app
-from tidemark.commands.backtest import log_reader, span_replay
+from tidemark.commands.backtest import command, log_reader, span_replay
+from tidemark.commands.backtest.command import MAX_MOMENTS
+from tidemark.commands.backtest.span_replay import SpanTask
 from tidemark.errors import TidemarkError
 from tidemark.pages import guidance
 from tidemark.store import feedback, streams
@@ -217,3 +219,23 @@ def test_an_option_that_cannot_be_used_is_named(installation: Installation, argu
 @pytest.fixture
 def installation(engine: Engine, url: str) -> Installation:
     return Installation(engine, url)
+
+
+def test_predictions_are_counted_at_a_bounded_number_of_times(
+    engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: list[dt.datetime] = []
+
+    def run_tasks(tasks: list[SpanTask], _: str | None) -> None:
+        moments.extend(tasks[0].moments)
+        raise TidemarkError("the tasks are enough")
+
+    monkeypatch.setattr(command, "run_tasks", run_tasks)
+    history = LoggedHistory(engine, url)
+    history.add(100)
+    for name, value in history.environment().items():
+        monkeypatch.setenv(name, value)
+    changes = [START + number * dt.timedelta(milliseconds=1) for number in reversed(range(MAX_MOMENTS + 50))]
+    with pytest.raises(TidemarkError, match="enough"):
+        command.backtest("m:1", START, history.at, changes=changes)
+    assert moments == sorted(changes)[:MAX_MOMENTS]

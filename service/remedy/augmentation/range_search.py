@@ -16,7 +16,7 @@ from .discrepancy import Distance, Target
 
 Embedder = Callable[[Pixels], Sample]  # runs the model and measures the properties
 
-MAX_OPERATIONS = 4
+MAX_OPERATIONS = 4  # operations that are combined, at most: each takes a search of its own
 SEARCHED = 200  # images and window rows on which magnitudes are searched for
 MAX_SWAP_ROUNDS = 2  # rounds of swaps for each set of operations
 REFINING = 20  # evaluations for each magnitude that is refined
@@ -181,20 +181,11 @@ class _Search:
         low, high = ends = _range_of(best, operation)[1:]
         for side in (-distance, distance):
             for step in STEPS:
-                describe_shifted_classes = between(low + side * step, high + side * step)
-                ends = (
-                    min(ends[0], _range_of(describe_shifted_classes, operation).low),
-                    max(ends[1], _range_of(describe_shifted_classes, operation).high),
-                )
-                if (
-                    float(
-                        np.quantile(
-                            self.target.reduction(self.distance(describe_shifted_classes), self.distance(best)),
-                            INTERVAL_LEVEL,
-                        )
-                    )
-                    > 0
-                ):
+                moved = between(low + side * step, high + side * step)
+                moved_low, moved_high = _range_of(moved, operation)[1:]
+                ends = min(ends[0], moved_low), max(ends[1], moved_high)
+                worsening = self.target.reduction(self.distance(moved), self.distance(best))
+                if float(np.quantile(worsening, INTERVAL_LEVEL)) > 0:
                     break
         return between(*ends)
 

@@ -11,8 +11,10 @@ import pytest
 
 from tests.support.graphs import Nodes, build
 from tests.support.wait import PAUSE
+from tidemark.commands import reference_images
 from tidemark.commands.model_check import check_model
 from tidemark.commands.reference import ReferenceFacts, build_reference
+from tidemark.commands.reference_images import CHECKED_SHARE, MAX_CHECKED, MIN_CHECKED
 from tidemark.errors import TidemarkError
 from tidemark.inference.bundle import Bundle, Spec, write_spec
 from tidemark.inference.bundle_builder import init_bundle
@@ -109,6 +111,21 @@ def test_labels_in_another_order_are_reported(bundle: Bundle, tmp_path: Path) ->
     checked = check_model(bundle.folder, tmp_path / "turned.npz")
     [text] = checked.advice
     assert "accuracy 0.00; with the classes in another order 1.00" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "checked"), [(240, MIN_CHECKED), (100 * CHECKED_SHARE, 100), (300 * CHECKED_SHARE, MAX_CHECKED)]
+)
+def test_a_share_of_a_reference_s_images_within_bounds_is_prepared_in_other_ways(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, checked: int
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(reference_images, "preprocessing_warning", lambda *arguments: limits.append(arguments[2]))
+    monkeypatch.setattr(reference_images, "reference_arrays", lambda *_: {})
+    pixels, labels = colours(count)
+    np.savez(tmp_path / "many.npz", images=pixels, labels=labels)
+    reference_images.reference_from_images(bundle.folder, tmp_path / "many.npz", None, thumbnails=False)
+    assert limits == [checked]
 
 
 def test_noise_gets_no_advice(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from tidemark.inference.image_operations.catalogue import OPERATIONS
 from tidemark.inference.image_operations.operation import Operation
+from tidemark.inference.image_operations.optics import MAX_STEPS
 from tidemark.inference.image_operations.plan import apply_chain, rehearsal_plan
 from tidemark.inference.properties import NAMES, measure
 
@@ -43,6 +44,13 @@ def test_turns_counter_clockwise_and_shifts_right_and_down() -> None:
     assert np.argwhere(applied("rotation", spot, 90)[0] > 99).tolist() == [[4, 10]]
     assert np.argwhere(applied("shift_x", spot, 2 / 21)[0] > 99).tolist() == [[10, 18]]
     assert np.argwhere(applied("shift_y", spot, 2 / 21)[0] > 99).tolist() == [[12, 16]]
+
+
+@pytest.mark.parametrize(("length", "places"), [(2, 3), (100, MAX_STEPS)])
+def test_motion_spreads_a_spot_over_a_bounded_number_of_places(length: int, places: int) -> None:
+    spot = np.zeros((1, 200, 200), np.uint8)
+    spot[0, 100, 100] = 255
+    assert np.count_nonzero(applied("motion", spot, length / 200)) == places
 
 
 def test_moved_images_keep_their_edges() -> None:

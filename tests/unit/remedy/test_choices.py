@@ -1,14 +1,20 @@
 """What is drawn and named for people: resamples, and images to label."""
 
+import datetime as dt
+import json
 import tracemalloc
+from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
 
-from tidemark.drift import Reference
+from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
 from tidemark.remedy.label_shift.class_weights import stratified
-from tidemark.remedy.relabel import draw_probabilities
+from tidemark.remedy.relabel import JSON, MAX_IMAGES, draw_probabilities, relabel
+from tidemark.remedy.remedy_context import RemedyContext
+from tidemark.remedy.span import UNKNOWN, Span
 from tidemark.remedy.witness_scores import witness_scores
 
 
@@ -39,6 +45,22 @@ def test_images_to_label_are_drawn_with_stored_probabilities_from_every_predicte
     of_first = predicted == 0
     assert probability[of_first & doubtful].mean() > 1.2 * probability[of_first & ~doubtful].mean()
     assert probability[of_first & ~typical].mean() > 1.2 * probability[of_first & typical].mean()
+
+
+def test_about_a_hundred_images_are_named_to_be_labelled(tmp_path: Path) -> None:
+    rng, n = np.random.default_rng(0), 1000
+    probabilities = rng.dirichlet(np.ones(3), n)
+    reference = Reference(rng.normal(size=(n, 4)), probabilities)
+    sample = reference.check(rng.normal(size=(n, 4)), probabilities)
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    ids = tuple(UUID(int=number) for number in range(n))
+    span = Span("m:1", now, now, reference, sample, ids, np.full(n, UNKNOWN), "0")
+    report = WindowTest(reference)(sample.embeddings[:20], sample.probabilities[:20])
+    relabel(RemedyContext(span, report, frozenset({"concept"}), tmp_path))
+    rows = json.loads((tmp_path / JSON).read_text())
+    assert abs(len(rows) - MAX_IMAGES) < 5 * np.sqrt(MAX_IMAGES)
+    estimate = sum(1 / row["probability"] for row in rows)
+    assert 0.5 * n < estimate < 2 * n
 
 
 def test_the_least_typical_row_has_the_highest_score() -> None:

@@ -1,6 +1,7 @@
-"""What remedies of label shifts claim: nothing on calm spans, and an improvement where class proportions moved."""
+"""What remedies of label shifts claim: nothing on calm spans, and an improvement where proportions moved; and which."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from tests.support.worlds import World
 from tidemark.drift import Reference, WindowTest
 from tidemark.drift.samples import Sample
 from tidemark.remedy.label_shift.class_weights import class_weights
-from tidemark.remedy.label_shift.corrected_posterior import corrected_posterior
+from tidemark.remedy.label_shift.corrected_posterior import (
+    MAX_NAMED_CLASSES,
+    corrected_posterior,
+    describe_shifted_classes,
+)
 from tidemark.remedy.remedy_context import RemedyContext
 from tidemark.remedy.result import RemedyResult
 from tidemark.remedy.span import UNKNOWN, Span
@@ -51,3 +56,23 @@ def test_moved_proportions_are_an_improvement(tmp_path: Path) -> None:
     remedy = corrected_posterior(context(reference, tmp_path / "span", rng, [0.02, 0.02, 0.02, 0.04, 0.9]))
     assert log_loss_interval(remedy)[0] > 0
     assert remedy.improves
+
+
+@pytest.mark.parametrize(
+    ("moved", "sentence"),
+    [
+        (0, "none of them moved for sure."),
+        (MAX_NAMED_CLASSES, "4: 0.0% → 50.0%, 3: 0.0% → 40.0%, 2: 0.0% → 30.0%."),
+        (5, "4: 0.0% → 50.0%, 3: 0.0% → 40.0%, 2: 0.0% → 30.0% and 2 more."),
+    ],
+)
+def test_a_sentence_names_the_few_classes_that_moved_most(tmp_path: Path, moved: int, sentence: str) -> None:
+    rng = np.random.default_rng(2)
+    calm = context(CONFUSED.reference(600, rng), tmp_path / "span", rng, None)
+    names = calm.span.reference.class_names
+    estimated = {name: (1 + number) / 10 for number, name in enumerate(names)}
+    low = estimated | dict.fromkeys(names[: len(names) - moved], 0.0)
+    shift = replace(
+        calm.require_proportions(), reference=dict.fromkeys(names, 0.0), estimated=estimated, low=low, high=estimated
+    )
+    assert describe_shifted_classes(replace(calm, report=replace(calm.report, label_shift=shift))) == sentence

@@ -29,8 +29,8 @@ def span(names: tuple[str, ...] = ("a", "b", "<c>")) -> Span:
     )
     labels, properties = RNG.integers(0, 3, 200), ("brightness", "haze")
     reference = Reference(sample.embeddings, sample.probabilities, labels, sample.properties, names, properties)
-    describe_shifted_classes = reference.check(sample.embeddings + 2, sample.probabilities, sample.properties)
-    return Span("m:1", NOW, NOW, reference, describe_shifted_classes, (), np.full(200, UNKNOWN), "0")
+    moved = reference.check(sample.embeddings + 2, sample.probabilities, sample.properties)
+    return Span("m:1", NOW, NOW, reference, moved, (), np.full(200, UNKNOWN), "0")
 
 
 def test_each_picture_has_a_title_axes_and_words() -> None:
