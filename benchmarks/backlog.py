@@ -11,6 +11,7 @@ from tidemark.inference import bundle as bundles
 from tidemark.inference.images import DecodedImage
 from tidemark.inference.model import Model
 from tidemark.inference.predictions import predict_images
+from tidemark.inference.properties import measure
 from tidemark.settings import Settings
 from tidemark.spool.forwarder import Forwarder
 from tidemark.spool.spool import Spool
@@ -29,6 +30,7 @@ def log_backlog(data: Path, bundle_folder: Path, images: np.ndarray, count: int 
     bundle = bundles.load(bundle_folder)
     pixels = [DecodedImage(image, *bundle.input.size[::-1]) for image in images]
     predictions = predict_images(Model(bundle), pixels, 256, lambda _stage, _value: None)
+    properties = measure(*predictions.image_arrays)
     rng = np.random.default_rng(0)
     settings = Settings(data_dir=data)
     name = f"{bundle.name}:{bundle.version}"
@@ -52,7 +54,7 @@ def log_backlog(data: Path, bundle_folder: Path, images: np.ndarray, count: int 
                     b"".join(ids),
                     predictions.probabilities[drawn],
                     predictions.embeddings[drawn],
-                    predictions.properties[drawn],
+                    properties[drawn],
                 )
             )
             if first % (100 * BATCH) == 0:

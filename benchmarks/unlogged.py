@@ -4,5 +4,5 @@ from tidemark import cli
 from tidemark.spool.spool import Spool
 
 if __name__ == "__main__":
-    Spool.append = lambda self, batch: None  # type: ignore[method-assign]
+    Spool.append = lambda self, batch, images=None: None  # type: ignore[method-assign]
     cli.main()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import properties
 from .images import DecodedImage
 from .model import Model
+from .properties import ImageArrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,6 @@ class Predictions:
 
     probabilities: NDArray[np.float32]  # (m, k)
     embeddings: NDArray[np.float32]  # (m, d)
-    properties: NDArray[np.float32]  # (m, p), in the order of properties.NAMES
     pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
     images: list[DecodedImage]
 
@@ -31,12 +30,16 @@ class Predictions:
         classes: NDArray[np.intp] = self.probabilities.argmax(axis=1)
         return classes
 
+    @property
+    def image_arrays(self) -> ImageArrays:
+        """What the image properties are measured on."""
+        return ImageArrays(self.pixels, [i.width for i in self.images], [i.height for i in self.images])
+
     def rows(self, part: slice) -> "Predictions":
         """Return a part of the rows."""
         return Predictions(
             self.probabilities[part],
             self.embeddings[part],
-            self.properties[part],
             self.pixels[part],
             self.images[part],
         )
@@ -70,5 +73,4 @@ def predict_images(
         answers.append(model.run(tensor))
         observe("batch", len(tensor))
     probabilities, embeddings = answers[0] if len(answers) == 1 else map(np.concatenate, zip(*answers, strict=True))
-    measured = properties.measure(pixels, [i.width for i in images], [i.height for i in images])
-    return Predictions(probabilities, embeddings, measured, pixels, images)
+    return Predictions(probabilities, embeddings, pixels, images)

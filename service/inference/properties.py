@@ -1,6 +1,7 @@
 """Image properties: numbers that a person can picture, measured on the pixels that the model sees."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,14 @@ GREYS = 256  # values of an 8-bit grey
 MOMENTS = (np.arange(GREYS)[:, None] / (GREYS - 1)) ** [1, 2]  # each grey in 0..1, and its square
 IN_LEVEL = np.repeat(np.eye(LEVELS), GREYS // LEVELS, axis=0)  # (256, 32), whether a grey is of a level
 COUNTED = np.hstack([MOMENTS, IN_LEVEL])  # (256, 34), what is summed over an image's pixels
+
+
+class ImageArrays(NamedTuple):
+    """What the properties of a batch of images are measured on: the arguments of `measure`."""
+
+    pixels: NDArray[np.uint8]  # (m, H, W) or (m, H, W, 3), as the model sees them
+    widths: Sequence[int]  # (m,), original sizes in pixels
+    heights: Sequence[int]
 
 
 def measure(pixels: NDArray[np.uint8], widths: ArrayLike, heights: ArrayLike) -> NDArray[np.float32]:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from uuid_utils import uuid7
 
 from ..inference.predictions import Predictions, RequestRows
+from ..inference.properties import measure
 from ..inference.thumbnails import thumbnail
 from ..spool.spool import Spool
 from ..store.logged import Logged, logged
 from .counters import ModelMetrics
 
 TOP_CLASSES = 5  # classes named in an answer
+MEASURED_LATER_BYTES = 4096  # pixels of a batch up to which it takes much longer to measure them alone than with others
 
 Matrix = NDArray[np.float64]
 Correction = Callable[[NDArray[np.float32]], Matrix]  # corrects probabilities (m, k) for other class proportions
@@ -90,8 +92,7 @@ class PredictionLogger:
         ids = [uuid7() for _ in range(len(predictions))]
         tags = [request.tags for request in requests for _ in range(request.rows.stop - request.rows.start)]
         octets = b"".join([prediction_id.bytes for prediction_id in ids])
-        batch = as_logged(self._model, octets, predictions, tags, corrected, self._thumbnails)
-        self._spool.append(batch)
+        batch = log_predictions(self._spool, self._model, octets, predictions, tags, corrected, self._thumbnails)
         self._metrics.observe("log", time.perf_counter() - started)
         self._metrics.predicted(batch)
         answered = predictions.probabilities if corrected is None else corrected
@@ -106,7 +107,8 @@ class PredictionLogger:
         ]
 
 
-def as_logged(
+def log_predictions(
+    spool: Spool,
     model: str,
     ids: bytes,
     predictions: Predictions,
@@ -114,14 +116,24 @@ def as_logged(
     corrected: Matrix | None = None,
     thumbnails: bool = False,
 ) -> Logged:
-    """Return predictions as rows of the log."""
-    return logged(
+    """Write predictions to the spool, which measures the properties of a few small images later; return them as rows.
+
+    Raises
+    ------
+    Overloaded
+        The spool is full: nothing was logged.
+    """
+    images = predictions.image_arrays
+    is_measured_later = images.pixels.nbytes <= MEASURED_LATER_BYTES
+    batch = logged(
         model,
         ids,
         predictions.probabilities,
         predictions.embeddings,
-        predictions.properties,
+        None if is_measured_later else measure(*images),
         [orjson.dumps(row_tags) for row_tags in tags] if any(tags) else None,
         corrected,
         [thumbnail(pixels) for pixels in predictions.pixels] if thumbnails else None,
     )
+    spool.append(batch, images if is_measured_later else None)
+    return batch

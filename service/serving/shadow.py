@@ -23,7 +23,7 @@ from ..settings import Settings
 from ..spool.spool import Spool
 from ..store.prediction_id import id_at
 from .counters import ModelMetrics
-from .prediction_logger import LoggedPredictions, as_logged
+from .prediction_logger import LoggedPredictions, log_predictions
 
 SHADOW_TAG = "shadow_of"  # holds the id of the default model's prediction for the same image
 THREADS = 1  # threads of the model in shadow: the other cores are for the answers
@@ -161,8 +161,7 @@ class Shadow:
         finished = time.perf_counter()
         ids = b"".join([self.id_of(queued.id).bytes for queued in batch])
         tags = [queued.tags | {SHADOW_TAG: str(queued.id)} for queued in batch]
-        logged = as_logged(self.name, ids, predictions, tags, thumbnails=self._thumbnails)
-        self._spool.append(logged)
+        logged = log_predictions(self._spool, self.name, ids, predictions, tags, thumbnails=self._thumbnails)
         self._metrics.observe("decode", decoded - started)
         self._metrics.observe("infer", finished - decoded)
         self._metrics.observe("log", time.perf_counter() - finished)

@@ -35,6 +35,7 @@ class SpooledBatch(NamedTuple):
     at_from: int  # time of the earliest prediction in milliseconds of the Unix epoch, and of the latest
     at_to: int
     columns: Columns
+    images: bytes | None = None  # images that are still to be measured, only in the ring, see `unmeasured_images`
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> "SpooledBatch":
@@ -45,7 +46,7 @@ class SpooledBatch(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The bytes of the predictions."""
-        return sum(map(len, filter(None, self.columns)))
+        return sum(map(len, filter(None, (*self.columns, self.images))))
 
 
 def pending_rows(rows: Sequence[SpooledBatch], more: bool) -> PendingRows:

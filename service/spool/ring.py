@@ -23,17 +23,17 @@ from .pending_rows import SpooledBatch
 SUFFIX = ".ring"  # suffix appended to the name of the SQLite file
 RING_BYTES = 16 * 1024 * 1024  # size of the file; batches that find no room there are in the SQLite file
 SLOT = 64  # bytes; a record begins at a multiple of it, so that the records of a file can be listed
-MARK = b"\xf5TMR"  # first bytes of a record
+MARK = b"\xf5TM2"  # first bytes of a record
 FIRST = Struct("@Q")  # start of the file: number of the oldest batch, native and aligned to be written in one store
 SEED = Struct(
     "<8xI"
 )  # after that: a random number that all checksums begin with, so that no content passes for a record
 PREFIX = Struct("<4sI")  # start of a record: mark, and CRC-32 of what follows
-FIELDS = Struct("<QIQQQ10i")  # then the numbers of a `SpooledBatch`, and the length of each column, -1 where it is None
+FIELDS = Struct("<QIQQQ11i")  # then the numbers of a `SpooledBatch`, and the length of each part, -1 where it is None
 HEAD = np.dtype(
     [
         *(("mark", "S4"), ("checksum", "<u4"), ("seq", "<u8"), ("predictions", "<u4"), ("first_number", "<u8")),
-        *(("at_from", "<u8"), ("at_to", "<u8"), ("lengths", "<i4", 10)),
+        *(("at_from", "<u8"), ("at_to", "<u8"), ("lengths", "<i4", 11)),
     ]
 )  # the same as an array reads it
 
@@ -174,7 +174,7 @@ def _seed(data: bytes | bytearray | mmap.mmap) -> int:
 
 def _record(batch: SpooledBatch, seed: int = 0) -> bytes:
     model, *columns = batch.columns
-    parts = [model.encode(), *columns]
+    parts = [model.encode(), *columns, batch.images]
     lengths = [-1 if part is None else len(part) for part in parts]
     body = b"".join((FIELDS.pack(*batch[:5], *lengths), *filter(None, parts)))
     return PREFIX.pack(MARK, crc32(body, seed)) + body
@@ -202,5 +202,5 @@ def _whole_batches(
             None if length < 0 else data[begin:end]
             for length, begin, end in zip(lengths, ends[:-1], ends[1:], strict=True)
         ]
-        columns = Columns(parts[0].decode(), *parts[1:])
-        yield SpooledBatch(seq, predictions, first_number, at_from, at_to, columns)
+        columns = Columns(parts[0].decode(), *parts[1:-1])
+        yield SpooledBatch(seq, predictions, first_number, at_from, at_to, columns, parts[-1])

@@ -11,12 +11,14 @@ from typing import IO, NamedTuple
 from uuid import UUID
 
 from ..errors import ConfigurationError, Overloaded
+from ..inference.properties import ImageArrays
 from ..store.logged import Logged
 from ..store.prediction_id import time_span
 from . import file, rejected_batches
 from .batch_store import BatchStore
 from .encoding import encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
+from .unmeasured_images import measured, packed
 
 LAST = "SELECT coalesce(max(seq), 0) FROM batches"
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
@@ -127,8 +129,13 @@ class Spool:
         file.remove(self.path)
         self._lock_file.close()
 
-    def append(self, batch: Logged) -> None:
+    def append(self, batch: Logged, images: ImageArrays | None = None) -> None:
         """Commit predictions in one transaction.
+
+        Parameters
+        ----------
+        images : ImageArrays or None
+            Small images of the predictions, whose properties are measured later.
 
         Raises
         ------
@@ -144,7 +151,9 @@ class Spool:
                         raise Overloaded(reason, retry_after=RETRY_AFTER)
                     self._check_at = time.monotonic() + CHECK_SECONDS
                 number, seq = self._next_numbers.get(batch.model, 1), self._last_seq + 1
-                self._batches.append(SpooledBatch(seq, len(batch), number, *time_span(batch.ids), encode(batch)))
+                unmeasured = None if images is None else packed(images)
+                span = time_span(batch.ids)
+                self._batches.append(SpooledBatch(seq, len(batch), number, *span, encode(batch), unmeasured))
             except (sqlite3.Error, OSError) as error:
                 self._failing = True
                 raise Overloaded(f"the prediction log cannot be written: {error}", retry_after=RETRY_AFTER) from error
@@ -165,7 +174,7 @@ class Spool:
                 size += batch.nbytes
                 rows.append(batch)
         has_reached_limit = count >= limit or size >= MAX_PEEK_BYTES
-        return pending_rows(rows, more=has_reached_limit or (latest is None and count > 0))
+        return pending_rows(measured(rows), more=has_reached_limit or (latest is None and count > 0))
 
     def _stored(self) -> Generator[SpooledBatch, None, None]:
         """Yield the batches of the SQLite file, the oldest first."""

@@ -46,7 +46,7 @@ def test_tensors_are_predicted_as_the_pixels_they_stand_for(
     for answer in asyncio.run(scenario()):
         np.testing.assert_allclose(answer.probabilities, probabilities, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(answer.embeddings, embeddings, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(answer.properties, measured, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(measure(*answer.image_arrays), measured, rtol=1e-5, atol=1e-6)
 
 
 def test_float_values_between_the_levels_reach_the_network(bundle: Bundle) -> None:

@@ -46,13 +46,14 @@ def test_predictions_are_the_model_s_and_the_properties_the_image_s(bundle: Bund
     expected = {
         "probabilities": probabilities,
         "embeddings": embeddings,
-        "properties": measure(PIXELS, [8] * 20, [8] * 20),
         "indices": probabilities.argmax(axis=1),
         "pixels": PIXELS,
     }
     for name, values in expected.items():
         together = np.concatenate([getattr(predictions, name) for predictions in answer])
         np.testing.assert_allclose(together, values, rtol=1e-4, atol=1e-6, err_msg=name)
+    measured = np.concatenate([measure(*predictions.image_arrays) for predictions in answer])
+    np.testing.assert_allclose(measured, measure(PIXELS, [8] * 20, [8] * 20), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("image", [LARGE, WIDE_IN_FEW_BYTES])
@@ -68,7 +69,7 @@ def test_large_images_take_the_other_road_to_the_same_place(bundle: Bundle, imag
         small = np.asarray(opened.resize((8, 8), Image.Resampling.BILINEAR))
         size = opened.size
     np.testing.assert_allclose(answer.probabilities, Model(bundle).predict(small[None])[0], rtol=1e-4)
-    assert tuple(answer.properties[0, -2:]) == size
+    assert (answer.image_arrays.widths[0], answer.image_arrays.heights[0]) == size
 
 
 @pytest.mark.parametrize("filler", [encoded_png(PIXELS[0]), LARGE])
