@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from ..spool.rejections import REJECTION_REASONS
 from ..spool.spool import Spool
 from ..store.logged import Logged
+from .deferred_calls import DeferredCalls
 from .slice_labels import SliceLabels
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the variable that names the folder where workers share their counts
@@ -35,6 +36,7 @@ class ServerMetrics:
     def __init__(self, slice_tags: Sequence[str] = (), max_slices: int = 20) -> None:
         self.registry = CollectorRegistry()
         self.slices = SliceLabels(slice_tags, max_slices)
+        self.deferred = DeferredCalls()
         names = ("model", "version")
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *more: str) -> Histogram:
@@ -86,7 +88,7 @@ class ServerMetrics:
         counter = self._path_counters.get((path, status))
         if counter is None:
             counter = self._path_counters[path, status] = self._paths.labels(path, str(status))
-        counter.inc()
+        self.deferred.add(counter.inc)
 
     def feedback_accepted(self, model: str, version: str, count: int) -> None:
         """Count stored labels."""
@@ -149,6 +151,7 @@ class ModelMetrics:
         self._labels = (model, version)
         self._server = server
         self._slices = server.slices
+        self._deferred = server.deferred
         self._statuses: dict[int, Counter] = {}
         self._predictions = [server.predictions.labels(model, version, label) for label in class_names]
         self._seconds = {stage: server.seconds.labels(model, version, stage) for stage in STAGES}
@@ -161,13 +164,14 @@ class ModelMetrics:
 
     def observe(self, stage: str, value: float) -> None:
         """Record the seconds of a stage, or with the stage "batch" the images of one run."""
-        if stage == "batch":
-            self._batch_size.observe(value)
-        else:
-            self._seconds[stage].observe(value)
+        histogram = self._batch_size if stage == "batch" else self._seconds[stage]
+        self._deferred.add(histogram.observe, value)
 
     def predicted(self, batch: Logged) -> None:
         """Count acknowledged predictions."""
+        self._deferred.add(self._count_predicted, batch)
+
+    def _count_predicted(self, batch: Logged) -> None:
         counts: dict[int, int] = {}
         for index in batch.labels.tolist():
             counts[index] = counts.get(index, 0) + 1
@@ -181,10 +185,13 @@ class ModelMetrics:
         counter = self._statuses.get(status)
         if counter is None:
             counter = self._statuses[status] = self._server.requests.labels(*self._labels, str(status))
-        counter.inc()
+        self._deferred.add(counter.inc)
 
     def images_accepted(self, tags: Mapping[str, str], count: int) -> None:
         """Count images, or predictions of another server, that were logged: of the model and of each slice."""
+        self._deferred.add(self._count_accepted, tags, count)
+
+    def _count_accepted(self, tags: Mapping[str, str], count: int) -> None:
         self._accepted.inc(count)
         for name in self._slices.names(tags):
             self._server.images_accepted.labels(*self._labels, name).inc(count)
