@@ -58,7 +58,9 @@ def append_all(spool: Spool) -> None:
 def assert_measured(spool: Spool) -> None:
     rows = []
     while (some := spool.peek(10_000)).count:
-        rows += [batch.predictions.properties for batch in some.batches]
+        for batch in some.batches:
+            assert batch.predictions.properties is not None
+            rows.append(batch.predictions.properties)
         spool.discard(some.last)
     np.testing.assert_allclose(np.concatenate(rows), np.concatenate(PROPERTIES), rtol=1e-6)
 
