@@ -113,10 +113,13 @@ def run_large(_: World) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name, write, concurrency, seconds in (("mobilenet", mobilenet, 64, 4), ("resnet", resnet, 8, 8)):
+        for name, write, concurrency, rounds, seconds in (
+            ("mobilenet", mobilenet, 64, 15, 2),
+            ("resnet", resnet, 8, 12, 4),
+        ):
             title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
             job = photo_job(folder, name, write)
-            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), 5, seconds), folder / name)
+            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), rounds, seconds), folder / name)
 
 
 def memory(world: World) -> None:
