@@ -1,6 +1,7 @@
 """Commands that run Tidemark: all of it, one of its processes, or its demonstration; and its database."""
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -15,6 +16,10 @@ from .options import (
     ShadowOption,
     print_facts,
 )
+
+# Threads of linear algebra, which NumPy reads when it is imported. A monitor leaves a server on its machine the other
+# cores, unless the environment decides, and sums have the same rounding errors whether `up` started it or not.
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 commands = typer.Typer()
 databases = typer.Typer(help="The database.", no_args_is_help=True)
@@ -58,6 +63,7 @@ def serve(
 @commands.command()
 def monitor() -> None:
     """A monitor worker alone, for several machines."""
+    os.environ.setdefault(BLAS_THREADS, "1")
     from ..server.monitor_process import monitor as start
 
     start()

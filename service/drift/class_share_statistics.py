@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import special
 
+from .permutations import Features
 from .prediction_views import ViewName
 from .proportions import one_hot
 from .statistic import Values
@@ -27,10 +28,14 @@ class ClassShares:
     def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
         self.name, self.view = name, view
         self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
-        self._pooled = np.maximum(self.features(columns).mean(axis=0, dtype=np.float64), MIN_ROWS / len(columns))
+        shares = self._shares(columns)
+        self._pooled = np.maximum(shares.mean(axis=0, dtype=np.float64), MIN_ROWS / len(columns))
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return each row's weight on each class, or group of classes, (rows, groups)."""
+        return Features.of_shares(self._shares(columns))
+
+    def _shares(self, columns: Float32Array) -> Float32Array:
         return columns if self._groups is None else columns @ self._groups
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
@@ -60,14 +65,17 @@ class LargestClassShift:
     def __init__(self, name: str, view: ViewName, columns: Float32Array, groups: IntArray | None = None) -> None:
         self.name, self.view = name, view
         self._groups = None if groups is None else one_hot(groups, int(groups.max()) + 1)
-        features = self.features(columns)
+        shares = self._shares(columns)
         least = MIN_ROWS / len(columns)
-        self._pooled = np.clip(features.mean(axis=0, dtype=np.float64), least, 1 - least)
-        variance = np.maximum(features.var(axis=0, dtype=np.float64), least * (1 - least))
+        self._pooled = np.clip(shares.mean(axis=0, dtype=np.float64), least, 1 - least)
+        variance = np.maximum(shares.var(axis=0, dtype=np.float64), least * (1 - least))
         self._precision = self._pooled * (1 - self._pooled) / variance
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return each row's weight on each class, or group of classes, (rows, groups)."""
+        return Features.of_shares(self._shares(columns))
+
+    def _shares(self, columns: Float32Array) -> Float32Array:
         return columns if self._groups is None else columns @ self._groups
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:

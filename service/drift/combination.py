@@ -4,6 +4,7 @@ import numpy as np
 
 from .types import FloatArray, IntArray
 
+TIED = 1e-5  # relative difference up to which values are equal but for rounding; sums in single precision have 1e-6
 TAIL = 0.1  # share of the draws whose excesses give the exponential tail of a statistic
 
 
@@ -11,7 +12,8 @@ def p_values(statistics: FloatArray) -> FloatArray:
     """Return the p-value of every draw among all of them: p_b = #{b': T_b' >= T_b} / (1 + B).
 
     Its first column is the p-value (1 + k) / (1 + B) of Phipson and Smyth (2010) of what was observed; the others
-    are what it would have been, had that draw been observed. `statistics` is (tests, B + 1), or (B + 1,).
+    are what it would have been, had that draw been observed. Values that differ by rounding errors only count as
+    equal, as in SciPy's `permutation_test`. `statistics` is (tests, B + 1), or (B + 1,).
     """
     values = np.asarray(statistics, dtype=np.float64)
     counts = np.apply_along_axis(_counts_at_least, -1, values)
@@ -20,7 +22,7 @@ def p_values(statistics: FloatArray) -> FloatArray:
 
 def _counts_at_least(row: FloatArray) -> IntArray:
     """Return for each value how many values of the row are at least as large, itself among them."""
-    return len(row) - np.searchsorted(np.sort(row), row)
+    return len(row) - np.searchsorted(np.sort(row), row - TIED * np.abs(row))
 
 
 def extended_p_values(statistics: FloatArray) -> FloatArray:
@@ -32,6 +34,7 @@ def extended_p_values(statistics: FloatArray) -> FloatArray:
     p = p_values(statistics)
     start = np.quantile(statistics, 1 - TAIL, axis=-1, keepdims=True)
     excess = np.maximum(statistics - start, 0)
+    excess[excess <= TIED * np.abs(start)] = 0
     mean = excess.sum(axis=-1, keepdims=True) / np.maximum((excess > 0).sum(axis=-1, keepdims=True), 1)
     tail = TAIL * np.exp(-np.divide(excess, mean, out=np.zeros_like(excess), where=mean > 0))
     return np.where(excess > 0, np.maximum(tail, 1e-300), p)

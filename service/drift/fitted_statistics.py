@@ -8,7 +8,7 @@ from .class_groups import group_classes
 from .class_share_statistics import ClassShares, LargestClassShift
 from .kolmogorov_smirnov import KolmogorovSmirnov
 from .mean_statistics import KernelMean, Spectrum, WhitenedMean
-from .permutations import Contrasts, centred
+from .permutations import Contrasts
 from .prediction_views import LOG_OFFSET, PredictionViews, ViewName
 from .proportions import one_hot
 from .scaling import Scaling
@@ -82,7 +82,7 @@ class FittedStatistics:
         columns = self.columns(views)
         tables: list[dict[str, Values]] = [{} for _ in contrasts]
         for statistic in self.statistics:
-            features = centred(statistic.features(columns[statistic.view]))
+            features = statistic.features(columns[statistic.view])
             for table, contrast in zip(tables, contrasts, strict=True):
                 table[statistic.name] = statistic.values(contrast.differences(features), contrast.sizes)
         return tables

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from .permutations import Features
 from .prediction_views import ViewName
+from .row_products import row_products
 from .statistic import Values
 from .types import Float32Array, FloatArray
 
@@ -24,12 +26,13 @@ class KolmogorovSmirnov:
         self.name, self.view, self.family = f"ks {view}", view, family
         self._directions = directions
         levels = np.arange(GRID) / GRID
-        self._grid = np.quantile(columns @ directions, levels, axis=0, method="inverted_cdf").T
+        places = row_products(columns, directions)
+        self._grid = np.quantile(places, levels, axis=0, method="inverted_cdf").T
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return for each direction and grid value whether a row lies at or below it, (rows, directions * 32)."""
-        below = (columns @ self._directions)[:, :, None] <= self._grid
-        return np.asarray(below.reshape(len(columns), -1), dtype=np.float32)
+        below = row_products(columns, self._directions)[:, :, None] <= self._grid
+        return Features.of_shares(np.asarray(below.reshape(len(columns), -1), dtype=np.float32))
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
         """Return the largest distance; the distance of each direction is a component."""

@@ -4,10 +4,12 @@ import numpy as np
 from scipy import linalg
 
 from .mmd import median_squared_distance
+from .permutations import Features
 from .prediction_views import ViewName
+from .principal_components import with_fixed_signs
 from .statistic import Values
 from .types import Float32Array, FloatArray
-from .whitening import RIDGE
+from .whitening import MIN_SHARE, RIDGE
 
 FREQUENCIES = 128  # random frequencies of the kernel; each gives a cosine and a sine
 KERNEL_ROWS = 500  # pooled rows from which the median distance is taken
@@ -36,9 +38,9 @@ class KernelMean:
         self._frequencies = (frequencies * np.sqrt(2 / median_squared_distance(sample))).astype(np.float32)
         self._similarity = float((self._waves(columns).mean(axis=0, dtype=np.float64) ** 2).sum())
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return cosines and sines (rows, 256); the product of two rows estimates their kernel."""
-        return self._waves(columns)
+        return Features.of_measures(self._waves(columns))
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
         """Return MMD², and as its effect MMD² relative to the similarity within the samples, in 0..1."""
@@ -66,9 +68,9 @@ class WhitenedMean:
         self.name, self.view = f"{name} {view}", view
         self._root = spectrum.root
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return the columns themselves."""
-        return columns
+        return Features.of_measures(columns)
 
     def values(self, differences: FloatArray, sizes: tuple[int, int]) -> Values:
         """Return the squared length d² of the whitened difference; its effect is d² / (1 + d²)."""
@@ -91,7 +93,9 @@ class Spectrum:
         values = np.maximum(values, 0)
         diagonal = ridge * values[-1] if values[-1] > 0 else 1.0
         self.root: FloatArray = vectors / np.sqrt(values + diagonal)  # (c, c), turns columns into whitened components
-        self.leading: Float32Array = vectors[:, ::-1][:, :LEADING_COMPONENTS].astype(np.float32)
+        leading = with_fixed_signs(vectors[:, ::-1][:, :LEADING_COMPONENTS])
+        leading[:, values[::-1][:LEADING_COMPONENTS] <= MIN_SHARE * values[-1]] = 0  # what is left is rounding errors
+        self.leading: Float32Array = leading.astype(np.float32)
 
 
 def orthogonal_frequencies(dimensions: int, count: int, rng: np.random.Generator) -> FloatArray:

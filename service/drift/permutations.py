@@ -1,6 +1,8 @@
 """Contrasts of a window with a reference: the observed one, and those drawn under a null hypothesis."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +36,8 @@ class Contrasts:
     def permutations(cls, n: int, m: int, count: int, rng: np.random.Generator) -> "Contrasts":
         """Return the observed contrast and `count` random permutations of n reference rows followed by m window rows.
 
-        With features centred on the pooled rows, a difference of means is (1/n + 1/m) times the sum over the rows
-        called "the window", so that the weights are 0 or 1.
+        A difference of means is (1/n + 1/m) times the sum over the rows called "the window" of features less their
+        means over the pooled rows, so that the weights are 0 or 1.
         """
         weights = np.zeros((n + m, count + 1), dtype=np.float32)
         weights[n:, 0] = 1
@@ -66,11 +68,45 @@ class Contrasts:
         """
         return cls(np.ascontiguousarray((windows - references).T), sizes)
 
-    def differences(self, features: Float32Array) -> FloatArray:
-        """Return the differences of means (contrasts, columns) of features (rows, columns) that are `centred`."""
-        return np.asarray((self.weights.T @ features) * self.scale, dtype=np.float64)
+    def differences(self, features: "Features") -> FloatArray:
+        """Return the differences of means (contrasts, columns) of features (rows, columns)."""
+        sums: FloatArray = (self.weights.T @ features.columns).astype(np.float64)
+        if features.means is not None:
+            sums -= self._totals[:, None] * features.means
+        sums *= self.scale
+        return sums
+
+    @cached_property
+    def _totals(self) -> FloatArray:
+        """The sum of the weights of each contrast."""
+        totals: FloatArray = self.weights.sum(axis=0, dtype=np.float64)
+        return totals
 
 
-def centred(features: Float32Array) -> Float32Array:
-    """Return features minus their means over all rows, so that a constant feature is exactly zero."""
-    return np.asarray(features - features.mean(axis=0, dtype=np.float64).astype(np.float32))
+class Features(NamedTuple):
+    """Features of rows, whose means over all rows are subtracted before or after they are added up.
+
+    Attributes
+    ----------
+    columns : float32 (rows, columns)
+        Centred if there are no means.
+    means : float64 (columns,) or None
+        The means of the columns, which are to be subtracted from the sums.
+    """
+
+    columns: Float32Array
+    means: FloatArray | None
+
+    @classmethod
+    def of_measures(cls, columns: Float32Array) -> "Features":
+        """Return features that are centred first: their sums are small, and those of a constant one exactly zero."""
+        return cls(np.asarray(columns - columns.mean(axis=0, dtype=np.float64).astype(np.float32)), None)
+
+    @classmethod
+    def of_shares(cls, columns: Float32Array) -> "Features":
+        """Return features in 0..1 that are added up as they are.
+
+        Permutations add up zeros and ones to whole numbers: these are the same in whatever order a processor adds, and
+        so equal for permutations that are equally extreme.
+        """
+        return cls(columns, columns.mean(axis=0, dtype=np.float64))

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .permutations import Features
 from .prediction_views import ViewName
 from .types import Float32Array, FloatArray
 
@@ -45,7 +46,7 @@ class Statistic(Protocol):
     family: str  # the test of the report that it belongs to
     view: ViewName
 
-    def features(self, columns: Float32Array) -> Float32Array:
+    def features(self, columns: Float32Array) -> Features:
         """Return the features (rows, c) of the view's columns (rows, ...)."""
         ...
 

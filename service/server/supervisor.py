@@ -18,7 +18,6 @@ from .listening import bind, link, reserve_grpc_port, warn_if_open
 from .parent import VARIABLE as PARENT_VARIABLE
 from .serve_options import ServeOptions
 
-MONITOR_BLAS = {"OPENBLAS_NUM_THREADS": "1"}  # the monitor leaves the server a core, unless the environment decides
 POLL_SECONDS = 0.2  # seconds between two checks of the children
 STABLE_SECONDS = 60.0  # seconds after which a child that ends is restarted at once
 FIRST_BACKOFF = 0.5  # seconds until a child is restarted; doubled with each restart
@@ -44,7 +43,7 @@ def up(options: ServeOptions) -> int:
         environment.setdefault("TIDEMARK_PUBLIC_URL", link(options.host, options.port))
         children = [
             Child("serve", options.arguments(), environment),
-            Child("monitor", ["monitor"], MONITOR_BLAS | environment),
+            Child("monitor", ["monitor"], environment),
         ]
         try:
             while not stop.event.wait(POLL_SECONDS):

@@ -16,7 +16,7 @@ from tidemark.drift.fitted_statistics import FittedStatistics
 from tidemark.drift.kolmogorov_smirnov import GRID, KolmogorovSmirnov
 from tidemark.drift.mean_statistics import KernelMean, Spectrum, WhitenedMean
 from tidemark.drift.mmd import gaussian, unbiased_mmd2, witness_function
-from tidemark.drift.permutations import Contrasts, centred
+from tidemark.drift.permutations import Contrasts, Features
 from tidemark.drift.prediction_views import PredictionViews
 from tidemark.drift.principal_components import Projection
 
@@ -35,7 +35,7 @@ def direct_mmd2(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
 
 def observed(statistic: Any, x: np.ndarray, y: np.ndarray) -> Any:
     """Values of the observed contrast alone."""
-    features = centred(statistic.features(np.vstack([x, y])))
+    features = statistic.features(np.vstack([x, y]))
     contrasts = Contrasts.permutations(len(x), len(y), 0, np.random.default_rng(0))
     return statistic.values(contrasts.differences(features), contrasts.sizes)
 
@@ -91,7 +91,7 @@ def test_witness_and_nearest_row_agree_with_direct_recomputation(pooled: Any) ->
 def test_differences_of_means_of_every_permutation(pooled: Any) -> None:
     both = np.vstack(pooled)
     contrasts = Contrasts.permutations(70, 23, 30, np.random.default_rng(1))
-    differences = contrasts.differences(centred(both))
+    differences = contrasts.differences(Features.of_measures(both))
     for difference, member in zip(differences, contrasts.weights.T.astype(bool), strict=True):
         np.testing.assert_allclose(difference, both[member].mean(axis=0) - both[~member].mean(axis=0), atol=1e-5)
 
@@ -105,7 +105,8 @@ def test_contrasts_of_calm_traffic_compare_a_window_with_a_reference() -> None:
     )
     contrasts = Contrasts.of_calm_traffic(row_weights(windows, 40), row_weights(references, 40), (60, 15))
     expected = features[windows].mean(axis=1) - features[references].mean(axis=1)
-    np.testing.assert_allclose(contrasts.differences(features.astype(np.float32)), expected, atol=1e-5)
+    differences = contrasts.differences(Features.of_measures(features.astype(np.float32)))
+    np.testing.assert_allclose(differences, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("digits", [6, 0])

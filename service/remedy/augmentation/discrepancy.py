@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...drift.combination import p_values
 from ...drift.mmd import gaussian, median_squared_distance, unbiased_mmd2
 from ...drift.permutations import Contrasts
 from ...drift.reference import Reference
@@ -85,7 +86,7 @@ class Target:
         kernel = np.block([[distance.within, distance.cross], [distance.cross.T, self._within_window]])
         permutations = Contrasts.permutations(n, m, RESAMPLES, np.random.default_rng(seed))
         mmd2 = unbiased_mmd2(kernel, permutations.weights.astype(np.float64))
-        return float((1 + (mmd2[1:] >= mmd2[0]).sum()) / (1 + RESAMPLES))
+        return float(p_values(mmd2)[0])
 
     def _features(self, sample: Sample) -> list[Floats]:
         views = self._views(sample)
