@@ -114,12 +114,15 @@ class EmbeddedServer:
             self._reap()
 
     def watch(self) -> None:
-        """Restart the server whenever it is gone, until `leaving` is set."""
+        """Restart the server whenever it is gone, and bound its log, until `leaving` is set."""
         while not self.leaving.wait(WATCH_SECONDS):
             self._reap()
-            if postmaster.find(self._folder) is not None:
-                continue
             try:
+                if server_log.is_large(self._log):
+                    with exclusive(self._folder):
+                        server_log.bound(self._log)
+                if postmaster.find(self._folder) is not None:
+                    continue
                 self.restart()
                 logger.warning("the embedded Postgres in %s was gone and is running again", self._folder)
             except Exception as error:

@@ -1,15 +1,31 @@
 """The log file of the embedded server: bounded in size, and read for the reason of a failed start."""
 
+import os
+import shutil
 from pathlib import Path
 
-MAX_BYTES = 10_000_000  # bytes of the log that are carried over a start
+MAX_BYTES = 10_000_000  # bytes from which the log is set aside
 LAST_LINES = 50  # lines at the end of the log in which the reason of a failed start is searched
 
 
+def is_large(log: Path) -> bool:
+    """Return whether the log is to be set aside."""
+    return log.exists() and log.stat().st_size > MAX_BYTES
+
+
 def bound(log: Path) -> None:
-    """Move a log that is too large out of the way; it replaces the one that was moved before."""
-    if log.exists() and log.stat().st_size > MAX_BYTES:
-        log.replace(log.with_suffix(".old"))
+    """Set a large log aside, in place of the one that was set aside before, and empty it; the server appends to it.
+
+    A disk without room for the copy gets room.
+    """
+    if not is_large(log):
+        return
+    earlier = log.with_suffix(".old")
+    try:
+        shutil.copyfile(log, earlier)
+    except OSError:
+        earlier.unlink(missing_ok=True)
+    os.truncate(log, 0)
 
 
 def last_error(log: Path) -> str:

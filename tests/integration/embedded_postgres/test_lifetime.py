@@ -1,16 +1,19 @@
 """The embedded Postgres: in any folder, for any user, under any locale, and never at another process's expense."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from tests.support.embedded_postgres import answer, copied, serving, started
 from tests.support.processes import ProcessAccount
@@ -194,6 +197,44 @@ def test_a_log_that_has_grown_large_is_set_aside_at_a_start(data: Path, monkeypa
         answer(data)
         assert 50_000 * mark in earlier.read_bytes()
         assert log.stat().st_size < 50_000
+
+
+def test_a_log_that_grows_large_is_set_aside_while_the_server_runs(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server goes on to write into the same file, from its beginning."""
+    monkeypatch.setattr(server_log, "MAX_BYTES", 50_000)
+    log, earlier = data / "postgres" / "log", data / "postgres" / "log.old"
+    with engines.database(Settings(data_dir=data)) as url:
+        engine = engines.connect(url)
+        for mark in ("first", "second"):
+            with engine.connect() as connection, contextlib.suppress(DBAPIError):
+                connection.execute(text(f"SELECT {mark}{'x' * 60_000}"))
+            until(partial(_holds, earlier, mark), "the log to be set aside")
+            until(lambda: log.stat().st_size < 50_000, "the log to be emptied")
+        with engine.connect() as connection, contextlib.suppress(DBAPIError):
+            connection.execute(text("SELECT third"))
+        until(partial(_holds, log, "third"), "another line of the log")
+        assert "\0" not in log.read_text()
+        engine.dispose()
+
+
+def test_a_log_is_emptied_where_the_disk_has_no_room_for_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_source: Path, target: Path) -> None:
+        target.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(server_log, "MAX_BYTES", 10)
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 11)
+    server_log.bound(log)
+    assert log.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def _holds(log: Path, content: str) -> bool:
+    return log.exists() and content in log.read_text()
 
 
 def _append(log: Path, content: bytes) -> None:
