@@ -22,7 +22,7 @@ class Bodies:
 class Load:
     """The measurement of one run of the generator."""
 
-    rate: float  # answers a second
+    rate: float  # answers a second, without errors
     p50: float  # seconds
     p99: float  # seconds
     failed: int  # errors, and answers other than 2xx and 3xx
@@ -33,13 +33,33 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def drive(url: str, bodies: Bodies, concurrency: int, seconds: int) -> Load:
-    """Send requests over `concurrency` connections, each as soon as the last one is answered."""
-    command = ["wrk", "-t1", f"-c{concurrency}", f"-d{seconds}s", "--timeout", "20s", "-s", str(SCRIPT), url, "--"]
-    arguments = [str(bodies.folder), str(bodies.count), bodies.content_type]
+def drive(url: str, bodies: Bodies, concurrency: int, seconds: int, settle: int = 0) -> Load:
+    """Send requests over `concurrency` connections, each as soon as the last one is answered.
+
+    Parameters
+    ----------
+    seconds : int
+        How long answers are counted.
+    settle : int, 0
+        Seconds before that. Where an answer takes a good part of `seconds`, one second makes the rate that of a server
+        in steady operation: otherwise no answer is under way at the start and some are at the end.
+    """
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{concurrency}",
+        f"-d{settle + seconds}s",
+        "--timeout",
+        "20s",
+        "-s",
+        str(SCRIPT),
+        url,
+        "--",
+    ]
+    arguments = [str(bodies.folder), str(bodies.count), bodies.content_type, str(settle)]
     result = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
     result = json.loads(result.stdout.strip().splitlines()[-1])
-    return Load(result["requests"] / result["seconds"], result["p50"], result["p99"], result["failed"])
+    return Load(result["answered"] / result["seconds"], result["p50"], result["p99"], result["failed"])
 
 
 def raw(folder: Path, images: list[bytes], content_type: str) -> Bodies:

@@ -59,6 +59,7 @@ class Part:
     concurrencies: tuple[int, ...]
     rounds: int
     seconds: int  # duration of one run
+    settle: int = 0  # seconds of a run before its answers are counted
 
 
 class Loads:
@@ -114,12 +115,13 @@ def run_large(_: World) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, write, concurrency, rounds, seconds in (
-            ("mobilenet", mobilenet, 64, 15, 2),
-            ("resnet", resnet, 8, 12, 4),
+            ("mobilenet", mobilenet, 64, 10, 3),
+            ("resnet", resnet, 8, 9, 5),
         ):
             title = f"{'MobileNetV2' if write is mobilenet else 'ResNet-50'}'s size, 224 × 224 from JPEG"
             job = photo_job(folder, name, write)
-            _compare(Part(title, job, (LOGGED, MONITORED, *PACKAGES), (concurrency,), rounds, seconds), folder / name)
+            names = (LOGGED, MONITORED, *PACKAGES)
+            _compare(Part(title, job, names, (concurrency,), rounds, seconds, settle=1), folder / name)
 
 
 def memory(world: World) -> None:
@@ -163,7 +165,7 @@ def _compare(part: Part, folder: Path) -> Loads:
                 contender.resume()
                 load.drive(contender.url, contender.bodies, max(part.concurrencies), WARM_UP)
                 for concurrency in part.concurrencies:
-                    result = load.drive(contender.url, contender.bodies, concurrency, part.seconds)
+                    result = load.drive(contender.url, contender.bodies, concurrency, part.seconds, part.settle)
                     loads.add(contender.name, concurrency, result)
                 contender.pause()
         _print(loads, part)
