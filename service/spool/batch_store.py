@@ -8,7 +8,7 @@ from pathlib import Path
 from . import file, ring
 from .pending_rows import SpooledBatch
 from .ring import Ring
-from .unmeasured_images import measured
+from .unmeasured_images import with_properties
 
 MOVED_BATCHES = 64  # batches that move from a full ring to the SQLite file in one transaction
 
@@ -56,7 +56,7 @@ class BatchStore:
     def of_adopted_spool(cls, connection: sqlite3.Connection, spool: Path) -> "BatchStore":
         """Return the store of a spool that takes no batches; what its ring holds is moved to the SQLite file."""
         if latest := ring.pending_batches(spool):
-            file.insert(connection, measured(latest))
+            file.insert(connection, with_properties(latest))
         ring.path_of(spool).unlink(missing_ok=True)
         return cls(connection, Ring.without_room(spool))
 
@@ -104,11 +104,11 @@ class BatchStore:
     def _put(self, batch: SpooledBatch) -> None:
         while not self._ring.append(batch):
             if not self._ring.predictions:
-                file.insert(self._connection, measured([batch]))
+                file.insert(self._connection, with_properties([batch]))
                 return
             self._move(self._ring.oldest(MOVED_BATCHES))
 
     def _move(self, batches: list[SpooledBatch]) -> None:
         if batches:
-            file.insert(self._connection, measured(batches))
+            file.insert(self._connection, with_properties(batches))
             self._ring.discard(batches[-1].seq)

@@ -18,7 +18,7 @@ from . import file, rejected_batches
 from .batch_store import BatchStore
 from .encoding import encode
 from .pending_rows import SELECT, PendingRows, SpooledBatch, pending_rows
-from .unmeasured_images import measured, packed
+from .unmeasured_images import image_bytes, with_properties
 
 LAST = "SELECT coalesce(max(seq), 0) FROM batches"
 NUMBERS = "SELECT model, max(first_number + count) FROM batches GROUP BY model"
@@ -151,7 +151,7 @@ class Spool:
                         raise Overloaded(reason, retry_after=RETRY_AFTER)
                     self._check_at = time.monotonic() + CHECK_SECONDS
                 number, seq = self._next_numbers.get(batch.model, 1), self._last_seq + 1
-                unmeasured = None if images is None else packed(images)
+                unmeasured = None if images is None else image_bytes(images)
                 span = time_span(batch.ids)
                 self._batches.append(SpooledBatch(seq, len(batch), number, *span, encode(batch), unmeasured))
             except (sqlite3.Error, OSError) as error:
@@ -174,7 +174,7 @@ class Spool:
                 size += batch.nbytes
                 rows.append(batch)
         has_reached_limit = count >= limit or size >= MAX_PEEK_BYTES
-        return pending_rows(measured(rows), more=has_reached_limit or (latest is None and count > 0))
+        return pending_rows(with_properties(rows), more=has_reached_limit or (latest is None and count > 0))
 
     def _stored(self) -> Generator[SpooledBatch, None, None]:
         """Yield the batches of the SQLite file, the oldest first."""

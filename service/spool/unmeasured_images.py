@@ -18,23 +18,23 @@ SIDE = np.dtype("<u4")  # type of an original width or height
 IMAGES_AT_A_TIME = 64  # more are measured no faster, and hold Python's lock for longer
 
 
-def packed(images: ImageArrays) -> bytes:
+def image_bytes(images: ImageArrays) -> bytes:
     """Return images as bytes: their shape, the original width and height of each, and all pixels."""
     _, height, width, *channels = images.pixels.shape
     sides = np.array([images.widths, images.heights], SIDE)
     return SHAPE.pack(height, width, *(channels or [0])) + sides.tobytes("F") + images.pixels.tobytes()
 
 
-def measured(batches: Sequence[SpooledBatch]) -> list[SpooledBatch]:
+def with_properties(batches: Sequence[SpooledBatch]) -> list[SpooledBatch]:
     """Return batches in their order, with image properties in place of the images that were to be measured."""
     results: list[SpooledBatch] = []
     for shape, items in groupby(batches, key=lambda batch: batch.images and batch.images[: SHAPE.size]):
         same_shape = list(items)
-        results += same_shape if shape is None else _measured(shape, same_shape)
+        results += same_shape if shape is None else _with_properties(shape, same_shape)
     return results
 
 
-def _measured(shape: bytes, batches: list[SpooledBatch]) -> Iterator[SpooledBatch]:
+def _with_properties(shape: bytes, batches: list[SpooledBatch]) -> Iterator[SpooledBatch]:
     """Yield batches whose images have one shape."""
     height, width, channels = SHAPE.unpack(shape)
     axes = (height, width, channels) if channels else (height, width)

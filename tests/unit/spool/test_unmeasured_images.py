@@ -16,7 +16,7 @@ from tidemark.inference.properties import ImageArrays, measure
 from tidemark.spool import file, ring
 from tidemark.spool.rejected_batches import SUFFIX
 from tidemark.spool.spool import Spool
-from tidemark.spool.unmeasured_images import packed
+from tidemark.spool.unmeasured_images import image_bytes
 from tidemark.store.logged import Logged, logged
 
 GREY, COLOUR = (9, 7), (4, 6, 3)
@@ -113,4 +113,4 @@ def test_images_count_as_content_of_the_spool(spool: Spool) -> None:
         spool.append(predictions(1), one)
         sizes.append(spool.bytes())
     plain, with_image = np.diff(sizes)
-    assert with_image == plain + len(packed(images(1, GREY))) > plain + 9 * 7
+    assert with_image == plain + len(image_bytes(images(1, GREY))) > plain + 9 * 7
